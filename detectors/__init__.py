@@ -1,0 +1,1 @@
+"""Networks that look at normalised tiles: Res-UNet, RetinaNet and their ensemble."""

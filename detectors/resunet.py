@@ -1,0 +1,51 @@
+"""Res-UNet: a U-Net with a residual encoder, on segmentation-models-pytorch.
+
+Zhang et al., 2018, "Road Extraction by Deep Residual U-Net"; Ronneberger et al., 2015.
+The encoder stops at stride 16: the receptive field stays near 200 pixels, so a modest halo
+makes a tile's core independent of the tile it was read in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+
+STRIDE = 16
+"""Input height and width must be multiples of the encoder's output stride."""
+
+
+@dataclass(frozen=True)
+class ResUNetSpec:
+    """What must be known to build the network that a weights file was saved from.
+
+    `outputs` names the channels in order: the first is the object's own probability, then
+    what instances need (`boundary`, `centre`) or what roads need (`centreline`).
+    """
+
+    outputs: tuple[str, ...]
+    encoder: str = "resnet18"
+    decoder_channels: tuple[int, ...] = (128, 64, 48, 32)
+
+
+class ResUNet(nn.Module):
+    """Per-pixel logits, one channel for each name in `spec.outputs`."""
+
+    def __init__(self, spec: ResUNetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.net = smp.Unet(
+            spec.encoder,
+            encoder_depth=len(spec.decoder_channels),
+            encoder_weights=None,
+            decoder_channels=spec.decoder_channels,
+            in_channels=3,
+            classes=len(spec.outputs),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) float, sides multiples of `STRIDE` -> (n, outputs, h, w) logits."""
+        logits: Tensor = self.net(images)
+        return logits.to(torch.float32)

@@ -1,0 +1,142 @@
+"""Detector configuration: what `configs/*.yaml` may say. Unknown keys are refused.
+
+Ground floor: imports nothing of ours but the errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lanner.errors import ConfigError
+
+CURRENT_VERSION = 1
+"""Version of the schema below; older files are upgraded on reading, newer ones refused."""
+
+
+class Strict(BaseModel):
+    """Base of every configuration model: frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Normalise(Strict):
+    """How raw values become 0..1.
+
+    `auto` leaves uint8 as it is (divided by 255) and stretches everything else between the
+    scene's `percentiles`; `stretch` always stretches.
+    """
+
+    mode: Literal["auto", "stretch"] = "auto"
+    percentiles: tuple[float, float] = (1.0, 99.0)
+
+
+class Member(Strict):
+    """One network of the ensemble; `weights` is relative to the weights folder of the release."""
+
+    name: str
+    kind: Literal["retinanet", "resunet"]
+    weights: str
+    arch: dict[str, Any] = Field(default_factory=dict)
+    threshold: float = Field(0.3, ge=0, le=1)
+    weight: float = Field(1.0, gt=0)
+
+
+class Fusion(Strict):
+    """Weighted box fusion (Solovyev et al., 2021): overlap and the least fused score kept."""
+
+    iou: float = Field(0.5, gt=0, le=1)
+    min_score: float = Field(0.1, ge=0, le=1)
+
+
+class StepSpec(BaseModel):
+    """One step of the chain: its name and its own parameters, checked by the step's model."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    step: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The step's parameters, still unchecked."""
+        return dict(self.model_extra or {})
+
+
+class DetectorConfig(Strict):
+    """A whole detector: sampling, bands, ensemble, fusion and chain."""
+
+    version: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    release: str
+    description: str
+    classes: tuple[str, ...]
+    output: Literal["objects", "raster"]
+    gsd: float = Field(gt=0, description="working ground sampling, metres a pixel")
+    gsd_range: tuple[float, float]
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    tile: int = Field(512, ge=64, multiple_of=32)
+    halo: int = Field(96, ge=0, multiple_of=32)
+    normalise: Normalise = Normalise()
+    members: tuple[Member, ...] = Field(min_length=1)
+    fusion: Fusion = Fusion()
+    chain: tuple[StepSpec, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DetectorConfig:
+        names = [m.name for m in self.members]
+        if len(set(names)) != len(names):
+            raise ValueError(f"member names must differ, got {names}")
+        if self.tile <= 2 * self.halo:
+            raise ValueError(f"tile {self.tile} leaves no core inside two halos of {self.halo}")
+        return self
+
+
+def load_config(path: Path) -> DetectorConfig:
+    """Read and check one YAML file.
+
+    Raises:
+        ConfigError: unreadable, malformed, unknown key (with the nearest valid one).
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError("--detector", path, f"cannot be read ({error.strerror})",
+                          "give an existing YAML file") from error
+    except yaml.YAMLError as error:
+        raise ConfigError("--detector", path, f"is not valid YAML ({error})",
+                          "mend the line it names") from error
+    if not isinstance(raw, dict):
+        raise ConfigError("--detector", path, "holds no mapping of keys",
+                          "start from a file in configs/")
+    version = raw.get("version", CURRENT_VERSION)
+    if not isinstance(version, int) or version > CURRENT_VERSION:
+        raise ConfigError("version", version, f"is newer than {CURRENT_VERSION}, the newest known",
+                          "upgrade Lanner")
+    try:
+        return DetectorConfig.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(path, error) from error
+
+
+def config_sha256(config: DetectorConfig) -> str:
+    """Checksum of what the configuration means, whatever its formatting."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _explain(path: Path, error: ValidationError) -> ConfigError:
+    """The first complaint of pydantic, in our words."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    if first["type"] == "extra_forbidden":
+        known = [*DetectorConfig.model_fields, *Member.model_fields, *Fusion.model_fields,
+                 *Normalise.model_fields]
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else "remove it"
+        return ConfigError(where, path.name, "is not a known key", remedy)
+    return ConfigError(where, first.get("input"), f"in {path.name}: {first['msg']}", "correct it")

@@ -1,0 +1,102 @@
+"""Every error a user can meet, and what it becomes at each door.
+
+This module imports nothing of ours: every floor of the house may raise these.
+A message names the argument, the value and the remedy, in one line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class LannerError(Exception):
+    """Root of everything Lanner raises on purpose."""
+
+    def __init__(self, argument: str, value: object, problem: str, remedy: str) -> None:
+        self.argument = argument
+        self.value = value
+        self.problem = problem
+        self.remedy = remedy
+        text = f"{argument} {str(value)!r}: {problem}; {remedy}"
+        super().__init__(" ".join(text.split()))
+
+
+class SceneError(LannerError):
+    """The raster cannot be read as a scene (not a raster, truncated, empty, refused driver)."""
+
+
+class PlaceError(LannerError):
+    """The scene cannot be placed on the ground (no CRS, no affine, another planet)."""
+
+
+class BandError(LannerError):
+    """The bands a detector needs are not in the scene."""
+
+
+class GsdError(LannerError):
+    """The ground sampling distance is outside what the detector can use."""
+
+
+class ConfigError(LannerError):
+    """A detector or chain configuration is malformed."""
+
+
+class UnknownDetectorError(LannerError):
+    """No detector has that name."""
+
+
+class WeightsError(LannerError):
+    """Weights are missing, unreadable or fail their checksum."""
+
+
+class StepError(LannerError):
+    """A post-processing step failed or is unknown."""
+
+
+class OutputError(LannerError):
+    """The output cannot be written (folder missing, unknown format, disk full)."""
+
+
+class DeviceError(LannerError):
+    """The compute device asked for is not there or ran out of memory."""
+
+
+class Cancelled(LannerError):
+    """The caller cancelled or went away."""
+
+    def __init__(self) -> None:
+        super().__init__("request", "cancel", "stopped by the caller", "run it again to resume")
+
+
+@dataclass(frozen=True)
+class Door:
+    """What one error becomes: gRPC status name, HTTP status, process exit code."""
+
+    grpc: str
+    http: int
+    exit: int
+
+
+TABLE: dict[type[LannerError], Door] = {
+    SceneError: Door("INVALID_ARGUMENT", 422, 10),
+    PlaceError: Door("INVALID_ARGUMENT", 422, 11),
+    BandError: Door("INVALID_ARGUMENT", 422, 12),
+    GsdError: Door("OUT_OF_RANGE", 422, 13),
+    ConfigError: Door("INVALID_ARGUMENT", 400, 14),
+    UnknownDetectorError: Door("NOT_FOUND", 404, 15),
+    WeightsError: Door("FAILED_PRECONDITION", 500, 16),
+    StepError: Door("INTERNAL", 500, 17),
+    OutputError: Door("RESOURCE_EXHAUSTED", 507, 18),
+    DeviceError: Door("UNAVAILABLE", 503, 19),
+    Cancelled: Door("CANCELLED", 499, 130),
+    LannerError: Door("INTERNAL", 500, 1),
+}
+"""The one table: exit code 2 stays with the command line's own usage errors."""
+
+
+def door(error: LannerError) -> Door:
+    """The row of `TABLE` for an error, by its nearest class."""
+    for kind in type(error).__mro__:
+        if kind in TABLE:
+            return TABLE[kind]
+    raise AssertionError("LannerError itself is in the table")

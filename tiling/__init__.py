@@ -1,0 +1,1 @@
+"""Scenes as ground pixels: opening, gridding, reading, normalising, blending. No torch here."""
