@@ -1,0 +1,1 @@
+"""Vector chains: from candidates and probability rasters to features. No torch here."""

@@ -1,0 +1,1 @@
+"""Steps of the aircraft chain, one file each."""

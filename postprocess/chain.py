@@ -1,0 +1,228 @@
+"""Runs a chain of steps, leaving a snapshot after each, so that any step can be rerun.
+
+What a step receives is always what its snapshot says (it is read back), so a run that restarts
+in the middle gives the same bytes as one that did not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+from shapely.errors import ShapelyError
+
+from lanner.config import StepSpec
+from lanner.errors import ConfigError, StepError
+from lanner.job import Progress
+from postprocess.context import Context
+from postprocess.files import replacing
+from postprocess.frame import column, empty, tidy
+from postprocess.registry import Step, step
+from postprocess.snapshots import read_snapshot, write_snapshot
+
+REJECTED = "rejected.parquet"
+RECORD = "chain.json"
+
+_FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError,
+    ShapelyError, TypeError, ValueError,
+)
+"""What a step's own fault looks like. A LannerError passes as it is: it already explains."""
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """Objects kept, and those taken out with `rejected`, `rejected_by` and `rejected_at`."""
+
+    objects: gpd.GeoDataFrame
+    rejected: gpd.GeoDataFrame
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps with checked parameters, in order."""
+
+    links: tuple[tuple[Step, BaseModel], ...]
+
+    @classmethod
+    def from_specs(cls, specs: Sequence[StepSpec]) -> Chain:
+        """Look every step up and check its parameters, before any work is done.
+
+        Raises:
+            StepError: unknown step, with the nearest name.
+            ConfigError: unknown or wrong parameter, naming the key and the nearest valid one.
+        """
+        return cls(tuple(_link(i, spec) for i, spec in enumerate(specs)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the steps, in order."""
+        return tuple(link[0].name for link in self.links)
+
+    def snapshot(self, done: int) -> str:
+        """File name of the snapshot after `done` steps (0: what came in)."""
+        return f"{done:02d}_{self.names[done - 1] if done else 'input'}.parquet"
+
+    def run(
+        self,
+        objects: gpd.GeoDataFrame | None,
+        context: Context,
+        start: str | int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> ChainResult:
+        """Run all steps, or those from `start` (a name, or a number counted from 1) on.
+
+        With `start` the snapshot before that step in `context.workdir` is taken and `objects`
+        is not looked at.
+
+        Raises:
+            StepError: a step failed (named), `start` is no step of this chain, or the snapshots
+                belong to another chain, detector or scene.
+            Cancelled: the caller went away, seen between steps.
+        """
+        first = 0 if start is None else self._index(start)
+        if first == 0 and start is None:
+            taken = _begin(self, objects, context)
+            notes: list[dict[str, str]] = []
+            rejected = empty().assign(rejected_by=column([]), rejected_at=pd.Series(dtype="int64"))
+        else:
+            taken, rejected, notes = _resume(self, first, context)
+        for done in range(first, len(self.links)):
+            context.cancel.check()
+            _tell(progress, self, done)
+            taken, gone, note = _one(self.links[done], taken, context, notes, done)
+            notes = [*notes, note]
+            if len(gone):
+                rejected = tidy(pd.concat([rejected, gone], ignore_index=True), "rejected")
+            write_snapshot(rejected, context.workdir / REJECTED)
+            path = context.workdir / self.snapshot(done + 1)
+            write_snapshot(taken, path)
+            _record(self, context, notes)
+            taken = read_snapshot(path)
+        _tell(progress, self, len(self.links))
+        return ChainResult(taken, rejected)
+
+    def _index(self, start: str | int) -> int:
+        if isinstance(start, int) and 1 <= start <= len(self.links):
+            return start - 1
+        if isinstance(start, str) and start in self.names:
+            return self.names.index(start)
+        near = difflib.get_close_matches(str(start), self.names, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(self.names)}"
+        raise StepError("start", start, "is not a step of this chain", remedy)
+
+    def described(self, context: Context) -> dict[str, Any]:
+        """What snapshots depend on: scene, detector, and each step's parameters."""
+        return {
+            "scene_id": context.scene_id,
+            "weights_sha256": context.detector.weights_sha256,
+            "steps": [[s.name, params.model_dump(mode="json")] for s, params in self.links],
+        }
+
+
+def _link(position: int, spec: StepSpec) -> tuple[Step, BaseModel]:
+    found = step(spec.step)
+    try:
+        return found, found.params.model_validate(spec.params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"chain.{position}.{spec.step}." + ".".join(str(part) for part in first["loc"])
+        if first["type"] != "extra_forbidden":
+            raise ConfigError(where, first.get("input"), first["msg"], "correct it") from error
+        known = sorted(found.params.model_fields)
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known) or 'none'}"
+        raise ConfigError(
+            where, first.get("input"), f"is not a parameter of {spec.step}", remedy
+        ) from error
+
+
+def _begin(chain: Chain, objects: gpd.GeoDataFrame | None, context: Context) -> gpd.GeoDataFrame:
+    if objects is None:
+        raise StepError("objects", None, "nothing to run on", "give objects or `start`")
+    path = context.workdir / chain.snapshot(0)
+    write_snapshot(tidy(objects, "input"), path)
+    _record(chain, context, [])
+    return read_snapshot(path)
+
+
+def _resume(
+    chain: Chain, first: int, context: Context
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, list[dict[str, str]]]:
+    path = context.workdir / RECORD
+    try:
+        record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StepError(
+            "start", chain.names[first], f"{path.name} cannot be read ({error})",
+            "run the chain from the beginning once",
+        ) from error
+    now, then = chain.described(context), record["chain"]
+    same = {**now, "steps": now["steps"][:first]} == {**then, "steps": then["steps"][:first]}
+    if not same or len(record["notes"]) < first:
+        raise StepError(
+            "start", chain.names[first],
+            "the snapshots before it come from another scene, detector or chain",
+            "run the chain from the beginning once",
+        )
+    taken = read_snapshot(context.workdir / chain.snapshot(first))
+    if first == 0:
+        rejected = empty().assign(rejected_by=column([]), rejected_at=pd.Series(dtype="int64"))
+    else:
+        rejected = read_snapshot(context.workdir / REJECTED)
+        rejected = tidy(rejected[rejected["rejected_at"] <= first], "rejected")
+    return taken, rejected, list(record["notes"][:first])
+
+
+def _one(
+    link: tuple[Step, BaseModel],
+    objects: gpd.GeoDataFrame,
+    context: Context,
+    notes: Sequence[dict[str, str]],
+    done: int,
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, dict[str, str]]:
+    """One step: objects kept, objects rejected, and what the step did to the scene at large."""
+    found, params = link
+    try:
+        result = found.run(objects, context, params)
+    except _FAILURES as error:
+        raise StepError(
+            "step", found.name, f"failed with {type(error).__name__}: {error}",
+            f"mend it, then restart the chain at {found.name!r}",
+        ) from error
+    note = {"step": found.name, "did": str(getattr(result, "attrs", {}).get("did") or "ran")}
+    frame = tidy(result, found.name)
+    frame.attrs = {}
+    did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
+    frame["steps"] = column(
+        [
+            [*(notes if past is None else past), {"step": found.name, "did": what or "kept"}]
+            for past, what in zip(frame["steps"], did, strict=True)
+        ]
+    )
+    frame = frame.drop(columns="did", errors="ignore")
+    out = frame["rejected"].notna()
+    gone = tidy(frame[out], found.name)
+    gone["rejected_by"] = column([found.name] * len(gone))
+    gone["rejected_at"] = pd.Series([done + 1] * len(gone), dtype="int64")
+    return tidy(frame[~out], found.name), gone, note
+
+
+def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:
+    record = {"chain": chain.described(context), "notes": list(notes)}
+    path: Path = context.workdir / RECORD
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def _tell(progress: Callable[[Progress], None] | None, chain: Chain, done: int) -> None:
+    if progress is not None:
+        name = chain.names[done] if done < len(chain.links) else "done"
+        progress(Progress(f"chain: {name}", done, len(chain.links)))

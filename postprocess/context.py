@@ -1,0 +1,85 @@
+"""What a step may know besides its objects: the scene's place, the grid, rasters, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanner.errors import StepError
+from lanner.job import Cancel
+
+if TYPE_CHECKING:
+    from tiling.place import Place
+
+    from tiling.grid import Grid, TilePlan, Xy
+
+
+@dataclass(frozen=True)
+class DetectorFacts:
+    """Which detector spoke: name, release and the checksums that pin it."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    config_sha256: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """The frozen surroundings of one chain run.
+
+    `rasters` maps a name to a GeoTIFF on the grid (uint8, 255 = probability 1). `workdir` is an
+    existing folder that outlives the run: snapshots go there, and a step hands a raster on by
+    writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`.
+    Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
+    """
+
+    scene_id: str
+    acquired: str | None
+    place: Place
+    grid: Grid
+    plan: TilePlan | None
+    detector: DetectorFacts
+    workdir: Path
+    rasters: Mapping[str, Path] = field(default_factory=dict)
+    cancel: Cancel = field(default_factory=Cancel, compare=False)
+
+    def handed_on(self, name: str) -> Path:
+        """Where a step writes the raster `name` for the steps after it."""
+        return self.workdir / f"{name}.tif"
+
+    def raster(self, name: str) -> Path:
+        """The grid raster `name`: one handed on by an earlier step, else the detector's.
+
+        Raises:
+            StepError: no such raster, naming those there are.
+        """
+        mine = self.handed_on(name)
+        if mine.is_file():
+            return mine
+        if name in self.rasters:
+            return self.rasters[name]
+        have = sorted({*self.rasters, *(p.stem for p in self.workdir.glob("*.tif"))})
+        raise StepError(
+            "raster", name, f"no detector or earlier step made it; there are {have}",
+            "put the step that makes it before this one",
+        )
+
+    def distance_m(self, start: Xy, end: Xy) -> NDArray[np.float64]:
+        """Geodesic metres between (n, 2) grid pixel points, (n,)."""
+        metres = self.place.distance_m(self.grid.to_scene(start), self.grid.to_scene(end))
+        return np.asarray(metres, np.float64)
+
+    def length_m(self, line: Xy) -> float:
+        """Geodesic metres along one line of (n, 2) grid pixel points."""
+        return float(self.place.length_m(self.grid.to_scene(line)))
+
+    def azimuth_deg(self, start: Xy, end: Xy) -> NDArray[np.float64]:
+        """Geodesic azimuth in degrees clockwise from true north, (n,), of each start to end."""
+        azimuth = self.place.azimuth_deg(self.grid.to_scene(start), self.grid.to_scene(end))
+        return np.asarray(azimuth, np.float64)

@@ -1,0 +1,107 @@
+"""The objects frame: the columns every step may rely on, and how they are kept in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import ArrayLike
+
+from lanner.errors import StepError
+
+REQUIRED = ("geometry", "label", "score", "votes")
+"""Columns a step's result must have; the others of `COLUMNS` are filled where missing."""
+
+COLUMNS = (*REQUIRED, "outline", "tile", "cut", "steps", "rejected")
+
+LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8
+"""Bits of `cut`: the object touches that side of its tile's window."""
+
+
+def candidates(
+    boxes: ArrayLike,
+    *,
+    scores: ArrayLike,
+    votes: Sequence[Mapping[str, float]],
+    tiles: ArrayLike,
+    cuts: ArrayLike,
+    labels: Sequence[str],
+    outlines: Sequence[shapely.Polygon | None] | None = None,
+) -> gpd.GeoDataFrame:
+    """A candidates frame from (n, 4) boxes x0 y0 x1 y1 in grid pixels and n of everything else."""
+    xyxy = np.asarray(boxes, np.float64).reshape(-1, 4)
+    shapes = column([None] * len(xyxy) if outlines is None else list(outlines))
+    frame = gpd.GeoDataFrame(
+        {
+            "geometry": shapely.box(*xyxy.T) if len(xyxy) else [],
+            "outline": gpd.GeoSeries(shapes, crs=None),
+            "label": column(labels),
+            "score": np.asarray(scores, np.float64),
+            "votes": column([dict(vote) for vote in votes]),
+            "tile": np.asarray(tiles, np.int64),
+            "cut": np.asarray(cuts, np.int64),
+        },
+        geometry="geometry",
+    )
+    return tidy(frame, "candidates")
+
+
+def empty() -> gpd.GeoDataFrame:
+    """A frame of no objects with every column in its type: what a raster detector hands over."""
+    return candidates(
+        np.empty((0, 4)), scores=[], votes=[], tiles=[], cuts=[], labels=[]
+    )
+
+
+def column(values: Sequence[Any]) -> pd.Series[Any]:
+    """A column that holds Python objects just as they are (pandas would guess a type)."""
+    held = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):  # assigning the whole would unpack lists of one length
+        held[i] = value
+    return pd.Series(held, dtype=object)
+
+
+def tidy(objects: object, step: str) -> gpd.GeoDataFrame:
+    """The same objects with every contract column, plain types and a fresh index.
+
+    Text becomes Python `str` with None for missing, `tile` and `cut` int64, `score` float64,
+    `outline` a geometry column.
+
+    Raises:
+        StepError: not a GeoDataFrame, or a required column is missing.
+    """
+    if not isinstance(objects, gpd.GeoDataFrame):
+        raise StepError(
+            "step", step, f"returned a {type(objects).__name__}", "return a GeoDataFrame"
+        )
+    missing = [name for name in REQUIRED if name not in objects.columns]
+    if missing or objects._geometry_column_name != "geometry":
+        raise StepError(
+            "step", step, f"returned objects without the columns {missing or ['geometry']}",
+            "keep every column it was given",
+        )
+    frame = objects.reset_index(drop=True)
+    size = len(frame)
+    for name in COLUMNS:
+        if name not in frame.columns:
+            frame[name] = {"tile": -1, "cut": 0}.get(name, column([None] * size))
+    frame["outline"] = gpd.GeoSeries(
+        [shape if isinstance(shape, shapely.Geometry) else None for shape in frame["outline"]],
+        index=frame.index,
+    )
+    for name in frame.columns:
+        if frame[name].dtype == object or pd.api.types.is_string_dtype(frame[name].dtype):
+            frame[name] = column([None if _missing(v) else v for v in frame[name]])
+    frame["score"] = frame["score"].astype(np.float64)
+    frame["tile"] = frame["tile"].astype(np.int64)
+    frame["cut"] = frame["cut"].astype(np.int64)
+    return frame
+
+
+def _missing(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and isnan(value))
