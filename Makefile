@@ -1,0 +1,61 @@
+# Everything starts here: `make demo` and `make test` need Python 3.11 or newer and nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+CORES := $(shell nproc 2>/dev/null || echo 2)
+# Each test process may hold a network; four of them fit in 8 GB.
+JOBS ?= $(shell n=$(CORES); echo $$(( n > 4 ? 4 : n )))
+PACKAGES := lanner server postprocess detectors tiling
+CHECKED := $(wildcard $(PACKAGES) scripts benchmarks tests hatch_build.py)
+
+# Another GIS on the machine must not lend its data files, nor another Python its modules.
+unexport GDAL_DATA GDAL_DRIVER_PATH GDAL_CONFIG_FILE GDAL_SKIP PROJ_LIB PROJ_DATA PROJ_NETWORK
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONHASHSEED PYTEST_ADDOPTS VIRTUAL_ENV
+unexport LANNER_HOME
+
+.PHONY: help setup demo test check lint types imports unit bench accept proto lock clean distclean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make .venv from requirements.lock (done once, and again when the lock changes)
+	@scripts/bootstrap.sh
+
+demo: setup ## Render a scene, find its aircraft and roads, write features and pictures to demo/
+	@$(BIN)/lanner demo --out demo
+
+test: check unit ## Lint, types, import directions, then every test
+
+check: lint types imports
+
+lint: setup ## Ruff
+	@$(BIN)/ruff check $(CHECKED)
+
+types: setup ## mypy --strict on the five packages
+	@$(BIN)/mypy
+
+imports: setup ## Imports run downward only
+	@$(BIN)/lint-imports --no-logo
+
+unit: check
+	@OMP_NUM_THREADS=$$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )) \
+		$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+proto: setup ## Regenerate lanner/v1 from proto/
+	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. \
+		proto/lanner/v1/*.proto
+
+lock: setup ## Pin the newest releases that pyproject.toml admits
+	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --all-extras \
+		--upgrade --no-header --no-annotate --quiet pyproject.toml --output-file requirements.lock
+
+clean: ## Remove what was generated, but not .venv
+	@rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(wildcard $(PACKAGES) tests scripts) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	@rm -rf .venv

@@ -1,0 +1,83 @@
+"""What the command line checks about its outputs before any work is done."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lanner.errors import OutputError
+
+FORMATS = {
+    ".geojson": "GeoJSON (RFC 7946, longitude and latitude)",
+    ".gpkg": "GeoPackage in the scene's CRS",
+    ".fgb": "FlatGeobuf in the scene's CRS",
+    ".parquet": "GeoParquet in the scene's CRS",
+}
+"""File name endings that can be written, and what each becomes."""
+
+
+def check_outputs(paths: Sequence[Path], scene: str) -> None:
+    """Refuse outputs that could not be written, or that would overwrite the scene.
+
+    Args:
+        paths: the files asked for, in the order given.
+        scene: path or URL of the scene.
+
+    Raises:
+        OutputError: unknown ending, missing or read-only folder, a folder in the file's place,
+            the same file twice, or the scene itself.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        _check_ending(path)
+        check_folder("--out", path.parent)
+        if path.is_dir():
+            raise OutputError("--out", path, "is a folder", "name a file in it")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise OutputError("--out", path, "exists and is read-only", "choose another name")
+        real = path.resolve()
+        if real == Path(scene).resolve():
+            raise OutputError("--out", path, "is the scene itself", "choose another name")
+        if real in seen:
+            raise OutputError("--out", path, "is given twice", "name each file once")
+        seen.add(real)
+
+
+def check_folder(argument: str, folder: Path) -> None:
+    """Refuse a folder that is missing, is a file or cannot be written to.
+
+    Raises:
+        OutputError: with the command that makes the folder, where that would help.
+    """
+    if not folder.exists():
+        raise OutputError(argument, folder, "there is no such folder", f"make it: mkdir -p {folder}")
+    if not folder.is_dir():
+        raise OutputError(argument, folder, "is a file, not a folder", "name a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(argument, folder, "cannot be written to", "choose another folder")
+
+
+def check_run_dir(folder: Path) -> None:
+    """Refuse a run folder that neither exists nor can be made.
+
+    Raises:
+        OutputError: it is a file, or its nearest existing parent is not writable.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    check_folder("--run", nearest)
+
+
+def _check_ending(path: Path) -> None:
+    ending = path.suffix.lower()
+    if ending in FORMATS:
+        return
+    near = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
+    known = ", ".join(FORMATS)
+    raise OutputError(
+        "--out", path, f"{ending!r} is no format that can be written" if ending else "has no ending",
+        f"did you mean {near[0]}? (one of {known})" if near else f"end it in one of {known}",
+    )

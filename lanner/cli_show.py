@@ -1,0 +1,101 @@
+"""Tables that the command line prints."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from lanner.errors import TABLE, Door, LannerError
+
+
+def summary_tables(summary: Mapping[str, Any], written: Sequence[Path]) -> list[Table]:
+    """What was found, how long it took and where it is.
+
+    Args:
+        summary: `DetectResult.summary`: `counts` {label: {decision: n}}, `seconds` {stage: s},
+            `megapixels` seen by the detector; other keys are not shown.
+        written: the files, in the order asked.
+    """
+    return [
+        _counts(summary.get("counts", {})),
+        _seconds(summary.get("seconds", {}), summary.get("megapixels")),
+        _files(written),
+    ]
+
+
+def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:
+    decisions = sorted({decision for row in counts.values() for decision in row})
+    table = Table("found", *decisions, "all", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label in sorted(counts):
+        row = counts[label]
+        table.add_row(label, *(str(row.get(d, 0)) for d in decisions), str(sum(row.values())))
+    if not counts:
+        table.add_row("nothing", "0")
+    return table
+
+
+def _seconds(seconds: Mapping[str, float], megapixels: float | None) -> Table:
+    table = Table("stage", "seconds")
+    table.columns[1].justify = "right"
+    for stage, spent in seconds.items():
+        table.add_row(stage, f"{spent:.1f}")
+    whole = sum(seconds.values())
+    table.add_section()
+    table.add_row("all", f"{whole:.1f}")
+    if megapixels is not None and whole > 0:
+        table.add_row("Mpx/s", f"{megapixels / whole:.2f}")
+    return table
+
+
+def _files(written: Iterable[Path]) -> Table:
+    table = Table("written", "size")
+    table.columns[0].overflow = "fold"
+    table.columns[1].justify = "right"
+    for path in written:
+        table.add_row(str(path), _size(path.stat().st_size))
+    return table
+
+
+def _size(count: int) -> str:
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1e3:.1f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
+
+
+def detectors_table(detectors: Sequence[Any]) -> Table:
+    """One row a detector, from `lanner.pipeline.DetectorInfo`."""
+    table = Table("detector", "release", "finds", "GSD m", "accepts m", "members", "chain")
+    for one in detectors:
+        low, high = one.gsd_range
+        table.add_row(
+            one.name, one.release, ", ".join(one.classes), f"{one.gsd:g}", f"{low:g}-{high:g}",
+            ", ".join(one.members), " > ".join(one.steps),
+        )
+    return table
+
+
+def meaning(kind: type[LannerError]) -> str:
+    """First sentence of an error's docstring, on one line."""
+    text = " ".join((inspect.getdoc(kind) or "").split())
+    return text.split(". ")[0].rstrip(".")
+
+
+def error_rows() -> list[tuple[str, str, Door]]:
+    """Every error as (name, meaning, door), in the order of their exit codes."""
+    rows = [(kind.__name__, meaning(kind), door) for kind, door in TABLE.items()]
+    return sorted(rows, key=lambda row: (row[2].exit, row[0]))
+
+
+def errors_table() -> Table:
+    """The table of lanner.errors for the terminal."""
+    table = Table("error", "exit", "HTTP", "gRPC", "meaning")
+    table.columns[0].no_wrap = True
+    for name, text, door in error_rows():
+        table.add_row(name, str(door.exit), str(door.http), door.grpc, text)
+    return table
