@@ -14,9 +14,8 @@ from lanner.errors import StepError
 from lanner.job import Cancel
 
 if TYPE_CHECKING:
-    from tiling.place import Place
-
     from tiling.grid import Grid, TilePlan, Xy
+    from tiling.place import Place
 
 
 @dataclass(frozen=True)
