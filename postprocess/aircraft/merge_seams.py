@@ -181,6 +181,13 @@ def _fragments(
     shared = overlap(window, views.windows[owner])
     mine = overlap(views.boxes[piece], shared)
     held = area(overlap(mine, reach)) / np.maximum(area(views.boxes[piece]), 1e-9)
+    # All views of the piece together must be covered as well: an object too big for any tile has
+    # only cut views, and a sliver of it may lie within the slack of its neighbour.
+    least = np.concatenate([views.boxes[:, :2], -views.boxes[:, 2:]], axis=1)
+    np.minimum.at(least, roots, least.copy())
+    extent = np.concatenate([least[:, :2], -least[:, 2:]], axis=1)
+    mine, reach = extent[roots[piece]], extent[roots[owner]] + pad
+    held = np.minimum(held, area(overlap(mine, reach)) / np.maximum(area(mine), 1e-9))
     good = np.flatnonzero(beyond & (held >= params.inside))
     good = good[np.lexsort((owner[good], piece[good], ~whole[roots[owner[good]]], -held[good]))]
     owned: dict[int, int] = {}
