@@ -52,7 +52,8 @@ def check_folder(argument: str, folder: Path) -> None:
         OutputError: with the command that makes the folder, where that would help.
     """
     if not folder.exists():
-        raise OutputError(argument, folder, "there is no such folder", f"make it: mkdir -p {folder}")
+        raise OutputError(argument, folder, "there is no such folder",
+                          f"make it: mkdir -p {folder}")
     if not folder.is_dir():
         raise OutputError(argument, folder, "is a file, not a folder", "name a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -75,9 +76,8 @@ def _check_ending(path: Path) -> None:
     ending = path.suffix.lower()
     if ending in FORMATS:
         return
-    near = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
+    problem = f"{ending!r} is no format that can be written" if ending else "has no ending"
     known = ", ".join(FORMATS)
-    raise OutputError(
-        "--out", path, f"{ending!r} is no format that can be written" if ending else "has no ending",
-        f"did you mean {near[0]}? (one of {known})" if near else f"end it in one of {known}",
-    )
+    near = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
+    remedy = f"did you mean {near[0]}? (one of {known})" if near else f"end it in one of {known}"
+    raise OutputError("--out", path, problem, remedy)
