@@ -1,0 +1,1 @@
+"""The gRPC service of Lanner. `server.run.serve` is the way in."""

@@ -1,0 +1,88 @@
+"""From a request on the wire to a job, checked as far as no scene is opened."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+
+from lanner.errors import ConfigError, DeviceError, GsdError, UnknownDetectorError
+from lanner.job import DetectRequest
+from lanner.v1 import detection_pb2 as pb
+from server.facts import DetectorFacts
+from server.scenes import ScenePolicy
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
+_TILE_MIN, _TILE_MAX, _TILE_STEP = 64, 4096, 32
+
+
+def to_job(
+    spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[DetectorFacts]
+) -> DetectRequest:
+    """The job that `spec` asks for.
+
+    Only detectors on offer can be named: a path to a configuration, which the command line
+    takes, would let a caller read the server's files.
+
+    Raises:
+        LannerError: of the class that fits the field at fault.
+    """
+    facts = _detector(spec.detector, detectors)
+    return DetectRequest(
+        scene=scenes.resolve(spec.scene.uri),
+        detector=facts.name,
+        gsd=_gsd(spec),
+        device=_device(spec.device),
+        tile=_tile(spec),
+        members=_members(spec, facts),
+    )
+
+
+def _detector(choice: pb.DetectorChoice, detectors: Sequence[DetectorFacts]) -> DetectorFacts:
+    known = {facts.name: facts for facts in detectors}
+    if choice.name in known:
+        return known[choice.name]
+    near = difflib.get_close_matches(choice.name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
+    raise UnknownDetectorError("detector", choice.name, "is not on offer here", hint)
+
+
+def _gsd(spec: pb.DetectionSpec) -> float | None:
+    if not spec.HasField("gsd_m"):
+        return None
+    if not (math.isfinite(spec.gsd_m) and spec.gsd_m > 0):
+        raise GsdError("gsd", spec.gsd_m, "is no ground sampling", "give metres a pixel, above 0")
+    return spec.gsd_m
+
+
+def _device(device: str) -> str:
+    name = device or "auto"
+    if not _DEVICE.fullmatch(name):
+        raise DeviceError("device", device, "is unknown", "give auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+def _tile(spec: pb.DetectionSpec) -> int | None:
+    if not spec.HasField("tile"):
+        return None
+    if not _TILE_MIN <= spec.tile <= _TILE_MAX or spec.tile % _TILE_STEP:
+        raise ConfigError(
+            "tile", spec.tile, "is no tile side",
+            f"give a multiple of {_TILE_STEP} from {_TILE_MIN} to {_TILE_MAX}",
+        )
+    return spec.tile
+
+
+def _members(spec: pb.DetectionSpec, facts: DetectorFacts) -> tuple[str, ...] | None:
+    if not spec.HasField("members"):
+        return None
+    known = [member.name for member in facts.members]
+    chosen = set(spec.members.names)
+    unknown = sorted(chosen - set(known))
+    if unknown or not chosen:
+        raise ConfigError(
+            "members", ", ".join(unknown), f"{facts.name} has no such member",
+            f"choose from {', '.join(known)}",
+        )
+    return tuple(name for name in known if name in chosen)

@@ -1,0 +1,211 @@
+"""Starting and stopping the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import queue
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from lanner.errors import ConfigError
+from lanner.job import DetectFn
+from lanner.v1 import detection_service_pb2 as pb
+from lanner.v1 import detection_service_pb2_grpc as pb_grpc
+from server.facts import ListDetectors
+from server.log import NAME, configure
+from server.scenes import ScenePolicy
+from server.service import DetectionService
+from server.slots import Slots
+
+log = logging.getLogger(NAME)
+
+SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"].full_name
+
+_STOP_S = 2.0
+# What a detection has, once told to stop, to come to its end.
+_SPARE_THREADS = 8
+# So that lists and health checks are answered while every stream is taken.
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How to serve.
+
+    `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and
+    s3 addresses. `per_device` detections compute on one device at once, `max_waiting` wait in
+    line, `max_streams` are open at all. `auto_device` is what the device "auto" comes down to.
+    `grace_s` is what running detections get to finish after SIGTERM. A silent peer is asked
+    for a sign of life after `keepalive_s` and given up after as long again. `credentials`
+    turn on TLS.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 50051
+    roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
+    allow_remote: bool = False
+    per_device: int = 1
+    max_waiting: int = 16
+    max_streams: int = 64
+    auto_device: str = "auto"
+    grace_s: float = 10.0
+    keepalive_s: float = 10.0
+    credentials: grpc.ServerCredentials | None = None
+
+
+class RunningServer:
+    """A started server; `address` is where it listens (host:port)."""
+
+    def __init__(
+        self,
+        server: grpc.Server,
+        service: DetectionService,
+        checks: health.HealthServicer,
+        address: str,
+    ) -> None:
+        self.address = address
+        self._server = server
+        self._service = service
+        self._checks = checks
+
+    def stop(self, grace_s: float) -> bool:
+        """Refuse new work, let running detections finish for `grace_s` seconds, stop the rest.
+
+        Returns:
+            Whether every detection came to its own end in time.
+        """
+        self._checks.enter_graceful_shutdown()
+        self._server.stop(grace_s + 2 * _STOP_S)
+        finished = self._service.wait_idle(grace_s)
+        if not finished:
+            self._service.shut_down()
+            self._service.wait_idle(_STOP_S)
+        # What is left now is at most a health watch or a detection deaf to its Cancel.
+        self._server.stop(0).wait()
+        self._service.close()
+        return finished
+
+
+def start(
+    detect: DetectFn, list_detectors: ListDetectors, options: ServeOptions | None = None
+) -> RunningServer:
+    """Start serving in threads of this process and return at once.
+
+    Raises:
+        ConfigError: a root is no folder, or the port cannot be had.
+    """
+    chosen = options or ServeOptions()
+    for root in chosen.roots:
+        if not root.is_dir():
+            raise ConfigError("--root", root, "is not a folder", "name an existing one")
+    service = DetectionService(
+        detect,
+        list_detectors,
+        ScenePolicy(chosen.roots, chosen.allow_remote),
+        Slots(chosen.per_device, chosen.max_waiting),
+        auto_device=chosen.auto_device,
+        max_streams=chosen.max_streams,
+    )
+    threads = ThreadPoolExecutor(chosen.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
+    server = grpc.server(threads, options=_channel_options(chosen.keepalive_s))
+    pb_grpc.add_DetectionServiceServicer_to_server(service, server)
+    checks = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    port = _bind(server, chosen)
+    server.start()
+    for name in ("", SERVICE):
+        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return RunningServer(server, service, checks, _join(chosen.host, port))
+
+
+def serve(
+    detect: DetectFn,
+    list_detectors: ListDetectors,
+    options: ServeOptions | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> bool:
+    """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal ends the process.
+
+    To be called from the main thread. `ready` is told the address once it is served.
+
+    Returns:
+        Whether every detection came to its own end.
+
+    Raises:
+        ConfigError: see `start`.
+    """
+    configure()
+    chosen = options or ServeOptions()
+    # SimpleQueue.put may interrupt its own get; Event.set could deadlock in a handler.
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {n: signal.signal(n, lambda number, _: asked.put(number)) for n in signals}
+    try:
+        running = start(detect, list_detectors, chosen)
+        _announce(running.address, chosen)
+        if ready is not None:
+            ready(running.address)
+        asked.get()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    log.info("stopping", extra={"fields": {"event": "stopping", "grace_s": chosen.grace_s}})
+    finished = running.stop(chosen.grace_s)
+    log.info("stopped", extra={"fields": {"event": "stopped", "all_finished": finished}})
+    return finished
+
+
+def _channel_options(keepalive_s: float) -> list[tuple[str, int]]:
+    """Settings of gRPC core (https://github.com/grpc/grpc/blob/master/doc/keepalive.md)."""
+    period = int(keepalive_s * 1000)
+    return [
+        # Two servers on one port would share its connections at random.
+        ("grpc.so_reuseport", 0),
+        # A peer that vanished without closing its connection is found by pings.
+        ("grpc.keepalive_time_ms", period),
+        ("grpc.keepalive_timeout_ms", period),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Clients may ping just as well while they wait for a slow detection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+    ]
+
+
+def _bind(server: grpc.Server, options: ServeOptions) -> int:
+    address = _join(options.host, options.port)
+    try:
+        if options.credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, options.credentials)
+    except RuntimeError as error:
+        raise ConfigError(
+            "--port", address, "cannot be listened on (taken, or no address of this machine)",
+            "give a free --port and an own --host",
+        ) from error
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _announce(address: str, options: ServeOptions) -> None:
+    line = {"event": "listening", "address": address, "roots": [str(r) for r in options.roots]}
+    log.info("listening", extra={"fields": line})
+    if options.credentials is None and not _is_loopback(options.host):
+        line = {"event": "open", "address": address, "problem": "anyone who reaches it may use it"}
+        log.warning("open", extra={"fields": line})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

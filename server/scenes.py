@@ -1,0 +1,70 @@
+"""Which scenes a caller may name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lanner.errors import SceneError
+
+_REMOTE = ("http", "https", "s3")
+
+
+@dataclass(frozen=True)
+class ScenePolicy:
+    """Local scenes lie inside one of `roots`; remote ones are refused unless `allow_remote`."""
+
+    roots: tuple[Path, ...]
+    allow_remote: bool = False
+
+    def resolve(self, uri: str) -> str:
+        """What to open for `uri`: an absolute path without symbolic links, or the address.
+
+        A relative path is looked for under each root in order. Messages never tell what
+        exists outside the roots, nor where the roots are.
+
+        Raises:
+            SceneError: empty, outside the roots, not a file, or an address that is refused.
+        """
+        if not uri.strip():
+            raise SceneError("scene", uri, "is empty", "name a GeoTIFF")
+        if "://" in uri or uri.startswith("/vsi"):
+            return self._remote(uri)
+        inside = False
+        for root in self.roots:
+            try:
+                home = root.resolve()
+                path = (home / uri).resolve()
+                if not path.is_relative_to(home):
+                    continue
+                inside = True
+                if path.is_file():
+                    return str(path)
+            except (OSError, RuntimeError, ValueError):
+                # A name that no file can have (too long, a NUL, a loop of links) or a
+                # folder that may not be entered: the same as no file.
+                continue
+        if inside:
+            raise SceneError("scene", uri, "is no file on the server", "check the path")
+        raise SceneError(
+            "scene",
+            uri,
+            "is outside the folders this server may read",
+            "move it there, or have the server started with another --root",
+        )
+
+    def _remote(self, uri: str) -> str:
+        """`uri` itself where it may be fetched."""
+        scheme = urlsplit(uri).scheme.lower() if "://" in uri else uri.split("/")[1]
+        if scheme not in _REMOTE:
+            raise SceneError(
+                "scene", uri, f"{scheme} is not a kind of address this server opens",
+                "give a path, or an http://, https:// or s3:// address",
+            )
+        if not self.allow_remote:
+            raise SceneError(
+                "scene", uri, "this server opens no remote scenes",
+                "give a path, or have the server started with --allow-remote",
+            )
+        return uri

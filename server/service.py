@@ -1,0 +1,179 @@
+"""The gRPC service: requests in, events out. It is handed the work and imports no pipeline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import grpc
+
+from lanner.errors import Cancelled
+from lanner.job import Cancel, DetectFn, DetectRequest, Progress
+from lanner.v1 import detection_service_pb2 as pb
+from lanner.v1 import detection_service_pb2_grpc as pb_grpc
+from server.call import Call
+from server.facts import ListDetectors
+from server.mailbox import Mailbox
+from server.messages import feature_events, progress_event, summary_event
+from server.request import to_job
+from server.scenes import ScenePolicy
+from server.slots import Slots, Ticket
+from server.status import BusyError, ServerError
+
+_Outcome = tuple[tuple[str, ...], Mapping[str, Any], float]
+# Feature texts, summary, seconds of work.
+
+QUEUED = "queued"
+"""Stage of a detection that waits for its device."""
+
+
+class _Run:
+    """One detection between its caller and the thread that works on it."""
+
+    def __init__(self) -> None:
+        self.cancel = Cancel()
+        self.reports = Mailbox()
+        self.shut_down = False
+
+    def stop(self) -> None:
+        """Stop the work and let go of whoever reads its progress."""
+        self.cancel.set()
+        self.reports.close()
+
+
+class DetectionService(pb_grpc.DetectionServiceServicer):
+    """lanner.v1.DetectionService.
+
+    Args:
+        detect: runs one detection; looks at its `Cancel` often.
+        list_detectors: what is on offer.
+        scenes: which scenes may be named.
+        slots: who may compute when.
+        auto_device: the device that "auto" comes down to, so that both share one line.
+        max_streams: detections open at once, be they waiting, computing or being read.
+    """
+
+    def __init__(
+        self,
+        detect: DetectFn,
+        list_detectors: ListDetectors,
+        scenes: ScenePolicy,
+        slots: Slots,
+        *,
+        auto_device: str = "auto",
+        max_streams: int = 64,
+    ) -> None:
+        self._detect = detect
+        self._list_detectors = list_detectors
+        self._scenes = scenes
+        self._slots = slots
+        self._same_device = {"auto": auto_device, "cuda": "cuda:0"}
+        self._max_streams = max_streams
+        self._workers = ThreadPoolExecutor(max_streams, thread_name_prefix="detect")
+        self._open: set[_Run] = set()
+        self._changed = threading.Condition()
+
+    def ListDetectors(  # noqa: N802  the generated code names it
+        self, request: pb.ListDetectorsRequest, context: grpc.ServicerContext
+    ) -> pb.ListDetectorsResponse:
+        """See proto/lanner/v1/detection_service.proto."""
+        call = Call("ListDetectors", context)
+        context.add_callback(call.finish)
+        with call:
+            facts = sorted(self._list_detectors(), key=lambda one: one.name)
+            return pb.ListDetectorsResponse(detectors=[one.to_message() for one in facts])
+
+    def Detect(  # noqa: N802  the generated code names it
+        self, request: pb.DetectRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.DetectResponse]:
+        """See proto/lanner/v1/detection_service.proto."""
+        call, run = Call("Detect", context), _Run()
+
+        def over() -> None:
+            run.stop()
+            with self._changed:
+                self._open.discard(run)
+                self._changed.notify_all()
+            call.finish()
+
+        with call:
+            if not context.add_callback(over):  # gone before it began
+                over()
+                return
+            self._admit(run)
+            yield from self._events(request, run, call)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no detection is open; whether that came true within `timeout` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, timeout)
+
+    def shut_down(self) -> None:
+        """Stop every open detection and tell its caller why."""
+        with self._changed:
+            for run in self._open:
+                run.shut_down = True
+                run.cancel.set()  # the worker ends, which closes the mailbox
+
+    def close(self) -> None:
+        """Let the worker threads go as they finish."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _admit(self, run: _Run) -> None:
+        with self._changed:
+            if len(self._open) >= self._max_streams:
+                raise BusyError(
+                    "streams", len(self._open), "as many detections are open as this server allows",
+                    "try again later",
+                )
+            run.cancel.check()  # `over` came first and will not come again to take it out
+            self._open.add(run)
+
+    def _events(
+        self, request: pb.DetectRequest, run: _Run, call: Call
+    ) -> Iterator[pb.DetectResponse]:
+        spec = request.spec
+        call.fields.update(scene=spec.scene.uri, detector=spec.detector.name)
+        job = to_job(spec, self._scenes, self._list_detectors())
+        call.say_instead(job.scene, spec.scene.uri)
+        ticket = self._slots.enter(self._same_device.get(job.device, job.device))
+        future = self._workers.submit(self._work, ticket, job, run)
+        future.add_done_callback(partial(_finished, run, call))
+        for progress in run.reports:
+            yield progress_event(progress)
+        if run.cancel.is_set() and not run.shut_down:
+            return  # nobody is left to read; the worker stops by itself
+        try:
+            features, summary, seconds = future.result()
+        except Cancelled:
+            if not run.shut_down:
+                raise
+            raise ServerError(
+                "server", "detection", "stopped because the server shuts down",
+                "send the request again when it is back",
+            ) from None
+        del future
+        call.fields.update(features=len(features), work_seconds=seconds)
+        yield from feature_events(features)
+        yield summary_event(len(features), summary)
+
+    def _work(self, ticket: Ticket, job: DetectRequest, run: _Run) -> _Outcome:
+        """Wait for the device and compute; the frame of the result is let go at once."""
+        with ticket:
+            ticket.wait(run.cancel, lambda: run.reports.put(Progress(QUEUED, 0, 0)))
+            started = time.monotonic()
+            result = self._detect(job, run.cancel, run.reports.put)
+            return result.features, result.summary, round(time.monotonic() - started, 3)
+
+
+def _finished(run: _Run, call: Call, future: Future[_Outcome]) -> None:
+    """End the reading of progress; log a failure that no caller is left to hear of."""
+    deserted = run.cancel.is_set() and not run.shut_down
+    error = None if future.cancelled() else future.exception()
+    if deserted and error is not None and not isinstance(error, Cancelled):
+        call.log_failure(error)
+    run.reports.close()
