@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import segmentation_models_pytorch as smp
-import torch
 from torch import Tensor, nn
 
 STRIDE = 16
@@ -44,8 +43,11 @@ class ResUNet(nn.Module):
             in_channels=3,
             classes=len(spec.outputs),
         )
+        # A shallow U-Net leaves the encoder's last stages unused: ship no dead weights.
+        for stage in range(len(spec.decoder_channels), 5):
+            setattr(self.net.encoder, f"layer{stage}", nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, h, w) float, sides multiples of `STRIDE` -> (n, outputs, h, w) logits."""
         logits: Tensor = self.net(images)
-        return logits.to(torch.float32)
+        return logits.float()

@@ -7,7 +7,6 @@ small tiles, learn the tile's border instead of the object, and then fail on lar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,8 +47,7 @@ class RetinaNet(nn.Module):
         super().__init__()
         self.spec = spec
         body = torchvision.models.get_model(spec.backbone, weights=None)
-        widths = [body.layer2, body.layer3, body.layer4]
-        in_channels = [_out_channels(layer) for layer in widths]
+        in_channels = [_out_channels(stage) for stage in (body.layer2, body.layer3, body.layer4)]
         self.body = IntermediateLayerGetter(
             body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"}
         )
@@ -99,7 +97,5 @@ def decode_boxes(offsets: Tensor, anchors: Tensor) -> Tensor:
 
 def _out_channels(layer: nn.Module) -> int:
     """Channels that a residual stage hands on."""
-    last = [m for m in layer.modules() if isinstance(m, nn.BatchNorm2d)]
-    blocks: Sequence[nn.Module] = list(layer.children())
-    tail = [m for m in blocks[-1].children() if isinstance(m, nn.BatchNorm2d)]
-    return int((tail or last)[-1].num_features)
+    norms = [m for m in list(layer.children())[-1].children() if isinstance(m, nn.BatchNorm2d)]
+    return int(norms[-1].num_features)

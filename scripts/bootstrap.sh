@@ -40,7 +40,7 @@ while IFS= read -r name; do unset "$name"; done < <(
         grep -vxE 'UV_(CACHE_DIR|HTTP_TIMEOUT|LINK_MODE|NATIVE_TLS|SYSTEM_CERTS|OFFLINE)' || true
 )
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
-export PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_CONFIG_FILE=/dev/null
 index=${LANNER_INDEX:-}
 
 if ! new_enough .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
@@ -63,7 +63,7 @@ fi
 
 if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
     say "installing uv"
-    .venv/bin/python -m pip --isolated install --quiet \
+    .venv/bin/python -m pip --isolated --disable-pip-version-check install --quiet \
         ${certificate:+--cert "$certificate"} ${index:+--index-url "$index"} uv
 fi
 

@@ -1,0 +1,80 @@
+"""Train the aircraft Res-UNet: python scripts/train_instances.py DATA MASKS OUT --encoder-from W."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from training.common import Average, Log, adamw, cosine, save
+from training.instances import InstanceBatches, from_composites, from_pictures, instance_loss
+from training.sources import Compositor, aerial, hrplanes, negatives
+
+from detectors.inputs import prepare
+from detectors.resunet import ResUNet, ResUNetSpec
+from lanner.render import render_aircraft_chip
+
+
+def rendered(rng, size):
+    """A rendered chip in the form the batches want."""
+    chip = render_aircraft_chip(rng, size, float(np.exp(rng.uniform(np.log(0.6), np.log(1.8)))))
+    return chip.rgb, chip.ids, chip.boxes, np.ones((size, size), bool)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("masks", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--encoder-from", type=Path, help="RetinaNet weights whose residual body starts the encoder")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--lr", type=float, default=8e-4)
+    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    clean = negatives(args.data)
+    train, _ = hrplanes(args.data)
+    masks = dict(np.load(args.masks))
+    makers = [
+        (0.55, from_pictures(train, masks, 0.6, 1.6)),
+        (0.10, from_pictures(aerial(args.data), {}, 0.8, 2.4)),
+        (0.06, from_pictures(clean, {}, 0.3, 1.2)),
+        (0.15, from_composites(Compositor(args.data, clean))),
+        (0.14, rendered),
+    ]
+    loader = torch.utils.data.DataLoader(
+        InstanceBatches(makers, args.seed), batch_size=None, num_workers=args.workers, prefetch_factor=4
+    )
+    net = ResUNet(ResUNetSpec(("object", "boundary", "centre"))).to(memory_format=torch.channels_last)
+    if args.encoder_from:
+        body = {k.removeprefix("body."): v.float() for k, v in load_file(args.encoder_from).items() if k.startswith("body.")}
+        missing, _ = net.net.encoder.load_state_dict(body, strict=False)
+        print("encoder starts from", args.encoder_from.name, "without", len(missing), "entries")
+    torch.nn.init.constant_(net.net.segmentation_head[0].bias, -3.0)
+    average, optimiser, log = Average(net), adamw(net, args.lr), Log(args.out)
+    net.train()
+    for step, (images, target, valid, boxes) in zip(range(args.steps), loader, strict=False):
+        for group in optimiser.param_groups:
+            group["lr"] = args.lr * cosine(step, args.steps)
+        x = prepare(images, valid).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(x)
+        seg, line, centre, projection = instance_loss(logits, target, valid, boxes)
+        optimiser.zero_grad()
+        (seg + line + 0.5 * centre + 0.3 * projection).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        average.update(net)
+        log.add(step, args.steps, seg=seg.item(), line=line.item(), centre=centre.item(), projection=projection.item())
+        if step % 200 == 199:
+            save(average.net, args.out / "resunet.safetensors")
+    save(average.net, args.out / "resunet.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Plain training code for the two shipped detectors."""

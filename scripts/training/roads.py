@@ -1,0 +1,97 @@
+"""Roads training set: random views with mask, centreline and validity; loss for both channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage.morphology import skeletonize
+from torch.utils.data import IterableDataset
+
+from training.augment import recolour, view_matrix, warp
+from training.sources import read_rgb
+
+
+def read_massachusetts(root: Path, split: str):
+    """[(rgb, road bool, valid bool, name)]: pure white is no image."""
+    base = root / "roads/massachusetts" / split
+    out = []
+    for path in sorted((base / "images").iterdir()):
+        rgb = read_rgb(path)
+        mask = cv2.imread(str(next((base / "masks").glob(path.stem + ".*"))), cv2.IMREAD_GRAYSCALE) > 0
+        white = (rgb > 250).all(2).astype(np.uint8)
+        # Only large white areas are missing image; bright roofs are not.
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(white)
+        large = np.isin(labels, [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] > 2000])
+        valid = ~cv2.dilate(large.astype(np.uint8), np.ones((5, 5))).astype(bool)
+        out.append((rgb, mask, valid, path.stem))
+    return out
+
+
+def style_table(root: Path):
+    """Mean and spread of each colour in the scene-class images: looks of another sensor."""
+    stats = []
+    for path in sorted((root / "scenes-by-class/ucmerced").glob("*/*0.webp")):
+        x = read_rgb(path).reshape(-1, 3).astype(np.float32)
+        stats.append([x.mean(0), x.std(0)])
+    return np.array(stats)
+
+
+class RoadBatches(IterableDataset):
+    """Endless batches; scale jitter 0.55 to 1.9, free rotation, strong colour changes."""
+
+    def __init__(self, pictures, styles, seed, chip=None, pixels=1_000_000):
+        self.styles, self.seed, self.pixels, self.chip = styles, seed, pixels, chip
+        self.pictures = [(rgb, mask, skeletonize(mask), valid) for rgb, mask, valid, _ in pictures]
+        self.odds = np.array([v.mean() for *_, v in self.pictures])
+        self.odds /= self.odds.sum()
+
+    def __iter__(self):
+        info = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, info.id if info else 0])
+        while True:
+            size = int(rng.choice([256, 320, 384, 512], p=[0.4, 0.3, 0.2, 0.1]))
+            items = [self.view(rng, size) for _ in range(max(2, round(self.pixels / size**2)))]
+            rgb, target, valid = (np.stack(x) for x in zip(*items, strict=True))
+            yield (torch.from_numpy(rgb).permute(0, 3, 1, 2), torch.from_numpy(target), torch.from_numpy(valid))
+
+    def view(self, rng, size):
+        """float32 (s, s, 3), float32 (2, s, s) road and centreline, bool (s, s)."""
+        for _ in range(8):
+            rgb, mask, line, valid = self.pictures[rng.choice(len(self.pictures), p=self.odds)]
+            scale = float(np.exp(rng.uniform(np.log(0.55), np.log(1.9))))
+            m = view_matrix(rng, rgb.shape, size, scale, free_rotation=True)
+            ok = warp(valid.astype(np.uint8), m, size, scale, nearest=True) > 0
+            if ok.mean() > 0.4:
+                break
+        image = warp(rgb, m, size, scale)
+        road = warp(mask.astype(np.uint8) * 255, m, size, scale) > 127
+        near = warp(cv2.dilate(line.astype(np.uint8) * 255, np.ones((3, 3))), m, size, scale)
+        centre = np.clip(near.astype(np.float32) / 255 * max(1.0, 1.0 / scale), 0, 1)
+        if rng.random() < 0.35:
+            image = self.restyle(rng, image, ok)
+        return recolour(rng, image, 1.25), np.stack([road.astype(np.float32), centre]), ok
+
+    def restyle(self, rng, image, ok):
+        """Colour statistics of another picture (Reinhard et al., 2001), part of the way."""
+        mean, std = self.styles[rng.integers(len(self.styles))]
+        seen = image[ok].astype(np.float32)
+        if len(seen) < 100:
+            return image
+        t = rng.uniform(0.4, 1.0)
+        new = (image - seen.mean(0)) / (seen.std(0) + 8) * np.maximum(std, 15) + mean
+        return np.clip(image * (1 - t) + new * t, 0, 255).astype(np.uint8)
+
+
+def road_loss(logits, target, valid):
+    """BCE and soft Dice on the road, BCE on the centreline, valid pixels only."""
+    w = valid[:, None].float()
+    n = w.sum().clamp(min=1)
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    p = torch.sigmoid(logits[:, 0]) * w[:, 0]
+    t = target[:, 0] * w[:, 0]
+    dice = 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+    return (bce[:, :1] * w).sum() / n, dice, (bce[:, 1:] * w * (1 + 4 * target[:, 1:])).sum() / n
