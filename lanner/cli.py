@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +13,9 @@ from rich.console import Console
 from lanner import __version__
 from lanner.cli_output import check_outputs, check_run_dir
 from lanner.cli_progress import cancel_on_signal, progress_on
+from lanner.cli_report import AsJson, Debug, reporting
+from lanner.cli_serve import serve
 from lanner.cli_show import detectors_table, errors_table, summary_tables
-from lanner.errors import Cancelled, LannerError, door
 from lanner.job import Cancel, DetectRequest
 
 app = typer.Typer(
@@ -26,33 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-@contextmanager
-def reporting(debug: bool, resume: str = "run it again") -> Iterator[None]:
-    """Turn an error of ours into one line on stderr and its exit code.
-
-    Args:
-        debug: show the traceback first.
-        resume: what to do after a Ctrl-C.
-    """
-    error: LannerError
-    try:
-        yield
-        return
-    except KeyboardInterrupt:
-        error = Cancelled()
-    except LannerError as raised:
-        error = raised
-        if debug:
-            Console(stderr=True).print_exception()
-    text = f"stopped by the caller; {resume}" if isinstance(error, Cancelled) else str(error)
-    typer.echo(f"error: {text}", err=True)
-    raise typer.Exit(door(error).exit)
-
+app.command()(serve)
 
 @app.command()
 def detect(

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from lanner import __version__
-from lanner.cli import app, reporting
+from lanner.cli import app
+from lanner.cli_report import reporting
 from lanner.errors import TABLE, Cancelled, GsdError, LannerError
 
 PROGRAM = Path(sys.executable).parent / "lanner"

@@ -1,0 +1,95 @@
+"""`lanner serve`: the gRPC server, handed the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lanner.cli_report import Debug, reporting
+from lanner.errors import Cancelled, ConfigError
+
+if TYPE_CHECKING:
+    import grpc
+
+
+def serve(
+    host: Annotated[str, typer.Option(
+        "--host", help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(
+        "--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")] = 50051,
+    root: Annotated[list[Path] | None, typer.Option(
+        "--root", metavar="DIR", show_default="the current folder",
+        help="Folder whose scenes may be read. Give it again for more folders.")] = None,
+    allow_remote: Annotated[bool, typer.Option(
+        "--allow-remote", help="Also read http(s):// and s3:// scenes.")] = False,
+    device: Annotated[str, typer.Option(
+        "--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N.")] = "auto",
+    grace: Annotated[float, typer.Option(
+        "--grace", metavar="SECONDS", min=0.0,
+        help="What running detections get to finish after a stop signal.")] = 10.0,
+    tls_cert: Annotated[Path | None, typer.Option(
+        "--tls-cert", metavar="FILE", show_default=False,
+        help="PEM certificate chain; with --tls-key it turns on TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(
+        "--tls-key", metavar="FILE", show_default=False, help="PEM private key.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Serve detection over gRPC until Ctrl-C or SIGTERM.
+
+    **Examples**
+
+    For programs on this machine, scenes below the current folder:
+
+        lanner serve
+
+    For other machines, with TLS, scenes of an archive:
+
+        lanner serve --host 0.0.0.0 --root /archive --tls-cert cert.pem --tls-key key.pem
+    """
+    with reporting(debug, "detections that were running did not finish"):
+        credentials = _credentials(tls_cert, tls_key)
+        from lanner.pipeline import detect, list_detectors
+        from server.run import ServeOptions
+        from server.run import serve as run_server
+
+        options = ServeOptions(
+            host=host, port=port, roots=tuple(root or [Path.cwd()]), allow_remote=allow_remote,
+            auto_device=device, grace_s=grace, credentials=credentials,
+        )
+        finished = run_server(
+            detect, list_detectors, options,
+            ready=lambda address: typer.echo(f"serving on {address}", err=True),
+        )
+        if not finished:
+            raise Cancelled
+
+
+def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials | None:
+    """TLS from both files, or None where neither is given.
+
+    Raises:
+        ConfigError: one without the other, or a file that cannot be read.
+    """
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        missing, given = ("--tls-cert", key) if cert is None else ("--tls-key", cert)
+        raise ConfigError(missing, "", f"is missing beside {given}", "give both or neither")
+    import grpc
+
+    chain, secret = _read_all(("--tls-cert", cert), ("--tls-key", key))
+    return grpc.ssl_server_credentials([(secret, chain)])
+
+
+def _read_all(*files: tuple[str, Path]) -> Sequence[bytes]:
+    held = []
+    for argument, path in files:
+        try:
+            held.append(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(argument, path, f"cannot be read ({error.strerror})",
+                              "name a readable PEM file") from error
+    return held
