@@ -18,7 +18,7 @@ from lanner.job import Cancel, Progress
 from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
-from server.facts import DetectorFacts
+from server.offers import DetectorOffer
 from server.status import BusyError, ServerError, decode
 
 _WATCH_S = 0.05
@@ -82,7 +82,7 @@ class Client:
         self._lock = threading.Lock()
         self._calls: set[grpc.Call] = set()
 
-    def detectors(self) -> tuple[DetectorFacts, ...]:
+    def detectors(self) -> tuple[DetectorOffer, ...]:
         """The detectors on offer, by name.
 
         Raises:
@@ -92,7 +92,7 @@ class Client:
             answer = self._stub.ListDetectors(
                 service_pb.ListDetectorsRequest(), timeout=self._timeout
             )
-        return tuple(DetectorFacts.from_message(one) for one in answer.detectors)
+        return tuple(DetectorOffer.from_message(one) for one in answer.detectors)
 
     def detect(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lanner.errors import ConfigError, DeviceError, GsdError, UnknownDetectorError
 from lanner.job import DetectRequest
 from lanner.v1 import detection_pb2 as pb
-from server.facts import DetectorFacts
+from server.offers import DetectorOffer
 from server.scenes import ScenePolicy
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
@@ -18,7 +18,7 @@ _TILE_MIN, _TILE_MAX, _TILE_STEP = 64, 4096, 32
 
 
 def to_job(
-    spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[DetectorFacts]
+    spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[DetectorOffer]
 ) -> DetectRequest:
     """The job that `spec` asks for.
 
@@ -28,19 +28,19 @@ def to_job(
     Raises:
         LannerError: of the class that fits the field at fault.
     """
-    facts = _detector(spec.detector, detectors)
+    offer = _detector(spec.detector, detectors)
     return DetectRequest(
         scene=scenes.resolve(spec.scene.uri),
-        detector=facts.name,
+        detector=offer.name,
         gsd=_gsd(spec),
         device=_device(spec.device),
         tile=_tile(spec),
-        members=_members(spec, facts),
+        members=_members(spec, offer),
     )
 
 
-def _detector(choice: pb.DetectorChoice, detectors: Sequence[DetectorFacts]) -> DetectorFacts:
-    known = {facts.name: facts for facts in detectors}
+def _detector(choice: pb.DetectorChoice, detectors: Sequence[DetectorOffer]) -> DetectorOffer:
+    known = {offer.name: offer for offer in detectors}
     if choice.name in known:
         return known[choice.name]
     near = difflib.get_close_matches(choice.name, known, n=1)
@@ -74,15 +74,15 @@ def _tile(spec: pb.DetectionSpec) -> int | None:
     return spec.tile
 
 
-def _members(spec: pb.DetectionSpec, facts: DetectorFacts) -> tuple[str, ...] | None:
+def _members(spec: pb.DetectionSpec, offer: DetectorOffer) -> tuple[str, ...] | None:
     if not spec.HasField("members"):
         return None
-    known = [member.name for member in facts.members]
+    known = [member.name for member in offer.members]
     chosen = set(spec.members.names)
     unknown = sorted(chosen - set(known))
     if unknown or not chosen:
         raise ConfigError(
-            "members", ", ".join(unknown), f"{facts.name} has no such member",
+            "members", ", ".join(unknown), f"{offer.name} has no such member",
             f"choose from {', '.join(known)}",
         )
     return tuple(name for name in known if name in chosen)

@@ -19,8 +19,8 @@ from lanner.errors import ConfigError
 from lanner.job import DetectFn
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
-from server.facts import ListDetectors
 from server.log import NAME, configure
+from server.offers import ListDetectors
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots

@@ -16,9 +16,9 @@ from lanner.job import Cancel, DetectFn, DetectRequest, Progress
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.call import Call
-from server.facts import ListDetectors
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_event, summary_event
+from server.offers import ListDetectors
 from server.request import to_job
 from server.scenes import ScenePolicy
 from server.slots import Slots, Ticket
@@ -84,8 +84,8 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         call = Call("ListDetectors", context)
         context.add_callback(call.finish)
         with call:
-            facts = sorted(self._list_detectors(), key=lambda one: one.name)
-            return pb.ListDetectorsResponse(detectors=[one.to_message() for one in facts])
+            offers = sorted(self._list_detectors(), key=lambda one: one.name)
+            return pb.ListDetectorsResponse(detectors=[one.to_message() for one in offers])
 
     def Detect(  # noqa: N802  the generated code names it
         self, request: pb.DetectRequest, context: grpc.ServicerContext

@@ -16,7 +16,7 @@ _OUTPUTS: dict[Literal["objects", "raster"], pb.DetectorOutput.ValueType] = {
 
 
 @dataclass(frozen=True)
-class MemberFacts:
+class MemberOffer:
     """One network: `kind` is its architecture, `weights_sha256` lower-case hexadecimal."""
 
     name: str
@@ -25,7 +25,7 @@ class MemberFacts:
 
 
 @dataclass(frozen=True)
-class DetectorFacts:
+class DetectorOffer:
     """A detector as users choose it.
 
     `gsd` is the working ground sampling in metres a pixel, `gsd_range` the inclusive range of
@@ -33,22 +33,22 @@ class DetectorFacts:
     """
 
     name: str
-    version: str
+    release: str
     description: str
     classes: tuple[str, ...]
     gsd: float
     gsd_range: tuple[float, float]
     bands: tuple[str, ...]
     output: Literal["objects", "raster"] | None
-    members: tuple[MemberFacts, ...]
+    members: tuple[MemberOffer, ...]
     steps: tuple[str, ...]
 
     @classmethod
-    def from_config(cls, config: DetectorConfig, checksums: Mapping[str, str]) -> DetectorFacts:
-        """The facts of a configuration; `checksums` maps member name to SHA-256 of its weights."""
+    def from_config(cls, config: DetectorConfig, checksums: Mapping[str, str]) -> DetectorOffer:
+        """The offer of a configuration; `checksums` maps member name to SHA-256 of its weights."""
         return cls(
             name=config.name,
-            version=config.release,
+            release=config.release,
             description=config.description,
             classes=config.classes,
             gsd=config.gsd,
@@ -56,7 +56,7 @@ class DetectorFacts:
             bands=config.bands,
             output=config.output,
             members=tuple(
-                MemberFacts(m.name, m.kind, checksums.get(m.name, "")) for m in config.members
+                MemberOffer(m.name, m.kind, checksums.get(m.name, "")) for m in config.members
             ),
             steps=tuple(spec.step for spec in config.chain),
         )
@@ -65,7 +65,7 @@ class DetectorFacts:
         """The same as it travels."""
         return pb.Detector(
             name=self.name,
-            version=self.version,
+            version=self.release,
             description=self.description,
             classes=self.classes,
             gsd_m=self.gsd,
@@ -80,21 +80,21 @@ class DetectorFacts:
         )
 
     @classmethod
-    def from_message(cls, message: pb.Detector) -> DetectorFacts:
+    def from_message(cls, message: pb.Detector) -> DetectorOffer:
         """What `to_message` sent; `output` is None where a newer server names another kind."""
         return cls(
             name=message.name,
-            version=message.version,
+            release=message.version,
             description=message.description,
             classes=tuple(message.classes),
             gsd=message.gsd_m,
             gsd_range=(message.gsd_range.min_m, message.gsd_range.max_m),
             bands=tuple(message.bands),
             output=next((name for name, v in _OUTPUTS.items() if v == message.output), None),
-            members=tuple(MemberFacts(m.name, m.kind, m.weights_sha256) for m in message.members),
+            members=tuple(MemberOffer(m.name, m.kind, m.weights_sha256) for m in message.members),
             steps=tuple(message.steps),
         )
 
 
-ListDetectors = Callable[[], Sequence[DetectorFacts]]
+ListDetectors = Callable[[], Sequence[DetectorOffer]]
 """What a server is given: the detectors on offer now."""
