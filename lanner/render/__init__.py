@@ -1,0 +1,1 @@
+"""Rendered scenes and chips whose ground truth is exact."""
