@@ -33,6 +33,11 @@ class Box:
         return self.y1 - self.y0
 
 
+SNAP = 2e-3
+"""A scale this near to 1 is 1: map projections stretch a nominal pixel by as much (UTM 0.9996 to
+1.001), and reading pixels as they are beats blurring them for a thousandth of a pixel."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Square ground pixels laid over a scene, axis-aligned with the scene's own pixels.
@@ -53,9 +58,14 @@ class Grid:
     def over(
         cls, scene_size: tuple[int, int], scene_gsd: tuple[float, float], gsd: float
     ) -> Grid:
-        """The grid of `gsd` metres over a scene of (width, height) with (x, y) metre pixels."""
+        """The grid of `gsd` metres over a scene of (width, height) with (x, y) metre pixels.
+
+        Where both scales are within `SNAP` of 1 the grid is the scene's own pixels.
+        """
         (w, h), (gx, gy) = scene_size, scene_gsd
         sx, sy = gsd / gx, gsd / gy
+        if abs(sx - 1) <= SNAP and abs(sy - 1) <= SNAP:
+            sx = sy = 1.0
         # A hair of tolerance keeps an exact fit from growing an empty last column.
         return cls(
             max(1, ceil(w / sx - 1e-6)), max(1, ceil(h / sy - 1e-6)), (sx, sy), gsd, w, h
@@ -63,11 +73,11 @@ class Grid:
 
     def to_scene(self, xy: Xy) -> Xy:
         """Grid pixel coordinates to scene pixel coordinates."""
-        return np.asarray(xy, np.float64) * np.asarray(self.scale)
+        return np.multiply(xy, self.scale, dtype=np.float64)
 
     def from_scene(self, xy: Xy) -> Xy:
         """Scene pixel coordinates to grid pixel coordinates."""
-        return np.asarray(xy, np.float64) / np.asarray(self.scale)
+        return np.divide(xy, self.scale, dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""Opening rasters: which addresses and formats are let in, and how GDAL is set for them.
+
+Untrusted rasters come through here, so the list of formats is closed: a VRT (and kin) can name
+local files, URLs or Python code, and GDAL's own connection strings can do the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from lanner.errors import SceneError
+
+# A raster without a place is reported by PlaceError, in words that say what to do.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
+"""Formats that are opened; a COG is a GTiff to GDAL."""
+
+REMOTE = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/"}
+"""URL beginnings and GDAL's own file systems for them."""
+
+_OPTIONS: dict[str, Any] = {
+    # Bounded whatever the machine: GDAL's default is a share of all memory.
+    "GDAL_CACHEMAX": 512,
+    # A cut JPEG would otherwise decode to grey without a word.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_CONNECTTIMEOUT": 15,
+    "GDAL_HTTP_MAX_RETRY": 4,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
+    "GDAL_HTTP_MULTIPLEX": True,
+    "VSI_CACHE": False,
+}
+_REMOTE_OPTIONS: dict[str, Any] = {
+    # No listing of the folder and no guessing at sidecar files: each guess is a request, and a
+    # server that answers everything with 200 would hand us a page as a sidecar.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}
+_VRT_REMEDY = "write the pixels out: gdal_translate -of COG SCENE out.tif"
+
+
+def is_remote(uri: str) -> bool:
+    """Whether the scene is read over the network."""
+    return uri.startswith(tuple(REMOTE))
+
+
+def gdal_name(uri: str) -> str:
+    """The name GDAL opens for a path or URL.
+
+    Raises:
+        SceneError: neither an existing file nor a URL of a known kind.
+    """
+    for prefix, file_system in REMOTE.items():
+        if uri.startswith(prefix):
+            return file_system + uri.removeprefix(prefix)
+    path = Path(uri)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise SceneError("scene", uri, problem, "give a raster file or an http(s):// or s3:// URL")
+    # Absolute, so that no file name can be taken for a connection string.
+    return str(path.resolve())
+
+
+def gdal_env(uri: str) -> rasterio.Env:
+    """GDAL's settings for reading this scene; enter it in every thread that reads."""
+    return rasterio.Env(**_OPTIONS, **(_REMOTE_OPTIONS if is_remote(uri) else {}))
+
+
+@contextmanager
+def opened(uri: str, overview: int | None = None) -> Iterator[DatasetReader]:
+    """A scene's dataset inside GDAL's settings, closed afterwards.
+
+    Args:
+        uri: path or URL.
+        overview: overview to read instead of the full raster.
+
+    Raises:
+        SceneError: missing, not a raster, or a format that is not let in.
+    """
+    with gdal_env(uri):
+        dataset = open_dataset(uri, overview)
+        try:
+            yield dataset
+        finally:
+            dataset.close()
+
+
+def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
+    """Open for reading; call inside `gdal_env(uri)` and close it yourself.
+
+    Raises:
+        SceneError: missing, not a raster, or a format that is not let in.
+    """
+    name = gdal_name(uri)
+    options = {} if overview is None else {"overview_level": overview}
+    try:
+        dataset = DatasetReader(name, driver=list(DRIVERS), sharing=False, **options)
+    except RasterioError as error:
+        raise _refusal(uri, name, error) from error
+    if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
+        dataset.close()
+        raise SceneError("scene", uri, "names another file as its overviews",
+                         "remove that metadata: gdal_translate -of COG SCENE out.tif")
+    return dataset
+
+
+def _refusal(uri: str, name: str, error: Exception) -> SceneError:
+    """Why GDAL would not open it, in our words."""
+    if not is_remote(uri):
+        head = _head(name)
+        if not head:
+            return SceneError("scene", uri, "is an empty file", "fetch it again")
+        if b"<VRTDataset" in head:
+            return SceneError("scene", uri, "is a VRT, which can read other files or run code",
+                              _VRT_REMEDY)
+    return SceneError("scene", uri, f"cannot be opened as a raster ({_words(error)})",
+                      f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable")
+
+
+def _head(name: str) -> bytes:
+    with open(name, "rb") as file:
+        return file.read(1024)
+
+
+def _words(error: Exception) -> str:
+    """The innermost message: GDAL's own says most."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return str(error)

@@ -1,0 +1,151 @@
+"""Raw values to 0..1 by statistics of the whole scene, so that no tile has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanner.config import Normalise
+from lanner.errors import SceneError
+from tiling.access import opened
+from tiling.grid import Box
+from tiling.raw import Source
+from tiling.scene import Scene
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_PATCHES, _SIDE = 12, 80
+"""The sample: 12 x 12 patches of 80 x 80 pixels spread evenly, 0.9 million pixels. Patches and
+not single pixels, so that a tiled file is decoded in 144 places and not everywhere."""
+_ENOUGH = 1 << 14
+"""Valid pixels that make the sample trustworthy; with fewer the whole scene is looked through."""
+_MOST = 1 << 20
+_STRIP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A linear stretch for each band: `low` becomes 0 and `high` 1, clipped.
+
+    Where a band is constant (`low == high`) every valid pixel becomes 0.5.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def apply(self, raw: Floats, valid: Mask) -> Floats:
+        """Normalise.
+
+        Args:
+            raw: (bands, h, w) float32 in the file's units.
+            valid: (h, w) bool.
+
+        Returns:
+            (bands, h, w) float32 in 0..1, 0 where invalid.
+        """
+        low = np.asarray(self.low, np.float32)[:, None, None]
+        span = np.asarray(
+            [h - lo for lo, h in zip(self.low, self.high, strict=True)], np.float32
+        )[:, None, None]
+        flat = ~(span > 0)
+        out = raw - low
+        out /= np.where(flat, np.float32(1), span)
+        np.clip(out, 0, 1, out=out)
+        if flat.any():
+            out[flat[:, 0, 0]] = 0.5
+        if not valid.all():
+            out[:, ~valid] = 0
+        return np.asarray(out, np.float32)
+
+
+def scene_stretch(scene: Scene, bands: tuple[str, ...], spec: Normalise) -> Stretch:
+    """The stretch of a scene, from one sample of its valid pixels; the same on every call.
+
+    8-bit scenes in mode `auto` are divided by 255 and not read at all. Otherwise each band runs
+    between its `percentiles`, or between its extremes where those coincide.
+
+    Raises:
+        BandError: a band is missing.
+        SceneError: the scene holds no valid pixel, or cannot be read.
+    """
+    indices = scene.band_indices(bands)
+    if spec.mode == "auto" and scene.dtype == "uint8":
+        return Stretch((0.0,) * len(indices), (255.0,) * len(indices))
+    values = _sample(scene, indices).astype(np.float64)
+    low, high = np.percentile(values, spec.percentiles, axis=1)
+    flat = ~(high > low)
+    low[flat], high[flat] = values[flat].min(axis=1), values[flat].max(axis=1)
+    return Stretch(tuple(low.tolist()), tuple(high.tolist()))
+
+
+def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
+    """Make sure that the scene holds something to look at.
+
+    Reads as little as it takes to meet one valid pixel.
+
+    Raises:
+        BandError: a band is missing.
+        SceneError: the scene holds no valid pixel, or cannot be read.
+    """
+    indices = scene.band_indices(bands)
+    with opened(scene.uri) as dataset:
+        source = Source(dataset, scene.uri, indices, scene.found.alpha)
+        for box in (*_patches(scene), *_strips(scene, len(indices))):
+            if source.read(box)[1].any():
+                return
+    raise _empty(scene)
+
+
+def _empty(scene: Scene) -> SceneError:
+    return SceneError("scene", scene.uri, "holds no valid pixel (all nodata or masked)",
+                      "give a scene with data, or correct its nodata value with "
+                      "gdal_edit.py -unsetnodata SCENE")
+
+
+def _sample(scene: Scene, indices: tuple[int, ...]) -> NDArray[np.generic]:
+    """Valid pixels spread over the scene, (bands, n), n at most about a million."""
+    with opened(scene.uri) as dataset:
+        source = Source(dataset, scene.uri, indices, scene.found.alpha)
+        parts = [pixels[:, valid] for pixels, valid in map(source.read, _patches(scene))]
+        found = np.concatenate(parts, axis=1)
+        if found.shape[1] >= min(_ENOUGH, scene.width * scene.height):
+            return found
+        stride = max(1, round(np.sqrt(scene.width * scene.height / _MOST)))
+        parts = []
+        for box in _strips(scene, len(indices)):
+            pixels, valid = source.read(box)
+            thin = (slice(-box.y0 % stride, None, stride), slice(None, None, stride))
+            # Where so little is valid that thinning may miss it, a few pixels come in row order.
+            kept = pixels[:, *thin][:, valid[thin]]
+            parts.append(kept if kept.shape[1] else pixels[:, valid][:, :1024])
+        found = np.concatenate(parts, axis=1)
+    if not found.shape[1]:
+        raise _empty(scene)
+    return found
+
+
+def _patches(scene: Scene) -> list[Box]:
+    """The sample's boxes: the whole scene where it is small."""
+    if scene.width * scene.height <= _MOST:
+        return [Box(0, 0, scene.width, scene.height)]
+    across, down = _spread(scene.width), _spread(scene.height)
+    return [Box(x0, y0, x1, y1) for y0, y1 in down for x0, x1 in across]
+
+
+def _spread(size: int) -> list[tuple[int, int]]:
+    """Runs of `_SIDE` pixels spread evenly over an axis; all of a short one, in one run."""
+    if size <= _PATCHES * _SIDE:
+        return [(0, size)]
+    starts = np.linspace(0, size - _SIDE, _PATCHES).astype(int).tolist()
+    return [(s, s + _SIDE) for s in starts]
+
+
+def _strips(scene: Scene, bands: int) -> Iterator[Box]:
+    """The whole scene from top to bottom, in strips of bounded memory."""
+    step = max(1, _STRIP_BYTES // (scene.width * bands * 8))
+    for top in range(0, scene.height, step):
+        yield Box(0, top, scene.width, min(top + step, scene.height))

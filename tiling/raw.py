@@ -1,0 +1,128 @@
+"""Native pixels of an open raster with one validity, whichever way the file tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from lanner.errors import SceneError
+from tiling.grid import Box
+
+Pixels = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open dataset, read through chosen bands.
+
+    A pixel is invalid where the file's mask (alpha band, internal mask, .msk sidecar) says so,
+    where any chosen band is not finite, or where it holds nodata. A nodata value that is also
+    an ordinary measurement (0, or any value of 8-bit bands) counts only where every chosen band
+    holds it, so that a black or white object survives in one band; any other (-9999, 65535)
+    counts in any band, for it would spoil its neighbours when resampled.
+
+    Attributes:
+        dataset: open raster, used by one thread.
+        uri: name for messages.
+        indices: 1-based file bands; may repeat.
+        alpha: 1-based alpha band, or None.
+    """
+
+    dataset: DatasetReader
+    uri: str
+    indices: tuple[int, ...]
+    alpha: int | None
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether validity is stored apart from the pixels."""
+        return self.alpha is not None or self._stored_mask
+
+    @property
+    def _stored_mask(self) -> bool:
+        flags = self.dataset.mask_flag_enums[self.indices[0] - 1]
+        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+    def read(self, box: Box) -> tuple[Pixels, Mask]:
+        """Pixels of a box inside the raster: (bands, h, w) of the file's type, (h, w) valid.
+
+        Invalid pixels are 0 in every band.
+
+        Raises:
+            SceneError: the file cannot be read there (truncated, gone, server failing).
+        """
+        window = Window(box.x0, box.y0, box.width, box.height)
+        distinct = tuple(dict.fromkeys(self.indices))
+        try:
+            valid = self._mask(window)
+            if valid is not None and not valid.any():
+                dtype = np.result_type(*(self.dataset.dtypes[i - 1] for i in distinct))
+                return np.zeros((len(self.indices), box.height, box.width), dtype), valid
+            pixels = self.dataset.read(distinct, window=window)
+        except RasterioError as error:
+            cause = error.__cause__ or error
+            raise SceneError(
+                "scene", self.uri,
+                f"cannot be read at pixels x {box.x0}..{box.x1}, y {box.y0}..{box.y1} ({cause})",
+                "the file is cut off or damaged: fetch it again",
+            ) from error
+        bad = _no_data(pixels, [self.dataset.nodatavals[i - 1] for i in distinct])
+        if bad is not None:
+            valid = ~bad if valid is None else valid & ~bad
+        if valid is None:
+            valid = np.ones(pixels.shape[1:], np.bool_)
+        elif not valid.all():
+            pixels[:, ~valid] = 0
+        if len(distinct) != len(self.indices):
+            pixels = pixels[[distinct.index(i) for i in self.indices]]
+        return pixels, valid
+
+    def _mask(self, window: Window) -> Mask | None:
+        """What the alpha band and the stored mask say; None where there is neither."""
+        valid: Mask | None = None
+        if self.alpha is not None:
+            valid = self.dataset.read(self.alpha, window=window) > 0
+        if self._stored_mask:
+            stored = self.dataset.read_masks(self.indices[0], window=window) > 0
+            valid = stored if valid is None else valid & stored
+        return valid
+
+
+def _no_data(pixels: Pixels, nodata: list[float | None]) -> Mask | None:
+    """Where the pixels hold no data, by their values; None where all do."""
+    bad: Mask | None = None
+    if pixels.dtype.kind == "f":
+        finite: Mask = np.isfinite(pixels)
+        bad = None if finite.all() else np.logical_not(finite.all(axis=0))
+    known = [_representable(value, pixels.dtype) for value in nodata]
+    if all(v is None for v in known):
+        return bad
+    holds = [p == v for p, v in zip(pixels, known, strict=True) if v is not None]
+    ordinary = pixels.dtype.itemsize == 1 or all(v is None or v == 0 for v in known)
+    nothing: Mask
+    if not ordinary:
+        nothing = np.logical_or.reduce(holds)
+    elif len(holds) == len(known):
+        nothing = np.logical_and.reduce(holds)
+    else:
+        return bad
+    return nothing if bad is None else bad | nothing
+
+
+def _representable(value: float | None, dtype: np.dtype[Any]) -> Any:
+    """The nodata value in the pixels' type, or None where no pixel can hold it."""
+    if value is None or np.isnan(value):
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(value)
+    info = np.iinfo(dtype)
+    return dtype.type(value) if value == int(value) and info.min <= value <= info.max else None

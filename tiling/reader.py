@@ -1,0 +1,135 @@
+"""Tiles of normalised grid pixels, read ahead by threads and handed over in order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanner.errors import SceneError
+from tiling.grid import Tile, TilePlan
+from tiling.normalise import Stretch
+from tiling.sample import GridSampler
+from tiling.scene import Scene
+
+
+@dataclass(frozen=True)
+class TileImage:
+    """What a network is shown of one tile.
+
+    Attributes:
+        tile: the tile.
+        pixels: (bands, tile, tile) float32 in 0..1, 0 where invalid.
+        valid: (tile, tile) bool.
+    """
+
+    tile: Tile
+    pixels: NDArray[np.float32] = field(repr=False, compare=False)
+    valid: NDArray[np.bool_] = field(repr=False, compare=False)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pixel is valid: there is nothing to detect."""
+        return not self.valid.any()
+
+
+@dataclass(frozen=True)
+class TileReader:
+    """Reads tiles of a scene by threads, each with its own file handle.
+
+    Attributes:
+        scene: scene to read.
+        plan: its tiles.
+        bands: band names, in the order the network wants.
+        stretch: the scene's normalisation.
+        threads: reading threads; also how far beyond them tiles are read ahead.
+    """
+
+    scene: Scene
+    plan: TilePlan
+    bands: tuple[str, ...]
+    stretch: Stretch
+    threads: int = 2
+
+    def tiles(self, indices: Iterable[int]) -> Iterator[TileImage]:
+        """Tile images in the order asked; at most 2 * threads are held in memory.
+
+        Close the iterator (or let it go) to stop early: waiting reads are dropped, running ones
+        finish, and every file handle is closed.
+
+        Raises:
+            BandError: a band is missing.
+            SceneError: a tile cannot be read; the message names the tile.
+            IndexError: no such tile.
+        """
+        handles = _Handles(self)
+        pool = ThreadPoolExecutor(max(1, self.threads), thread_name_prefix="lanner-read")
+        ahead: deque[Future[TileImage]] = deque()
+        waiting = iter(indices)
+        try:
+            for index in islice(waiting, 2 * max(1, self.threads)):
+                ahead.append(pool.submit(handles.read, self.plan[index]))
+            while ahead:
+                image = ahead.popleft().result()
+                for index in islice(waiting, 1):
+                    ahead.append(pool.submit(handles.read, self.plan[index]))
+                yield image
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            handles.close()
+
+    def read(self, index: int) -> TileImage:
+        """One tile, read here and now.
+
+        Raises:
+            BandError: a band is missing.
+            SceneError: the tile cannot be read.
+            IndexError: no such tile.
+        """
+        handles = _Handles(self)
+        try:
+            return handles.read(self.plan[index])
+        finally:
+            handles.close()
+
+
+class _Handles:
+    """One sampler a thread, opened at its first tile."""
+
+    def __init__(self, reader: TileReader) -> None:
+        self._reader = reader
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[GridSampler] = []
+
+    def read(self, tile: Tile) -> TileImage:
+        """One tile through this thread's sampler."""
+        try:
+            raw, valid = self._sampler().read(tile.window)
+        except SceneError as error:
+            raise SceneError(error.argument, error.value, f"tile {tile.index}: {error.problem}",
+                             error.remedy) from error
+        return TileImage(tile, self._reader.stretch.apply(raw, valid), valid)
+
+    def close(self) -> None:
+        """Close every sampler; call when no thread reads."""
+        with self._lock:
+            for sampler in self._all:
+                sampler.close()
+            self._all.clear()
+
+    def _sampler(self) -> GridSampler:
+        sampler: GridSampler | None = getattr(self._local, "sampler", None)
+        if sampler is None:
+            reader = self._reader
+            sampler = GridSampler(reader.scene, reader.plan.grid, reader.bands)
+            self._local.sampler = sampler
+            with self._lock:
+                self._all.append(sampler)
+        return sampler

@@ -1,0 +1,151 @@
+"""Grid pixels of a scene: native reading, reduction and resampling put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lanner.errors import SceneError
+from tiling.access import gdal_env, open_dataset
+from tiling.grid import Box, Grid
+from tiling.raw import Source
+from tiling.resample import decimate, resample, taps
+from tiling.scene import Scene
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+DEEP = 4.0
+"""Reductions beyond this first take an overview of the file or means of whole blocks."""
+_CHUNK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Level:
+    """The copy of the scene that a grid is sampled from: one for all tiles.
+
+    Attributes:
+        overview: index of the file's overview, or None for the full raster.
+        factor: blocks of this side are averaged after reading; 1 for none.
+    """
+
+    overview: int | None
+    factor: int
+
+    @classmethod
+    def of(cls, scene: Scene, grid: Grid) -> Level:
+        """The coarsest copy that still leaves two pixels a grid pixel to filter."""
+        reduction, overview = min(grid.scale), None
+        if reduction > DEEP:
+            fit = [(f, i) for i, f in enumerate(scene.overviews) if 2 <= f <= reduction / 2]
+            if fit:
+                taken, overview = max(fit)
+                reduction /= taken
+        return cls(overview, floor(reduction / 2) if reduction > DEEP else 1)
+
+
+class GridSampler:
+    """Reads boxes of grid pixels through one file handle; for one thread.
+
+    Args:
+        scene: scene to read.
+        grid: its grid.
+        bands: band names, in the order wanted.
+
+    Raises:
+        BandError: a band is missing.
+        SceneError: the scene cannot be opened any more, or has changed size.
+    """
+
+    def __init__(self, scene: Scene, grid: Grid, bands: tuple[str, ...]) -> None:
+        self._scene, self._grid = scene, grid
+        self._level = Level.of(scene, grid)
+        self._bands = len(bands)
+        indices = scene.band_indices(bands)
+        with gdal_env(scene.uri):
+            self._dataset = open_dataset(scene.uri, self._level.overview)
+        self._source = Source(self._dataset, scene.uri, indices, scene.found.alpha)
+        width, height = self._dataset.width, self._dataset.height
+        if self._level.overview is None and (width, height) != (scene.width, scene.height):
+            self._dataset.close()
+            raise SceneError("scene", scene.uri, "changed while it was being read", "run it again")
+        factor = self._level.factor
+        # Of what is resampled: the file, its overview or the block means.
+        self._size = (-(-width // factor), -(-height // factor))
+        self._scale = (
+            grid.scale[0] * (width / scene.width) / factor,
+            grid.scale[1] * (height / scene.height) / factor,
+        )
+        self._aligned = self._scale == (1.0, 1.0) and factor == 1
+
+    def read(self, box: Box) -> tuple[Floats, Mask]:
+        """Grid pixels of a box, which may hang over the grid.
+
+        Returns:
+            (bands, h, w) float32 in the file's units, 0 where invalid, and (h, w) validity.
+
+        Raises:
+            SceneError: the file cannot be read there.
+        """
+        pixels = np.zeros((self._bands, box.height, box.width), np.float32)
+        valid = np.zeros((box.height, box.width), np.bool_)
+        x0, y0 = max(box.x0, 0), max(box.y0, 0)
+        x1, y1 = min(box.x1, self._grid.width), min(box.y1, self._grid.height)
+        if x0 < x1 and y0 < y1:
+            rows, cols = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
+            with gdal_env(self._scene.uri):
+                pixels[:, rows, cols], valid[rows, cols] = self._inside(Box(x0, y0, x1, y1))
+        return pixels, valid
+
+    def close(self) -> None:
+        """Close the file handle."""
+        self._dataset.close()
+
+    def __enter__(self) -> GridSampler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _inside(self, box: Box) -> tuple[Floats, Mask]:
+        if self._aligned:
+            raw, valid = self._source.read(box)
+            return raw.astype(np.float32), valid
+        (sx, sy), (width, height) = self._scale, self._size
+        x, y = taps(box.x0, box.width, sx, width), taps(box.y0, box.height, sy, height)
+        need = Box(x.span[0], y.span[0], x.span[1], y.span[1])
+        origin = (need.x0, need.y0)
+        if self._level.factor > 1:
+            means, share = self._means(need)
+            return resample(means, share, origin, x, y)
+        raw, valid = self._source.read(need)
+        if not valid.any():
+            return (np.zeros((self._bands, box.height, box.width), np.float32),
+                    np.zeros((box.height, box.width), np.bool_))
+        return resample(raw, valid, origin, x, y)
+
+    def _means(self, box: Box) -> tuple[Floats, Floats]:
+        """Block means of a box in blocks, times their valid share, read a few rows at a time."""
+        factor = self._level.factor
+        means = np.zeros((self._bands, box.height, box.width), np.float32)
+        share = np.zeros((box.height, box.width), np.float32)
+        row_bytes = box.width * factor * factor * self._bands * 8
+        step = max(1, _CHUNK_BYTES // row_bytes)
+        for top in range(box.y0, box.y1, step):
+            bottom = min(top + step, box.y1)
+            raw, valid = self._source.read(Box(
+                box.x0 * factor, top * factor,
+                min(box.x1 * factor, self._dataset.width),
+                min(bottom * factor, self._dataset.height),
+            ))
+            rows = slice(top - box.y0, bottom - box.y0)
+            means[:, rows], share[rows] = decimate(raw, valid, factor)
+        means *= share
+        return means, share

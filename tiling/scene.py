@@ -1,0 +1,196 @@
+"""A raster that has been looked at and let in: its size, bands, place and identity."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from lanner.errors import SceneError
+from tiling.access import is_remote, opened
+from tiling.bands import Bands, choose, name_bands
+from tiling.georeference import place_of
+from tiling.grid import Grid
+from tiling.place import Place
+
+_DATE_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "ACQUIRED", "DATETIME",
+              "NITF_IDATIM", "TIFFTAG_DATETIME")
+_DATE = re.compile(r"(\d{4})[-:/]?(\d\d)[-:/]?(\d\d)(?:[T ]?(\d\d):?(\d\d):?(\d\d)(?:\.\d+)?(Z?))?")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A readable raster with a place. A value: it holds no open file.
+
+    Attributes:
+        uri: path or URL as given.
+        id: short name: the file name without its ending.
+        width: columns.
+        height: rows.
+        found: its bands' names and file indices.
+        dtype: numpy name of the widest band's type.
+        place: where its pixels lie.
+        acquired: ISO 8601 time where the raster says so.
+        overviews: reduction factors the file has reduced copies for.
+    """
+
+    uri: str
+    id: str
+    width: int
+    height: int
+    found: Bands
+    dtype: str
+    place: Place
+    acquired: str | None = None
+    overviews: tuple[int, ...] = ()
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close: readers own their file handles."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the data bands, in file order."""
+        return self.found.names
+
+    @property
+    def gsd(self) -> tuple[float, float]:
+        """Metres on the ground a pixel, along x and y."""
+        return self.place.gsd
+
+    def grid(self, gsd: float) -> Grid:
+        """The grid of square ground pixels of `gsd` metres over this scene."""
+        return Grid.over((self.width, self.height), self.gsd, gsd)
+
+    def band_indices(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """1-based file bands for band names; a lone gray band serves every colour.
+
+        Raises:
+            BandError: a name that the scene does not have; the message lists those it has.
+        """
+        return choose(self.found, tuple(names), self.uri)
+
+    def sha256(self) -> str:
+        """Checksum of the content, hexadecimal.
+
+        For one local file it is that of its bytes; sidecars that GDAL reads with it (a mask, a
+        world file, .aux.xml) are added. A remote scene is not fetched whole: its checksum is
+        that of its structure, of its blocks' stored sizes and of a spread of its blocks.
+
+        Raises:
+            SceneError: the scene cannot be read any more.
+        """
+        if is_remote(self.uri):
+            return _remote_sha256(self)
+        with opened(self.uri) as dataset:
+            files = [Path(name) for name in dataset.files]
+        stamps = ((p, p.stat()) for p in files if p.is_file())
+        return _files_sha256(tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stamps))
+
+
+def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
+    """Look at a raster and let it in, or refuse it in words that say what to do.
+
+    Args:
+        uri: path, or http(s):// or s3:// URL.
+        gsd: metres a pixel where the raster cannot say or is known to be wrong.
+
+    Raises:
+        SceneError: missing, not a raster, a format that is not let in, or pixels that are no
+            measurements (palette, complex numbers).
+        PlaceError: it cannot be placed on the Earth and no `gsd` was given.
+        GsdError: `gsd` is no positive number.
+    """
+    uri = str(uri)
+    with opened(uri) as dataset:
+        _check_pixels(dataset, uri)
+        return Scene(
+            uri=uri, id=_scene_id(uri), width=dataset.width, height=dataset.height,
+            found=name_bands(dataset), dtype=str(np.result_type(*dataset.dtypes)),
+            place=place_of(dataset, uri, gsd), acquired=_acquired(dataset),
+            overviews=tuple(dataset.overviews(1)),
+        )
+
+
+def _check_pixels(dataset: DatasetReader, uri: str) -> None:
+    if dataset.count == 0 or dataset.width == 0 or dataset.height == 0:
+        raise SceneError("scene", uri, "holds no image of its own (a container of others?)",
+                         "give one image, written out with gdal_translate -sds SCENE out.tif")
+    if any(np.dtype(d).kind not in "uif" for d in dataset.dtypes):
+        raise SceneError("scene", uri, f"holds {dataset.dtypes[0]} pixels",
+                         "give real numbers, for example amplitude with gdal_calc.py")
+    if ColorInterp.palette in dataset.colorinterp:
+        raise SceneError("scene", uri, "holds palette numbers, not colours",
+                         "expand them: gdal_translate -expand rgb SCENE out.tif")
+    if all(c == ColorInterp.alpha for c in dataset.colorinterp):
+        raise SceneError("scene", uri, "holds an alpha band only", "give a scene with image bands")
+
+
+def _scene_id(uri: str) -> str:
+    path = unquote(urlsplit(uri).path) if is_remote(uri) else uri
+    return Path(path).stem or "scene"
+
+
+def _acquired(dataset: DatasetReader) -> str | None:
+    """The acquisition time in the vendor's, NITF's or TIFF's tag, as ISO 8601."""
+    tags = {k.upper(): v for k, v in dataset.tags().items()}
+    tags.update({k.upper(): v for k, v in dataset.tags(ns="IMAGERY").items()})
+    for key in _DATE_TAGS:
+        match = _DATE.match(tags.get(key, "").strip())
+        if match and match[1] > "1900" and "01" <= match[2] <= "12":
+            date = "-".join(match.group(1, 2, 3))
+            clock = ":".join(match.group(4, 5, 6)) if match[4] else None
+            return f"{date}T{clock}{match[7]}" if clock else date
+    return None
+
+
+@lru_cache(maxsize=256)
+def _files_sha256(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Checksum of the files' bytes; size and time are there to notice a change."""
+    digests = []
+    for name, _, _ in files:
+        with open(name, "rb") as file:
+            digests.append((Path(name).suffix, hashlib.file_digest(file, "sha256").hexdigest()))
+    if len(digests) == 1:
+        return digests[0][1]
+    return hashlib.sha256(repr([digests[0], *sorted(digests[1:])]).encode()).hexdigest()
+
+
+def _remote_sha256(scene: Scene) -> str:
+    digest = hashlib.sha256()
+    try:
+        with opened(scene.uri) as dataset:
+            profile = {k: str(v) for k, v in dataset.profile.items()}
+            digest.update(repr((sorted(profile.items()), dataset.descriptions)).encode())
+            rows, cols = dataset.block_shapes[0]
+            down, across = -(-dataset.height // rows), -(-dataset.width // cols)
+            for n in np.linspace(0, down * across - 1, 4096).astype(int) if down * across > 4096 \
+                    else range(down * across):
+                row, col = divmod(int(n), across)
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1)
+                digest.update(f"{size},".encode())
+            for n in sorted(set(np.linspace(0, down * across - 1, 16).astype(int).tolist())):
+                row, col = divmod(n, across)
+                digest.update(dataset.read(1, window=Window(
+                    col * cols, row * rows, min(cols, dataset.width - col * cols),
+                    min(rows, dataset.height - row * rows),
+                )).tobytes())
+    except RasterioError as error:
+        raise SceneError("scene", scene.uri, f"cannot be read ({error})", "fetch it again"
+                         ) from error
+    return digest.hexdigest()
