@@ -37,21 +37,50 @@ class Normalise(Strict):
     percentiles: tuple[float, float] = (1.0, 99.0)
 
 
-class Member(Strict):
-    """One network of the ensemble; `weights` is relative to the weights folder of the release."""
+class Instances(Strict):
+    """How a Res-UNet's object, boundary and centre channels become single objects.
 
-    name: str
+    A seed is a peak of the centre channel of at least `peak`, `spacing` detector pixels from the
+    next. Instances under `min_area` square pixels are dropped; outlines may move by `simplify`
+    pixels to lose vertices.
+    """
+
+    peak: float = Field(0.3, gt=0, le=1)
+    spacing: int = Field(4, ge=1)
+    min_area: float = Field(16.0, ge=0)
+    simplify: float = Field(0.25, ge=0)
+
+
+class Member(Strict):
+    """One network of the ensemble; `weights` is relative to the weights folder of the release.
+
+    `threshold` is the least box score of a RetinaNet, the least object probability of a pixel
+    of a Res-UNet. Of a RetinaNet's boxes of one class that overlap by more than `nms_iou` the
+    best stays. `weight` is the member's say in the fusion.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     kind: Literal["retinanet", "resunet"]
     weights: str
     arch: dict[str, Any] = Field(default_factory=dict)
-    threshold: float = Field(0.3, ge=0, le=1)
+    threshold: float = Field(0.3, gt=0, lt=1)
     weight: float = Field(1.0, gt=0)
+    nms_iou: float = Field(0.5, gt=0, le=1)
+    instances: Instances = Instances()
 
 
 class Fusion(Strict):
-    """Weighted box fusion (Solovyev et al., 2021): overlap and the least fused score kept."""
+    """Weighted box fusion (Solovyev et al., 2021).
+
+    Boxes that overlap by more than `iou` are one object, and so are two that no member saw both
+    of when they overlap by more than `lone_iou` (1: never). `missing` is what silence costs: the
+    score times 1 - missing x (the share of the members' weight that did not see the object); 1
+    is the paper's rescaling. Fused scores under `min_score` are dropped.
+    """
 
     iou: float = Field(0.5, gt=0, le=1)
+    lone_iou: float = Field(0.3, gt=0, le=1)
+    missing: float = Field(0.5, ge=0, le=1)
     min_score: float = Field(0.1, ge=0, le=1)
 
 
@@ -93,6 +122,11 @@ class DetectorConfig(Strict):
             raise ValueError(f"member names must differ, got {names}")
         if self.tile <= 2 * self.halo:
             raise ValueError(f"tile {self.tile} leaves no core inside two halos of {self.halo}")
+        boxy = [m.name for m in self.members if m.kind != "resunet"]
+        if self.output == "raster" and boxy:
+            raise ValueError(f"output raster takes resunet members only, not {boxy}")
+        if not 0 < self.gsd_range[0] <= self.gsd_range[1]:
+            raise ValueError(f"gsd_range {self.gsd_range} must rise from above 0")
         return self
 
 
@@ -135,7 +169,7 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     where = ".".join(str(part) for part in first["loc"]) or "file"
     if first["type"] == "extra_forbidden":
         known = [*DetectorConfig.model_fields, *Member.model_fields, *Fusion.model_fields,
-                 *Normalise.model_fields]
+                 *Normalise.model_fields, *Instances.model_fields]
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "remove it"
         return ConfigError(where, path.name, "is not a known key", remedy)

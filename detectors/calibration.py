@@ -1,0 +1,142 @@
+"""Scores that mean what they say: of candidates scored 0.8, 80 % are right.
+
+Isotonic regression (Zadrozny and Elkan, 2002, "Transforming Classifier Scores into Accurate
+Multiclass Probability Estimates") as monotone piecewise linear knots, or temperature scaling
+(Guo et al., 2017, "On Calibration of Modern Neural Networks"). Applied after fusion.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field, ValidationError, model_validator
+from scipy.optimize import isotonic_regression
+
+from detectors.views import Floats
+from lanner.config import Strict
+from lanner.errors import WeightsError
+
+FILE = "calibration.json"
+"""Its name in a release folder."""
+
+
+class Identity(Strict):
+    """Scores as they are."""
+
+    kind: Literal["identity"] = "identity"
+
+    def apply(self, scores: Floats) -> Floats:
+        """(n,) scores, unchanged."""
+        return scores
+
+
+class Isotonic(Strict):
+    """Straight lines between `knots` (score, probability), both rising; flat beyond the ends."""
+
+    kind: Literal["isotonic"] = "isotonic"
+    knots: tuple[tuple[float, float], ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Isotonic:
+        xy = np.asarray(self.knots)
+        if not np.isfinite(xy).all() or xy.min() < 0 or xy.max() > 1:
+            raise ValueError("knots must lie in 0..1")
+        if (np.diff(xy[:, 0]) <= 0).any() or (np.diff(xy[:, 1]) < 0).any():
+            raise ValueError("knots must rise in score and not fall in probability")
+        return self
+
+    def apply(self, scores: Floats) -> Floats:
+        """(n,) scores to (n,) probabilities."""
+        x, y = np.asarray(self.knots).T
+        result: Floats = np.interp(scores, x, y)
+        return result
+
+
+class Temperature(Strict):
+    """The logit divided by `temperature`."""
+
+    kind: Literal["temperature"] = "temperature"
+    temperature: float = Field(gt=0)
+
+    def apply(self, scores: Floats) -> Floats:
+        """(n,) scores to (n,) probabilities."""
+        clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+        result: Floats = 1 / (1 + (1 / clipped - 1) ** (1 / self.temperature))
+        return result
+
+
+Curve = Annotated[Identity | Isotonic | Temperature, Field(discriminator="kind")]
+
+
+class Calibration(Strict):
+    """`calibration.json`: the curve of the whole ensemble, and those of parts of it.
+
+    `subsets` is keyed by member names joined with `+` in alphabetical order. A part without a
+    curve of its own takes that of the whole.
+    """
+
+    curve: Curve = Identity()
+    subsets: dict[str, Curve] = Field(default_factory=dict)
+
+    def of(self, members: tuple[str, ...]) -> Identity | Isotonic | Temperature:
+        """The curve for an ensemble of these members."""
+        return self.subsets.get("+".join(sorted(members)), self.curve)
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read `calibration.json`.
+
+    Raises:
+        WeightsError: missing, not JSON, or not a calibration.
+    """
+    try:
+        return Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise WeightsError("weights", path.name, f"is no calibration ({problem})",
+                           "fetch the release again") from error
+
+
+def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotonic:
+    """Fit knots to candidates that were checked against the truth.
+
+    Candidates are first pooled by score into groups of at least `least`, so that no probability
+    rests on fewer; pool-adjacent-violators then makes the groups' hit rates monotone. Knots
+    stand at the mean score of each group of equal rate. Below the first the line runs to (0, 0);
+    above the last it is flat, since no score vouches for more than was seen.
+
+    Args:
+        scores: (n,) fused scores, 0..1.
+        hits: (n,) whether each was right.
+        least: smallest group.
+
+    Raises:
+        ValueError: sizes differ, or fewer than two groups.
+    """
+    x, y = np.asarray(scores, np.float64), np.asarray(hits, np.float64)
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2 * least:
+        raise ValueError(f"need two equal rows of at least {2 * least}, got {x.shape}, {y.shape}")
+    order = np.lexsort((y, x))
+    groups = np.arange(len(x)) // least
+    groups = np.minimum(groups, len(x) // least - 1)
+    # Equal scores belong to one group, whatever the split says.
+    _, same = np.unique(x[order], return_inverse=True)
+    groups = groups[np.searchsorted(same, same)]
+    _, groups = np.unique(groups, return_inverse=True)
+    size = np.bincount(groups).astype(np.float64)
+    mean_x = np.bincount(groups, x[order]) / size
+    rate = np.bincount(groups, y[order]) / size
+    fitted = isotonic_regression(rate, weights=size)
+    block = np.repeat(np.arange(len(fitted.blocks) - 1), np.diff(fitted.blocks))
+    weight = np.bincount(block, size)
+    knots_x = np.bincount(block, size * mean_x) / weight
+    knots_y = np.bincount(block, size * fitted.x) / weight
+    knots_x, first = np.unique(knots_x.round(6), return_index=True)
+    knots_y = np.clip(knots_y[first], 0, 1).round(6)
+    inner = (knots_x > 0) & (knots_x < 1)
+    middle = zip(knots_x[inner].tolist(), knots_y[inner].tolist(), strict=True)
+    return Isotonic(knots=((0.0, 0.0), *middle, (1.0, float(knots_y[-1]))))

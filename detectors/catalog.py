@@ -1,0 +1,113 @@
+"""Finds released detectors and their weights, and checks them. No torch here."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectors import calibration
+from detectors.card import Card, check_files, load_card
+from lanner.config import DetectorConfig, load_config
+from lanner.errors import ConfigError, UnknownDetectorError, WeightsError
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A detector that can be named: its configuration and where its release should be."""
+
+    config: DetectorConfig
+    path: Path
+    release_dir: Path
+
+
+@dataclass(frozen=True)
+class Release:
+    """Checked weights: every file is what the card says.
+
+    `files` holds the checksums of the files that the configuration uses; `sha256` is one
+    checksum over them all.
+    """
+
+    folder: Path
+    card: Card
+    files: dict[str, str]
+    sha256: str
+
+
+def entries(home: Path) -> tuple[Entry, ...]:
+    """Every detector in `home`/configs, by name.
+
+    Raises:
+        ConfigError: a file there is malformed, or two carry one name.
+    """
+    paths = sorted(p for p in (home / "configs").glob("*") if p.suffix in SUFFIXES)
+    found = [_entry(path, home) for path in paths]
+    by_name: dict[str, Entry] = {}
+    for entry in found:
+        other = by_name.setdefault(entry.config.name, entry)
+        if other is not entry:
+            raise ConfigError("name", entry.config.name,
+                              f"is in both {other.path.name} and {entry.path.name}",
+                              "rename one")
+    return tuple(by_name[name] for name in sorted(by_name))
+
+
+def resolve(detector: str, home: Path | None) -> Entry:
+    """The detector of a released name, or of a path to a YAML file.
+
+    A file of one's own finds its weights in `weights/<name>/<release>/` beside it or beside its
+    `configs/` folder, and else in `home`.
+
+    Args:
+        detector: as in `DetectRequest`.
+        home: folder with `configs/` and `weights/`; None where there is none.
+
+    Raises:
+        UnknownDetectorError: no such name, with the nearest.
+        ConfigError: the file is missing or malformed.
+    """
+    if detector.endswith(SUFFIXES):
+        path = Path(detector)
+        places = [path.parent, path.parent.parent, *([home] if home else [])]
+        made = [_entry(path, place) for place in places]
+        return next((entry for entry in made if entry.release_dir.is_dir()), made[-1])
+    known = {entry.config.name: entry for entry in (entries(home) if home else ())}
+    if detector not in known:
+        names = ", ".join(known) or "none"
+        near = difflib.get_close_matches(detector, known, n=1)
+        raise UnknownDetectorError(
+            "--detector", detector, f"no detector has that name; there are: {names}",
+            f"did you mean {near[0]!r}?" if near else "choose one, or give a path to a .yaml file",
+        )
+    return known[detector]
+
+
+def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release:
+    """Compare the files that the configuration uses with the release's card.
+
+    Args:
+        entry: the detector.
+        members: names of the members that will run; None for all.
+
+    Raises:
+        WeightsError: something is missing, unreadable or not what the card says.
+    """
+    config, folder = entry.config, entry.release_dir
+    card = load_card(folder)
+    if (card.detector, card.release) != (config.name, config.release):
+        raise WeightsError("weights", folder, f"the card is of {card.detector} {card.release}",
+                           f"put the release {config.release} of {config.name} there")
+    used = [m.weights for m in config.members if members is None or m.name in members]
+    files = check_files(folder, card, (*used, calibration.FILE))
+    text = "\n".join(f"{sha}  {name}" for name, sha in sorted(files.items()))
+    return Release(folder, card, files, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _entry(path: Path, home: Path) -> Entry:
+    config = load_config(path)
+    return Entry(config, path, home / "weights" / config.name / config.release)

@@ -1,0 +1,116 @@
+"""Where the networks run, and in which number format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from lanner.errors import DeviceError
+
+T = TypeVar("T")
+
+CUDA_BATCH = 16
+"""Tiles a pass on a GPU, until memory says less."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, the format convolutions run in (None: float32), and tiles a pass.
+
+    On a CPU a pass takes one tile: oneDNN may choose another way to sum for another batch
+    size, and a pass of several is no faster there.
+    """
+
+    device: torch.device
+    autocast: torch.dtype | None
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Device kind and format, such as `cpu bfloat16`: results may differ between names."""
+        kind = str(self.autocast or torch.float32).removeprefix("torch.")
+        return f"{self.device.type} {kind}"
+
+
+def compute(device: str) -> Compute:
+    """The device that `auto`, `cpu`, `cuda`, `cuda:N` or `mps` means on this machine.
+
+    Raises:
+        DeviceError: unknown, or not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        return Compute(torch.device("cpu"), torch.bfloat16 if _fast_bfloat16() else None, 1)
+    if re.fullmatch(r"cuda(:\d+)?", device):
+        count = torch.cuda.device_count()
+        index = int(device.partition(":")[2] or 0)
+        if index >= count:
+            raise DeviceError("--device", device, f"this machine shows {count} CUDA devices",
+                              "use --device cpu, or auto")
+        half = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+        return Compute(torch.device("cuda", index), half, CUDA_BATCH)
+    if device == "mps" and torch.backends.mps.is_available():
+        return Compute(torch.device("mps"), None, 1)
+    problem = "is not on this machine" if device == "mps" else "is not a device"
+    raise DeviceError("--device", device, problem, "use auto, cpu, cuda, cuda:N or mps")
+
+
+@contextmanager
+def running(where: Compute) -> Iterator[None]:
+    """Inference without gradients, in the device's format, choosing kernels the same way always."""
+    with (
+        torch.inference_mode(),
+        torch.autocast(where.device.type, where.autocast, enabled=where.autocast is not None),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        yield
+
+
+class Passes:
+    """Cuts inputs into passes of a fixed size; halves it when the device's memory is short."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def run(self, inputs: Tensor, look: Callable[[Tensor], list[T]]) -> list[T]:
+        """What `look` says of each of the inputs, in order.
+
+        A pass that is not full is filled up with zeros, so that a tile's result does not hang
+        on how many came with it.
+
+        Args:
+            inputs: (n, bands, h, w).
+            look: a (batch, bands, h, w) tensor to one result an input.
+
+        Raises:
+            DeviceError: memory is short even for one input.
+        """
+        results: list[T] = []
+        while len(results) < len(inputs):
+            part = inputs[len(results) : len(results) + self.batch]
+            lack = self.batch - len(part)
+            full = torch.cat([part, part.new_zeros(lack, *part.shape[1:])]) if lack else part
+            try:
+                results.extend(look(full)[: len(part)])
+            except torch.OutOfMemoryError as error:
+                if self.batch == 1:
+                    raise DeviceError("--device", str(inputs.device),
+                                      "ran out of memory on a single tile",
+                                      "give a smaller --tile, or use --device cpu") from error
+                self.batch //= 2
+                torch.cuda.empty_cache()
+        return results
+
+
+def _fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; where it does not, it is slower."""
+    # Older releases of torch do not say; float32 is right there too, only slower.
+    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(told.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))

@@ -1,0 +1,155 @@
+"""The ensemble: one look at a tile by every member, fused and calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detectors import calibration
+from detectors.device import Compute, Passes, compute, running
+from detectors.fusion import Fused, fuse
+from detectors.inputs import prepare
+from detectors.members import BoxMember, MaskMember, choose, load_member
+from detectors.results import TileResult, no_candidates, raster_result
+from detectors.views import Views
+from detectors.windows import place
+from lanner.config import DetectorConfig
+from lanner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tiling.grid import Grid
+    from tiling.reader import TileImage
+
+
+class Ensemble:
+    """Members of one detector on one device.
+
+    A tile's result depends on the tile alone: not on the batch, the order or the number of
+    threads.
+
+    Args:
+        config: the detector.
+        folder: its release folder, with the members' weights and `calibration.json`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        members: names of the members to run; None for all.
+
+    Raises:
+        ConfigError: unknown member, or an architecture that does not fit.
+        WeightsError: weights or calibration missing, unreadable or of another architecture.
+        DeviceError: no such device.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        folder: Path,
+        device: str = "auto",
+        members: Sequence[str] | None = None,
+    ) -> None:
+        chosen = choose(config, members)
+        self.config = config
+        self.compute: Compute = compute(device)
+        self.members = tuple(load_member(config, one, folder, self.compute) for one in chosen)
+        whole = calibration.load_calibration(folder / calibration.FILE)
+        self.curve = whole.of(self.names)
+        self.channels: tuple[str, ...] = _channels(config, self.members)
+        self._passes = Passes(self.compute.batch)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the members, in the order of the columns of `TileResult.votes`."""
+        return tuple(member.config.name for member in self.members)
+
+    @property
+    def batch(self) -> int:
+        """Tiles that are best handed to `run` at once."""
+        return self._passes.batch
+
+    @property
+    def identity(self) -> str:
+        """What results depend on besides configuration and weights: device and number format."""
+        return f"{self.compute.name} torch {torch.__version__}"
+
+    def run(self, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
+        """Look at tiles; those without a valid pixel are not shown to the networks.
+
+        Args:
+            images: tiles of one size.
+            grid: the plan's grid; what reaches beyond its scene is clipped.
+
+        Returns:
+            One result a tile, in the order given.
+        """
+        results = [no_candidates(len(self.members))] * len(images)
+        seen = [i for i, image in enumerate(images) if image.valid.any()]
+        if not seen:
+            return results
+        pixels = torch.from_numpy(np.stack([images[i].pixels for i in seen]))
+        valid = torch.from_numpy(np.stack([images[i].valid for i in seen]))
+        for i, result in zip(seen, self._look(pixels, valid, images, seen, grid), strict=True):
+            results[i] = result
+        return results
+
+    def _look(
+        self, pixels: Tensor, valid: Tensor, images: Sequence[TileImage], seen: Sequence[int],
+        grid: Grid,
+    ) -> list[TileResult]:
+        where = self.compute.device
+        valid = valid.to(where)
+        inputs = prepare(pixels.to(where), valid).contiguous(memory_format=torch.channels_last)
+        # Validity travels as one more band, so that a pass cuts both alike.
+        shown = torch.cat([inputs, valid[:, None].to(inputs.dtype)], dim=1)
+        with running(self.compute):
+            if self.config.output == "raster":
+                levels = self._passes.run(shown, self._probability)
+                return [raster_result(one, images[i].valid)
+                        for one, i in zip(levels, seen, strict=True)]
+            views = self._passes.run(shown, self._views)
+        return [self._candidates(view, images[i], grid) for view, i in
+                zip(views, seen, strict=True)]
+
+    def _views(self, shown: Tensor) -> list[list[Views]]:
+        """What each member sees on each tile of one pass, by tile."""
+        inputs, valid = _apart(shown)
+        by_member = [member.see(inputs, valid) for member in self.members]
+        return [list(views) for views in zip(*by_member, strict=True)]
+
+    def _probability(self, shown: Tensor) -> list[NDArray[np.float32]]:
+        """Mean of the members' probabilities on each tile of one pass, by their weights."""
+        inputs, valid = _apart(shown)
+        masks = [member for member in self.members if isinstance(member, MaskMember)]
+        weight = np.asarray([member.config.weight for member in masks], np.float32)
+        weight /= weight.sum()
+        seen = [member.probability(inputs, valid) for member in masks]
+        return [np.tensordot(weight, np.stack(tile), 1) for tile in zip(*seen, strict=True)]
+
+    def _candidates(self, views: list[Views], image: TileImage, grid: Grid) -> TileResult:
+        fused = fuse(views, [member.config.weight for member in self.members], self.config.fusion)
+        scored = Fused(fused.boxes, self.curve.apply(fused.scores), fused.labels, fused.votes,
+                       fused.outlines)
+        return place(scored, image.tile.window, image.valid, grid,
+                     sum(view.capped for view in views))
+
+
+def _apart(shown: Tensor) -> tuple[Tensor, Tensor]:
+    inputs = shown[:, :-1].contiguous(memory_format=torch.channels_last)
+    return inputs, shown[:, -1]
+
+
+def _channels(
+    config: DetectorConfig, members: Sequence[BoxMember | MaskMember]
+) -> tuple[str, ...]:
+    """Names of the raster's channels; none for objects."""
+    if config.output == "objects":
+        return ()
+    named = [member.channels for member in members if isinstance(member, MaskMember)]
+    if len(set(named)) > 1:
+        raise ConfigError("members", named, "give different channels",
+                          "name the same `outputs` in the same order in each `arch`")
+    return named[0]

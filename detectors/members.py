@@ -1,0 +1,177 @@
+"""Member networks: built from the configuration, filled from safetensors, asked about tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from detectors.boxes import boxes_of
+from detectors.device import Compute
+from detectors.instances import CHANNELS, instances
+from detectors.resunet import ResUNet, ResUNetSpec
+from detectors.retinanet import RetinaNet, RetinaNetSpec
+from detectors.views import Views
+from lanner.config import DetectorConfig, Member
+from lanner.errors import ConfigError, WeightsError
+
+Spec = TypeVar("Spec", RetinaNetSpec, ResUNetSpec)
+
+RASTER_OUTPUTS = ("road", "centreline")
+"""Channels of a raster detector's Res-UNet when its `arch` names none."""
+
+
+@dataclass(frozen=True)
+class BoxMember:
+    """A RetinaNet ready to look."""
+
+    config: Member
+    net: RetinaNet
+
+    def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
+        """Boxes of each of (n, 3, h, w) prepared tiles; `valid` (n, h, w) is not needed."""
+        logits, offsets, anchors = self.net(inputs)
+        return [
+            boxes_of(one, two, anchors, inputs.shape[-1], self.config.threshold,
+                     self.config.nms_iou)
+            for one, two in zip(logits, offsets, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class MaskMember:
+    """A Res-UNet ready to look."""
+
+    config: Member
+    net: ResUNet
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of its outputs."""
+        return self.net.spec.outputs
+
+    def probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
+        """(channels, h, w) of each of (n, 3, h, w) tiles, 0 where not valid (n, h, w)."""
+        seen = torch.sigmoid(self.net(inputs)) * valid[:, None]
+        return list(seen.cpu().numpy())
+
+    def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
+        """Instances of each of (n, 3, h, w) prepared tiles."""
+        order = [self.channels.index(name) for name in CHANNELS]
+        return [
+            instances(seen[order], self.config.threshold, self.config.instances)
+            for seen in self.probability(inputs, valid)
+        ]
+
+
+def choose(config: DetectorConfig, names: Sequence[str] | None) -> tuple[Member, ...]:
+    """The members of these names, in the configuration's order; all for None.
+
+    Raises:
+        ConfigError: no name, or one that no member has.
+    """
+    if names is None:
+        return config.members
+    known = [m.name for m in config.members]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError("--members", name, f"{config.name} has {', '.join(known)}",
+                              f"did you mean {near[0]!r}?" if near else "choose among them")
+    if not names:
+        raise ConfigError("--members", "", "names no member", f"choose among {', '.join(known)}")
+    return tuple(m for m in config.members if m.name in names)
+
+
+def load_member(
+    config: DetectorConfig, member: Member, folder: Path, where: Compute
+) -> BoxMember | MaskMember:
+    """Build one member and fill it with its weights.
+
+    Raises:
+        ConfigError: `arch` names what the network does not have.
+        WeightsError: the file is missing, unreadable, or of another architecture.
+    """
+    net: RetinaNet | ResUNet
+    # The random start is overwritten; the caller's generator is none of its business.
+    with torch.random.fork_rng(devices=[]):
+        if member.kind == "retinanet":
+            net = RetinaNet(_spec(RetinaNetSpec, member, classes=len(config.classes)))
+        else:
+            usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
+            net = ResUNet(_spec(ResUNetSpec, member, outputs=usual))
+            _check_outputs(config, member, net.spec.outputs)
+    _fill(net, folder / member.weights)
+    net.eval().requires_grad_(False)
+    if where.device.type == "cpu":
+        _steady_norms(net)
+    net.to(device=where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return BoxMember(member, net) if isinstance(net, RetinaNet) else MaskMember(member, net)
+
+
+class SteadyGroupNorm(nn.GroupNorm):
+    """GroupNorm whose sums do not depend on the number of threads.
+
+    On a CPU torch normalises channels-last tensors with sums split over threads, and
+    contiguous ones group by group.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As `nn.GroupNorm`."""
+        return super().forward(input.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
+def _steady_norms(net: nn.Module) -> None:
+    for module in net.modules():
+        if type(module) is nn.GroupNorm:
+            module.__class__ = SteadyGroupNorm
+
+
+def _spec(kind: type[Spec], member: Member, **usual: Any) -> Spec:
+    """The architecture that `arch` describes over the usual one."""
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in member.arch:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(f"members.{member.name}.arch", key,
+                              f"is nothing a {member.kind} has",
+                              f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}")
+    return kind(**{**usual, **{key: _tuples(value) for key, value in member.arch.items()}})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _check_outputs(config: DetectorConfig, member: Member, outputs: tuple[str, ...]) -> None:
+    if config.output == "raster":
+        return
+    if set(outputs) != set(CHANNELS):
+        raise ConfigError(f"members.{member.name}.arch.outputs", outputs,
+                          "objects need object, boundary and centre", "name these three")
+    if len(config.classes) > 1:
+        raise ConfigError(f"members.{member.name}", member.kind,
+                          f"cannot tell {len(config.classes)} classes apart",
+                          "give the detector one class, or leave the Res-UNet out")
+
+
+def _fill(net: nn.Module, path: Path) -> None:
+    try:
+        state = load_file(path)
+        net.load_state_dict(state)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError("weights", path, f"cannot be read ({error})",
+                           "fetch the release (git lfs pull)") from error
+    except RuntimeError as error:
+        raise WeightsError("weights", path, f"are of another architecture ({error})"[:400],
+                           "correct `arch` in the configuration") from error
