@@ -17,7 +17,7 @@ unexport GDAL_DATA GDAL_DRIVER_PATH GDAL_CONFIG_FILE GDAL_SKIP PROJ_LIB PROJ_DAT
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONHASHSEED PYTEST_ADDOPTS VIRTUAL_ENV
 unexport LANNER_HOME
 
-.PHONY: help setup demo test check lint types imports unit bench accept proto lock clean distclean
+.PHONY: help setup demo test check lint types imports generated unit bench accept proto lock clean distclean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,7 +30,7 @@ demo: setup ## Render a scene, find its aircraft and roads, write features and p
 
 test: check unit ## Lint, types, import directions, then every test
 
-check: lint types imports
+check: lint types imports generated
 
 lint: setup ## Ruff
 	@$(BIN)/ruff check $(CHECKED)
@@ -41,13 +41,15 @@ types: setup ## mypy --strict on the five packages
 imports: setup ## Imports run downward only
 	@$(BIN)/lint-imports --no-logo
 
-unit: check
+generated: setup ## lanner/v1 is what proto/ says
+	@$(BIN)/python scripts/gen_proto.py --check
+
+unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 	@OMP_NUM_THREADS=$$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )) \
 		$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 proto: setup ## Regenerate lanner/v1 from proto/
-	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. --grpc_python_out=. \
-		proto/lanner/v1/*.proto
+	@$(BIN)/python scripts/gen_proto.py
 
 lock: setup ## Pin the newest releases that pyproject.toml admits
 	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --all-extras \
