@@ -198,7 +198,8 @@ class Blender:
             "interleave": "band", "alpha": "unspecified",
         }
         if place is not None:
-            profile["transform"] = place.affine * Affine.scale(*grid.scale)
+            (sx, sy), a = grid.scale, place.affine
+            profile["transform"] = Affine(a.a * sx, a.b * sy, a.c, a.d * sx, a.e * sy, a.f)
             profile["crs"] = None if place.crs is None else place.crs.to_wkt()
         def create() -> DatasetWriter:
             with self._env():

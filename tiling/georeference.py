@@ -165,7 +165,7 @@ def _fit(points: list[object], uri: str) -> Affine:
     affine = Affine(a, b, c, d, e, f)
     if not _usable(affine):
         raise PlaceError("scene", uri, "its GCPs give a degenerate affine", remedy)
-    residual = np.array([~affine * tuple(xy) for xy in ground]) - pixels
+    residual = Place(affine, None, (1.0, 1.0)).from_crs(ground) - pixels
     worst = float(np.hypot(residual[:, 0], residual[:, 1]).max())
     if worst > GCP_TOLERANCE:
         raise PlaceError("scene", uri, f"no affine fits its GCPs (off by {worst:.1f} pixels)",

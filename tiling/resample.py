@@ -10,15 +10,27 @@ antialiasing"; Turkowski, Filters for common resampling tasks, 1990).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile at the first call for each type (about a second) and keep the machine code.
+
+    Without fast-math: sums keep their order and are not fused.
+    """
+    try:
+        return cast(Callable[..., Any], numba.njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # neither the package nor a home can be written to: compile each time
+        return cast(Callable[..., Any], numba.njit(nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ def resample(
     return out, valid
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled
 def _down(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled for each type
     """Sum of weighted rows: (bands, h, w) to float32 (bands, rows, w)."""
     bands, _, width = pixels.shape
@@ -108,7 +120,7 @@ def _down(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled f
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled
 def _across(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled
     """Sum of weighted columns: float32 (bands, h, w) to float32 (bands, h, cols)."""
     bands, height, _ = pixels.shape
@@ -124,7 +136,7 @@ def _across(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled
 def _rows_of_ones(weights, width):  # type: ignore[no-untyped-def]  # compiled
     """What `_down` makes of a (h, width) plane of ones, without the plane."""
     rows, number = weights.shape
@@ -137,7 +149,7 @@ def _rows_of_ones(weights, width):  # type: ignore[no-untyped-def]  # compiled
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled
 def _divide(out, total, valid):  # type: ignore[no-untyped-def]  # compiled
     """Divide in place where valid, else 0."""
     bands, height, width = out.shape
@@ -147,7 +159,7 @@ def _divide(out, total, valid):  # type: ignore[no-untyped-def]  # compiled
                 out[b, j, i] = out[b, j, i] / total[j, i] if valid[j, i] else np.float32(0)
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled
 def decimate(pixels, valid, factor):  # type: ignore[no-untyped-def]  # compiled for each type
     """Means over blocks of `factor` x `factor` valid pixels, last ones possibly in part.
 
