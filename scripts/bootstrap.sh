@@ -11,7 +11,12 @@ new_enough() { "$1" -c 'import sys; sys.exit(not sys.version_info >= (3, 11))' 2
 
 find_python() {
     local name
-    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
+    if [[ -n ${PYTHON:-} ]]; then
+        if new_enough "$PYTHON"; then command -v "$PYTHON"; return; fi
+        say "$PYTHON is not Python 3.11 or newer; name another: make PYTHON=/path/to/python3"
+        return 1
+    fi
+    for name in python3 python3.13 python3.12 python3.11 python3.14; do
         if new_enough "$name"; then command -v "$name"; return; fi
     done
     say "no Python 3.11 or newer found; install one, or name it: make PYTHON=/path/to/python3"
