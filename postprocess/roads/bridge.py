@@ -1,0 +1,150 @@
+"""Gaps closed: roads go on under trees and bridges.
+
+From a dead end the cheapest path over the probability raster (Dijkstra on 8-connected pixels, a
+pixel costing the inverse of its probability) leads to another dead end or to a line ahead. It
+becomes road when it turns plausibly and either the raster speaks for it, or it is short and
+straight between two ends that face each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pydantic import Field
+from skimage.graph import route_through_array
+
+from lanner.config import Strict
+from postprocess.context import Context
+from postprocess.roads.gaps import Gaps, Tips, gaps, tips
+from postprocess.roads.network import Lines, Network, Xy, dissolve, from_frame, merged, to_frame
+from postprocess.roads.raster import by_block, read_valid, reading
+from postprocess.roads.sample import valid_probability
+from postprocess.roads.topology import node_crossings, split
+
+
+class Params(Strict):
+    """Metres, degrees and probabilities."""
+
+    reach_m: float = Field(60.0, gt=0, description="longest gap between two dead ends")
+    side_m: float = Field(30.0, gt=0, description="longest gap from a dead end to a line")
+    turn_deg: float = Field(45.0, gt=0, lt=90)
+    probability: float = Field(0.15, ge=0, le=1, description="least mean between dead ends")
+    side_probability: float = Field(0.25, ge=0, le=1, description="least mean to a line")
+    facing_m: float = Field(36.0, ge=0, description="two ends that face each other this near")
+    facing_deg: float = Field(18.0, ge=0, le=90, description="need no probability")
+    detour: float = Field(1.35, ge=1, description="longest path, in spans of the gap")
+    direction_m: float = Field(18.0, gt=0, description="a dead end's direction is taken over this")
+
+
+@dataclass(frozen=True)
+class Path:
+    """A way over a gap: its line, and the mean probability along it."""
+
+    line: shapely.LineString
+    probability: float
+
+
+def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
+    """Close gaps; a line that a bridge made longer says how wide the gap was and how sure."""
+    found = from_frame(objects)
+    gsd = context.grid.gsd
+    ends = tips(found, 3.0 / gsd, params.direction_m / gsd)
+    open_gaps = gaps(found, ends, params.reach_m / gsd, params.side_m / gsd, params.turn_deg)
+    paths = _paths(open_gaps, ends, context, params)
+    chosen = _choose(found, ends, open_gaps, paths, context, params)
+    if not chosen:
+        return to_frame(objects, found)
+    met = np.array([i for i in chosen if open_gaps.other[i] < 0], np.int64)
+    found_split = split(found, open_gaps.line[met], open_gaps.to[met])
+    lines = np.empty(len(chosen), dtype=object)
+    lines[:] = [paths[i].line for i in chosen]
+    did = np.empty(len(chosen), dtype=object)
+    did[:] = [
+        f"gap of {open_gaps.span[i] * gsd:.1f} m closed, mean probability "
+        f"{paths[i].probability:.2f}, turn {open_gaps.turn[i]:.0f} degrees"
+        for i in chosen
+    ]
+    rows = found.row[ends.line[open_gaps.tip[chosen]]]
+    whole = node_crossings(merged([found_split, Network(lines, rows, did)]))
+    return to_frame(objects, dissolve(whole))
+
+
+def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> list[Path]:
+    """The cheapest path over every gap, in the gaps' order."""
+    paths: dict[int, Path] = {}
+    margin = 8
+    halo = int(max(params.reach_m, params.side_m) / context.grid.gsd) + margin + 2
+    with reading(context, "probability") as dataset:
+        for block, part in by_block(context, ends.xy[open_gaps.tip], halo):
+            image = valid_probability(dataset, block.window)
+            valid = read_valid(dataset, block.window)
+            for i in part:
+                start, stop = ends.xy[open_gaps.tip[i]], open_gaps.to[i]
+                low = np.floor(np.minimum(start, stop)).astype(int) - margin
+                high = np.ceil(np.maximum(start, stop)).astype(int) + margin
+                rows = slice(low[1] - block.window.y0, high[1] - block.window.y0)
+                cols = slice(low[0] - block.window.x0, high[0] - block.window.x0)
+                paths[int(i)] = _path(image[rows, cols], valid[rows, cols], start - low, stop - low,
+                                      low)
+    return [paths[i] for i in range(len(open_gaps.tip))]
+
+
+def _path(
+    image: NDArray[np.float32], valid: NDArray[np.bool_], start: Xy, stop: Xy,
+    corner: NDArray[np.int64],
+) -> Path:
+    """The cheapest path between two places of a small window; probability -1 where it cannot be."""
+    cost = np.where(valid, 1 / (image + 0.05), 1e6)
+    ends = [tuple(int(v) for v in np.minimum(p[::-1], np.array(cost.shape) - 1))
+            for p in (start, stop)]
+    steps, _ = route_through_array(cost, ends[0], ends[1])  # type: ignore[no-untyped-call] # no types
+    rows, cols = np.array(steps).T
+    mean = float(image[rows, cols].mean()) if valid[rows, cols].all() else -1.0
+    inner = np.stack([cols, rows], axis=1)[1:-1] + 0.5
+    line = shapely.linestrings(np.concatenate([start[None], inner, stop[None]]) + corner)
+    return Path(shapely.simplify(line, 1.0), mean)
+
+
+def _choose(
+    found: Network, ends: Tips, open_gaps: Gaps, paths: list[Path], context: Context,
+    params: Params,
+) -> list[int]:
+    """Gaps to close, best first: a dead end is used once, and no bridge crosses anything."""
+    gsd = context.grid.gsd
+    tree = shapely.STRtree(found.lines)
+    used: set[int] = set()
+    chosen: list[int] = []
+    for i, path in enumerate(paths):
+        tip, other = int(open_gaps.tip[i]), int(open_gaps.other[i])
+        if tip in used or other in used or not _plausible(open_gaps, i, path, gsd, params):
+            continue
+        near = found.lines[np.sort(tree.query(path.line, predicate="intersects"))]
+        laid = np.array([paths[j].line for j in chosen], dtype=object)
+        if not _clear(path.line, near) or not _clear(path.line, laid):
+            continue
+        chosen.append(i)
+        used.update({tip, other} - {-1})
+    return chosen
+
+
+def _plausible(open_gaps: Gaps, i: int, path: Path, gsd: float, params: Params) -> bool:
+    span, turn = float(open_gaps.span[i]), float(open_gaps.turn[i])
+    if path.probability < 0 or path.line.length > params.detour * span + 2:
+        return False
+    if open_gaps.other[i] < 0:
+        return path.probability >= params.side_probability
+    facing = span * gsd <= params.facing_m and turn <= params.facing_deg
+    return facing or path.probability >= params.probability
+
+
+def _clear(line: shapely.LineString, others: Lines) -> bool:
+    """Whether a line touches others with its two end points alone."""
+    common = shapely.intersection(line, others)
+    places = shapely.get_coordinates(common)
+    tips = np.array([line.coords[0], line.coords[-1]])
+    off = np.abs(places[:, None] - tips).max(axis=2).min(axis=1) if len(places) else np.zeros(0)
+    return bool((off < 1e-6).all())

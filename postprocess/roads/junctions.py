@@ -1,0 +1,97 @@
+"""Junctions in order: loose ends snapped, near nodes made one, crossings noded, doubles out.
+
+An audit then says whether lines meet at nodes alone; a network that repairs cannot make sound is
+an error and not a result.
+"""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+from pydantic import Field
+
+from lanner.config import Strict
+from lanner.errors import StepError
+from postprocess.context import Context
+from postprocess.roads.network import Network, dissolve, from_frame, merged, to_frame
+from postprocess.roads.repair import (
+    contract,
+    drop_doubles,
+    drop_small_loops,
+    said,
+    small_pieces,
+    snap_tips,
+)
+from postprocess.roads.sample import half_widths
+from postprocess.roads.topology import audit, node_crossings
+
+ROUNDS = 6
+"""Repairs can make work for each other; a sound network stays as it is after two or three."""
+
+
+class Params(Strict):
+    """Metres, and multiples of the road's width."""
+
+    tip_m: float = Field(3.0, ge=0, description="a dead end this near to a line is joined to it")
+    merge_m: float = Field(6.0, ge=0, description="junctions nearer than this are one")
+    merge_widths: float = Field(1.2, ge=0, description="or nearer than this many road widths")
+    double_m: float = Field(5.0, ge=0, description="two lines never further apart are one")
+    loop_m: float = Field(40.0, ge=0, description="shorter loops are no roads")
+    piece_m: float = Field(25.0, ge=0, description="shorter networks by themselves go")
+    max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
+
+
+def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
+    """A network whose lines meet only at nodes; `from_node` and `to_node` number its nodes.
+
+    Raises:
+        StepError: the audit still finds a fault after every repair.
+    """
+    found, gone = from_frame(objects), []
+    for _ in range(ROUNDS):
+        before = len(found), len(found.nodes) if len(found) else 0
+        found, out = _repaired(found, context, params)
+        gone += [part for part in out if len(part)]
+        if (len(found), len(found.nodes) if len(found) else 0) == before and not audit(found):
+            break
+    if faults := audit(found):
+        raise StepError(
+            "junctions", "; ".join(faults[:3]), "the network is not sound after every repair",
+            "raise merge_m or lower smooth's shift_m, and report the scene",
+        )
+    if len(found):
+        small = small_pieces(found, params.piece_m / context.grid.gsd)
+        gone.append(said(found.take(small), f"network shorter than {params.piece_m:g} m"))
+        found = found.take(~small)
+    return to_frame(objects, found, merged(gone) if gone else None)
+
+
+def _repaired(
+    found: Network, context: Context, params: Params
+) -> tuple[Network, list[Network]]:
+    """One round of all repairs."""
+    if not len(found):
+        return found, []
+    context.cancel.check()
+    gsd = context.grid.gsd
+    found = snap_tips(node_crossings(found), params.tip_m / gsd)
+    reach = params.max_width_m / 2 / gsd
+    widths = 2 * half_widths(context, found.nodes, reach)
+    most = np.maximum(params.merge_m / gsd, params.merge_widths * widths)
+    found = node_crossings(contract(found, most))
+    found, loops = drop_small_loops(found, params.loop_m / gsd)
+    found, doubles = drop_doubles(found, params.double_m / gsd)
+    return _joined(found), [
+        said(loops, f"loop shorter than {params.loop_m:g} m"),
+        said(doubles, f"double within {params.double_m:g} m"),
+    ]
+
+
+def _joined(found: Network) -> Network:
+    """Joined through nodes of degree two, unless that would make a loop at a junction."""
+    whole = dissolve(found)
+    loop = (whole.ends[:, 0] == whole.ends[:, 1]) & (whole.degree[whole.ends[:, 0]] > 2)
+    if not loop.any():
+        return whole
+    halves, _ = drop_small_loops(whole, 0.0)
+    return halves

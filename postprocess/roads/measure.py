@@ -1,0 +1,66 @@
+"""Length, width and probability of every line, on the ground."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from lanner.config import Strict
+from postprocess.context import Context
+from postprocess.frame import column
+from postprocess.roads.network import from_frame
+from postprocess.roads.sample import along, half_widths, probability
+
+
+class Params(Strict):
+    """Metres on the ground; `member` names the network that voted."""
+
+    spacing_m: float = Field(2.0, gt=0, description="between the points looked at")
+    max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
+    member: str = "resunet"
+
+
+def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
+    """Set `length_m` (geodesic), `width_m`, `score` and `votes`.
+
+    The width is the median over the line of twice the distance to the mask's border; the median
+    leaves junctions and bridged gaps out, as long as they are the lesser part. The score is the
+    mean probability along the line.
+    """
+    objects = objects.copy()
+    found = from_frame(objects)
+    if not len(found):
+        objects["length_m"] = objects["width_m"] = pd.Series(dtype="float64")
+        return objects
+    gsd = context.grid.gsd
+    points, owner = along(found.lines, max(params.spacing_m / gsd, 1.0))
+    half = half_widths(context, points, params.max_width_m / 2 / gsd)
+    # Where a bridge runs outside the mask there is no width to measure.
+    half[half <= 0] = np.nan
+    width = 2 * gsd * pd.Series(half).groupby(owner).median().to_numpy()
+    mean = pd.Series(probability(context, points)).groupby(owner).mean().to_numpy()
+    objects["length_m"] = np.round(_lengths(found.points, found.start, context), 2)
+    objects["width_m"] = np.round(np.where(np.isnan(width), gsd, np.maximum(width, gsd)), 2)
+    objects["score"] = np.round(mean, 6)
+    objects["votes"] = column([{params.member: round(float(value), 6)} for value in mean])
+    objects["did"] = column(
+        [
+            f"{length:.1f} m long, {across:.1f} m wide, mean probability {value:.2f}"
+            for length, across, value in zip(
+                objects["length_m"], objects["width_m"], mean, strict=True
+            )
+        ]
+    )
+    return objects
+
+
+def _lengths(
+    points: NDArray[np.float64], start: NDArray[np.int64], context: Context
+) -> NDArray[np.float64]:
+    """(n,) geodesic metres along lines: all segments asked for at once, then summed by line."""
+    metres = context.distance_m(points[:-1], points[1:])
+    metres[start[1:-1] - 1] = 0.0  # from one line's end to the next one's beginning
+    return np.add.reduceat(np.append(metres, 0.0), start[:-1])

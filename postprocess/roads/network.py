@@ -1,0 +1,193 @@
+"""The road network as a value: lines that meet only where their end points are equal.
+
+End points are compared exactly: a network read back from a snapshot is the same network, and no
+step needs a table of nodes besides the lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from postprocess.frame import column, empty, tidy
+from postprocess.roads.chains import laid, string
+
+Index = NDArray[np.int64]
+Xy = NDArray[np.float64]
+Lines = NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Network:
+    """n lines.
+
+    `lines` (n,) LineStrings in grid pixels; `row` (n,) the row of the step's input frame that a
+    line descends from (the longest, where several were joined; -1 for none); `did` (n,) what the
+    step did to it, str or None.
+    """
+
+    lines: Lines
+    row: Index
+    did: NDArray[np.object_]
+
+    @cached_property
+    def points(self) -> Xy:
+        """(p, 2) coordinates of all lines end to end."""
+        return np.asarray(shapely.get_coordinates(self.lines), np.float64)
+
+    @cached_property
+    def start(self) -> Index:
+        """(n + 1,) first point of each line in `points`."""
+        counts = shapely.get_num_coordinates(self.lines)
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    @cached_property
+    def _nodes(self) -> tuple[Xy, Index]:
+        tips = np.stack([self.points[self.start[:-1]], self.points[self.start[1:] - 1]], axis=1)
+        # Sorted by y, then x: numbers follow the raster's order.
+        known, number = np.unique(tips.reshape(-1, 2)[:, ::-1], axis=0, return_inverse=True)
+        return np.ascontiguousarray(known[:, ::-1]), number.reshape(-1, 2)
+
+    @property
+    def nodes(self) -> Xy:
+        """(k, 2) node coordinates, sorted by y, then x."""
+        return self._nodes[0]
+
+    @property
+    def ends(self) -> Index:
+        """(n, 2) node numbers of each line's first and last point."""
+        return self._nodes[1]
+
+    @cached_property
+    def degree(self) -> Index:
+        """(k,) line ends at each node."""
+        return np.bincount(self.ends.ravel(), minlength=len(self.nodes))
+
+    @cached_property
+    def length(self) -> NDArray[np.float64]:
+        """(n,) grid pixels."""
+        return np.asarray(shapely.length(self.lines), np.float64)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def take(self, which: NDArray[Any]) -> Network:
+        """The lines at those places, or where True."""
+        return Network(self.lines[which], self.row[which], self.did[which])
+
+    def with_lines(self, lines: Lines) -> Network:
+        """The same rows with other lines."""
+        return replace(self, lines=lines)
+
+
+def network(lines: Lines, row: Index | None = None) -> Network:
+    """A network of lines, each its own row unless told otherwise."""
+    held = np.empty(len(lines), dtype=object)
+    held[:] = lines
+    rows = np.arange(len(lines)) if row is None else row
+    return Network(held, rows.astype(np.int64), np.full(len(lines), None, dtype=object))
+
+
+def merged(parts: list[Network]) -> Network:
+    """All lines of several networks that share one input frame."""
+    return Network(
+        np.concatenate([part.lines for part in parts]),
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.did for part in parts]),
+    )
+
+
+def from_frame(objects: gpd.GeoDataFrame) -> Network:
+    """The network whose lines are the rows of a frame."""
+    return network(np.asarray(objects.geometry.array, dtype=object))
+
+
+def to_frame(
+    objects: gpd.GeoDataFrame, kept: Network, gone: Network | None = None
+) -> gpd.GeoDataFrame:
+    """The frame of a network: rows of the input frame with new lines, in the lines' own order.
+
+    Args:
+        objects: the frame that `row` counts in.
+        kept: lines that stay; `from_node` and `to_node` are numbered among these.
+        gone: lines rejected, with the reason in `did`.
+    """
+    kept = in_order(kept)
+    every = kept if gone is None or not len(gone) else merged([kept, in_order(gone)])
+    frame = _rows(objects, every)
+    frame["geometry"] = gpd.GeoSeries(every.lines, index=frame.index)
+    nodes = np.full((len(every), 2), -1, np.int64)
+    nodes[: len(kept)] = kept.ends
+    frame["from_node"], frame["to_node"] = nodes.T.copy()
+    frame["did"] = column(list(every.did))
+    frame["rejected"] = column([None] * len(kept) + list(every.did[len(kept) :]))
+    return frame
+
+
+def in_order(found: Network) -> Network:
+    """Lines sorted by first point (y, x), last point and length; ends turned to rise."""
+    if not len(found):
+        return found
+    first, last = found.points[found.start[:-1]], found.points[found.start[1:] - 1]
+    turn = (last[:, 1] < first[:, 1]) | ((last[:, 1] == first[:, 1]) & (last[:, 0] < first[:, 0]))
+    lines = found.lines.copy()
+    lines[turn] = shapely.reverse(lines[turn])
+    first, last = np.where(turn[:, None], last, first), np.where(turn[:, None], first, last)
+    order = np.lexsort((found.length, last[:, 0], last[:, 1], first[:, 0], first[:, 1]))
+    return found.with_lines(lines).take(order)
+
+
+def dissolve(found: Network) -> Network:
+    """Lines joined through every node where just two ends meet; rings keep one node.
+
+    A joined line takes the row of its longest part and says what was done to any part.
+    """
+    if not len(found):
+        return found
+    chains = string(found.ends[:, 0], found.ends[:, 1], found.degree == 2)
+    take, start = laid(found.start, chains)
+    size = np.diff(start)
+    owner = np.repeat(np.arange(len(size)), size)
+    lines = shapely.linestrings(found.points[take], indices=owner)
+    chain = np.repeat(np.arange(len(size)), np.diff(chains.start))
+    longest = np.lexsort((chains.edge, -found.length[chains.edge], chain))
+    row = found.row[chains.edge][longest][chains.start[:-1]]
+    did = found.did[chains.edge]
+    said = np.full(len(size), None, dtype=object)
+    for i in np.unique(chain[did != None]):  # noqa: E711 - element by element
+        parts = did[chains.start[i] : chains.start[i + 1]]
+        said[i] = "; ".join(dict.fromkeys(part for part in parts if part))
+    return Network(lines, row, said)
+
+
+def road_frame(lines: Lines) -> gpd.GeoDataFrame:
+    """A new frame of roads with every column of the contract; score 0 until measured."""
+    size = len(lines)
+    if not size:
+        frame = empty()
+    else:
+        frame = gpd.GeoDataFrame(
+            {
+                "geometry": gpd.GeoSeries(lines),
+                "label": column(["road"] * size),
+                "score": np.zeros(size),
+                "votes": column([{} for _ in range(size)]),
+            },
+            geometry="geometry",
+        )
+    frame = tidy(frame, "trace")
+    frame["from_node"] = frame["to_node"] = pd.Series(np.full(size, -1, np.int64))
+    return frame
+
+
+def _rows(objects: gpd.GeoDataFrame, every: Network) -> gpd.GeoDataFrame:
+    if not len(every):
+        return objects.iloc[:0].copy()
+    return objects.iloc[every.row].reset_index(drop=True)

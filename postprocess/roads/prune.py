@@ -1,0 +1,85 @@
+"""Spurs cut off: short dead ends that the mask's border draws on a skeleton.
+
+A dead end is a spur when it is shorter than a length, or than the road it hangs on is wide: the
+skeleton of a straight road with a bump has a branch as long as half the road's width.
+"""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from lanner.config import Strict
+from postprocess.context import Context
+from postprocess.roads.network import Network, dissolve, from_frame, merged, to_frame
+from postprocess.roads.sample import half_widths
+
+
+class Params(Strict):
+    """Metres, and multiples of the road's width."""
+
+    spur_m: float = Field(10.0, ge=0)
+    spur_widths: float = Field(1.2, ge=0, description="of the width at the junction")
+    alone_m: float = Field(12.0, ge=0, description="shorter lines without neighbours go")
+    alone_widths: float = Field(1.5, ge=0, description="of the width along the line")
+    max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
+
+
+def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
+    """Reject spurs and crumbs until none is left; the lines they hung on are joined."""
+    found, gone = from_frame(objects), []
+    while len(found):
+        spur, reason = _spurs(found, context, params)
+        if not spur.any():
+            break
+        cut = found.take(spur)
+        gone.append(Network(cut.lines, cut.row, reason[spur]))
+        found = dissolve(found.take(~spur))
+    return to_frame(objects, found, merged(gone) if gone else None)
+
+
+def _spurs(
+    found: Network, context: Context, params: Params
+) -> tuple[NDArray[np.bool_], NDArray[np.object_]]:
+    """Which lines go now, and why."""
+    gsd = context.grid.gsd
+    reach = params.max_width_m / 2 / gsd
+    degree = found.degree[found.ends]
+    dead = degree.min(axis=1) == 1
+    hung = dead & (degree.max(axis=1) >= 3)
+    alone = degree.max(axis=1) == 1
+    most = np.zeros(len(found))
+    root = np.where(degree[:, 0] >= 3, found.ends[:, 0], found.ends[:, 1])
+    # Nothing longer than this can be a spur, so only the others' widths are looked up.
+    short = hung & (found.length < max(params.spur_m / gsd, 2 * reach * params.spur_widths))
+    widths = 2 * half_widths(context, found.nodes[root[short]], reach)
+    most[short] = np.maximum(params.spur_m / gsd, params.spur_widths * widths)
+    spur = hung & (found.length < most)
+    spur &= ~_protected(found, spur, root)
+    crumb = alone & (found.length < max(params.alone_m / gsd, 2 * reach * params.alone_widths))
+    middle = found.points[(found.start[:-1] + found.start[1:]) // 2][crumb]
+    wide = 2 * half_widths(context, middle, reach)
+    most[crumb] = np.maximum(params.alone_m / gsd, params.alone_widths * wide)
+    crumb &= found.length < most
+    reason = np.full(len(found), None, dtype=object)
+    for kind, what in ((spur, "spur"), (crumb, "piece by itself")):
+        for i in np.flatnonzero(kind):
+            reason[i] = f"{what} of {found.length[i] * gsd:.1f} m, under {most[i] * gsd:.1f} m"
+    return spur | crumb, reason
+
+
+def _protected(
+    found: Network, spur: NDArray[np.bool_], root: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """The two longest spurs of a node that has nothing but spurs: they are the road."""
+    at = np.bincount(root[spur], minlength=len(found.nodes))
+    star = spur & (at == found.degree)[root]
+    inside = np.flatnonzero(star)
+    order = inside[np.lexsort((inside, -found.length[inside], root[inside]))]
+    _, first, count = np.unique(root[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(first, count)
+    safe = np.zeros(len(found), np.bool_)
+    safe[order[place < 2]] = True
+    return safe

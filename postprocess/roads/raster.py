@@ -1,0 +1,150 @@
+"""Grid rasters block by block: memory follows the block, never the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.windows import Window
+
+from lanner.errors import StepError
+from postprocess.context import Context
+from postprocess.files import replacing
+from tiling.grid import Box
+
+BLOCK = 2048
+"""Side of a block in grid pixels; results do not depend on it."""
+
+TILE = 256
+"""Side of a stored tile, so that a block of any multiple is written without rereading."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One piece of the grid: `core` belongs to it alone, `window` is what it may look at."""
+
+    index: int
+    row: int
+    core: Box
+    window: Box
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Where the core lies in an array of the window."""
+        top, left = self.core.y0 - self.window.y0, self.core.x0 - self.window.x0
+        return slice(top, top + self.core.height), slice(left, left + self.core.width)
+
+
+def blocks(width: int, height: int, size: int, halo: int = 0) -> tuple[Block, ...]:
+    """Blocks of `size` in row order; windows may hang over the grid's border."""
+    cols = ceil(width / size)
+    made = []
+    for index in range(cols * ceil(height / size)):
+        row, col = divmod(index, cols)
+        x, y = col * size, row * size
+        core = Box(x, y, min(x + size, width), min(y + size, height))
+        window = Box(core.x0 - halo, core.y0 - halo, core.x1 + halo, core.y1 + halo)
+        made.append(Block(index, row, core, window))
+    return tuple(made)
+
+
+@contextmanager
+def reading(context: Context, name: str) -> Iterator[DatasetReader]:
+    """Open the grid raster `name`.
+
+    Raises:
+        StepError: it is missing, or its size is not the grid's.
+    """
+    with rasterio.open(context.raster(name), driver="GTiff") as dataset:
+        size, grid = (dataset.width, dataset.height), (context.grid.width, context.grid.height)
+        if size != grid:
+            raise StepError(
+                "raster", name, f"is {size[0]} x {size[1]}, the grid {grid[0]} x {grid[1]}",
+                "run the detector again for this scene",
+            )
+        yield dataset
+
+
+@contextmanager
+def writing(path: Path, width: int, height: int, band: str) -> Iterator[DatasetWriter]:
+    """Write a one-band uint8 raster that appears whole or not at all; what is not written is 0."""
+    with replacing(path) as beside, rasterio.open(
+        beside, "w", driver="GTiff", width=width, height=height, count=1, dtype="uint8",
+        tiled=True, blockxsize=TILE, blockysize=TILE, compress="deflate", zlevel=1,
+        bigtiff="if_safer", sparse_ok=True,
+    ) as dataset:
+        dataset.set_band_description(1, band)
+        yield dataset
+
+
+def read(dataset: DatasetReader, box: Box, band: int = 1) -> NDArray[np.uint8]:
+    """(box height, box width) uint8; 0 outside the raster."""
+    return _padded(dataset, box, lambda window: dataset.read(band, window=window))
+
+
+def read_valid(dataset: DatasetReader, box: Box) -> Mask:
+    """(box height, box width) bool from the dataset's mask; False outside the raster."""
+    masks = _padded(dataset, box, lambda window: dataset.read_masks(1, window=window))
+    return masks > 0
+
+
+def write_mask(dataset: DatasetWriter, block: Block, core: Mask) -> None:
+    """Write a block's core as 0 and 255; an empty one is left out of the file."""
+    if core.any():
+        box = block.core
+        window = Window(box.x0, box.y0, box.width, box.height)
+        dataset.write(core.astype(np.uint8) * np.uint8(255), 1, window=window)
+
+
+def centreline_band(dataset: DatasetReader) -> int | None:
+    """The band described `centreline`, counted from 1, or None."""
+    named = [text or "" for text in dataset.descriptions]
+    return named.index("centreline") + 1 if "centreline" in named else None
+
+
+def by_block(
+    context: Context, points: NDArray[np.float64], halo: int, size: int = BLOCK
+) -> Iterator[tuple[Block, NDArray[np.int64]]]:
+    """Blocks that hold points, in row order, each with the numbers of its points.
+
+    Args:
+        context: gives the grid, and is asked for cancellation before each block.
+        points: (n, 2) grid pixels; one outside the grid goes to the nearest block.
+        halo: of the blocks' windows, pixels.
+        size: side of a block.
+    """
+    grid = context.grid
+    cols, rows = ceil(grid.width / size), ceil(grid.height / size)
+    col = np.clip(points[:, 0] // size, 0, cols - 1).astype(np.int64)
+    row = np.clip(points[:, 1] // size, 0, rows - 1).astype(np.int64)
+    key = row * cols + col
+    order = np.argsort(key, kind="stable")
+    every = blocks(grid.width, grid.height, size, halo)
+    for part in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+        if len(part):
+            context.cancel.check()
+            yield every[key[part[0]]], part
+
+
+def _padded(
+    dataset: DatasetReader, box: Box, take: Callable[[Window], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    x0, y0 = max(box.x0, 0), max(box.y0, 0)
+    x1, y1 = min(box.x1, dataset.width), min(box.y1, dataset.height)
+    inside = x1 > x0 and y1 > y0
+    part = take(Window(x0, y0, x1 - x0, y1 - y0)) if inside else np.zeros((0, 0), np.uint8)
+    if (x0, y0, x1, y1) == (box.x0, box.y0, box.x1, box.y1):
+        return part
+    whole = np.zeros((box.height, box.width), np.uint8)
+    if inside:
+        whole[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0] = part
+    return whole

@@ -1,0 +1,118 @@
+"""Values of the rasters at points of lines: probability, ridge signal, half width."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from postprocess.context import Context
+from postprocess.roads.raster import Block, by_block, centreline_band, read, read_valid, reading
+from tiling.grid import Box
+
+Xy = NDArray[np.float64]
+Values = NDArray[np.float64]
+
+
+def along(lines: NDArray[np.object_], spacing: float) -> tuple[Xy, NDArray[np.int64]]:
+    """Points at most `spacing` apart along lines, ends included: (n, 2) and each one's line."""
+    dense = shapely.segmentize(lines, spacing)
+    points, owner = shapely.get_coordinates(dense, return_index=True)
+    return np.asarray(points, np.float64), np.asarray(owner, np.int64)
+
+
+def probability(context: Context, points: Xy) -> Values:
+    """(n,) probability 0..1 at (n, 2) grid pixels, bilinear; an invalid pixel counts as 0."""
+    out = np.zeros(len(points))
+    with reading(context, "probability") as dataset:
+        for block, part in by_block(context, points, 2):
+            out[part] = bilinear(valid_probability(dataset, block.window), block.window,
+                                 points[part])
+    return out
+
+
+def profiles(context: Context, points: Xy, across: Xy, reach: int) -> Values:
+    """Ridge signal on the normals through points.
+
+    The signal is the probability, brought to a point by the `centreline` band where the detector
+    gave one: probability * (1 + 3 * centreline) / 4.
+
+    Args:
+        context: of the run.
+        points: (n, 2) grid pixels.
+        across: (n, 2) unit normals.
+        reach: pixels on either side.
+
+    Returns:
+        (n, 2 * reach + 1) values at offsets -reach .. reach.
+    """
+    offsets = np.arange(-reach, reach + 1)
+    out = np.zeros((len(points), len(offsets)), np.float64)
+    with reading(context, "probability") as dataset:
+        band = centreline_band(dataset)
+        for block, part in by_block(context, points, reach + 2):
+            image = valid_probability(dataset, block.window)
+            if band is not None:
+                centre = read(dataset, block.window, band).astype(np.float32) / np.float32(255)
+                image *= (1 + 3 * centre) / 4
+            places = points[part, None] + offsets[:, None] * across[part, None]
+            values = bilinear(image, block.window, places.reshape(-1, 2))
+            out[part] = values.reshape(len(part), -1)
+    return out
+
+
+def half_widths(context: Context, points: Xy, reach: float) -> Values:
+    """(n,) grid pixels from points to the border of the raster `clean`, at most `reach`.
+
+    The Euclidean distance transform (Danielsson, 1980) at sub-pixel points: the distance to the
+    nearest background pixel's centre, less half a pixel. 0 outside the mask. The grid's own border
+    is no border of a road.
+    """
+    out = np.zeros(len(points))
+    with reading(context, "clean") as dataset:
+        size = (dataset.width, dataset.height)
+        for block, part in by_block(context, points, ceil(reach) + 2):
+            mask = read(dataset, block.window) > 0
+            shore = _shore(mask, block, size)
+            if not len(shore):
+                inside = mask.any()
+                out[part] = reach if inside else 0.0
+                continue
+            nearest = cKDTree(shore).query(points[part], distance_upper_bound=reach + 0.5)[0]
+            out[part] = np.clip(np.minimum(nearest, reach + 0.5) - 0.5, 0, None)
+            out[part] *= _inside(mask, block, points[part])
+    return out
+
+
+def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
+    """(box height, box width) probability 0..1 of band 1, 0 where invalid."""
+    raw = read(dataset, box)
+    if raw.any():
+        raw[~read_valid(dataset, box)] = 0
+    return raw.astype(np.float32) / np.float32(255)
+
+
+def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:
+    """(n,) values of an image that covers `box`, at (n, 2) grid pixels; 0 outside."""
+    places = np.stack([points[:, 1] - box.y0 - 0.5, points[:, 0] - box.x0 - 0.5])
+    return np.asarray(
+        ndimage.map_coordinates(image, places, order=1, mode="constant"), np.float64
+    )
+
+
+def _shore(mask: NDArray[np.bool_], block: Block, size: tuple[int, int]) -> Xy:
+    """(m, 2) centres of background pixels of the grid that have road beside them."""
+    rows, cols = np.nonzero(ndimage.binary_dilation(mask) & ~mask)
+    xy = np.stack([cols + block.window.x0, rows + block.window.y0], axis=1) + 0.5
+    return np.asarray(xy[((xy > 0) & (xy < size)).all(axis=1)], np.float64)
+
+
+def _inside(mask: NDArray[np.bool_], block: Block, points: Xy) -> NDArray[np.bool_]:
+    col = np.clip(points[:, 0].astype(np.int64) - block.window.x0, 0, mask.shape[1] - 1)
+    row = np.clip(points[:, 1].astype(np.int64) - block.window.y0, 0, mask.shape[0] - 1)
+    return np.asarray(mask[row, col], np.bool_)

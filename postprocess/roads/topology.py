@@ -1,0 +1,141 @@
+"""What makes lines a network: crossings found, noded and audited."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from postprocess.roads.network import Index, Lines, Network, Xy, merged
+
+
+def meetings(found: Network) -> tuple[Index, Index, Xy]:
+    """Places where two lines meet other than at a node they share.
+
+    Returns:
+        (m,) first line, (m,) second line and (m, 2) the place; where lines run along each other,
+        the ends of every common stretch.
+    """
+    if not len(found):
+        none = np.empty(0, np.int64)
+        return none, none, np.empty((0, 2))
+    one, other = shapely.STRtree(found.lines).query(found.lines, predicate="intersects")
+    order = np.lexsort((other, one))
+    one, other = one[order], other[order]
+    one, other = one[one < other], other[one < other]
+    common = shapely.intersection(found.lines[one], found.lines[other])
+    places, pair = shapely.get_coordinates(common, return_index=True)
+    shared = _is_end(found, one[pair], places) & _is_end(found, other[pair], places)
+    # Two shared nodes at the ends of a common stretch are no excuse for the stretch.
+    shared &= shapely.length(common)[pair] == 0
+    return one[pair][~shared], other[pair][~shared], places[~shared]
+
+
+def _is_end(found: Network, line: Index, places: Xy) -> NDArray[np.bool_]:
+    first, last = found.points[found.start[line]], found.points[found.start[line + 1] - 1]
+    return np.asarray((first == places).all(axis=1) | (last == places).all(axis=1))
+
+
+def node_crossings(found: Network) -> Network:
+    """Lines split wherever they meet themselves or each other."""
+    found = _node_themselves(found)
+    one, other, places = meetings(found)
+    return split(found, np.concatenate([one, other]), np.concatenate([places, places]))
+
+
+def split(found: Network, line: Index, places: Xy) -> Network:
+    """Split lines at places on them; a place becomes a vertex exactly, an end is left alone.
+
+    Args:
+        found: the network.
+        line: (m,) which line.
+        places: (m, 2) where, grid pixels.
+    """
+    if not len(line):
+        return found
+    at = shapely.line_locate_point(found.lines[line], shapely.points(places))
+    order = np.lexsort((places[:, 1], places[:, 0], at, line))
+    touched, first = np.unique(line[order], return_index=True)
+    pieces: list[Lines] = []
+    rows: list[Index] = []
+    for i, which in zip(touched, np.split(order, first[1:]), strict=True):
+        parts = _cut(found.points[found.start[i] : found.start[i + 1]], at[which], places[which])
+        pieces.append(parts)
+        rows.append(np.full(len(parts), i))
+    whole = np.ones(len(found), np.bool_)
+    whole[touched] = False
+    parent = np.concatenate(rows)
+    cut = Network(np.concatenate(pieces), found.row[parent], found.did[parent])
+    return merged([found.take(whole), cut])
+
+
+def _cut(points: Xy, at: NDArray[np.float64], places: Xy) -> Lines:
+    """One line's pieces."""
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    spot = np.searchsorted(along, at)
+    full = np.insert(points, spot, places, axis=0)
+    mark = np.insert(np.zeros(len(points), np.bool_), spot, True)
+    # A place that is a vertex already, or is met twice, stands there twice now.
+    fresh = np.concatenate([[True], (np.diff(full, axis=0) != 0).any(axis=1)])
+    mark = np.bincount(np.cumsum(fresh) - 1, weights=mark) > 0
+    full = full[fresh]
+    stops = np.unique(np.concatenate([[0], np.flatnonzero(mark), [len(full) - 1]]))
+    parts = [shapely.linestrings(full[a : b + 1])
+             for a, b in pairwise(stops)]
+    held = np.empty(len(parts), dtype=object)
+    held[:] = parts
+    return held
+
+
+def _node_themselves(found: Network) -> Network:
+    crossed = ~shapely.is_simple(found.lines)
+    if not crossed.any():
+        return found
+    knots = np.flatnonzero(crossed)
+    pieces, parent = shapely.get_parts(shapely.node(found.lines[knots]), return_index=True)
+    parent = knots[parent]
+    cut = Network(pieces, found.row[parent], found.did[parent])
+    return merged([found.take(~crossed), cut])
+
+
+def audit(found: Network) -> list[str]:
+    """What is wrong with the topology, in words; an empty list for a sound network.
+
+    Lines meet at nodes alone, cross neither each other nor themselves, have a length, are there
+    once, and end where they begin only when they are rings that stand alone.
+    """
+    wrong: list[str] = []
+    if not len(found):
+        return wrong
+    one, other, places = meetings(found)
+    wrong += [
+        f"lines {a} and {b} meet outside a node at ({x:.2f}, {y:.2f})"
+        for a, b, (x, y) in zip(one[:5], other[:5], places[:5], strict=True)
+    ]
+    for bad, what in (
+        (~(found.length > 0), "has no length"),
+        (~shapely.is_simple(found.lines), "crosses itself"),
+        (self_loops(found), "is a loop at a junction"),
+        (repeated(found), "is there twice"),
+    ):
+        wrong += [f"line {i} {what}" for i in np.flatnonzero(bad)[:5]]
+    return wrong
+
+
+def self_loops(found: Network) -> NDArray[np.bool_]:
+    """(n,) lines that end where they begin though other lines end there too."""
+    same = found.ends[:, 0] == found.ends[:, 1]
+    return np.asarray(same & (found.degree[found.ends[:, 0]] > 2))
+
+
+def repeated(found: Network) -> NDArray[np.bool_]:
+    """(n,) lines equal to an earlier one, whichever way they run."""
+    again = np.zeros(len(found), np.bool_)
+    _, number = np.unique(
+        [shapely.to_wkb(line) for line in shapely.normalize(found.lines)], return_inverse=True
+    )
+    order = np.argsort(number, kind="stable")
+    again[order[1:]] = np.diff(number[order]) == 0
+    return again
