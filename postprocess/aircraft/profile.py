@@ -1,0 +1,77 @@
+"""What a silhouette with its axis upright tells: which end is the nose, how the wing is swept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postprocess.aircraft.shape import Bools, Floats
+
+BINS = 64
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Per object, (n,) each.
+
+    `nose_first`: log odds that row 0 is the nose. `sweep_deg`: sweep of the leading edge from
+    the nose backwards, and `wing_at`: place of the wing's middle along the fuselage, 0 nose to
+    1 tail, both as seen with row 0 as the nose.
+    """
+
+    nose_first: Floats
+    sweep_deg: Floats
+    wing_at: Floats
+
+
+def profile(view: Floats, length: Floats, span: Floats) -> Profile:
+    """Read (n, BINS, BINS) silhouettes whose rows and columns span -1..1 of the same length.
+
+    `length` and `span` are the extents along rows and columns in the units of which the raster's
+    half side is 1.
+    """
+    forward, forward_sweep, wing_at = _towards(view, length, span)
+    backward, _, _ = _towards(view[:, ::-1], length, span)
+    return Profile(forward - backward, forward_sweep, wing_at)
+
+
+def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats, Floats]:
+    """Evidence that row 0 is the nose, leading-edge sweep (degrees), middle of the wing."""
+    n = len(view)
+    at = (np.arange(BINS) + 0.5) / BINS * 2 - 1
+    filled: NDArray[np.bool_] = np.asarray(view > 0.5, np.bool_)
+    rows_any = filled.any(axis=2)
+    top = np.where(rows_any.any(axis=1), rows_any.argmax(axis=1), 0)
+    along = (np.arange(BINS)[None] - top[:, None]) / np.maximum(length[:, None] * BINS / 2, 1)
+    width = filled.sum(axis=2) * (2 / BINS)
+    area = np.maximum(width.sum(axis=1), 1e-9)
+    # The tailplane makes the tail end heavy; a nose is a cone.
+    tail = np.where((along > 0.82) & (along <= 1.05), width, 0).sum(axis=1) / area
+    nose = np.where((along >= -0.02) & (along < 0.18), width, 0).sum(axis=1) / area
+    heavy = np.log((tail + 0.01) / (nose + 0.01))
+    # Wings carry their tips behind their roots, straight ones stand ahead of the middle.
+    aside = np.abs(at)[None] / np.maximum(span[:, None] / 2, 1e-9)
+    out = (aside > 0.45) & (aside < 0.92)
+    column_any = filled.any(axis=1) & out
+    lead = np.where(column_any, filled.argmax(axis=1), 0) * (2 / BINS)
+    sweep = _slope(np.abs(at)[None].repeat(n, 0), lead, column_any)
+    row = np.arange(BINS)[None, :, None]
+    wing = filled & out[:, None, :]
+    count = np.maximum(wing.sum(axis=(1, 2)), 1)
+    middle = ((wing * row).sum(axis=(1, 2)) / count - top) / np.maximum(length * BINS / 2, 1)
+    evidence = heavy + 2.0 * np.clip(sweep, -1, 1) - 2.0 * np.clip(middle - 0.5, -0.5, 0.5)
+    return evidence, np.degrees(np.arctan(sweep)), np.clip(middle, 0.0, 1.0)
+
+
+def _slope(x: Floats, y: Floats, use: Bools) -> Floats:
+    """(n,) least-squares slope of y over x where `use`; 0 where fewer than three points are."""
+    weight = use.astype(np.float64)
+    total = np.maximum(weight.sum(axis=1), 1e-9)
+    mx = (weight * x).sum(axis=1) / total
+    my = (weight * y).sum(axis=1) / total
+    dx = (x - mx[:, None]) * weight
+    spread = (dx * (x - mx[:, None])).sum(axis=1)
+    slope = (dx * (y - my[:, None])).sum(axis=1) / np.maximum(spread, 1e-9)
+    return np.asarray(np.where(weight.sum(axis=1) >= 3, slope, 0.0), np.float64)
