@@ -47,7 +47,7 @@ CLIMATES: tuple[Climate, ...] = (
 
 def vary(rng: Rng, colour: Rgb, by: float) -> Rgb:
     """`colour` with its brightness and, less, its hue drawn around it (standard deviation)."""
-    r, g, b = np.clip(np.asarray(colour) + rng.normal(0, by) + rng.normal(0, by / 3, 3), 4, 250)
+    r, g, b = np.clip(np.asarray(colour) + rng.normal(0, by) + rng.normal(0, by / 6, 3), 4, 250)
     return float(r), float(g), float(b)
 
 

@@ -73,3 +73,36 @@ def random_develop(
             + (1 - contrast - haze) * 110 * 0.6).astype(np.float32)
     at = rng.integers(0, 1024, 2)
     return np.asarray(develop(light, grain, at, float(rng.uniform(0.5, 5.0)), gain, lift))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def expose(light: Any, grain: Any, at: Any, noise: float, scale: Any, out: Any) -> None:
+    """Samples of a scene from light, in place in `out` (bands, h, w) of any sample type.
+
+    Args:
+        light: (h, w, 3) float32, 0..255.
+        grain: (1024, 1024) int8 table of white noise, standard deviation 42.
+        at: (2,) where to begin in it.
+        noise: standard deviation in levels of `light`.
+        scale: (4,) factor, offset, least and greatest sample.
+        out: 1 band (grey), 3 (red, green, blue) or 4 (near infrared last). Integer samples
+            are rounded: the offset carries their half.
+    """
+    bands, h, w = out.shape
+    level = np.float32(noise / 42.0)
+    factor, add = np.float32(scale[0]), np.float32(scale[1])
+    low, high = np.float32(scale[2]), np.float32(scale[3])
+    for y in range(h):
+        for x in range(w):
+            p = light[y, x]
+            for c in range(bands):
+                if bands == 1:
+                    v = np.float32(0.3) * p[0] + np.float32(0.5) * p[1] + np.float32(0.2) * p[2]
+                elif c == 3:
+                    # Leaves shine in the infrared: what is greener than grey is brighter.
+                    green = p[1] - np.float32(0.5) * (p[0] + p[2])
+                    v = np.float32(0.75) * p[0] + np.float32(5.0) * max(np.float32(0.0), green)
+                else:
+                    v = p[c]
+                n = grain[(y + at[0] + 331 * c) & 1023, (x + at[1] + 97 * c) & 1023]
+                out[c, y, x] = min(high, max(low, (v + level * n) * factor + add))

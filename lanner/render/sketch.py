@@ -85,6 +85,14 @@ class Sketch:
         self._alphas.append(alpha)
         self._layers.append(int(layer))
 
+    def many(
+        self, rings: F64, colour: Rgb, material: int = -1, alpha: float = 1.0,
+        layer: Layer = Layer.GROUND,
+    ) -> None:
+        """Append polygons alike in all but place: (k, n, 2) metres."""
+        for ring in rings:
+            self.add(ring, colour, material, alpha, layer)
+
     def ground(self, ring: ArrayLike, colour: Rgb, material: int = -1, alpha: float = 1.0) -> None:
         """A flat surface or a marking on it."""
         self.add(ring, colour, material, alpha, Layer.GROUND)
