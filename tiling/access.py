@@ -32,6 +32,8 @@ _OPTIONS: dict[str, Any] = {
     "GDAL_CACHEMAX": 512,
     # A cut JPEG would otherwise decode to grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+    # And a cut PNG, read whole, to zeros.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_MAX_RETRY": 4,

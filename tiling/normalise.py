@@ -18,9 +18,9 @@ from tiling.scene import Scene
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-_PATCHES, _SIDE = 12, 80
-"""The sample: 12 x 12 patches of 80 x 80 pixels spread evenly, 0.9 million pixels. Patches and
-not single pixels, so that a tiled file is decoded in 144 places and not everywhere."""
+_PATCHES, _SIDE = 20, 50
+"""The sample: 20 x 20 patches of 50 x 50 pixels spread evenly, a million pixels. Patches and
+not single pixels, so that a tiled file is decoded in 400 places and not everywhere."""
 _ENOUGH = 1 << 14
 """Valid pixels that make the sample trustworthy; with fewer the whole scene is looked through."""
 _MOST = 1 << 20
