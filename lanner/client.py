@@ -23,7 +23,6 @@ from server.status import BusyError, ServerError, decode
 
 _WATCH_S = 0.05
 # How soon a raised `Cancel` reaches the server.
-_KEEPALIVE_MS = 20_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ class Client:
     Args:
         address: host:port.
         timeout: seconds that `detectors` may take.
+        keepalive_s: a silent server is asked for a sign of life after this, and given up
+            after as long again; at least 5, or the server takes offence.
         credentials: for a server behind TLS, such as `grpc.ssl_channel_credentials()`.
     """
 
@@ -68,9 +69,16 @@ class Client:
         address: str = "127.0.0.1:50051",
         *,
         timeout: float = 10.0,
+        keepalive_s: float = 20.0,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
-        options = [("grpc.keepalive_time_ms", _KEEPALIVE_MS)]
+        period = int(keepalive_s * 1000)
+        options = [
+            ("grpc.keepalive_time_ms", period),
+            ("grpc.keepalive_timeout_ms", period),
+            ("grpc.http2.ping_timeout_ms", period),
+            ("grpc.http2.max_pings_without_data", 0),
+        ]
         self.address = address
         self._timeout = timeout
         self._channel = (
@@ -224,7 +232,8 @@ def _collect(
     """
     features: list[str] = []
     parts: list[bytes] = []
-    for event in events:
+    summary: pb.Summary | None = None
+    for event in events:  # to the very end: only then is the status of the call known
         kind = event.WhichOneof("event")
         if kind == "progress":
             said = event.progress
@@ -237,9 +246,9 @@ def _collect(
                 features.append(b"".join(parts).decode("utf-8"))
                 parts = []
         elif kind == "summary":
-            if event.summary.feature_count != len(features):
-                break
-            return Detection(tuple(features), json.loads(event.summary.json))
+            summary = event.summary
+    if summary is not None and summary.feature_count == len(features):
+        return Detection(tuple(features), json.loads(summary.json))
     raise ServerError(
         "server", address, f"sent an incomplete result ({len(features)} features)",
         "send the request again; if it stays so, bring client and server to one release",

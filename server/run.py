@@ -173,6 +173,8 @@ def _channel_options(keepalive_s: float) -> list[tuple[str, int]]:
         # A peer that vanished without closing its connection is found by pings.
         ("grpc.keepalive_time_ms", period),
         ("grpc.keepalive_timeout_ms", period),
+        # gRPC 1.85 waits for the answer to a ping by this setting, a minute by default.
+        ("grpc.http2.ping_timeout_ms", period),
         ("grpc.http2.max_pings_without_data", 0),
         # Clients may ping just as well while they wait for a slow detection.
         ("grpc.http2.min_ping_interval_without_data_ms", 5000),

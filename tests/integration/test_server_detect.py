@@ -174,7 +174,7 @@ def test_two_clients_of_one_server_get_the_same(client, running):
     with lanner.Client(running.address) as other:
         results = []
         threads = [
-            threading.Thread(target=lambda c=c: results.append(c.detect("all.tif", "bright")))
+            threading.Thread(target=lambda c=c: results.append(c.detect("one.tif", "huge")))
             for c in (client, client, other)
         ]
         for thread in threads:
