@@ -101,12 +101,14 @@ def _road(world: World, road: Road) -> list[dict[str, Any]]:
         xy = shapely.get_coordinates(part)
         samples = np.linspace(0.0, 1.0, max(8, int(part.length / 2)))
         points = shapely.get_coordinates(part.interpolate(samples, normalized=True))
+        # The far border belongs to no pixel; step back inside.
+        points = np.clip(points, 0.0, np.array([world.spec.width, world.spec.height]) - 1e-6)
         features.append({
             "type": "Feature",
             "properties": {
                 "label": "road", "road_class": road.kind, "width_m": road.width,
                 "length_m": round(world.place.length(xy), 3), "line_px": np.round(xy, 3).tolist(),
-                "visible": round(float(seen(world, points - 1e-9).mean()), 4),
+                "visible": round(float(seen(world, points).mean()), 4),
             },
             "geometry": mapping(LineString(np.round(world.place.to_lonlat(xy), 8))),
         })
