@@ -10,7 +10,7 @@ from pathlib import Path
 
 from detectors import calibration
 from detectors.card import Card, check_files, load_card
-from lanner.config import DetectorConfig, load_config
+from lanner.config import DetectorConfig, Member, load_config
 from lanner.errors import ConfigError, UnknownDetectorError, WeightsError
 
 SUFFIXES = (".yaml", ".yml")
@@ -85,6 +85,25 @@ def resolve(detector: str, home: Path | None) -> Entry:
             f"did you mean {near[0]!r}?" if near else "choose one, or give a path to a .yaml file",
         )
     return known[detector]
+
+
+def choose(config: DetectorConfig, names: Sequence[str] | None) -> tuple[Member, ...]:
+    """The members of these names, in the configuration's order; all for None.
+
+    Raises:
+        ConfigError: no name, or one that no member has.
+    """
+    if names is None:
+        return config.members
+    known = [m.name for m in config.members]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ConfigError("--members", name, f"{config.name} has {', '.join(known)}",
+                              f"did you mean {near[0]!r}?" if near else "choose among them")
+    if not names:
+        raise ConfigError("--members", "", "names no member", f"choose among {', '.join(known)}")
+    return tuple(m for m in config.members if m.name in names)
 
 
 def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release:

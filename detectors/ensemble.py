@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detectors import calibration
+from detectors.catalog import choose
 from detectors.device import Compute, Passes, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
-from detectors.members import BoxMember, MaskMember, choose, load_member
+from detectors.members import BoxMember, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.views import Views
 from detectors.windows import place

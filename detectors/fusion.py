@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.views import Floats, Ints, Outline, Views, iou_matrix, iou_rows
 from lanner.config import Fusion
@@ -34,9 +33,8 @@ class Fused:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, keep: NDArray[np.bool_] | Ints) -> Fused:
-        """The objects of a mask or of indices."""
-        rows = np.flatnonzero(keep) if keep.dtype == bool else keep
+    def take(self, rows: Ints) -> Fused:
+        """The objects of these rows, in this order."""
         outlines = tuple(self.outlines[i] for i in rows.tolist())
         return Fused(
             self.boxes[rows], self.scores[rows], self.labels[rows], self.votes[rows], outlines
@@ -61,10 +59,12 @@ def fuse(views: Sequence[Views], weights: Sequence[float], fusion: Fusion) -> Fu
     member = np.repeat(np.arange(len(views)), [len(v) for v in views])
     outlines = [ring for v in views for ring in v.outlines]
     say = scores * np.asarray(weights, np.float64)[member]
-    # Ties break by place, then by member, so that the order of rows that came in is no matter.
+    # Ties break by place, then by member, so that the order of rows that came in is no matter,
+    # not even to the last bit of a sum.
     order = np.lexsort((member, *boxes.T[::-1], labels, -say))
-    cluster = np.empty(len(order), np.int64)
-    cluster[order] = _clusters(boxes[order], say[order], labels[order], fusion.iou)
+    boxes, scores, labels, member = boxes[order], scores[order], labels[order], member[order]
+    say, outlines = say[order], [outlines[i] for i in order.tolist()]
+    cluster = _clusters(boxes, say, labels, fusion.iou)
     cluster = _rejoin(cluster, boxes, say, labels, member, fusion.lone_iou)
     count = int(cluster.max()) + 1 if len(cluster) else 0
     fused = _means(cluster, boxes, say, count)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,25 +71,6 @@ class MaskMember:
             instances(seen[order], self.config.threshold, self.config.instances)
             for seen in self.probability(inputs, valid)
         ]
-
-
-def choose(config: DetectorConfig, names: Sequence[str] | None) -> tuple[Member, ...]:
-    """The members of these names, in the configuration's order; all for None.
-
-    Raises:
-        ConfigError: no name, or one that no member has.
-    """
-    if names is None:
-        return config.members
-    known = [m.name for m in config.members]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise ConfigError("--members", name, f"{config.name} has {', '.join(known)}",
-                              f"did you mean {near[0]!r}?" if near else "choose among them")
-    if not names:
-        raise ConfigError("--members", "", "names no member", f"choose among {', '.join(known)}")
-    return tuple(m for m in config.members if m.name in names)
 
 
 def load_member(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +75,7 @@ def raster_result(
 ) -> TileResult:
     """A result of probabilities (channels, tile, tile) in 0..1 alone, `valid` (tile, tile)."""
     levels = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
-    nothing = no_candidates(0)
-    return TileResult(
-        nothing.boxes, nothing.scores, nothing.labels, nothing.votes, (), nothing.cuts, levels, valid
-    )
+    return replace(no_candidates(0), probability=levels, valid=valid)
 
 
 def no_candidates(members: int) -> TileResult:

@@ -32,15 +32,14 @@ def place(
     """
     origin = np.array([window.x0, window.y0], np.float64)
     end = grid.from_scene(np.array([grid.scene_width, grid.scene_height], np.float64))
-    centre = (fused.boxes[:, :2] + fused.boxes[:, 2:]) / 2
+    boxes = np.clip(fused.boxes + np.tile(origin, 2), 0, np.tile(end, 2))
+    wide = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=-1)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - origin
     col, row = np.floor(centre).astype(np.int64).T
-    inside = (col >= 0) & (row >= 0) & (col < valid.shape[1]) & (row < valid.shape[0])
-    on_image: NDArray[np.bool_] = np.zeros(len(fused), bool)
-    on_image[inside] = valid[row[inside], col[inside]]
-    kept = fused.take(on_image)
-    boxes = np.clip(kept.boxes + np.tile(origin, 2), 0, np.tile(end, 2))
-    wide = np.flatnonzero(((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=-1))
-    kept, boxes = kept.take(wide), boxes[wide]
+    inside = wide & (col >= 0) & (row >= 0) & (col < valid.shape[1]) & (row < valid.shape[0])
+    rows = np.flatnonzero(inside)
+    rows = rows[valid[row[rows], col[rows]]]
+    kept, boxes = fused.take(rows), boxes[rows]
     outlines = [None if ring is None else ring + origin for ring in kept.outlines]
     return tile_result(
         boxes, kept.scores, kept.labels, kept.votes, outlines, cuts(boxes, window, grid), capped

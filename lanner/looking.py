@@ -1,0 +1,161 @@
+"""The tile work of a run: every tile looked at once, remembered, then read back in order."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import shapely
+
+from detectors.results import TileResult, decode, encode
+from lanner.job import Cancel
+from lanner.stages import Stages
+from postprocess.frame import candidates
+from tiling.blend import Blender
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from detectors.views import Outline
+    from tiling.grid import Grid, TilePlan
+    from tiling.ledger import Ledger
+    from tiling.place import Place
+    from tiling.reader import TileImage, TileReader
+
+
+class Eyes(Protocol):
+    """What looks at tiles: an ensemble, or something that knows the truth."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Members, in the order of the columns of `TileResult.votes`."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the probability raster's channels; none for objects."""
+
+    @property
+    def batch(self) -> int:
+        """Tiles that are best handed over at once."""
+
+    @property
+    def identity(self) -> str:
+        """What results depend on besides configuration and weights."""
+
+    def run(self, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
+        """One result a tile, in the order given."""
+
+
+def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages: Stages) -> None:
+    """Look at every tile that the ledger does not hold yet.
+
+    Raises:
+        Cancelled: the caller went away; what is in the ledger stays.
+        SceneError: a tile cannot be read.
+    """
+    plan = reader.plan
+    todo = [index for index in range(len(plan)) if not ledger.done(index)]
+    done = len(plan) - len(todo)
+    stages.tell("detect", done, len(plan))
+    with closing(_batches(eyes, reader, todo, cancel)) as batches:
+        for images in batches:
+            cancel.check()
+            for image, result in zip(images, eyes.run(images, plan.grid), strict=True):
+                ledger.put(image.tile.index, encode(result))
+            done += len(images)
+            stages.tell("detect", done, len(plan))
+    cancel.check()
+
+
+def _batches(
+    eyes: Eyes, reader: TileReader, todo: Sequence[int], cancel: Cancel
+) -> Generator[list[TileImage], None, None]:
+    waiting: list[TileImage] = []
+    # A generator; closing it stops the reading threads.
+    with closing(reader.tiles(todo)) as images:  # type: ignore[type-var]
+        for image in images:
+            cancel.check()
+            waiting.append(image)
+            if len(waiting) >= eyes.batch:
+                yield waiting
+                waiting = []
+    if waiting:
+        yield waiting
+
+
+def recall(ledger: Ledger, plan: TilePlan, cancel: Cancel) -> Iterator[tuple[int, TileResult]]:
+    """Every tile's result, in index order, as it was remembered."""
+    for index in range(len(plan)):
+        cancel.check()
+        yield index, decode(ledger.get(index))
+
+
+def gather(
+    ledger: Ledger, plan: TilePlan, classes: Sequence[str], names: Sequence[str], cancel: Cancel
+) -> tuple[gpd.GeoDataFrame, int]:
+    """The candidates frame of all tiles, and how often a safety cap on boxes was hit."""
+    capped, some = 0, []
+    for index, result in recall(ledger, plan, cancel):
+        capped += result.capped
+        if len(result):
+            some.append((index, result))
+    tiles = np.repeat([index for index, _ in some], [len(result) for _, result in some])
+    votes = np.concatenate([np.empty((0, len(names))), *(r.votes for _, r in some)])
+    outlines = [ring for _, result in some for ring in result.outlines]
+    frame = candidates(
+        np.concatenate([np.empty((0, 4)), *(r.boxes for _, r in some)]),
+        scores=np.concatenate([np.empty(0), *(r.scores for _, r in some)]),
+        votes=[_said(row, names) for row in votes.tolist()],
+        tiles=tiles,
+        cuts=np.concatenate([np.empty(0, np.int64), *(r.cuts for _, r in some)]),
+        labels=[classes[i] for _, result in some for i in result.labels.tolist()],
+        outlines=_polygons(outlines),
+    )
+    return frame, capped
+
+
+def blend(
+    path: Path, ledger: Ledger, plan: TilePlan, channels: Sequence[str], place: Place,
+    cancel: Cancel, stages: Stages,
+) -> Path:
+    """Merge the tiles' probabilities into one raster on the grid.
+
+    Raises:
+        Cancelled: the caller went away; no raster is left.
+        OutputError: the raster cannot be written.
+    """
+    stages.tell("blend", 0, len(plan))
+    with Blender(path, plan, len(channels), tuple(channels), place) as blender:
+        for index, result in recall(ledger, plan, cancel):
+            tile = plan[index]
+            if result.probability is None:
+                blender.add(tile, None, None)
+            else:
+                values = result.probability.astype(np.float32) / np.float32(255)
+                blender.add(tile, values, result.valid)
+            stages.tell("blend", index + 1, len(plan))
+    return path
+
+
+def _said(row: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+    """Member to score, of those that saw the object."""
+    return {name: score for name, score in zip(names, row, strict=True) if not isnan(score)}
+
+
+def _polygons(rings: Sequence[Outline | None]) -> list[shapely.Polygon | None]:
+    """Valid polygons of rings; None stays None."""
+    drawn = [i for i, ring in enumerate(rings) if ring is not None]
+    shapes = np.asarray([shapely.polygons(rings[i]) for i in drawn], object)
+    # Rounding to the ledger's steps may fold a hair of an outline over itself.
+    bad = np.flatnonzero(~shapely.is_valid(shapes))
+    for i in bad.tolist():
+        parts = shapely.get_parts(shapely.buffer(shapes[i], 0))
+        shapes[i] = parts[int(np.argmax(shapely.area(parts)))] if len(parts) else None
+    result: list[shapely.Polygon | None] = [None] * len(rings)
+    for i, shape in zip(drawn, shapes.tolist(), strict=True):
+        result[i] = shape
+    return result

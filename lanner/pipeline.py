@@ -1,0 +1,221 @@
+"""From a scene to features: the one flow that every front end runs.
+
+Heavy libraries are imported when a run begins, so that asking for help stays quick.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detectors.catalog import choose
+from lanner.config import DetectorConfig, config_sha256
+from lanner.errors import ConfigError, GsdError, OutputError
+from lanner.job import Cancel, DetectRequest, DetectResult, Progress
+from lanner.released import DetectorInfo, Sight, find, list_detectors, load
+from lanner.stages import Stages
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from lanner.manifest import Manifest
+    from postprocess.chain import ChainResult
+    from postprocess.context import Context
+    from tiling.grid import TilePlan
+    from tiling.scene import Scene
+
+__all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
+
+LEDGER, RASTER = "tiles.sqlite", "probability"
+"""Names in the run folder: finished tiles; the blended raster, as steps know it."""
+
+READ_THREADS = 2
+
+
+def detect(
+    request: DetectRequest, cancel: Cancel, on_progress: Callable[[Progress], None]
+) -> DetectResult:
+    """Run one detector over one scene.
+
+    With `request.run_dir` finished tiles, rasters and snapshots are kept there, and the same
+    request resumes from them, to the same bytes as an undisturbed run. Without it they live in
+    a temporary folder until the run ends.
+
+    Raises:
+        LannerError: any of them; the message says what to do.
+    """
+    entry = find(request.detector)
+    choose(entry.config, request.members)
+    return detect_with(
+        entry.config, lambda: load(entry, request), request, cancel, on_progress
+    )
+
+
+def detect_with(
+    config: DetectorConfig,
+    open_eyes: Callable[[], Sight],
+    request: DetectRequest,
+    cancel: Cancel,
+    on_progress: Callable[[Progress], None],
+) -> DetectResult:
+    """The same with other eyes, such as those of a test that knows the truth.
+
+    Args:
+        config: the detector; `request.detector` is not looked at.
+        open_eyes: gives what looks at tiles; called once the scene has been let in.
+        request: scene, ground sampling, tile, run folder.
+        cancel: looked at between tiles and steps.
+        on_progress: told of every stage: open, normalise, detect, blend, the chain's steps,
+            write.
+    """
+    from lanner.manifest import Manifest
+    from postprocess.chain import Chain
+    from tiling.normalise import require_valid, scene_stretch
+
+    stages = Stages(on_progress)
+    stages.tell("open", 0, 1)
+    cancel.check()
+    chain = Chain.from_specs(config.chain)
+    scene = _admit(request, config)
+    plan = _plan(scene, config, request.tile)
+    sight = open_eyes()
+    cancel.check()
+    checksum = scene.sha256()
+    stages.tell("open", 1, 1)
+    cancel.check()
+    stages.tell("normalise", 0, 1)
+    require_valid(scene, config.bands)
+    stretch = scene_stretch(scene, config.bands, config.normalise)
+    stages.tell("normalise", 1, 1)
+    manifest = Manifest(
+        scene_sha256=checksum, scene_gsd=scene.gsd, detector=config.name, release=config.release,
+        config_sha256=config_sha256(config), weights=sight.files,
+        weights_sha256=sight.weights_sha256, members=sight.eyes.names,
+        identity=sight.eyes.identity, plan=plan, stretch=stretch,
+    )
+    with _run_dir(request.run_dir) as folder:
+        manifest.write(folder)
+        objects, context, capped = _see(scene, config, sight, manifest, folder, cancel, stages)
+        done = chain.run(objects, context, progress=stages.pass_on)
+        return _written(done, context, manifest, capped, stages)
+
+
+def _see(
+    scene: Scene, config: DetectorConfig, sight: Sight, manifest: Manifest, folder: Path,
+    cancel: Cancel, stages: Stages,
+) -> tuple[gpd.GeoDataFrame, Context, int]:
+    """The tile work: candidates or raster, and the context that the chain runs in."""
+    from lanner.looking import blend, gather, look
+    from postprocess.context import Context, DetectorFacts
+    from tiling.ledger import Ledger
+    from tiling.reader import TileReader
+
+    plan, eyes = manifest.plan, sight.eyes
+    reader = TileReader(scene, plan, config.bands, manifest.stretch, READ_THREADS)
+    rasters = {}
+    with Ledger(folder / LEDGER, manifest.key) as ledger:
+        look(eyes, reader, ledger, cancel, stages)
+        objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
+        if eyes.channels:
+            path = folder / f"{RASTER}.tif"
+            rasters[RASTER] = blend(
+                path, ledger, plan, eyes.channels, scene.place, cancel, stages
+            )
+    facts = DetectorFacts(
+        config.name, config.release, manifest.weights_sha256, manifest.config_sha256
+    )
+    context = Context(
+        scene_id=scene.id, acquired=scene.acquired, place=scene.place, grid=plan.grid, plan=plan,
+        detector=facts, workdir=folder, rasters=rasters, cancel=cancel,
+    )
+    return objects, context, capped
+
+
+def _written(
+    done: ChainResult, context: Context, manifest: Manifest, capped: int, stages: Stages
+) -> DetectResult:
+    """Feature texts, frame and summary."""
+    from postprocess.writers import features, scene_frame
+
+    context.cancel.check()
+    stages.tell("write", 0, 1)
+    texts = features(done.objects, context)
+    frame = scene_frame(done.objects, context)
+    stages.tell("write", 1, 1)
+    return DetectResult(texts, _summary(done, manifest, context, capped, stages), frame)
+
+
+def _summary(
+    done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
+) -> dict[str, Any]:
+    facts = manifest.facts()
+    grid = manifest.plan.grid
+    return {
+        **facts,
+        "scene": {"id": context.scene_id, "acquired": context.acquired, **facts["scene"]},
+        "objects": len(done.objects),
+        "rejected": len(done.rejected),
+        "counts": _counts(done.objects),
+        "cap_hits": capped,
+        "megapixels": round(grid.width * grid.height / 1e6, 6),
+        "seconds": stages.seconds(),
+    }
+
+
+def _counts(objects: gpd.GeoDataFrame) -> dict[str, dict[str, int]]:
+    """Number of objects by label and decision."""
+    decisions = objects["decision"] if "decision" in objects else ["none"] * len(objects)
+    counts: dict[str, dict[str, int]] = {}
+    for label, decision in sorted(zip(objects["label"], decisions, strict=True)):
+        row = counts.setdefault(label, {})
+        row[decision] = row.get(decision, 0) + 1
+    return counts
+
+
+def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
+    """The scene, with the bands and the ground sampling that the detector needs."""
+    from tiling.scene import open_scene
+
+    scene = open_scene(request.scene, gsd=request.gsd)
+    scene.band_indices(config.bands)
+    low, high = config.gsd_range
+    worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
+    if not low <= worst <= high:
+        remedy = ("this detector cannot use so coarse a scene; give a finer one" if worst > high
+                  else f"make it coarser first: gdalwarp -tr, to {low:g} m or more")
+        if request.gsd is not None:
+            remedy = f"correct --gsd, or give a scene of {low:g} to {high:g} m"
+        raise GsdError("--gsd" if request.gsd is not None else "scene", request.scene,
+                       f"has {worst:.3g} m pixels, {config.name} takes {low:g} to {high:g} m",
+                       remedy)
+    return scene
+
+
+def _plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
+    """The tiles; `tile` overrides the configured side."""
+    from tiling.grid import TilePlan
+
+    side = config.tile if tile is None else tile
+    if side % 32 or side <= 2 * config.halo:
+        least = 2 * config.halo + 32
+        raise ConfigError("--tile", side, f"is no multiple of 32 of at least {least}",
+                          f"use {max(least, -(-side // 32) * 32)}")
+    return TilePlan(scene.grid(config.gsd), side, config.halo)
+
+
+@contextmanager
+def _run_dir(asked: Path | None) -> Iterator[Path]:
+    """The folder to keep things in: the one asked for, made if need be, or one for this run."""
+    if asked is None:
+        with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
+            yield Path(folder)
+        return
+    try:
+        asked.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("--run", asked, f"cannot be made ({error.strerror})",
+                          "choose a folder that may be written to") from error
+    yield asked

@@ -1,0 +1,138 @@
+"""Released detectors: finding, listing and loading them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detectors.catalog import SUFFIXES, Entry, check_release, entries, resolve
+from lanner.config import config_sha256
+from lanner.errors import ConfigError, WeightsError
+from lanner.home import home
+from lanner.job import DetectRequest
+
+if TYPE_CHECKING:
+    from detectors.ensemble import Ensemble
+    from lanner.looking import Eyes
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What looks at tiles, and the checksums that pin it."""
+
+    eyes: Eyes
+    weights_sha256: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """One member of a detector; `weights_sha256` is empty where its weights are not there."""
+
+    name: str
+    kind: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class DetectorInfo:
+    """What a user may know of a detector; `problem` says why it cannot run, where it cannot."""
+
+    name: str
+    release: str
+    description: str
+    classes: tuple[str, ...]
+    output: str
+    gsd: float
+    gsd_range: tuple[float, float]
+    bands: tuple[str, ...]
+    members: tuple[str, ...]
+    steps: tuple[str, ...]
+    networks: tuple[NetworkInfo, ...]
+    problem: str | None = None
+
+
+def list_detectors() -> tuple[DetectorInfo, ...]:
+    """Every released detector, by name.
+
+    Raises:
+        ConfigError: no configurations are installed, or one is malformed.
+    """
+    return tuple(_info(entry) for entry in entries(home()))
+
+
+def find(detector: str) -> Entry:
+    """The detector of a released name or of a path to a YAML file.
+
+    Raises:
+        UnknownDetectorError: no such name.
+        ConfigError: the file is missing or malformed.
+    """
+    if not detector.endswith(SUFFIXES):
+        return resolve(detector, home())
+    try:
+        place: Path | None = home()
+    except ConfigError:
+        # A file of one's own may bring its own weights.
+        place = None
+    return resolve(detector, place)
+
+
+def load(entry: Entry, request: DetectRequest) -> Sight:
+    """The ensemble of a detector with its weights checked; kept for the next request.
+
+    Raises:
+        WeightsError: weights missing, damaged, or of another architecture.
+        ConfigError: unknown member or architecture key.
+        DeviceError: no such device.
+    """
+    release = check_release(entry, request.members)
+    wanted = _Wanted(
+        config_sha256(entry.config), release.sha256, request.device, request.members, entry
+    )
+    with _LOADING:
+        ensemble = _ensemble(wanted)
+    return Sight(ensemble, release.sha256, release.files)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    config: str
+    weights: str
+    device: str
+    members: Sequence[str] | None
+    entry: Entry = field(compare=False)
+
+
+_LOADING = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _ensemble(wanted: _Wanted) -> Ensemble:
+    from detectors.ensemble import Ensemble
+
+    entry = wanted.entry
+    return Ensemble(entry.config, entry.release_dir, wanted.device, wanted.members)
+
+
+def _info(entry: Entry) -> DetectorInfo:
+    config = entry.config
+    try:
+        files, problem = check_release(entry).files, None
+    except WeightsError as error:
+        files, problem = {}, str(error)
+    return DetectorInfo(
+        name=config.name, release=config.release, description=config.description,
+        classes=config.classes, output=config.output, gsd=config.gsd,
+        gsd_range=config.gsd_range, bands=config.bands,
+        members=tuple(m.name for m in config.members),
+        steps=tuple(step.step for step in config.chain),
+        networks=tuple(
+            NetworkInfo(m.name, m.kind, files.get(m.weights, "")) for m in config.members
+        ),
+        problem=problem,
+    )
