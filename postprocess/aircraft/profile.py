@@ -42,7 +42,7 @@ def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats
     n = len(view)
     at = (np.arange(BINS) + 0.5) / BINS * 2 - 1
     filled: NDArray[np.bool_] = np.asarray(view > 0.5, np.bool_)
-    rows_any = filled.any(axis=2)
+    rows_any: NDArray[np.bool_] = np.asarray(filled.any(axis=2), np.bool_)
     top = np.where(rows_any.any(axis=1), rows_any.argmax(axis=1), 0)
     along = (np.arange(BINS)[None] - top[:, None]) / np.maximum(length[:, None] * BINS / 2, 1)
     width = filled.sum(axis=2) * (2 / BINS)

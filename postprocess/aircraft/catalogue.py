@@ -1,0 +1,149 @@
+"""Aircraft types and their families, as read from configs/types.yaml and configs/taxonomy.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError
+
+from lanner.config import Strict
+from lanner.errors import ConfigError
+from postprocess.aircraft.shape import Bools, Floats
+
+ROOT = "aircraft"
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class TypeFacts(Strict):
+    """One type: sizes in metres, `spans` those it is seen with, `built` in number."""
+
+    icao: str = Field(min_length=1)
+    name: str
+    family: str
+    length: float = Field(gt=0, lt=150)
+    spans: tuple[float, ...] = Field(min_length=1)
+    wing: Literal["straight", "swept", "delta", "swing"]
+    engines: int = Field(ge=0)
+    engines_at: str
+    built: int = Field(ge=1)
+    retired: bool
+
+
+class Family(Strict):
+    """A node of the taxonomy."""
+
+    name: str
+    parent: str | None = None
+
+
+class _TypesFile(Strict):
+    version: Literal[1]
+    types: tuple[TypeFacts, ...] = Field(min_length=1)
+
+
+class _TaxonomyFile(Strict):
+    version: Literal[1]
+    families: dict[str, Family]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """n types as arrays, sorted by designator.
+
+    `length` (n,), `spans` (n, most) padded with NaN, `built` (n,), `retired` (n,) bool, `wing`
+    and `engines_at` (n,) text; `families` and, for each node of the taxonomy, `within` (n,) bool:
+    which types belong to it.
+    """
+
+    types: tuple[TypeFacts, ...]
+    length: Floats
+    spans: Floats
+    built: Floats
+    retired: Bools
+    wing: np.ndarray[Any, np.dtype[np.str_]]
+    engines_at: np.ndarray[Any, np.dtype[np.str_]]
+    families: Mapping[str, Family]
+    within: Mapping[str, Bools]
+
+    def path(self, family: str) -> tuple[str, ...]:
+        """Nodes from the root down to `family`."""
+        path = [family]
+        while (parent := self.families[path[-1]].parent) is not None:
+            path.append(parent)
+        return tuple(reversed(path))
+
+
+@lru_cache(maxsize=4)
+def read_catalogue(types: Path, taxonomy: Path) -> Catalogue:
+    """Read and check both files.
+
+    Raises:
+        ConfigError: unreadable, malformed, designators twice, or a family that is not there.
+    """
+    listed = _read(types, _TypesFile).types
+    families = _read(taxonomy, _TaxonomyFile).families
+    codes = [facts.icao for facts in listed]
+    twice = sorted({code for code in codes if codes.count(code) > 1})
+    if twice:
+        raise ConfigError("types", twice[0], f"is twice in {types.name}", "keep one")
+    _check_tree(families, taxonomy)
+    ordered = tuple(sorted(listed, key=lambda facts: facts.icao))
+    strange = sorted({facts.family for facts in ordered} - families.keys())
+    if strange:
+        raise ConfigError(
+            "family", strange[0], f"is not in {taxonomy.name}", "add it there or correct the type"
+        )
+    most = max(len(facts.spans) for facts in ordered)
+    spans = np.full((len(ordered), most), np.nan)
+    for row, facts in enumerate(ordered):
+        spans[row, : len(facts.spans)] = facts.spans
+    catalogue = Catalogue(
+        ordered,
+        np.array([facts.length for facts in ordered]),
+        spans,
+        np.array([facts.built for facts in ordered], np.float64),
+        np.array([facts.retired for facts in ordered], bool),
+        np.array([facts.wing for facts in ordered]),
+        np.array([facts.engines_at for facts in ordered]),
+        families,
+        {},
+    )
+    paths = [set(catalogue.path(facts.family)) for facts in ordered]
+    within = {name: np.array([name in path for path in paths], bool) for name in families}
+    return Catalogue(**{**catalogue.__dict__, "within": within})
+
+
+def _check_tree(families: Mapping[str, Family], path: Path) -> None:
+    for name in families:
+        seen, at = {name}, name
+        while (parent := families[at].parent) is not None:
+            if parent not in families or parent in seen:
+                raise ConfigError(
+                    f"families.{at}.parent", parent, f"leads nowhere in {path.name}",
+                    f"let every family lead up to {ROOT!r}",
+                )
+            seen.add(parent)
+            at = parent
+        if at != ROOT:
+            raise ConfigError(
+                f"families.{at}", at, "has no parent", f"let every family lead up to {ROOT!r}"
+            )
+
+
+def _read(path: Path, model: Any) -> Any:
+    try:
+        return model.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
+    except OSError as error:
+        raise ConfigError(
+            "catalogue", path, f"cannot be read ({error.strerror})", "name an existing YAML file"
+        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(
+            "catalogue", path, f"is malformed ({error})", "build it with scripts/build_types.py"
+        ) from error

@@ -1,0 +1,120 @@
+"""Which type each aircraft is likely to be, and the family that is sure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from pydantic import Field
+
+from lanner.config import Strict
+from lanner.home import configs_dir
+from postprocess.aircraft import evidence
+from postprocess.aircraft.catalogue import ROOT, Catalogue, read_catalogue
+from postprocess.aircraft.shape import Floats
+from postprocess.context import Context
+from postprocess.frame import column
+
+CHUNK = 2000
+"""Objects at once against the whole catalogue: some 50 MB."""
+
+
+class Params(Strict):
+    """`top`: types told. `sure`: probability a level of the taxonomy needs. `prior_power`: how
+    much numbers built count (0 not at all, 1 in full), `retired` what a type out of service
+    counts for. `shape_weight`: how much the wing's sweep and place count. `catalogue` and
+    `taxonomy` are files in configs/.
+    """
+
+    top: int = Field(10, ge=1)
+    sure: float = Field(0.8, gt=0.5, le=1)
+    prior_power: float = Field(0.35, ge=0, le=1)
+    retired: float = Field(0.2, gt=0, le=1)
+    shape_weight: float = Field(0.7, ge=0, le=1)
+    catalogue: str = "types.yaml"
+    taxonomy: str = "taxonomy.yaml"
+
+
+def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
+    """Add `types` and `taxonomy` from the columns that `orient` measured.
+
+    `types` lists {icao, name, probability}, best first. `taxonomy` is {path, name, probability}:
+    the names from 'aircraft' down to the deepest level that is sure, which may be one type.
+
+    Raises:
+        ConfigError: the catalogue cannot be read.
+    """
+    folder = configs_dir()
+    catalogue = read_catalogue(folder / params.catalogue, folder / params.taxonomy)
+    weights = evidence.prior(catalogue, params.prior_power, params.retired)
+    types: list[list[dict[str, Any]]] = []
+    levels: list[dict[str, Any]] = []
+    for low in range(0, len(objects), CHUNK):
+        context.cancel.check()
+        part = objects.iloc[low : low + CHUNK]
+        probability = _posterior(part, catalogue, weights, params)
+        types += _best(probability, catalogue, params.top)
+        levels += _levels(probability, catalogue, params.sure)
+    result = objects.copy()
+    result["types"] = column(types)
+    result["taxonomy"] = column(levels)
+    result["did"] = column([
+        f"{level['name']} ({level['probability']:.0%}), "
+        f"most likely {best[0]['icao']} ({best[0]['probability']:.0%})"
+        for level, best in zip(levels, types, strict=True)
+    ])
+    return result
+
+
+def _posterior(
+    part: gpd.GeoDataFrame, catalogue: Catalogue, weights: Floats, params: Params
+) -> Floats:
+    def numbers(name: str) -> Floats:
+        return np.asarray(part[name].to_numpy(np.float64), np.float64)
+
+    log = weights + evidence.size(
+        catalogue, numbers("length_m"), numbers("wingspan_m"), numbers("length_sd_m"),
+        numbers("wingspan_sd_m"),
+    )
+    log = log + params.shape_weight * evidence.shape(
+        catalogue, numbers("sweep_deg"), numbers("sweep_sd_deg"), numbers("wing_at")
+    )
+    return evidence.posterior(log)
+
+
+def _best(probability: Floats, catalogue: Catalogue, top: int) -> list[list[dict[str, Any]]]:
+    # Rounded first, so that equal numbers are in the catalogue's order on every machine.
+    rounded = np.round(probability, 4)
+    order = np.argsort(-rounded, axis=1, kind="stable")[:, :top]
+    chosen = np.take_along_axis(rounded, order, axis=1)
+    return [
+        [
+            {"icao": catalogue.types[i].icao, "name": catalogue.types[i].name, "probability": p}
+            for i, p in zip(row, values, strict=True)
+            if p > 0 or i == row[0]
+        ]
+        for row, values in zip(order.tolist(), chosen.tolist(), strict=True)
+    ]
+
+
+def _levels(probability: Floats, catalogue: Catalogue, sure: float) -> list[dict[str, Any]]:
+    names = sorted(catalogue.families, key=lambda name: (len(catalogue.path(name)), name))
+    share = np.round(np.stack([probability[:, catalogue.within[n]].sum(axis=1) for n in names]), 4)
+    single = np.round(probability, 4)
+    best = single.argmax(axis=1)
+    levels = []
+    for row in range(len(probability)):
+        # Families come root first: the last that is sure is the deepest, and as `sure` is more
+        # than one half there is but one a level.
+        deepest = max((i for i in range(len(names)) if share[i, row] >= sure), default=0)
+        family = names[deepest] if share[deepest, row] >= sure else ROOT
+        value = float(share[names.index(family), row])
+        path = [catalogue.families[name].name for name in catalogue.path(family)]
+        top = int(best[row])
+        if single[row, top] >= sure:
+            facts = catalogue.types[top]
+            family, value = facts.family, float(single[row, top])
+            path = [catalogue.families[name].name for name in catalogue.path(family)] + [facts.name]
+        levels.append({"path": path, "name": path[-1], "probability": min(value, 1.0)})
+    return levels
