@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lanner import __version__
 from lanner.cli_detect import detect
+from lanner.cli_render import render
 from lanner.cli_report import AsJson, Debug, reporting
 from lanner.cli_serve import serve
 from lanner.cli_show import detectors_table, error_rows, errors_table
@@ -78,6 +79,7 @@ def version() -> None:
         typer.echo(f"{name} {installed(name)}")
 
 
+app.command()(render)
 app.command()(serve)
 
 

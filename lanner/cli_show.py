@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from lanner.errors import TABLE, Door, LannerError
+
+if TYPE_CHECKING:
+    from lanner.released import DetectorInfo
 
 
 def summary_tables(summary: Mapping[str, Any], written: Sequence[Path]) -> list[Table]:
@@ -34,7 +38,7 @@ def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:
         column.justify = "right"
     for label in sorted(counts):
         row = counts[label]
-        table.add_row(label, *(str(row.get(d, 0)) for d in decisions), str(sum(row.values())))
+        table.add_row(Text(label), *(str(row.get(d, 0)) for d in decisions), str(sum(row.values())))
     if not counts:
         table.add_row("nothing", "0")
     return table
@@ -44,7 +48,7 @@ def _seconds(seconds: Mapping[str, float], megapixels: float | None) -> Table:
     table = Table("stage", "seconds")
     table.columns[1].justify = "right"
     for stage, spent in seconds.items():
-        table.add_row(stage, f"{spent:.1f}")
+        table.add_row(Text(stage), f"{spent:.1f}")
     whole = sum(seconds.values())
     table.add_section()
     table.add_row("all", f"{whole:.1f}")
@@ -58,7 +62,7 @@ def _files(written: Iterable[Path]) -> Table:
     table.columns[0].overflow = "fold"
     table.columns[1].justify = "right"
     for path in written:
-        table.add_row(str(path), _size(path.stat().st_size))
+        table.add_row(Text(str(path)), _size(path.stat().st_size))
     return table
 
 
@@ -68,15 +72,19 @@ def _size(count: int) -> str:
     return f"{count / 1e3:.1f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
 
 
-def detectors_table(detectors: Sequence[Any]) -> Table:
-    """One row a detector, from `lanner.pipeline.DetectorInfo`."""
-    table = Table("detector", "release", "finds", "GSD m", "accepts m", "members", "chain")
+def detectors_table(detectors: Sequence[DetectorInfo]) -> Table:
+    """One row a detector; one that cannot run says why below its description."""
+    table = Table("detector", "release", "what it does", "works at", "accepts", "networks", "chain")
     for one in detectors:
         low, high = one.gsd_range
-        table.add_row(
-            one.name, one.release, ", ".join(one.classes), f"{one.gsd:g}", f"{low:g}-{high:g}",
-            ", ".join(one.members), " > ".join(one.steps),
-        )
+        words = f"{one.description} Finds: {', '.join(one.classes)}."
+        if one.problem is not None:
+            words += f"\nCannot run: {one.problem}"
+        networks = [f"{net.name} {net.weights_sha256[:12]}".strip() for net in one.networks]
+        cells = (one.name, one.release, words, f"{one.gsd:g} m", f"{low:g} to {high:g} m",
+                 "\n".join(networks), " > ".join(one.steps))
+        # As Text: a message may hold what rich would take for markup.
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
