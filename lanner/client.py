@@ -18,7 +18,7 @@ from lanner.job import Cancel, Progress
 from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
-from server.offers import DetectorOffer
+from server.offers import DetectorOffer, from_message
 from server.status import BusyError, ServerError, decode
 
 _WATCH_S = 0.05
@@ -100,7 +100,7 @@ class Client:
             answer = self._stub.ListDetectors(
                 service_pb.ListDetectorsRequest(), timeout=self._timeout
             )
-        return tuple(DetectorOffer.from_message(one) for one in answer.detectors)
+        return tuple(from_message(one) for one in answer.detectors)
 
     def detect(
         self,

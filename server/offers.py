@@ -1,22 +1,60 @@
-"""What a server says about a detector, and how that travels."""
+"""What a server says about its detectors, and how that travels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
-from lanner.config import DetectorConfig
 from lanner.v1 import detection_pb2 as pb
 
-_OUTPUTS: dict[Literal["objects", "raster"], pb.DetectorOutput.ValueType] = {
-    "objects": pb.DETECTOR_OUTPUT_OBJECTS,
-    "raster": pb.DETECTOR_OUTPUT_RASTER,
-}
+_OUTPUTS = {"objects": pb.DETECTOR_OUTPUT_OBJECTS, "raster": pb.DETECTOR_OUTPUT_RASTER}
+
+
+class Network(Protocol):
+    """What the server reads of one member of a detector; see `NetworkOffer`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def weights_sha256(self) -> str: ...  # noqa: D102
+
+
+class Offered(Protocol):
+    """What the server reads of a detector; see `DetectorOffer`. The pipeline's own facts fit."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def release(self) -> str: ...  # noqa: D102
+    @property
+    def description(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def output(self) -> str: ...  # noqa: D102
+    @property
+    def gsd(self) -> float: ...  # noqa: D102
+    @property
+    def gsd_range(self) -> tuple[float, float]: ...  # noqa: D102
+    @property
+    def bands(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def steps(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def networks(self) -> Sequence[Network]: ...  # noqa: D102
+    @property
+    def problem(self) -> str | None: ...  # noqa: D102
+
+
+ListDetectors = Callable[[], Sequence[Offered]]
+"""What a server is given: the detectors on offer now."""
 
 
 @dataclass(frozen=True)
-class MemberOffer:
+class NetworkOffer:
     """One network: `kind` is its architecture, `weights_sha256` lower-case hexadecimal."""
 
     name: str
@@ -26,75 +64,60 @@ class MemberOffer:
 
 @dataclass(frozen=True)
 class DetectorOffer:
-    """A detector as users choose it.
+    """A detector as a client sees it.
 
     `gsd` is the working ground sampling in metres a pixel, `gsd_range` the inclusive range of
-    scenes it accepts; `steps` are the names of its post-processing steps in order.
+    scenes it accepts; `output` is "objects", "raster" or, from a later release, ""; `steps`
+    are the names of its post-processing steps in order; `problem` says why it cannot run on
+    its server, where it cannot.
     """
 
     name: str
     release: str
     description: str
     classes: tuple[str, ...]
+    output: str
     gsd: float
     gsd_range: tuple[float, float]
     bands: tuple[str, ...]
-    output: Literal["objects", "raster"] | None
-    members: tuple[MemberOffer, ...]
     steps: tuple[str, ...]
-
-    @classmethod
-    def from_config(cls, config: DetectorConfig, checksums: Mapping[str, str]) -> DetectorOffer:
-        """The offer of a configuration; `checksums` maps member name to SHA-256 of its weights."""
-        return cls(
-            name=config.name,
-            release=config.release,
-            description=config.description,
-            classes=config.classes,
-            gsd=config.gsd,
-            gsd_range=config.gsd_range,
-            bands=config.bands,
-            output=config.output,
-            members=tuple(
-                MemberOffer(m.name, m.kind, checksums.get(m.name, "")) for m in config.members
-            ),
-            steps=tuple(spec.step for spec in config.chain),
-        )
-
-    def to_message(self) -> pb.Detector:
-        """The same as it travels."""
-        return pb.Detector(
-            name=self.name,
-            version=self.release,
-            description=self.description,
-            classes=self.classes,
-            gsd_m=self.gsd,
-            gsd_range=pb.GsdRange(min_m=self.gsd_range[0], max_m=self.gsd_range[1]),
-            bands=self.bands,
-            output=_OUTPUTS[self.output] if self.output else pb.DETECTOR_OUTPUT_UNSPECIFIED,
-            members=[
-                pb.Member(name=m.name, kind=m.kind, weights_sha256=m.weights_sha256)
-                for m in self.members
-            ],
-            steps=self.steps,
-        )
-
-    @classmethod
-    def from_message(cls, message: pb.Detector) -> DetectorOffer:
-        """What `to_message` sent; `output` is None where a newer server names another kind."""
-        return cls(
-            name=message.name,
-            release=message.version,
-            description=message.description,
-            classes=tuple(message.classes),
-            gsd=message.gsd_m,
-            gsd_range=(message.gsd_range.min_m, message.gsd_range.max_m),
-            bands=tuple(message.bands),
-            output=next((name for name, v in _OUTPUTS.items() if v == message.output), None),
-            members=tuple(MemberOffer(m.name, m.kind, m.weights_sha256) for m in message.members),
-            steps=tuple(message.steps),
-        )
+    networks: tuple[NetworkOffer, ...]
+    problem: str | None = None
 
 
-ListDetectors = Callable[[], Sequence[DetectorOffer]]
-"""What a server is given: the detectors on offer now."""
+def to_message(offer: Offered) -> pb.Detector:
+    """A detector as it travels."""
+    low, high = offer.gsd_range
+    return pb.Detector(
+        name=offer.name,
+        version=offer.release,
+        description=offer.description,
+        classes=offer.classes,
+        gsd_m=offer.gsd,
+        gsd_range=pb.GsdRange(min_m=low, max_m=high),
+        members=[
+            pb.Member(name=one.name, kind=one.kind, weights_sha256=one.weights_sha256)
+            for one in offer.networks
+        ],
+        steps=offer.steps,
+        bands=offer.bands,
+        output=_OUTPUTS.get(offer.output, pb.DETECTOR_OUTPUT_UNSPECIFIED),
+        problem=offer.problem or "",
+    )
+
+
+def from_message(message: pb.Detector) -> DetectorOffer:
+    """What `to_message` sent."""
+    return DetectorOffer(
+        name=message.name,
+        release=message.version,
+        description=message.description,
+        classes=tuple(message.classes),
+        output=next((name for name, v in _OUTPUTS.items() if v == message.output), ""),
+        gsd=message.gsd_m,
+        gsd_range=(message.gsd_range.min_m, message.gsd_range.max_m),
+        bands=tuple(message.bands),
+        steps=tuple(message.steps),
+        networks=tuple(NetworkOffer(m.name, m.kind, m.weights_sha256) for m in message.members),
+        problem=message.problem or None,
+    )

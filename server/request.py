@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lanner.errors import ConfigError, DeviceError, GsdError, UnknownDetectorError
 from lanner.job import DetectRequest
 from lanner.v1 import detection_pb2 as pb
-from server.offers import DetectorOffer
+from server.offers import Offered
 from server.scenes import ScenePolicy
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
@@ -18,7 +18,7 @@ _TILE_MIN, _TILE_MAX, _TILE_STEP = 64, 4096, 32
 
 
 def to_job(
-    spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[DetectorOffer]
+    spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[Offered]
 ) -> DetectRequest:
     """The job that `spec` asks for.
 
@@ -39,7 +39,7 @@ def to_job(
     )
 
 
-def _detector(choice: pb.DetectorChoice, detectors: Sequence[DetectorOffer]) -> DetectorOffer:
+def _detector(choice: pb.DetectorChoice, detectors: Sequence[Offered]) -> Offered:
     known = {offer.name: offer for offer in detectors}
     if choice.name in known:
         return known[choice.name]
@@ -74,10 +74,10 @@ def _tile(spec: pb.DetectionSpec) -> int | None:
     return spec.tile
 
 
-def _members(spec: pb.DetectionSpec, offer: DetectorOffer) -> tuple[str, ...] | None:
+def _members(spec: pb.DetectionSpec, offer: Offered) -> tuple[str, ...] | None:
     if not spec.HasField("members"):
         return None
-    known = [member.name for member in offer.members]
+    known = [member.name for member in offer.networks]
     chosen = set(spec.members.names)
     unknown = sorted(chosen - set(known))
     if unknown or not chosen:

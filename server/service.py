@@ -18,7 +18,7 @@ from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.call import Call
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_event, summary_event
-from server.offers import ListDetectors
+from server.offers import ListDetectors, to_message
 from server.request import to_job
 from server.scenes import ScenePolicy
 from server.slots import Slots, Ticket
@@ -85,7 +85,7 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         context.add_callback(call.finish)
         with call:
             offers = sorted(self._list_detectors(), key=lambda one: one.name)
-            return pb.ListDetectorsResponse(detectors=[one.to_message() for one in offers])
+            return pb.ListDetectorsResponse(detectors=[to_message(one) for one in offers])
 
     def Detect(  # noqa: N802  the generated code names it
         self, request: pb.DetectRequest, context: grpc.ServicerContext

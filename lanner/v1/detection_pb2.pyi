@@ -221,6 +221,7 @@ class Detector(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     BANDS_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name that DetectorChoice takes."""
     version: _builtins.str
@@ -231,6 +232,8 @@ class Detector(_message.Message):
     """Ground sampling it works at, metres a pixel."""
     output: Global___DetectorOutput.ValueType
     """What the networks hand to the chain."""
+    problem: _builtins.str
+    """Why it cannot run on this server; empty where it can."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels that its features carry."""
@@ -264,10 +267,11 @@ class Detector(_message.Message):
         steps: _abc.Iterable[_builtins.str] | None = ...,
         bands: _abc.Iterable[_builtins.str] | None = ...,
         output: Global___DetectorOutput.ValueType = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gsd_range", b"gsd_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "classes", b"classes", "description", b"description", "gsd_m", b"gsd_m", "gsd_range", b"gsd_range", "members", b"members", "name", b"name", "output", b"output", "steps", b"steps", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "classes", b"classes", "description", b"description", "gsd_m", b"gsd_m", "gsd_range", b"gsd_range", "members", b"members", "name", b"name", "output", b"output", "problem", b"problem", "steps", b"steps", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,7 +84,7 @@ def serving(tmp_path: Path, work: Work) -> Iterator[Callable[..., RunningServer]
     (tmp_path / "broken.tif").write_bytes(b"x")
 
     def begin(**options: object) -> RunningServer:
-        offer = DetectorOffer("slow", "1", "", (), 1, (1, 1), (), "objects", (), ())
+        offer = DetectorOffer("slow", "1", "", (), "objects", 1, (1, 1), (), (), ())
         chosen = ServeOptions(port=0, roots=(tmp_path,), **options)
         servers.append(start(work.detect, lambda: [offer], chosen))
         return servers[-1]

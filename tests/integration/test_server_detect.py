@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 import lanner
 from lanner.errors import TABLE, Cancelled, LannerError, SceneError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
-from server.offers import DetectorOffer, MemberOffer
+from server.offers import DetectorOffer, NetworkOffer
 from server.run import SERVICE, RunningServer, ServeOptions, start
 from server.status import ServerError
 
@@ -31,8 +31,8 @@ DIGEST = "0f" * 32
 
 def offer(name: str) -> DetectorOffer:
     return DetectorOffer(
-        name, "1.0.0", f"{name} pixels", ("bright",), 1.0, (0.5, 2.0), ("red",), "objects",
-        (MemberOffer("eye", "resunet", DIGEST),), ("count",),
+        name, "1.0.0", f"{name} pixels", ("bright",), "objects", 1.0, (0.5, 2.0), ("red",),
+        ("count",), (NetworkOffer("eye", "resunet", DIGEST),), "weights are missing",
     )
 
 

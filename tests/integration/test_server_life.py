@@ -44,7 +44,7 @@ def detect(request, cancel, progress):
     return DetectResult(("{}",), {"n": 1}, None)
 
 names = ("short", "long", "deaf")
-offers = [DetectorOffer(n, "1", "", (), 1, (1, 1), (), None, (), ()) for n in names]
+offers = [DetectorOffer(n, "1", "", (), "raster", 1, (1, 1), (), (), ()) for n in names]
 finished = serve(
     detect, lambda: offers,
     ServeOptions(sys.argv[3], 0, roots=(Path(sys.argv[1]),), grace_s=float(sys.argv[2])),
@@ -96,7 +96,7 @@ def logged(text: str) -> list[dict[str, object]]:
 
 
 def offer(name: str) -> DetectorOffer:
-    return DetectorOffer(name, "1", "", (), 1, (1, 1), (), None, (), ())
+    return DetectorOffer(name, "1", "", (), "raster", 1, (1, 1), (), (), ())
 
 
 def nothing(

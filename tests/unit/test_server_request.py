@@ -1,28 +1,24 @@
 """A request is checked before anything is opened, and becomes exactly the job it asks for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lanner.client import _spec
-from lanner.config import DetectorConfig
 from lanner.errors import ConfigError, DeviceError, GsdError, SceneError, UnknownDetectorError
 from lanner.job import DetectRequest
+from lanner.released import DetectorInfo, NetworkInfo
 from lanner.v1 import detection_pb2 as pb
-from server.offers import DetectorOffer, MemberOffer
+from server.offers import DetectorOffer, NetworkOffer, from_message, to_message
 from server.request import to_job
 from server.scenes import ScenePolicy
 
-CONFIG = DetectorConfig.model_validate({
-    "name": "aircraft", "release": "1.2.0", "description": "Finds aircraft.",
-    "classes": ["aircraft"], "output": "objects", "gsd": 0.5, "gsd_range": [0.2, 1.0],
-    "members": [
-        {"name": "boxes", "kind": "retinanet", "weights": "b.safetensors"},
-        {"name": "masks", "kind": "resunet", "weights": "m.safetensors"},
-    ],
-    "chain": [{"step": "merge_seams", "iou": 0.3}, {"step": "triage"}],
-})
-OFFER = DetectorOffer.from_config(CONFIG, {"boxes": "ab" * 32, "masks": "cd" * 32})
+OFFER = DetectorOffer(
+    "aircraft", "1.2.0", "Finds aircraft.", ("aircraft",), "objects", 0.5, (0.2, 1.0),
+    ("red", "green", "blue"), ("merge_seams", "triage"),
+    (NetworkOffer("boxes", "retinanet", "ab" * 32), NetworkOffer("masks", "resunet", "cd" * 32)),
+)
 
 
 @pytest.fixture
@@ -92,14 +88,24 @@ def test_a_scene_that_is_no_unicode_is_refused_by_the_client():
         _spec("a\udcff.tif", "aircraft", "auto", gsd=None, tile=None, members=None)
 
 
-def test_an_offer_crosses_unchanged():
-    assert OFFER.members[1] == MemberOffer("masks", "resunet", "cd" * 32)
-    assert OFFER.steps == ("merge_seams", "triage")
-    raw = OFFER.to_message().SerializeToString()
-    assert DetectorOffer.from_message(pb.Detector.FromString(raw)) == OFFER
+@pytest.mark.parametrize("offer", [
+    OFFER, replace(OFFER, problem="weights are missing"), replace(OFFER, output="raster"),
+], ids=["plain", "problem", "raster"])
+def test_an_offer_crosses_unchanged(offer):
+    raw = to_message(offer).SerializeToString()
+    assert from_message(pb.Detector.FromString(raw)) == offer
 
 
-def test_an_output_of_a_later_release_is_unknown():
-    message = OFFER.to_message()
+def test_an_output_of_a_later_release_is_left_empty():
+    message = to_message(OFFER)
     message.output = 99
-    assert DetectorOffer.from_message(message).output is None
+    assert from_message(message).output == ""
+
+
+def test_the_facts_of_the_pipeline_are_an_offer():
+    info = DetectorInfo(
+        "aircraft", "1.2.0", "Finds aircraft.", ("aircraft",), "objects", 0.5, (0.2, 1.0),
+        ("red", "green", "blue"), ("boxes", "masks"), ("merge_seams", "triage"),
+        (NetworkInfo("boxes", "retinanet", "ab" * 32), NetworkInfo("masks", "resunet", "cd" * 32)),
+    )
+    assert from_message(to_message(info)) == OFFER
