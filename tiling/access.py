@@ -18,7 +18,8 @@ from rasterio.io import DatasetReader
 
 from lanner.errors import SceneError
 
-# A raster without a place is reported by PlaceError, in words that say what to do.
+# A raster without a place is reported by PlaceError, in words that say what to do; our own may
+# lie in grid pixels.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
@@ -75,6 +76,11 @@ def gdal_name(uri: str) -> str:
 def gdal_env(uri: str) -> rasterio.Env:
     """GDAL's settings for reading this scene; enter it in every thread that reads."""
     return rasterio.Env(**_OPTIONS, **(_REMOTE_OPTIONS if is_remote(uri) else {}))
+
+
+def writing_env() -> rasterio.Env:
+    """GDAL's settings for writing a raster of ours: masks inside the file, bounded memory."""
+    return rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_OPTIONS["GDAL_CACHEMAX"])
 
 
 @contextmanager

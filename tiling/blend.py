@@ -7,17 +7,20 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from lanner.errors import OutputError
+from tiling.access import writing_env
 from tiling.grid import Tile, TilePlan
 from tiling.place import Place
 
@@ -35,6 +38,15 @@ def window_weights(tile: int) -> Floats:
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(tile) + 0.5) / tile)
     side = _FLOOR + (1 - _FLOOR) * hann
     return np.outer(side, side).astype(np.float32)
+
+
+def _bytes(mean: Floats, known: Mask) -> NDArray[np.uint8]:
+    """Probability 0..1 as 0..255, rounded; 0 where nothing is known."""
+    scaled = np.clip(mean, 0, 1)
+    scaled *= np.float32(255)
+    np.rint(scaled, out=scaled)
+    scaled *= known
+    return scaled.astype(np.uint8)
 
 
 class Blender:
@@ -64,8 +76,9 @@ class Blender:
             raise OutputError("names", ",".join(names), f"are not {channels} channel names",
                               "give one name a channel")
         self._path, self._plan, self._names = Path(path), plan, tuple(names)
-        self._beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.rows.tif")
-        self._final = self._path.with_name(f".{self._path.name}.{os.getpid()}.whole.tif")
+        # Fixed names, so that what a killed run left is overwritten by the next.
+        self._beside = self._path.with_name(f".{self._path.name}.rows.tif")
+        self._final = self._path.with_name(f".{self._path.name}.whole.tif")
         self._weights = window_weights(plan.tile)
         self._next = 0
         width = plan.grid.width
@@ -76,6 +89,8 @@ class Blender:
         self._pending: list[NDArray[np.uint8]] = []
         self._pending_rows = 0
         self._written = 0
+        # Rows and checksum of each write: GDAL may lose blocks on closing without a word.
+        self._checks: list[tuple[int, int]] = []
         self._file: DatasetWriter | None = self._create(place)
 
     def add(self, tile: Tile, values: Floats | None, valid: Mask | None) -> None:
@@ -106,9 +121,12 @@ class Blender:
         total = self._total[:, there]
         total += weight
         share = np.divide(weight, total, out=np.zeros_like(weight), where=weight > 0)
-        for plane, value in zip(self._mean, values[:, :, here], strict=True):
-            mean = plane[:, there]
-            plane[:, there] += (np.where(weight > 0, value, mean) - mean) * share
+        for number, value in enumerate(values[:, :, here]):
+            mean = self._mean[number, :, there]
+            mean += (np.where(weight > 0, value, mean) - mean) * share
+            if not np.isfinite(mean).all():
+                raise OutputError("tile", tile.index, "has valid pixels that are no number",
+                                  "look for NaN in the weights or the input of the network")
 
     def close(self) -> Path:
         """Finish the raster and put it under its name.
@@ -119,9 +137,8 @@ class Blender:
         if self._file is None:
             return self._path
         if self._next != len(self._plan):
-            due, self._next = self._next, len(self._plan)
             self.abort()
-            raise OutputError("tile", due, f"and later ones of {len(self._plan)} never came",
+            raise OutputError("tile", self._next, f"of {len(self._plan)} never came",
                               "add every tile before closing")
         self._advance(self._top + self._plan.tile)
         self._flush(whole=True)
@@ -161,10 +178,8 @@ class Blender:
         if first < last:
             here = slice(first - self._top, last - self._top)
             known = self._total[here] > 0
-            scaled = np.clip(self._mean[:, here], 0, 1) * np.float32(255)
-            bytes_ = np.where(known, np.rint(scaled), 0).astype(np.uint8)
-            mask = np.where(known, 255, 0).astype(np.uint8)
-            self._pending.append(np.concatenate([bytes_, mask[None]]))
+            planes = [_bytes(mean[here], known) for mean in self._mean]
+            self._pending.append(np.stack([*planes, known.astype(np.uint8) * np.uint8(255)]))
             self._pending_rows += last - first
         for plane in (*self._mean, self._total):
             plane[: self._plan.tile - rows] = plane[rows:].copy()
@@ -180,7 +195,9 @@ class Blender:
         rows = np.concatenate(self._pending, axis=1)
         self._pending = [rows[:, count:]] if count < self._pending_rows else []
         self._pending_rows -= count
-        self._guard(partial(self._write, rows[:, :count]))
+        ready = np.ascontiguousarray(rows[:, :count])
+        self._guard(partial(self._write, ready))
+        self._checks.append((count, crc32(ready.data)))
         self._written += count
 
     def _write(self, rows: NDArray[np.uint8]) -> None:
@@ -201,8 +218,9 @@ class Blender:
             (sx, sy), a = grid.scale, place.affine
             profile["transform"] = Affine(a.a * sx, a.b * sy, a.c, a.d * sx, a.e * sy, a.f)
             profile["crs"] = None if place.crs is None else place.crs.to_wkt()
+
         def create() -> DatasetWriter:
-            with self._env():
+            with writing_env():
                 file = rasterio.open(self._beside, "w", **profile)
                 file.descriptions = self._names
                 return file
@@ -212,27 +230,36 @@ class Blender:
         """One more pass: blocks in one order whatever was cached when, and overviews."""
         assert self._file is not None  # `close` looked
         file, self._file = self._file, None
-        with self._env():
+        with writing_env():
             file.close()
             rasterio.shutil.copy(
                 self._beside, self._final, driver="COG", compress="deflate", predictor="no",
                 blocksize=BLOCK, bigtiff="if_safer", overview_resampling="average",
                 overviews="auto",
             )
+        self._read_back()
         os.replace(self._final, self._path)
         self._beside.unlink()
+
+    def _read_back(self) -> None:
+        """Make sure that the file holds what was written."""
+        top = 0
+        with rasterio.open(self._final) as file:
+            for count, expected in self._checks:
+                window = Window(0, top, file.width, count)
+                rows = [*file.read(window=window), file.dataset_mask(window=window)]
+                if crc32(np.stack(rows).data) != expected:
+                    raise OSError(f"rows {top} to {top + count} did not reach the disk")
+                top += count
 
     def _guard(self, work: Any) -> Any:
         """Run GDAL's writing with its errors in our words and nothing left behind."""
         try:
-            with self._env():
+            with writing_env():
                 return work()
-        except (RasterioError, OSError) as error:
+        except (RasterioError, CPLE_BaseError, OSError) as error:
             self._remove()
             raise self._failed(error) from error
-
-    def _env(self) -> rasterio.Env:
-        return rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=512)
 
     def _remove(self) -> None:
         self._beside.unlink(missing_ok=True)
