@@ -1,0 +1,72 @@
+"""`lanner serve` as an operator starts and stops it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lanner.client import Client
+from lanner.errors import TABLE, ConfigError
+
+PROGRAM = Path(sys.executable).parent / "lanner"
+
+
+@contextmanager
+def serving(home: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server on a free port, and its address."""
+    process = subprocess.Popen(
+        [PROGRAM, "serve", "--port", "0", *words], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "LANNER_HOME": str(home)},
+    )
+    try:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if match := re.match(r"serving on (\S+)$", line):
+                yield process, match[1]
+                break
+        else:
+            pytest.fail("".join(said))
+    finally:
+        process.kill()
+        process.stderr.close()
+        process.wait()
+
+
+def test_it_offers_what_the_home_holds_and_stops_on_sigterm(tiny_home, tmp_path):
+    with serving(tiny_home, "--root", str(tmp_path)) as (process, address):
+        with Client(address) as client:
+            offers = client.detectors()
+        assert [one.name for one in offers] == ["tiny", "tinyroads"]
+        assert all(len(net.weights_sha256) == 64 for one in offers for net in one.networks)
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        assert process.wait(30) == 0
+
+
+def refused(*words: str) -> str:
+    done = subprocess.run([PROGRAM, "serve", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == TABLE[ConfigError].exit
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    return done.stderr
+
+
+def test_a_certificate_needs_its_key(tmp_path):
+    (tmp_path / "cert.pem").write_text("x")
+    assert "--tls-key" in refused("--tls-cert", str(tmp_path / "cert.pem"))
+    assert "--tls-cert" in refused("--tls-key", str(tmp_path / "key.pem"))
+
+
+def test_a_missing_certificate_is_named(tmp_path):
+    said = refused("--tls-cert", str(tmp_path / "no.pem"), "--tls-key", str(tmp_path / "no.key"))
+    assert "no.pem" in said
+
+
+def test_a_root_must_be_a_folder(tmp_path):
+    assert "--root" in refused("--port", "0", "--root", str(tmp_path / "gone"))
