@@ -132,7 +132,7 @@ def to_frame(
 
 
 def in_order(found: Network) -> Network:
-    """Lines sorted by first point (y, x), last point and length; ends turned to rise."""
+    """Lines sorted by first, last and second point (y, x), then length; ends turned to rise."""
     if not len(found):
         return found
     first, last = found.points[found.start[:-1]], found.points[found.start[1:] - 1]
@@ -140,8 +140,11 @@ def in_order(found: Network) -> Network:
     lines = found.lines.copy()
     lines[turn] = shapely.reverse(lines[turn])
     first, last = np.where(turn[:, None], last, first), np.where(turn[:, None], first, last)
-    order = np.lexsort((found.length, last[:, 0], last[:, 1], first[:, 0], first[:, 1]))
-    return found.with_lines(lines).take(order)
+    turned = found.with_lines(lines)
+    second = turned.points[turned.start[:-1] + 1]
+    keys = (second, last, first)
+    order = np.lexsort((found.length, *(key[:, axis] for key in keys for axis in (0, 1))))
+    return turned.take(order)
 
 
 def dissolve(found: Network) -> Network:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.roads.chains import laid, ragged, string
+from postprocess.roads.chains import Chains, laid, string
 from postprocess.roads.raster import Block, Mask
 
 Index = NDArray[np.int64]
@@ -67,28 +67,61 @@ def block_paths(skeleton: Mask, block: Block, width: int) -> Paths:
     return Paths(place[paths.pixels], paths.start, (wanted == 2)[paths.pixels[_ends(paths.start)]])
 
 
-def join(parts: list[Paths]) -> Paths:
-    """The same polylines without the cuts that seams made, in an order free of the blocks.
+@dataclass(frozen=True)
+class Joined:
+    """All polylines of the grid, still as the pieces that blocks found, and how these join.
 
-    A ring starts at its uppermost, then leftmost pixel.
+    `first` and `last` (k,) are end pixels, `size` (k,) numbers of pixels; `ring` (k,) closed lines
+    without a junction.
     """
-    pixels = np.concatenate([part.pixels for part in parts])
+
+    pixels: Index
+    start: Index
+    chains: Chains
+    first: Index
+    last: Index
+    size: Index
+    ring: NDArray[np.bool_]
+
+    def lines(self, begin: int, end: int) -> tuple[Index, Index]:
+        """Pixels of polylines `begin` to `end`, and the polyline (counted from 0) of each.
+
+        A ring starts at its uppermost, then leftmost pixel.
+        """
+        places = slice(int(self.chains.start[begin]), int(self.chains.start[end]))
+        some = Chains(
+            self.chains.edge[places],
+            self.chains.reverse[places],
+            self.chains.start[begin : end + 1] - self.chains.start[begin],
+        )
+        take, start = laid(self.start, some)
+        pixels = self.pixels[take]
+        _canonical(pixels, start, self.ring[begin:end])
+        return pixels, np.repeat(np.arange(end - begin), np.diff(start))
+
+
+def join(parts: list[Paths]) -> Joined:
+    """Find how the blocks' polylines go on over the seams. `parts` is emptied on the way."""
     sizes = np.concatenate([np.diff(part.start) for part in parts])
     through_end = np.concatenate([part.through for part in parts])
     start = np.concatenate([[0], np.cumsum(sizes)])
-    ends = pixels[_ends(start)]
-    known, vertex = np.unique(ends, return_inverse=True)
+    pixels = np.empty(start[-1], np.int64)
+    filled = len(pixels)
+    while parts:  # from the back, so that the pieces are never held twice
+        piece = parts.pop().pixels
+        filled -= len(piece)
+        pixels[filled : filled + len(piece)] = piece
+    known, number = np.unique(pixels[_ends(start)], return_inverse=True)
     through = np.zeros(len(known), np.bool_)
-    through[vertex.ravel()] = through_end
-    vertex = vertex.reshape(-1, 2)
+    through[number.ravel()] = through_end
+    vertex = number.reshape(-1, 2)
     chains = string(vertex[:, 0], vertex[:, 1], through)
-    take, start = laid(start, chains)
-    pixels = pixels[take]
-    both = _ends(start)
-    closed_on_itself = np.isin(pixels[both[::2]], known[through])
-    ring = (pixels[both[::2]] == pixels[both[1::2]]) & closed_on_itself
-    pixels = _canonical(pixels, start, ring)
-    return _sorted(Paths(pixels, start, np.repeat(ring, 2)))
+    opening, closing = chains.start[:-1], chains.start[1:] - 1
+    begin = vertex[chains.edge[opening], chains.reverse[opening].astype(np.int64)]
+    end = vertex[chains.edge[closing], 1 - chains.reverse[closing].astype(np.int64)]
+    size = np.add.reduceat(sizes[chains.edge] - 1, opening) + 1
+    ring = (begin == end) & through[begin]
+    return Joined(pixels, start, chains, known[begin], known[end], size, ring)
 
 
 def _joints(skeleton: Mask, step: tuple[int, int]) -> Mask:
@@ -115,9 +148,8 @@ def _strung(vertex: Index, through: NDArray[np.bool_]) -> Paths:
     return Paths(vertex.ravel()[take], start, np.empty(0, np.bool_))
 
 
-def _canonical(pixels: Index, start: Index, ring: NDArray[np.bool_]) -> Index:
-    """Rings turned to start at their lowest pixel, and every closed path given one direction."""
-    pixels = pixels.copy()
+def _canonical(pixels: Index, start: Index, ring: NDArray[np.bool_]) -> None:
+    """Turn rings to start at their lowest pixel, and closed paths to one direction, in place."""
     closed = pixels[start[:-1]] == pixels[start[1:] - 1]
     for i in np.flatnonzero(closed):
         path = pixels[start[i] : start[i + 1] - 1]
@@ -125,17 +157,3 @@ def _canonical(pixels: Index, start: Index, ring: NDArray[np.bool_]) -> Index:
             path = np.roll(path, -int(np.argmin(path)))
         path = np.append(path, path[0])
         pixels[start[i] : start[i + 1]] = path if path[1] < path[-2] else path[::-1]
-    return pixels
-
-
-def _sorted(paths: Paths) -> Paths:
-    begin, last = paths.pixels[paths.start[:-1]], paths.pixels[paths.start[1:] - 1]
-    # Two paths between the same ends part at once, so the second pixel settles the order.
-    order = np.lexsort((paths.pixels[paths.start[:-1] + 1], last, begin))
-    count = np.diff(paths.start)[order]
-    forward = np.zeros(len(order), np.bool_)
-    return Paths(
-        paths.pixels[ragged(paths.start[order], count, forward)],
-        np.concatenate([[0], np.cumsum(count)]),
-        paths.through.reshape(-1, 2)[order].ravel(),
-    )

@@ -30,8 +30,11 @@ class Params(Strict):
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
     """Reject spurs and crumbs until none is left; the lines they hung on are joined."""
     found, gone = from_frame(objects), []
+    first = found
+    widths = _widths(first, context, params) if len(first) else np.empty(0)
     while len(found):
-        spur, reason = _spurs(found, context, params)
+        # Nodes only ever go, so every node left is one of the first network's.
+        spur, reason = _spurs(found, widths[_places(first, found)], context, params)
         if not spur.any():
             break
         cut = found.take(spur)
@@ -40,8 +43,20 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     return to_frame(objects, found, merged(gone) if gone else None)
 
 
+def _widths(found: Network, context: Context, params: Params) -> NDArray[np.float64]:
+    """(nodes,) width of the mask at nodes, grid pixels."""
+    return 2 * half_widths(context, found.nodes, params.max_width_m / 2 / context.grid.gsd)
+
+
+def _places(first: Network, found: Network) -> NDArray[np.int64]:
+    """The number that each node of `found` has in `first`; both are sorted alike."""
+    both = np.concatenate([first.nodes, found.nodes])[:, ::-1]
+    _, number = np.unique(both, axis=0, return_inverse=True)
+    return np.asarray(number.ravel()[len(first.nodes) :], np.int64)
+
+
 def _spurs(
-    found: Network, context: Context, params: Params
+    found: Network, widths: NDArray[np.float64], context: Context, params: Params
 ) -> tuple[NDArray[np.bool_], NDArray[np.object_]]:
     """Which lines go now, and why."""
     gsd = context.grid.gsd
@@ -52,10 +67,7 @@ def _spurs(
     alone = degree.max(axis=1) == 1
     most = np.zeros(len(found))
     root = np.where(degree[:, 0] >= 3, found.ends[:, 0], found.ends[:, 1])
-    # Nothing longer than this can be a spur, so only the others' widths are looked up.
-    short = hung & (found.length < max(params.spur_m / gsd, 2 * reach * params.spur_widths))
-    widths = 2 * half_widths(context, found.nodes[root[short]], reach)
-    most[short] = np.maximum(params.spur_m / gsd, params.spur_widths * widths)
+    most[hung] = np.maximum(params.spur_m / gsd, params.spur_widths * widths[root[hung]])
     spur = hung & (found.length < most)
     spur &= ~_protected(found, spur, root)
     crumb = alone & (found.length < max(params.alone_m / gsd, 2 * reach * params.alone_widths))

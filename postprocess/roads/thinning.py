@@ -50,6 +50,7 @@ def thin(mask: Mask, iterations: int) -> tuple[Mask, bool]:
     fresh: Flat = np.flatnonzero(flat)
     # Only a pixel whose surroundings changed since the same subiteration last saw it can change.
     waiting: list[Flat] = [fresh, fresh]
+    slot = np.zeros(len(flat), np.int32)
     for _ in range(iterations):
         still = True
         for half in (0, 1):
@@ -58,13 +59,20 @@ def thin(mask: Mask, iterations: int) -> tuple[Mask, bool]:
             gone = look[_TABLES[half][_codes(flat, look, around)]]
             flat[gone] = False
             near = (gone[:, None] + around).ravel()
-            near = np.unique(near[flat[near]])
+            near = _once(near[flat[near]], slot)
             waiting[half] = near
-            waiting[1 - half] = np.union1d(waiting[1 - half], near)
+            waiting[1 - half] = _once(np.concatenate([waiting[1 - half], near]), slot)
             still &= not len(gone)
         if still:
             return state[1:-1, 1:-1], True
     return state[1:-1, 1:-1], False
+
+
+def _once(pixels: Flat, slot: NDArray[np.int32]) -> Flat:
+    """Each pixel once, in no order that matters; `slot` is room to write in."""
+    places = np.arange(len(pixels), dtype=np.int32)
+    slot[pixels] = places
+    return pixels[slot[pixels] == places]
 
 
 def _codes(flat: Mask, pixels: Flat, around: Flat) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import geopandas as gpd
 import numpy as np
 import shapely
@@ -14,14 +16,16 @@ from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.roads.network import (
     Lines,
-    Network,
     dissolve,
     network,
     road_frame,
     to_frame,
 )
-from postprocess.roads.pixels import HALO, Paths, block_paths, join
+from postprocess.roads.pixels import HALO, Joined, Paths, block_paths, join
 from postprocess.roads.raster import BLOCK, TILE, blocks, read, reading
+
+BATCH = 2_000_000
+"""Pixels drawn as lines at once; a batch is simplified before the next is drawn."""
 
 
 class Params(Strict):
@@ -48,47 +52,53 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
                 found = block_paths(skeleton, block, grid.width)
                 if len(found.pixels):
                     parts.append(found)
-    lines = _lines(join(parts), grid.width) if parts else np.empty(0, dtype=object)
     tolerance = min(params.tolerance_m / grid.gsd, 0.5)
+    lines = _lines(join(parts), grid.width, tolerance) if parts else np.empty(0, dtype=object)
     traced = dissolve(network(lines))
-    traced = traced.with_lines(shapely.simplify(traced.lines, tolerance, preserve_topology=True))
-    frame = to_frame(road_frame(traced.lines), _own_rows(traced))
+    frame = to_frame(road_frame(traced.lines), network(traced.lines))
     frame.attrs["did"] = f"{len(traced)} lines between {len(traced.nodes)} nodes"
     return frame
 
 
-def _own_rows(found: Network) -> Network:
-    return network(found.lines)
-
-
-def _lines(paths: Paths, width: int) -> Lines:
-    """LineStrings with pixels of a junction drawn together to their middle."""
-    rows, cols = np.divmod(paths.pixels, width)
-    points = np.stack([cols, rows], axis=1) + 0.5
-    first, last = paths.start[:-1], paths.start[1:] - 1
-    size = np.diff(paths.start)
-    nodes, number = np.unique(paths.pixels[np.stack([first, last], axis=1)], return_inverse=True)
+def _lines(joined: Joined, width: int, tolerance: float) -> Lines:
+    """Simplified LineStrings, the pixels of a junction drawn together to their middle."""
+    ends = np.stack([joined.first, joined.last], axis=1)
+    nodes, number = np.unique(ends, return_inverse=True)
     number = number.reshape(-1, 2)
     # A joint between two junction pixels: both ends have three joints or more.
     degree = np.bincount(number.ravel())
-    inner = (size == 2) & (degree[number] >= 3).all(axis=1)
+    inner = (joined.size == 2) & (degree[number] >= 3).all(axis=1)
     joint = coo_array(
         (np.ones(int(inner.sum()), np.bool_), tuple(number[inner].T)),
         shape=(len(nodes), len(nodes)),
     )
     many, group = connected_components(joint, directed=False)
-    xy = np.stack([nodes % width, nodes // width], axis=1).astype(np.float64) + 0.5
-    middle = _means(xy, group, many)
-    points[first], points[last] = middle[group[number]].swapaxes(0, 1)
+    middle = _means(_centres(nodes, width), group, many)
     # Inside one junction a line of two pixels is a joint, and three or four pixels a tiny loop.
     begin, end = number.T
-    tiny = (group[begin] == group[end]) & (size <= 4) & (begin != end)
-    keep = ~(inner | tiny)
-    owner = np.repeat(np.arange(len(size)), size)
-    held = keep[owner]
-    renumbered = (np.cumsum(keep) - 1)[owner[held]]
-    lines: Lines = shapely.linestrings(points[held], indices=renumbered)
-    return lines
+    tiny = (group[begin] == group[end]) & (joined.size <= 4) & (begin != end)
+    drop = inner | tiny
+    made: list[Lines] = []
+    batch = np.cumsum(joined.size) // BATCH
+    stops = np.concatenate([[0], np.flatnonzero(np.diff(batch)) + 1, [len(batch)]])
+    for low, high in pairwise(stops.tolist()):
+        pixels, owner = joined.lines(low, high)
+        points = _centres(pixels, width)
+        change = np.flatnonzero(np.diff(owner)) + 1
+        first = np.concatenate([[0], change])
+        last = np.concatenate([change, [len(owner)]]) - 1
+        at_node = ~joined.ring[low:high]
+        points[first[at_node]] = middle[group[begin[low:high][at_node]]]
+        points[last[at_node]] = middle[group[end[low:high][at_node]]]
+        drawn = shapely.linestrings(points, indices=owner)[~drop[low:high]]
+        made.append(shapely.simplify(drawn, tolerance, preserve_topology=True))
+    return np.concatenate(made)
+
+
+def _centres(pixels: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """(n, 2) x, y of pixel centres."""
+    rows, cols = np.divmod(pixels, width)
+    return np.stack([cols, rows], axis=1).astype(np.float64) + 0.5
 
 
 def _means(
