@@ -34,4 +34,5 @@ def replacing(path: Path) -> Iterator[Path]:
             "free some space or choose another folder",
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        for rest in ("", "-journal", "-wal", "-shm"):  # SQLite's own, after a full disk
+            beside.with_name(beside.name + rest).unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""Shapes in scene pixels to GeoJSON geometries as RFC 7946 wants them.
+
+Longitude and latitude of WGS 84 to 7 decimals (1 cm), exterior rings anticlockwise, nothing
+across the antimeridian (cut into Multi* there, section 3.1.9), rings around a pole carried to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+
+from postprocess.aircraft.shape import Floats, Shapes
+from tiling.place import Place
+
+DECIMALS = 7
+WEST, EAST = -180.0, 180.0
+
+
+def to_lonlat(shapes: Shapes, place: Place) -> Shapes:
+    """Geometries in scene pixels to ones in longitude and latitude, ready to be written.
+
+    Raises:
+        PlaceError: the scene has no CRS.
+    """
+    moved = shapely.transform(shapes, place.to_lonlat)
+    result = np.asarray(moved, object)
+    box = shapely.bounds(result)
+    # No object spans half the Earth: one that seems to has jumped over the antimeridian or
+    # stands around a pole.
+    for row in np.flatnonzero(box[:, 2] - box[:, 0] > 180).tolist():
+        result[row] = _cut(result[row])
+    return rounded(np.asarray(shapely.orient_polygons(result), object), DECIMALS)
+
+
+def rounded(shapes: Shapes, decimals: int) -> Shapes:
+    """The same with coordinates rounded, and no minus zero."""
+    return np.asarray(
+        shapely.transform(shapes, lambda xy: np.round(xy, decimals) + 0.0), object
+    )
+
+
+def mapping(shape: Any) -> dict[str, Any]:
+    """The GeoJSON object of one geometry: type and coordinates."""
+    kind = shape.geom_type
+    if kind in ("Point", "LineString"):
+        points = shapely.get_coordinates(shape).tolist()
+        return {"type": kind, "coordinates": points[0] if kind == "Point" else points}
+    if kind == "Polygon":
+        return {"type": kind, "coordinates": _rings(shape)}
+    parts = [mapping(part)["coordinates"] for part in shape.geoms]
+    return {"type": kind, "coordinates": parts}
+
+
+def bbox(boxes: Floats) -> list[float] | None:
+    """West, south, east, north around (n, 4) boxes of longitude and latitude; None for none.
+
+    West is greater than east where the features stand on both sides of the antimeridian
+    (section 5.2): it is the largest empty gap of longitude that the box leaves out.
+    """
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    if not len(boxes):
+        return None
+    order = np.argsort(boxes[:, 0], kind="stable")
+    starts, ends = boxes[order, 0], np.maximum.accumulate(boxes[order, 2])
+    south, north = float(boxes[:, 1].min()), float(boxes[:, 3].max())
+    outer = starts[0] + 360 - ends[-1]
+    gaps = starts[1:] - ends[:-1]
+    if not len(gaps) or gaps.max() <= outer:
+        return [float(starts[0]), south, float(ends[-1]), north]
+    widest = int(gaps.argmax())
+    return [float(starts[widest + 1]), south, float(ends[widest]), north]
+
+
+def _rings(polygon: shapely.Polygon) -> list[Any]:
+    rings = [polygon.exterior, *polygon.interiors]
+    return [shapely.get_coordinates(ring).tolist() for ring in rings]
+
+
+def _cut(shape: Any) -> Any:
+    """One geometry whose longitudes jump, as parts that do not."""
+    parts = [_unrolled(part) for part in shapely.get_parts(shape)]
+    pieces: list[Any] = []
+    for part in parts:
+        low, high = part.bounds[0], part.bounds[2]
+        for turn in range(int(np.floor((low + 180) / 360)), int(np.ceil((high + 180) / 360))):
+            world = shapely.box(WEST + 360 * turn, -90, EAST + 360 * turn, 90)
+            piece = shapely.intersection(part, world)
+            pieces += [
+                shapely.transform(p, lambda xy, t=turn: xy - np.array([360.0 * t, 0.0]))
+                for p in _same_kind(piece, part)
+            ]
+    if len(pieces) == 1:
+        return pieces[0]
+    many = {
+        "Polygon": shapely.multipolygons, "LineString": shapely.multilinestrings,
+        "Point": shapely.multipoints,
+    }
+    return many[pieces[0].geom_type](pieces)
+
+
+def _same_kind(pieces: Any, like: Any) -> Sequence[Any]:
+    """Parts of the dimension of `like`: a corner that only touches the meridian is dropped."""
+    return [p for p in shapely.get_parts(pieces) if p.geom_type == like.geom_type]
+
+
+def _unrolled(part: Any) -> Any:
+    """The same part with longitudes that go on past 180 instead of jumping."""
+    if part.geom_type != "Polygon":
+        return shapely.transform(part, _unroll)
+    shell = _around_pole(_unroll(shapely.get_coordinates(part.exterior)))
+    middle = (shell[:, 0].min() + shell[:, 0].max()) / 2
+    holes = []
+    for ring in part.interiors:
+        hole = _unroll(shapely.get_coordinates(ring))
+        turns = np.round((middle - hole[:, 0].mean()) / 360)
+        holes.append(hole + np.array([360.0 * turns, 0.0]))
+    return shapely.Polygon(shell, holes)
+
+
+def _unroll(xy: Floats) -> Floats:
+    steps = np.diff(xy[:, 0])
+    jumps = -360.0 * np.round(steps / 360.0)
+    return np.column_stack([xy[:, 0] + np.concatenate([[0.0], np.cumsum(jumps)]), xy[:, 1]])
+
+
+def _around_pole(shell: Floats) -> Floats:
+    """A ring that comes back a whole turn away goes round a pole: close it along that pole."""
+    if abs(shell[-1, 0] - shell[0, 0]) < 180:
+        return shell
+    pole = 90.0 if shell[:, 1].mean() > 0 else -90.0
+    corners = np.array([[shell[-1, 0], pole], [shell[0, 0], pole], shell[0]])
+    return np.concatenate([shell, corners])

@@ -1,0 +1,70 @@
+"""A QGIS style beside every output: accepted in green, to review in orange."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import geopandas as gpd
+
+from postprocess.files import replacing
+
+COLOURS = {
+    "accept": ("accepted", "38,160,90,255"),
+    "review": ("to review", "240,140,20,255"),
+}
+
+
+def write_style(path: Path, frame: gpd.GeoDataFrame) -> Path:
+    """Write `path` with the ending .qml, which QGIS loads by itself; one that is there stays.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    target = path.with_suffix(".qml")
+    if not target.exists():
+        lines = bool(len(frame)) and bool(frame.geom_type.str.contains("LineString").any())
+        with replacing(target) as beside:
+            beside.write_bytes(style(lines=lines))
+    return target
+
+
+def style(*, lines: bool) -> bytes:
+    """The style as XML: a colour a decision, for lines or for areas."""
+    root = ET.Element("qgis", version="3.28.0", styleCategories="Symbology")
+    renderer = ET.SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr="decision", symbollevels="0",
+        enableorderby="0", forceraster="0",
+    )
+    categories = ET.SubElement(renderer, "categories")
+    symbols = ET.SubElement(renderer, "symbols")
+    for position, (value, (label, colour)) in enumerate(COLOURS.items()):
+        name = str(position)
+        ET.SubElement(
+            categories, "category", value=value, label=label, symbol=name, render="true",
+            type="string",
+        )
+        symbol = ET.SubElement(
+            symbols, "symbol", type="line" if lines else "fill", name=name, alpha="1",
+            clip_to_extent="1", force_rhr="0",
+        )
+        layer = ET.SubElement(
+            symbol, "layer", {"class": "SimpleLine" if lines else "SimpleFill"}, enabled="1",
+            locked="0", **{"pass": "0"},
+        )
+        options = ET.SubElement(layer, "Option", type="Map")
+        for key, text in _options(colour, lines=lines).items():
+            ET.SubElement(options, "Option", type="QString", name=key, value=text)
+    ET.indent(root, " ")
+    head = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    return (head + ET.tostring(root, encoding="unicode") + "\n").encode("utf-8")
+
+
+def _options(colour: str, *, lines: bool) -> dict[str, str]:
+    if lines:
+        return {"line_color": colour, "line_width": "0.6", "line_width_unit": "MM"}
+    faint = colour.rsplit(",", 1)[0] + ",40"
+    return {
+        "color": faint, "style": "solid", "outline_color": colour, "outline_style": "solid",
+        "outline_width": "0.5", "outline_width_unit": "MM",
+    }

@@ -1,0 +1,191 @@
+"""Finished objects to files: GeoJSON texts, GeoPackage, FlatGeobuf, GeoParquet, a QGIS style."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from lanner.errors import OutputError
+from postprocess.context import Context
+from postprocess.contract import records
+from postprocess.files import replacing
+from postprocess.frame import column
+from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
+from postprocess.snapshots import plain
+from postprocess.style import write_style
+
+FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
+PIXELS = "lanner:coordinates"
+"""Foreign member of features and collections whose coordinates are `SCENE_PIXELS`."""
+SCENE_PIXELS = "scene_pixels"
+EPOCH = "2000-01-01T00:00:00.000Z"
+"""The date in every GeoPackage, so that equal content is equal bytes."""
+LAYER = "objects"
+
+
+def features(objects: gpd.GeoDataFrame, context: Context) -> tuple[str, ...]:
+    """One compact JSON text a feature, in final order: RFC 7946, or marked scene pixels.
+
+    Raises:
+        PlaceError: the scene's CRS cannot be turned into longitude and latitude.
+    """
+    found = records(objects, context)
+    if not found:
+        return ()
+    shapes = np.array([record.shape for record in found], object)
+    placed = context.place.crs is not None
+    shapes = to_lonlat(shapes, context.place) if placed else rounded(shapes, 2)
+    mark: dict[str, Any] = {} if placed else {PIXELS: SCENE_PIXELS}
+    return tuple(
+        _text({
+            "type": "Feature", **mark, "id": record.properties["id"],
+            "geometry": mapping(shape), "properties": record.properties,
+        })
+        for shape, record in zip(shapes, found, strict=True)
+    )
+
+
+def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame:
+    """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
+    found = records(objects, context)
+    crs = context.place.crs
+    if not found:
+        return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
+    shapes = np.array([record.shape for record in found], object)
+    if crs is not None:
+        shapes = np.asarray(shapely.transform(shapes, context.place.to_crs), object)
+    names = list(dict.fromkeys(name for record in found for name in record.properties))
+    values: dict[str, Any] = {
+        name: column([record.properties.get(name) for record in found]) for name in names
+    }
+    typed = {name: _typed(values[name]) for name in names}
+    return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
+
+
+def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
+    """Write one file by its ending, whole or not at all, and a QGIS style beside it.
+
+    `.geojson` (and `.json`) hold `features` byte for byte; `.gpkg`, `.fgb` and `.parquet` hold
+    `frame`, its nested values as JSON text.
+
+    Raises:
+        OutputError: unknown ending, GeoJSON asked for a scene without CRS, no folder, no space.
+    """
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise OutputError(
+            "--output", path, f"{ending or 'no ending'} is no format Lanner writes",
+            f"end it in one of {', '.join(FORMATS)}",
+        )
+    if ending in (".geojson", ".json"):
+        if ending == ".geojson" and frame.crs is None:
+            raise _no_geojson(path)
+        _write_texts(features, path, pixels=frame.crs is None)
+    else:
+        _write_frame(frame, path, ending)
+    write_style(path, frame)
+
+
+def write_geojson(features: Sequence[str], path: Path) -> None:
+    """Write feature texts alone: the same bytes as `write`, without a style.
+
+    Raises:
+        OutputError: the texts are in scene pixels and `path` ends in .geojson; no folder, no space.
+    """
+    pixels = bool(features) and json.loads(features[0]).get(PIXELS) == SCENE_PIXELS
+    if pixels and path.suffix.lower() == ".geojson":
+        raise _no_geojson(path)
+    _write_texts(features, path, pixels=pixels)
+
+
+def _no_geojson(path: Path) -> OutputError:
+    return OutputError(
+        "--output", path, "the scene has no CRS, and GeoJSON is longitude and latitude",
+        "write .json, .gpkg or .parquet (scene pixels), or give the scene a CRS",
+    )
+
+
+def _write_texts(features: Sequence[str], path: Path, *, pixels: bool) -> None:
+    head: dict[str, Any] = {"type": "FeatureCollection"}
+    if pixels:
+        head[PIXELS] = SCENE_PIXELS
+    around = None if pixels else bbox(_boxes(features))
+    if around is not None:
+        head["bbox"] = around
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(_text(head)[:-1] + ',"features":[')
+        for position, feature in enumerate(features):
+            file.write("\n" if position == 0 else ",\n")
+            file.write(feature)
+        file.write("\n]}\n")
+
+
+def _boxes(features: Sequence[str]) -> Any:
+    """(n, 4) boxes of the parts of every feature, as written."""
+    boxes = []
+    for text in features:
+        geometry = json.loads(text)["geometry"]
+        parts = geometry["coordinates"]
+        for part in parts if geometry["type"].startswith("Multi") else [parts]:
+            xy = np.array(part[0] if "Polygon" in geometry["type"] else part, np.float64)
+            xy = xy.reshape(-1, 2)
+            boxes.append([*xy.min(axis=0), *xy.max(axis=0)])
+    return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
+    flat = frame.copy()
+    for name in frame.columns:
+        if name != "geometry" and any(isinstance(value, dict | list) for value in frame[name]):
+            flat[name] = column([None if v is None else _text(v) for v in frame[name]])
+    with replacing(path) as beside:
+        if ending == ".parquet":
+            flat.to_parquet(beside, index=False)
+            return
+        driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
+        try:
+            with _fixed_date():
+                pyogrio.write_dataframe(flat, beside, driver=driver, layer=LAYER)
+        except (DataSourceError, DataLayerError) as error:
+            raise OutputError(
+                "--output", path, f"cannot be written ({error})",
+                "free some space or choose another format",
+            ) from error
+
+
+@contextmanager
+def _fixed_date() -> Iterator[None]:
+    """GDAL's clock stands still while a file is written."""
+    name = "OGR_CURRENT_DATE"
+    before = pyogrio.get_gdal_config_option(name)
+    pyogrio.set_gdal_config_options({name: EPOCH})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({name: before})
+
+
+def _typed(values: Any) -> Any:
+    """Numbers as numbers; text, nested values and columns without any value stay objects."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float}:
+        whole = kinds == {int} and not values.isna().any()
+        return values.astype(np.int64 if whole else np.float64)
+    if kinds == {bool} and not values.isna().any():
+        return values.astype(bool)
+    return values
+
+
+def _text(value: Any) -> str:
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain
+    )
