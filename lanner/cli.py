@@ -44,17 +44,24 @@ def detectors(as_json: AsJson = False, debug: Debug = False) -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(
+        "--out", metavar="DIR", help="Folder to write to; made if need be.")] = Path("demo"),
+    scene: Annotated[Path | None, typer.Option(
+        "--scene", metavar="FILE", show_default="a rendered one",
+        help="A scene of your own instead.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     debug: Debug = False,
 ) -> None:
     """Render a scene with known aircraft and roads, find them, and draw what was found."""
     with reporting(debug):
-        from lanner.demo import run_demo
+        from lanner.demo import demo_table, run_demo
 
+        shown = run_demo(out, device, scene)
         console = Console()
-        console.print(run_demo(out, device, console))
-        console.print(f"Open {out}/aircraft.png and {out}/roads.png, or drag a .gpkg into QGIS.")
+        console.print(demo_table(shown))
+        pictures = " and ".join(str(one.files[-1]) for one in shown)
+        console.print(f"Look at {pictures}, or drag a .gpkg into QGIS.", markup=False,
+                      highlight=False, soft_wrap=True)
 
 
 @app.command()
