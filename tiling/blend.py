@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -26,6 +28,7 @@ from tiling.place import Place
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+T = TypeVar("T")
 
 BLOCK = 256
 """Side of the output's blocks."""
@@ -149,13 +152,10 @@ class Blender:
         """Leave no file behind; harmless after `close`."""
         if self._file is not None:
             file, self._file = self._file, None
-            self._remove()
-            try:
+            # What is thrown away need not be whole, and must not hide why it is.
+            with suppress(RasterioError, CPLE_BaseError):
                 file.close()
-            except RasterioError as error:
-                raise self._failed(error) from error
-            finally:
-                self._remove()
+            self._remove()
 
     def __enter__(self) -> Blender:
         return self
@@ -220,23 +220,21 @@ class Blender:
             profile["crs"] = None if place.crs is None else place.crs.to_wkt()
 
         def create() -> DatasetWriter:
-            with writing_env():
-                file = rasterio.open(self._beside, "w", **profile)
-                file.descriptions = self._names
-                return file
+            file = rasterio.open(self._beside, "w", **profile)
+            file.descriptions = self._names
+            return file
+
         return self._guard(create)
 
     def _finish(self) -> None:
         """One more pass: blocks in one order whatever was cached when, and overviews."""
         assert self._file is not None  # `close` looked
         file, self._file = self._file, None
-        with writing_env():
-            file.close()
-            rasterio.shutil.copy(
-                self._beside, self._final, driver="COG", compress="deflate", predictor="no",
-                blocksize=BLOCK, bigtiff="if_safer", overview_resampling="average",
-                overviews="auto",
-            )
+        file.close()
+        rasterio.shutil.copy(
+            self._beside, self._final, driver="COG", compress="deflate", predictor="no",
+            blocksize=BLOCK, bigtiff="if_safer", overview_resampling="average", overviews="auto",
+        )
         self._read_back()
         os.replace(self._final, self._path)
         self._beside.unlink()
@@ -252,7 +250,7 @@ class Blender:
                     raise OSError(f"rows {top} to {top + count} did not reach the disk")
                 top += count
 
-    def _guard(self, work: Any) -> Any:
+    def _guard(self, work: Callable[[], T]) -> T:
         """Run GDAL's writing with its errors in our words and nothing left behind."""
         try:
             with writing_env():

@@ -36,7 +36,7 @@ class Ledger:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(
-                self._path, timeout=5, isolation_level=None, check_same_thread=False
+                self._path, timeout=1, isolation_level=None, check_same_thread=False
             )
         except sqlite3.Error as error:
             raise self._failed(error) from error
