@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy import ndimage
 from skimage.graph import route_through_array
 
 from lanner.config import Strict
@@ -88,8 +89,11 @@ def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> lis
                 high = np.ceil(np.maximum(start, stop)).astype(int) + margin
                 rows = slice(low[1] - block.window.y0, high[1] - block.window.y0)
                 cols = slice(low[0] - block.window.x0, high[0] - block.window.x0)
-                paths[int(i)] = _path(image[rows, cols], valid[rows, cols], start - low, stop - low,
-                                      low)
+                path = _path(image[rows, cols], valid[rows, cols], start - low, stop - low, low)
+                if path.probability < params.probability and valid[rows, cols].all():
+                    # Nothing to follow: if this is closed at all, then straight.
+                    path = Path(shapely.linestrings([start, stop]), path.probability)
+                paths[int(i)] = path
     return [paths[i] for i in range(len(open_gaps.tip))]
 
 
@@ -98,7 +102,8 @@ def _path(
     corner: NDArray[np.int64],
 ) -> Path:
     """The cheapest path between two places of a small window; probability -1 where it cannot be."""
-    cost = np.where(valid, 1 / (image + 0.05), 1e6)
+    # Smoothed, so that the path follows a faint road and not the noise about it.
+    cost = np.where(valid, 1 / (ndimage.gaussian_filter(image, 1.5) + 0.1), 1e6)
     ends = [tuple(int(v) for v in np.minimum(p[::-1], np.array(cost.shape) - 1))
             for p in (start, stop)]
     steps, _ = route_through_array(cost, ends[0], ends[1])  # type: ignore[no-untyped-call] # no types

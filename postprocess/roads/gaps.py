@@ -21,9 +21,10 @@ CHOICES = 4
 
 @dataclass(frozen=True)
 class Tips:
-    """k dead ends: `line` they end, `xy` (k, 2) where, `out` (k, 2) unit vector onward."""
+    """k dead ends: `line`, its `side` (0 first, 1 last), `xy` and unit vector `out` (k, 2)."""
 
     line: Index
+    side: Index
     xy: Xy
     out: Xy
 
@@ -59,7 +60,7 @@ def tips(found: Network, skip: float, back: float) -> Tips:
     out = ahead - behind
     # A line bent back on itself has no direction; it points where its chord does.
     out /= np.maximum(np.hypot(*out.T), 1e-9)[:, None]
-    return Tips(line, found.nodes[found.ends[line, side]], out)
+    return Tips(line, side, found.nodes[found.ends[line, side]], out)
 
 
 def gaps(found: Network, ends: Tips, reach: float, side_reach: float, limit: float) -> Gaps:

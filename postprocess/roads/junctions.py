@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import geopandas as gpd
 import numpy as np
+import shapely
+from numpy.typing import NDArray
 from pydantic import Field
 
 from lanner.config import Strict
 from lanner.errors import StepError
 from postprocess.context import Context
-from postprocess.roads.network import Network, dissolve, from_frame, merged, to_frame
+from postprocess.roads.network import Network, Xy, dissolve, from_frame, merged, to_frame
+from postprocess.roads.nodes import crossings, place_nodes
 from postprocess.roads.repair import (
     contract,
     drop_doubles,
@@ -37,7 +40,12 @@ class Params(Strict):
     merge_widths: float = Field(1.2, ge=0, description="or nearer than this many road widths")
     double_m: float = Field(5.0, ge=0, description="two lines never further apart are one")
     loop_m: float = Field(40.0, ge=0, description="shorter loops are no roads")
+    crossing_widths: float = Field(
+        3.0, ge=0, description="two junctions that are one oblique crossing may be this far apart"
+    )
+    crossing_deg: float = Field(25.0, ge=0, le=90, description="turn of a road through a crossing")
     piece_m: float = Field(25.0, ge=0, description="shorter networks by themselves go")
+    piece_widths: float = Field(2.5, ge=0, description="or shorter than this many widths")
     max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
 
 
@@ -48,11 +56,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         StepError: the audit still finds a fault after every repair.
     """
     found, gone = from_frame(objects), []
-    for _ in range(ROUNDS):
-        before = len(found), len(found.nodes) if len(found) else 0
-        found, out = _repaired(found, context, params)
+    for done in range(ROUNDS):
+        before = len(found)
+        found, out = _repaired(found, context, params, first=done == 0)
         gone += [part for part in out if len(part)]
-        if (len(found), len(found.nodes) if len(found) else 0) == before and not audit(found):
+        if len(found) == before and not audit(found):
             break
     if faults := audit(found):
         raise StepError(
@@ -60,31 +68,42 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
             "raise merge_m or lower smooth's shift_m, and report the scene",
         )
     if len(found):
-        small = small_pieces(found, params.piece_m / context.grid.gsd)
-        gone.append(said(found.take(small), f"network shorter than {params.piece_m:g} m"))
+        gsd = context.grid.gsd
+        middle = shapely.line_interpolate_point(found.lines, 0.5, normalized=True)
+        widths = _widths(shapely.get_coordinates(middle), context, params)
+        small = small_pieces(found, np.maximum(params.piece_m / gsd, params.piece_widths * widths))
+        gone.append(said(found.take(small), "network by itself, too short for a road"))
         found = found.take(~small)
     return to_frame(objects, found, merged(gone) if gone else None)
 
 
 def _repaired(
-    found: Network, context: Context, params: Params
+    found: Network, context: Context, params: Params, first: bool
 ) -> tuple[Network, list[Network]]:
-    """One round of all repairs."""
+    """One round of all repairs; in the first, junctions move to where their roads meet."""
     if not len(found):
         return found, []
     context.cancel.check()
     gsd = context.grid.gsd
     found = snap_tips(node_crossings(found), params.tip_m / gsd)
-    reach = params.max_width_m / 2 / gsd
-    widths = 2 * half_widths(context, found.nodes, reach)
+    widths = _widths(found.nodes, context, params)
     most = np.maximum(params.merge_m / gsd, params.merge_widths * widths)
-    found = node_crossings(contract(found, most))
+    halves = crossings(found, params.crossing_widths * widths, params.crossing_deg)
+    found = contract(found, most, halves)
+    if first:
+        found = place_nodes(found, _widths(found.nodes, context, params), context)
+    found = node_crossings(found)
     found, loops = drop_small_loops(found, params.loop_m / gsd)
     found, doubles = drop_doubles(found, params.double_m / gsd)
     return _joined(found), [
         said(loops, f"loop shorter than {params.loop_m:g} m"),
         said(doubles, f"double within {params.double_m:g} m"),
     ]
+
+
+def _widths(points: Xy, context: Context, params: Params) -> NDArray[np.float64]:
+    """(n,) width of the mask at points, grid pixels."""
+    return 2 * half_widths(context, points, params.max_width_m / 2 / context.grid.gsd)
 
 
 def _joined(found: Network) -> Network:

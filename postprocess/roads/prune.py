@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import geopandas as gpd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
 from lanner.config import Strict
 from postprocess.context import Context
+from postprocess.roads.gaps import tips
 from postprocess.roads.network import Network, dissolve, from_frame, merged, to_frame
-from postprocess.roads.sample import half_widths
+from postprocess.roads.sample import half_widths, on_valid
 
 
 class Params(Strict):
@@ -23,12 +25,16 @@ class Params(Strict):
     spur_m: float = Field(10.0, ge=0)
     spur_widths: float = Field(1.2, ge=0, description="of the width at the junction")
     alone_m: float = Field(12.0, ge=0, description="shorter lines without neighbours go")
-    alone_widths: float = Field(1.5, ge=0, description="of the width along the line")
+    alone_widths: float = Field(2.0, ge=0, description="of the width along the line")
+    direction_m: float = Field(18.0, gt=0, description="a dead end's direction is taken over this")
     max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
-    """Reject spurs and crumbs until none is left; the lines they hung on are joined."""
+    """Reject spurs and crumbs until none is left; the lines they hung on are joined.
+
+    Dead ends that stay are drawn on to where the mask ends.
+    """
     found, gone = from_frame(objects), []
     first = found
     widths = _widths(first, context, params) if len(first) else np.empty(0)
@@ -40,7 +46,24 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         cut = found.take(spur)
         gone.append(Network(cut.lines, cut.row, reason[spur]))
         found = dissolve(found.take(~spur))
+    if len(found):
+        found = _lengthened(found, context, params)
     return to_frame(objects, found, merged(gone) if gone else None)
+
+
+def _lengthened(found: Network, context: Context, params: Params) -> Network:
+    """Dead ends drawn on to where the mask ends: thinning takes half a width off a road's end."""
+    gsd = context.grid.gsd
+    dead = tips(found, 3.0 / gsd, params.direction_m / gsd)
+    half = half_widths(context, dead.xy, params.max_width_m / 2 / gsd)
+    goal = dead.xy + half[:, None] * dead.out
+    good = (half >= 1) & on_valid(context, goal)
+    start, added = found.start, np.zeros((len(found), 2), np.bool_)
+    added[dead.line[good], dead.side[good]] = True
+    places = np.where(dead.side == 0, start[dead.line], start[dead.line + 1])[good]
+    points = np.insert(found.points, places, goal[good], axis=0)
+    owner = np.repeat(np.arange(len(found)), np.diff(start) + added.sum(axis=1))
+    return found.with_lines(shapely.linestrings(points, indices=owner))
 
 
 def _widths(found: Network, context: Context, params: Params) -> NDArray[np.float64]:

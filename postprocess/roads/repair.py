@@ -36,7 +36,9 @@ def snap_tips(found: Network, reach: float) -> Network:
     return move_nodes(cut, _goals(cut.nodes, found.nodes, goal))
 
 
-def contract(found: Network, most: NDArray[np.float64]) -> Network:
+def contract(
+    found: Network, most: NDArray[np.float64], also: NDArray[np.bool_] | None = None
+) -> Network:
     """Junctions joined by a short line made one, at their middle.
 
     Shortest lines first; a group never grows wider than twice the limit, so a ladder of short
@@ -45,10 +47,13 @@ def contract(found: Network, most: NDArray[np.float64]) -> Network:
     Args:
         found: the network.
         most: (nodes,) lines shorter than this at both ends are drawn together, pixels.
+        also: (n,) lines to draw together whatever their length.
     """
     ends = found.ends
     short = (found.degree[ends] >= 3).all(axis=1) & (ends[:, 0] != ends[:, 1])
     short &= found.length < most[ends].min(axis=1)
+    forced = np.zeros(len(found), np.bool_) if also is None else also
+    short |= forced
     if not short.any():
         return found
     groups = nx.utils.UnionFind()
@@ -59,7 +64,7 @@ def contract(found: Network, most: NDArray[np.float64]) -> Network:
             continue
         low = np.minimum(box[a][:2], box[b][:2])
         high = np.maximum(box[a][2:], box[b][2:])
-        if np.hypot(*(high - low)) <= 2 * most[ends[i]].min():
+        if forced[i] or np.hypot(*(high - low)) <= 2 * most[ends[i]].min():
             groups.union(a, b)
             box[groups[a]] = np.concatenate([low, high])
     goal = found.nodes.copy()
@@ -71,11 +76,16 @@ def contract(found: Network, most: NDArray[np.float64]) -> Network:
     return moved.take(~inner)
 
 
-def move_nodes(found: Network, goal: Xy) -> Network:
+def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = None) -> Network:
     """Line ends taken along to where their nodes go.
 
     Vertices nearer to the new place than it is to the old one are left out, so that no line
-    doubles back on itself. `goal` (nodes, 2).
+    doubles back on itself.
+
+    Args:
+        found: the network.
+        goal: (nodes, 2) where each node goes.
+        clear: (nodes,) vertices nearer than this to a node that moves are left out too, pixels.
     """
     first, last = found.start[:-1], found.start[1:] - 1
     owner = np.repeat(np.arange(len(found)), np.diff(found.start))
@@ -84,8 +94,12 @@ def move_nodes(found: Network, goal: Xy) -> Network:
     for side, at in ((0, first), (1, last)):
         node = found.ends[:, side]
         shift = np.hypot(*(goal[node] - found.nodes[node]).T)
-        near = np.hypot(*(found.points - goal[node][owner]).T) <= 1.5 * shift[owner]
-        keep &= ~(near & (shift[owner] > 0))
+        free = 1.5 * shift if clear is None else np.maximum(1.5 * shift, clear[node])
+        # A loop or a short line keeps its shape: only vertices on this side's half may go.
+        half = (np.arange(len(points)) - first[owner]) * 2 <= (last - first)[owner]
+        mine = half if side == 0 else ~half
+        near = np.hypot(*(found.points - goal[node][owner]).T) <= free[owner]
+        keep &= ~(near & mine & (shift[owner] > 0))
         points[at] = goal[node]
     keep[first] = keep[last] = True
     lines = shapely.linestrings(points[keep], indices=owner[keep])
@@ -126,8 +140,11 @@ def _neighbours(ends: Index, order: Index) -> list[tuple[int, int]]:
     ]
 
 
-def small_pieces(found: Network, least: float) -> NDArray[np.bool_]:
-    """(n,) lines of connected pieces whose lines together are shorter than `least` pixels."""
+def small_pieces(found: Network, least: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) lines of connected pieces whose lines together are shorter than they should be.
+
+    `least` (n,) what each line asks for, pixels; the lines' mean, weighted by length, counts.
+    """
     graph = nx.Graph()
     graph.add_edges_from(found.ends.tolist())
     piece = np.zeros(len(found.nodes), np.int64)
@@ -135,7 +152,8 @@ def small_pieces(found: Network, least: float) -> NDArray[np.bool_]:
         piece[list(nodes)] = number
     of_line = piece[found.ends[:, 0]]
     total = np.bincount(of_line, weights=found.length)
-    return np.asarray(total[of_line] < least, np.bool_)
+    asked = np.bincount(of_line, weights=least * found.length) / np.maximum(total, 1e-9)
+    return np.asarray((total < asked)[of_line], np.bool_)
 
 
 def said(found: Network, what: str) -> Network:

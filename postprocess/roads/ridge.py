@@ -11,7 +11,7 @@ Xy = NDArray[np.float64]
 Index = NDArray[np.int64]
 Values = NDArray[np.float64]
 
-FLOOR = 0.05
+FLOOR = 0.15
 """Signal below this is no road."""
 
 PINNED = 1e8

@@ -36,6 +36,16 @@ def probability(context: Context, points: Xy) -> Values:
     return out
 
 
+def on_valid(context: Context, points: Xy) -> NDArray[np.bool_]:
+    """(n,) whether (n, 2) grid pixels lie on valid pixels of the grid."""
+    out = np.zeros(len(points), np.bool_)
+    with reading(context, "probability") as dataset:
+        for block, part in by_block(context, points, 0):
+            inside = _within(block.window, points[part])
+            out[part] = inside & _at(read_valid(dataset, block.window), block, points[part])
+    return out
+
+
 def profiles(context: Context, points: Xy, across: Xy, reach: int) -> Values:
     """Ridge signal on the normals through points.
 
@@ -85,7 +95,7 @@ def half_widths(context: Context, points: Xy, reach: float) -> Values:
                 continue
             nearest = cKDTree(shore).query(points[part], distance_upper_bound=reach + 0.5)[0]
             out[part] = np.clip(np.minimum(nearest, reach + 0.5) - 0.5, 0, None)
-            out[part] *= _inside(mask, block, points[part])
+            out[part] *= _at(mask, block, points[part])
     return out
 
 
@@ -117,7 +127,13 @@ def _shore(mask: NDArray[np.bool_], block: Block, size: tuple[int, int]) -> Xy:
     return np.asarray(xy[((xy > 0) & (xy < size)).all(axis=1)], np.float64)
 
 
-def _inside(mask: NDArray[np.bool_], block: Block, points: Xy) -> NDArray[np.bool_]:
+def _within(box: Box, points: Xy) -> NDArray[np.bool_]:
+    low, high = (box.x0, box.y0), (box.x1, box.y1)
+    return np.asarray(((points >= low) & (points < high)).all(axis=1))
+
+
+def _at(mask: NDArray[np.bool_], block: Block, points: Xy) -> NDArray[np.bool_]:
+    """(n,) the mask's pixels at points; the nearest one for a point outside the window."""
     col = np.clip(points[:, 0].astype(np.int64) - block.window.x0, 0, mask.shape[1] - 1)
     row = np.clip(points[:, 1].astype(np.int64) - block.window.y0, 0, mask.shape[0] - 1)
     return np.asarray(mask[row, col], np.bool_)

@@ -10,6 +10,7 @@ from math import ceil
 import geopandas as gpd
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pydantic import Field
 
 from lanner.config import Strict
@@ -17,7 +18,7 @@ from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.roads.network import Lines, Network, from_frame, to_frame
 from postprocess.roads.ridge import normals, ridge, smoothed
-from postprocess.roads.sample import along, profiles
+from postprocess.roads.sample import along, on_valid, profiles
 from postprocess.roads.topology import meetings
 
 
@@ -37,10 +38,10 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     if not len(found):
         return to_frame(objects, found)
     lines = _all_smoothed(found, context, params)
-    kept, back = _safe(found, lines)
+    kept, back = _safe(found, lines, _astray(lines, context))
     moved = shapely.hausdorff_distance(found.lines, kept) * context.grid.gsd
     did = [
-        "left as traced: smoothing would have crossed another line" if put_back
+        "left as traced: smoothed it would cross a line or invalid pixels" if put_back
         else f"moved by up to {far:.1f} m"
         for put_back, far in zip(back, moved, strict=True)
     ]
@@ -78,10 +79,17 @@ def _smoothed(lines: Lines, spacing: float, context: Context, params: Params) ->
     return simple
 
 
-def _safe(found: Network, lines: Lines) -> tuple[Lines, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """The new lines, less those that meet something they did not meet before."""
-    lines = lines.copy()
-    back = np.zeros(len(lines), np.bool_)
+def _astray(lines: Lines, context: Context) -> NDArray[np.bool_]:
+    """(n,) lines that leave the valid pixels."""
+    points, owner = along(lines, 1.0)
+    return np.bincount(owner[~on_valid(context, points)], minlength=len(lines)) > 0
+
+
+def _safe(
+    found: Network, lines: Lines, astray: NDArray[np.bool_]
+) -> tuple[Lines, NDArray[np.bool_]]:
+    """The new lines, less those astray and those that meet something they did not meet before."""
+    lines, back = np.where(astray, found.lines, lines), astray.copy()
     while True:
         one, other, _ = meetings(found.with_lines(lines))
         bad = np.union1d(one, other).astype(np.int64)

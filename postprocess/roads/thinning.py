@@ -72,7 +72,8 @@ def _once(pixels: Flat, slot: NDArray[np.int32]) -> Flat:
     """Each pixel once, in no order that matters; `slot` is room to write in."""
     places = np.arange(len(pixels), dtype=np.int32)
     slot[pixels] = places
-    return pixels[slot[pixels] == places]
+    once: Flat = pixels[slot[pixels] == places]
+    return once
 
 
 def _codes(flat: Mask, pixels: Flat, around: Flat) -> NDArray[np.uint8]:
