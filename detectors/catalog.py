@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,13 @@ class Release:
 
 
 def entries(home: Path) -> tuple[Entry, ...]:
-    """Every detector in `home`/configs, by name.
+    """Every detector in `home`/configs, by name; YAML files without members are no detectors.
 
     Raises:
         ConfigError: a file there is malformed, or two carry one name.
     """
     paths = sorted(p for p in (home / "configs").glob("*") if p.suffix in SUFFIXES)
-    found = [_entry(path, home) for path in paths]
+    found = [_entry(path, home) for path in paths if _is_detector(path)]
     by_name: dict[str, Entry] = {}
     for entry in found:
         other = by_name.setdefault(entry.config.name, entry)
@@ -125,6 +126,15 @@ def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release
     files = check_files(folder, card, (*used, calibration.FILE))
     text = "\n".join(f"{sha}  {name}" for name, sha in sorted(files.items()))
     return Release(folder, card, files, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _is_detector(path: Path) -> bool:
+    """Whether a file of `configs/` describes a detector and not, say, a catalogue of types."""
+    try:
+        return re.search(r"^members\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("configs", path, f"cannot be read ({error})",
+                          "mend or remove the file") from error
 
 
 def _entry(path: Path, home: Path) -> Entry:

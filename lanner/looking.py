@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from detectors.results import TileResult, decode, encode
 from lanner.job import Cancel
@@ -17,11 +18,13 @@ from lanner.stages import Stages
 from postprocess.frame import candidates
 from tiling.blend import Blender
 
+Mask = NDArray[np.bool_]
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from detectors.views import Outline
-    from tiling.grid import Grid, TilePlan
+    from tiling.grid import Grid, Tile, TilePlan
     from tiling.ledger import Ledger
     from tiling.place import Place
     from tiling.reader import TileImage, TileReader
@@ -124,6 +127,8 @@ def blend(
 ) -> Path:
     """Merge the tiles' probabilities into one raster on the grid.
 
+    Only what a tile saw with enough around it is merged, see `trusted`.
+
     Raises:
         Cancelled: the caller went away; no raster is left.
         OutputError: the raster cannot be written.
@@ -132,13 +137,33 @@ def blend(
     with Blender(path, plan, len(channels), tuple(channels), place) as blender:
         for index, result in recall(ledger, plan, cancel):
             tile = plan[index]
-            if result.probability is None:
+            if result.probability is None or result.valid is None:
                 blender.add(tile, None, None)
             else:
                 values = result.probability.astype(np.float32) / np.float32(255)
-                blender.add(tile, values, result.valid)
+                blender.add(tile, values, result.valid & trusted(plan, tile))
             stages.tell("blend", index + 1, len(plan))
     return path
+
+
+def trusted(plan: TilePlan, tile: Tile) -> Mask:
+    """Pixels of a window, (tile, tile) bool, that the network saw with enough around them.
+
+    The core and a third of the halo: near the window's border a network sees padding in place
+    of ground and may be off by half a probability. At the grid's border every tile sees the
+    same, so there all is trusted.
+    """
+    spare = plan.halo // 3
+    inside = []
+    for low, high, first, size in (
+        (tile.core.y0, tile.core.y1, tile.window.y0, plan.grid.height),
+        (tile.core.x0, tile.core.x1, tile.window.x0, plan.grid.width),
+    ):
+        at = np.arange(first, first + plan.tile)
+        start = low - spare if low > 0 else first
+        end = high + spare if high < size else first + plan.tile
+        inside.append((at >= start) & (at < end))
+    return np.logical_and.outer(*inside)
 
 
 def _said(row: Sequence[float], names: Sequence[str]) -> dict[str, float]:
