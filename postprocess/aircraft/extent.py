@@ -37,6 +37,23 @@ def extents(polygons: Shapes, centre: Floats, angle: Floats) -> Extent:
     return Extent(ends[0], ends[1], ends[2], ends[3])
 
 
+THIN_PX = (1.35, 1.75)
+"""Width 1.5 pixels inside an end: at the lower the end is a point, at the upper it is blunt."""
+
+
+def thinness(polygons: Shapes, end: Floats, inward: Floats) -> Floats:
+    """(n,) how far each outline runs into a point too thin to be seen to its end, 0 to 1.
+
+    `end` (n, 2) is the last point seen and `inward` (n, 2) the unit vector back into the shape.
+    """
+    at = end + 1.5 * inward
+    aside = np.stack([-inward[:, 1], inward[:, 0]], axis=1) * 1e4
+    chords = shapely.linestrings(np.stack([at - aside, at + aside], axis=1))
+    width = shapely.length(shapely.intersection(polygons, chords))
+    blunt, thin = THIN_PX[1], THIN_PX[0]
+    return np.asarray(np.clip((blunt - width) / (blunt - thin), 0.0, 1.0), np.float64)
+
+
 def without_stairs(polygons: Shapes) -> tuple[Shapes, Bools]:
     """Outlines of pixel masks through the middles of the pixel sides on their rim.
 
