@@ -89,6 +89,7 @@ class Client:
         self._stub = pb_grpc.DetectionServiceStub(self._channel)
         self._lock = threading.Lock()
         self._calls: set[grpc.Call] = set()
+        self._closed = False
 
     def detectors(self) -> tuple[DetectorOffer, ...]:
         """The detectors on offer, by name.
@@ -149,6 +150,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; what still runs is cancelled."""
+        self._closed = True
         self.cancel()
         self._channel.close()
 
@@ -161,6 +163,8 @@ class Client:
     @contextmanager
     def _errors(self, timeout: float | None) -> Iterator[None]:
         """Raise Lanner's errors for gRPC's."""
+        if self._closed:
+            raise ServerError("client", self.address, "is closed", "make another lanner.Client")
         try:
             yield
         except grpc.RpcError as error:

@@ -26,6 +26,8 @@ from server.status import BusyError, ServerError
 
 _Outcome = tuple[tuple[str, ...], Mapping[str, Any], float]
 # Feature texts, summary, seconds of work.
+_LOGGED = 500
+# Characters of what a caller sends that go into the log; a request may hold 4 MB.
 
 QUEUED = "queued"
 """Stage of a detection that waits for its device."""
@@ -137,7 +139,9 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         self, request: pb.DetectRequest, run: _Run, call: Call
     ) -> Iterator[pb.DetectResponse]:
         spec = request.spec
-        call.fields.update(scene=spec.scene.uri, detector=spec.detector.name)
+        call.fields.update(
+            scene=spec.scene.uri[:_LOGGED], detector=spec.detector.name[:_LOGGED]
+        )
         job = to_job(spec, self._scenes, self._list_detectors())
         call.say_instead(job.scene, spec.scene.uri)
         ticket = self._slots.enter(self._same_device.get(job.device, job.device))

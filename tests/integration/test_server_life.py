@@ -1,6 +1,7 @@
 """A server as a process of its own: starting, being asked how it is, and stopping."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 import lanner
-from lanner.errors import ConfigError
+from lanner.errors import ConfigError, SceneError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
 from server.offers import DetectorOffer
 from server.run import SERVICE, ServeOptions, start
@@ -141,7 +142,8 @@ def test_what_is_deaf_to_its_cancel_does_not_hold_its_caller(begin, pool):
     with lanner.Client(address) as client:
         future = running(client, "deaf", pool)
         process.terminate()
-        assert future.exception(3.5) is not None
+        with pytest.raises(ServerError, match="went away"):
+            future.result(3.5)
     assert process.wait(10) == 0
 
 
@@ -240,6 +242,17 @@ def test_health_and_reflection(tmp_path):
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+def test_a_closed_client_says_so(tmp_path):
+    server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
+    with lanner.Client(server.address) as client:
+        assert client.detectors() == ()
+    for ask in (client.detectors, lambda: client.detect("a.tif", "x")):
+        with pytest.raises(ServerError, match="is closed"):
+            ask()
+    client.close()
+    server.stop(0)
+
+
 def test_a_server_of_another_kind_is_told_apart(tmp_path):
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
@@ -271,6 +284,16 @@ def test_a_request_above_the_limit_is_refused_by_name(tmp_path):
     with lanner.Client(server.address) as client, pytest.raises(ServerError):
         client.detect("x" * (5 << 20), "a")
     server.stop(0)
+
+
+def test_a_long_name_is_cut_in_the_log_and_in_the_error(tmp_path, caplog):
+    server = start(nothing, lambda: [offer("a")], ServeOptions(port=0, roots=(tmp_path,)))
+    with caplog.at_level(logging.INFO, "lanner.server"):
+        with lanner.Client(server.address) as client, pytest.raises(SceneError) as caught:
+            client.detect("x" * (3 << 20), "a")
+        server.stop(0)
+    assert len(str(caught.value)) < 1000
+    assert len(caplog.records[0].fields["scene"]) == 500
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")

@@ -1,7 +1,9 @@
 """Every error crosses the wire and comes out as the same class in the same words."""
 
 import base64
+import re
 import urllib.parse
+from pathlib import Path
 
 import grpc
 import pytest
@@ -115,3 +117,13 @@ def test_a_private_spelling_is_replaced_everywhere():
 def test_reasons_are_spelled_for_error_info():
     assert reason(SceneError) == "SCENE_ERROR"
     assert reason(Cancelled) == "CANCELLED"
+
+
+def test_the_documentation_lists_every_reason():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
+    documented = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| `(\w+)` \|$", text, re.M)
+    raised = [Cancelled(), *(kind("a", 1, "b", "c") for kind in KINDS)]
+    expected = [
+        (reason(type(one)), encode(one).code.name, type(one).__name__) for one in raised
+    ]
+    assert sorted(documented) == sorted(expected)
