@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import cos, radians
+from math import cos, radians, sin
 
 import numpy as np
 from affine import Affine
@@ -75,10 +75,11 @@ def georef(spec: RenderSpec) -> Georef:
         step = spec.gsd / cos(radians(spec.lat))
     else:
         step = spec.gsd / crs.axis_info[0].unit_conversion_factor
-    affine = (Affine.translation(x, y) * Affine.rotation(-spec.rotation)
-              * Affine.scale(step, step if spec.south_up else -step))
+    t, down = radians(spec.rotation), -1.0 if not spec.south_up else 1.0
+    affine = Affine(step * cos(t), step * down * sin(t), x,
+                    -step * sin(t), step * down * cos(t), y)
     plain = Georef(epsg, affine, (1.0, 1.0))
     x, y = spec.width / 2, spec.height / 2
     across = plain.length(np.array([(x - 50, y), (x + 50, y)])) / 100
-    down = plain.length(np.array([(x, y - 50), (x, y + 50)])) / 100
-    return Georef(epsg, affine, (across, down))
+    along = plain.length(np.array([(x, y - 50), (x, y + 50)])) / 100
+    return Georef(epsg, affine, (across, along))

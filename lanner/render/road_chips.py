@@ -39,7 +39,8 @@ def render_road_chip(rng: np.random.Generator, size: int, gsd: float) -> RoadChi
         Picture and exact truth; see `RoadChip`. `width` of its roads is in metres still.
     """
     extent = size * gsd
-    country = Country(int(rng.integers(2**31)), float(rng.uniform(140, 700)), gsd)
+    spacing = float(np.exp(rng.uniform(np.log(110), np.log(700))))
+    country = Country(int(rng.integers(2**31)), spacing, gsd)
     sketch = Sketch(Sun.random(rng))
     x, y = rng.uniform(-2e4, 2e4, 2)
     # Whole pixels, so that the texture's own grid and the chip's agree.

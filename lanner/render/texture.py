@@ -75,7 +75,8 @@ def _crowns(rng: np.random.Generator) -> I8:
                        rng.uniform(3.5, 9.5, 9000), strict=True):
         k = int(r) + 1
         g = np.arange(-k, k + 1)
-        dome = np.sqrt(np.maximum(r * r - g[:, None] ** 2 - g[None] ** 2, 0)) + r * 0.4
+        square = r * r - g[:, None] ** 2 - g[None] ** 2
+        dome = np.where(square > 0, np.sqrt(np.maximum(square, 0)) + r * 0.4, 0)
         rows, cols = (y + g) % SIDE, (x + g) % SIDE
         patch = np.ix_(rows, cols)
         height[patch] = np.maximum(height[patch], dome)
@@ -135,7 +136,15 @@ def apply(
                 slab = (slab ^ (slab >> 7)) & 255
                 shade += t[9] * (slab - 127.5) / 127.5
             if t[10] > 0.0:
-                c = crowns[int(ym / _CROWN_M) & _MASK, int(xm / _CROWN_M) & _MASK]
+                fx, fy = xm / _CROWN_M, ym / _CROWN_M
+                ix, iy = int(np.floor(fx)), int(np.floor(fy))
+                fx -= ix
+                fy -= iy
+                above, below = crowns[iy & _MASK], crowns[(iy + 1) & _MASK]
+                jx = (ix + 1) & _MASK
+                ix &= _MASK
+                c = ((above[ix] * (1 - fx) + above[jx] * fx) * (1 - fy)
+                     + (below[ix] * (1 - fx) + below[jx] * fx) * fy)
                 shade += t[10] * c * 0.008
             p = rgb[y, x]
             p[0] = np.uint8(min(255.0, max(0.0, p[0] * (shade + hue))))
