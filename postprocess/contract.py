@@ -54,11 +54,15 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> tuple[Record, ...]:
         object,
     )
     boxes = np.round(_boxes(objects, context), PIXEL_DECIMALS) + 0.0
-    ids = _ids(objects, shapes, boxes, context)
-    rows = sorted(range(len(objects)), key=lambda i: (*boxes[i, [1, 0, 3, 2]].tolist(), ids[i]))
     columns = {
         name: objects[name].tolist() for name in objects.columns if name not in INTERNAL
     }
+    said = [
+        json.dumps([values[row] for values in columns.values()], sort_keys=True, default=plain)
+        for row in range(len(objects))
+    ]
+    ids = _ids(objects, shapes, boxes, said, context)
+    rows = sorted(range(len(objects)), key=lambda i: (*boxes[i, [1, 0, 3, 2]].tolist(), ids[i]))
     score = objects["score"].tolist()
     found = []
     for row in rows:
@@ -86,30 +90,27 @@ def _boxes(objects: gpd.GeoDataFrame, context: Context) -> Floats:
 
 
 def _ids(
-    objects: gpd.GeoDataFrame, shapes: Shapes, boxes: Floats, context: Context
+    objects: gpd.GeoDataFrame, shapes: Shapes, boxes: Floats, said: list[str], context: Context
 ) -> list[str]:
-    """Hashes of scene, detector, label and place; of equal ones each after the first is numbered.
+    """Hashes of scene, detector, label and place (in tenths of a scene pixel).
 
+    Of equal ones each after the first is numbered.
     The order in which equals are numbered depends on all that they say, not on the row.
     """
-    near = shapely.transform(shapes, lambda xy: np.round(xy, 1) + 0.0)
-    texts = shapely.to_wkt(near, rounding_precision=1)
+    tenths = shapely.normalize(shapely.transform(shapes, lambda xy: np.round(xy * 10)))
     keys = [
-        json.dumps([context.scene_id, context.detector.name, label, text, box])
-        for label, text, box in zip(
-            objects["label"], texts.tolist(), np.round(boxes, 1).tolist(), strict=True
-        )
+        json.dumps([
+            context.scene_id, context.detector.name, label, shape.geom_type,
+            shapely.get_coordinates(shape).astype(np.int64).ravel().tolist(),
+            np.round(box * 10).astype(np.int64).tolist(),
+        ])
+        for label, shape, box in zip(objects["label"], tenths, boxes, strict=True)
     ]
     exact = shapely.to_wkb(shapes, hex=True).tolist()
-    said = [
-        json.dumps([score, votes, steps], sort_keys=True, default=plain)
-        for score, votes, steps in zip(
-            objects["score"], objects["votes"], objects["steps"], strict=True
-        )
-    ]
+    score = objects["score"].tolist()
     ids = [""] * len(keys)
     taken: set[str] = set()
-    for row in sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], said[i])):
+    for row in sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], score[i], said[i])):
         count = 0
         while not ids[row] or ids[row] in taken:
             text = keys[row] if count == 0 else f"{keys[row]}#{count}"

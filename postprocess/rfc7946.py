@@ -94,11 +94,10 @@ def _cut(shape: Any) -> Any:
             ]
     if len(pieces) == 1:
         return pieces[0]
-    many = {
-        "Polygon": shapely.multipolygons, "LineString": shapely.multilinestrings,
-        "Point": shapely.multipoints,
-    }
-    return many[pieces[0].geom_type](pieces)
+    if pieces[0].geom_type == "Polygon":
+        # Around a pole two pieces may share a meridian other than the one they were cut at.
+        return shapely.union_all(pieces)
+    return shapely.multilinestrings(pieces)
 
 
 def _same_kind(pieces: Any, like: Any) -> Sequence[Any]:

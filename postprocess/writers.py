@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,7 +154,9 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
             return
         driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
         try:
-            with _fixed_date():
+            with _fixed_date(), warnings.catch_warnings():
+                # A scene without CRS has been told so; its file is in scene pixels on purpose.
+                warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
                 pyogrio.write_dataframe(flat, beside, driver=driver, layer=LAYER)
         except (DataSourceError, DataLayerError) as error:
             raise OutputError(
