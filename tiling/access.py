@@ -6,6 +6,7 @@ local files, URLs or Python code, and GDAL's own connection strings can do the s
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,13 +29,15 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
 REMOTE = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/"}
 """URL beginnings and GDAL's own file systems for them."""
 
-_OPTIONS: dict[str, Any] = {
-    # Bounded whatever the machine: GDAL's default is a share of all memory.
-    "GDAL_CACHEMAX": 512,
+_SAFETY: dict[str, Any] = {
     # A cut JPEG would otherwise decode to grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     # And a cut PNG, read whole, to zeros.
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
+}
+_TUNING: dict[str, Any] = {
+    # Megabytes, bounded whatever the machine: GDAL's default is a share of all memory.
+    "GDAL_CACHEMAX": 512,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_MAX_RETRY": 4,
@@ -43,17 +46,29 @@ _OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_MULTIPLEX": True,
     "VSI_CACHE": False,
 }
-_REMOTE_OPTIONS: dict[str, Any] = {
-    # No listing of the folder and no guessing at sidecar files: each guess is a request, and a
-    # server that answers everything with 200 would hand us a page as a sidecar.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-}
+# Remote: no listing of the folder and no guessing at sidecar files: each guess is a request, and a
+# server that answers everything with 200 would hand us a page as a sidecar. Local: said aloud,
+# for what the main thread sets is seen by every thread that sets nothing.
+_SIDECARS = {True: "EMPTY_DIR", False: "FALSE"}
 _VRT_REMEDY = "write the pixels out: gdal_translate -of COG SCENE out.tif"
 
 
 def is_remote(uri: str) -> bool:
     """Whether the scene is read over the network."""
     return uri.startswith(tuple(REMOTE))
+
+
+def shown(uri: str) -> str:
+    """The name for messages: without a URL's query, which may hold a signature."""
+    return uri.partition("?")[0] if is_remote(uri) else uri
+
+
+def said(error: Exception, uri: str) -> str:
+    """The innermost message of an error: GDAL's own says most."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    query = uri.partition("?")[2] if is_remote(uri) else ""
+    return str(error).replace(query, "...") if query else str(error)
 
 
 def gdal_name(uri: str) -> str:
@@ -74,13 +89,22 @@ def gdal_name(uri: str) -> str:
 
 
 def gdal_env(uri: str) -> rasterio.Env:
-    """GDAL's settings for reading this scene; enter it in every thread that reads."""
-    return rasterio.Env(**_OPTIONS, **(_REMOTE_OPTIONS if is_remote(uri) else {}))
+    """GDAL's settings for reading this scene; enter it in every thread that reads.
+
+    Cache and HTTP settings of the process's own environment win over ours.
+    """
+    return rasterio.Env(
+        **_SAFETY, **_tuning(), GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[is_remote(uri)]
+    )
 
 
 def writing_env() -> rasterio.Env:
     """GDAL's settings for writing a raster of ours: masks inside the file, bounded memory."""
-    return rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=_OPTIONS["GDAL_CACHEMAX"])
+    return rasterio.Env(**_tuning(), GDAL_TIFF_INTERNAL_MASK=True)
+
+
+def _tuning() -> dict[str, Any]:
+    return {key: value for key, value in _TUNING.items() if key not in os.environ}
 
 
 @contextmanager
@@ -116,7 +140,7 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
         raise _refusal(uri, name, error) from error
     if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
         dataset.close()
-        raise SceneError("scene", uri, "names another file as its overviews",
+        raise SceneError("scene", shown(uri), "names another file as its overviews",
                          "remove that metadata: gdal_translate -of COG SCENE out.tif")
     return dataset
 
@@ -124,23 +148,16 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
 def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
     if not is_remote(uri):
-        head = _head(name)
+        try:
+            with open(name, "rb") as file:
+                head = file.read(1024)
+        except OSError as problem:
+            return SceneError("scene", uri, f"cannot be read ({problem.strerror})",
+                              "give a file that this user may read")
         if not head:
             return SceneError("scene", uri, "is an empty file", "fetch it again")
         if b"<VRTDataset" in head:
             return SceneError("scene", uri, "is a VRT, which can read other files or run code",
                               _VRT_REMEDY)
-    return SceneError("scene", uri, f"cannot be opened as a raster ({_words(error)})",
+    return SceneError("scene", shown(uri), f"cannot be opened as a raster ({said(error, uri)})",
                       f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable")
-
-
-def _head(name: str) -> bytes:
-    with open(name, "rb") as file:
-        return file.read(1024)
-
-
-def _words(error: Exception) -> str:
-    """The innermost message: GDAL's own says most."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return str(error)

@@ -52,8 +52,9 @@ def name_bands(dataset: DatasetReader) -> Bands:
     described = [_described(text) for text in dataset.descriptions]
     interps = dataset.colorinterp
     named = [d or _INTERPRETED.get(i) for d, i in zip(described, interps, strict=True)]
-    # Only an interpretation makes a band alpha: a masked file must say so to GDAL too.
     alpha = next((i for i, c in enumerate(interps, 1) if c == ColorInterp.alpha), None)
+    if alpha is None and dataset.count > 1 and "alpha" in named:
+        alpha = named.index("alpha") + 1
     data = [i for i in range(1, dataset.count + 1) if i != alpha]
     if not any(named[i - 1] for i in data):
         if len(data) >= 3:

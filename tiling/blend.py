@@ -234,6 +234,7 @@ class Blender:
         rasterio.shutil.copy(
             self._beside, self._final, driver="COG", compress="deflate", predictor="no",
             blocksize=BLOCK, bigtiff="if_safer", overview_resampling="average", overviews="auto",
+            num_threads="all_cpus",
         )
         self._read_back()
         os.replace(self._final, self._path)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lanner.config import Normalise
 from lanner.errors import SceneError
-from tiling.access import opened
+from tiling.access import opened, shown
 from tiling.grid import Box
 from tiling.raw import Source
 from tiling.scene import Scene
@@ -101,7 +101,7 @@ def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
 
 
 def _empty(scene: Scene) -> SceneError:
-    return SceneError("scene", scene.uri, "holds no valid pixel (all nodata or masked)",
+    return SceneError("scene", shown(scene.uri), "holds no valid pixel (all nodata or masked)",
                       "give a scene with data, or correct its nodata value with "
                       "gdal_edit.py -unsetnodata SCENE")
 

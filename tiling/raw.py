@@ -13,6 +13,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lanner.errors import SceneError
+from tiling.access import said, shown
 from tiling.grid import Box
 
 Pixels = NDArray[Any]
@@ -31,7 +32,7 @@ class Source:
 
     Attributes:
         dataset: open raster, used by one thread.
-        uri: name for messages.
+        uri: path or URL, for messages.
         indices: 1-based file bands; may repeat.
         alpha: 1-based alpha band, or None.
     """
@@ -42,14 +43,8 @@ class Source:
     alpha: int | None
 
     @property
-    def has_mask(self) -> bool:
-        """Whether validity is stored apart from the pixels."""
-        return self.alpha is not None or self._stored_mask
-
-    @property
     def _stored_mask(self) -> bool:
-        flags = self.dataset.mask_flag_enums[self.indices[0] - 1]
-        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        return stores_mask(self.dataset, self.indices[0])
 
     def read(self, box: Box) -> tuple[Pixels, Mask]:
         """Pixels of a box inside the raster: (bands, h, w) of the file's type, (h, w) valid.
@@ -68,10 +63,10 @@ class Source:
                 return np.zeros((len(self.indices), box.height, box.width), dtype), valid
             pixels = self.dataset.read(distinct, window=window)
         except RasterioError as error:
-            cause = error.__cause__ or error
             raise SceneError(
-                "scene", self.uri,
-                f"cannot be read at pixels x {box.x0}..{box.x1}, y {box.y0}..{box.y1} ({cause})",
+                "scene", shown(self.uri),
+                f"cannot be read at pixels x {box.x0}..{box.x1}, y {box.y0}..{box.y1} "
+                f"({said(error, self.uri)})",
                 "the file is cut off or damaged: fetch it again",
             ) from error
         bad = _no_data(pixels, [self.dataset.nodatavals[i - 1] for i in distinct])
@@ -94,6 +89,12 @@ class Source:
             stored = self.dataset.read_masks(self.indices[0], window=window) > 0
             valid = stored if valid is None else valid & stored
         return valid
+
+
+def stores_mask(dataset: DatasetReader, band: int) -> bool:
+    """Whether an open raster has an internal mask, a .msk sidecar or a nodata tuple."""
+    flags = dataset.mask_flag_enums[band - 1]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 def _no_data(pixels: Pixels, nodata: list[float | None]) -> Mask | None:

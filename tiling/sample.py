@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanner.errors import SceneError
-from tiling.access import gdal_env, open_dataset
+from tiling.access import gdal_env, open_dataset, shown
 from tiling.grid import Box, Grid
 from tiling.raw import Source
 from tiling.resample import decimate, resample, taps
@@ -72,7 +72,8 @@ class GridSampler:
         width, height = self._dataset.width, self._dataset.height
         if self._level.overview is None and (width, height) != (scene.width, scene.height):
             self._dataset.close()
-            raise SceneError("scene", scene.uri, "changed while it was being read", "run it again")
+            raise SceneError("scene", shown(scene.uri), "changed while it was being read",
+                             "run it again")
         factor = self._level.factor
         # Of what is resampled: the file, its overview or the block means.
         self._size = (-(-width // factor), -(-height // factor))

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
@@ -16,16 +17,19 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from lanner.errors import SceneError
-from tiling.access import is_remote, opened
+from lanner.errors import GsdError, SceneError
+from tiling.access import is_remote, opened, said, shown
 from tiling.bands import Bands, choose, name_bands
 from tiling.georeference import place_of
 from tiling.grid import Grid
 from tiling.place import Place
+from tiling.raw import stores_mask
 
 _DATE_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "ACQUIRED", "DATETIME",
               "NITF_IDATIM", "TIFFTAG_DATETIME")
 _DATE = re.compile(r"(\d{4})[-:/]?(\d\d)[-:/]?(\d\d)(?:[T ]?(\d\d):?(\d\d):?(\d\d)(?:\.\d+)?(Z?))?")
+
+_SMALL = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Scene:
         dtype: numpy name of the widest band's type.
         place: where its pixels lie.
         acquired: ISO 8601 time where the raster says so.
-        overviews: reduction factors the file has reduced copies for.
+        overviews: reduction factors of the file's reduced copies that can be used.
     """
 
     uri: str
@@ -74,7 +78,13 @@ class Scene:
         return self.place.gsd
 
     def grid(self, gsd: float) -> Grid:
-        """The grid of square ground pixels of `gsd` metres over this scene."""
+        """The grid of square ground pixels of `gsd` metres over this scene.
+
+        Raises:
+            GsdError: `gsd` is no positive number.
+        """
+        if not (isfinite(gsd) and gsd > 0):
+            raise GsdError("gsd", gsd, "is no ground sampling", "give metres a pixel, above 0")
         return Grid.over((self.width, self.height), self.gsd, gsd)
 
     def band_indices(self, names: tuple[str, ...]) -> tuple[int, ...]:
@@ -83,7 +93,7 @@ class Scene:
         Raises:
             BandError: a name that the scene does not have; the message lists those it has.
         """
-        return choose(self.found, tuple(names), self.uri)
+        return choose(self.found, tuple(names), shown(self.uri))
 
     def sha256(self) -> str:
         """Checksum of the content, hexadecimal.
@@ -99,8 +109,12 @@ class Scene:
             return _remote_sha256(self)
         with opened(self.uri) as dataset:
             files = [Path(name) for name in dataset.files]
-        stamps = ((p, p.stat()) for p in files if p.is_file())
-        return _files_sha256(tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stamps))
+        try:
+            stamps = [(p, p.stat()) for p in files if p.is_file()]
+            return _files_sha256(tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stamps))
+        except OSError as error:
+            raise SceneError("scene", self.uri, f"cannot be read ({error.strerror})",
+                             "put it back") from error
 
 
 def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
@@ -118,13 +132,33 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
     """
     uri = str(uri)
     with opened(uri) as dataset:
-        _check_pixels(dataset, uri)
+        _check_pixels(dataset, shown(uri))
         return Scene(
             uri=uri, id=_scene_id(uri), width=dataset.width, height=dataset.height,
             found=name_bands(dataset), dtype=str(np.result_type(*dataset.dtypes)),
-            place=place_of(dataset, uri, gsd), acquired=_acquired(dataset),
-            overviews=tuple(dataset.overviews(1)),
+            place=place_of(dataset, shown(uri), gsd), acquired=_acquired(dataset),
+            overviews=_overviews(dataset, uri),
         )
+
+
+def _overviews(dataset: DatasetReader, uri: str) -> tuple[int, ...]:
+    """Reduction factors of the overviews that can be trusted for validity as well.
+
+    Where a stored mask has no overviews of its own, GDAL calls every pixel of an overview valid
+    and does not tell. So with a mask, overviews count only if the smallest one shows a hole.
+    """
+    factors = tuple(dataset.overviews(1))
+    if not factors or not stores_mask(dataset, 1):
+        return factors
+    with opened(uri, len(factors) - 1) as smallest:
+        if smallest.width * smallest.height > _SMALL:
+            return ()
+        try:
+            holes = not smallest.read_masks(1).all()
+        except RasterioError as error:
+            raise SceneError("scene", shown(uri), f"cannot be read ({said(error, uri)})",
+                             "the file is cut off or damaged: fetch it again") from error
+    return factors if holes else ()
 
 
 def _check_pixels(dataset: DatasetReader, uri: str) -> None:
@@ -191,6 +225,6 @@ def _remote_sha256(scene: Scene) -> str:
                     min(rows, dataset.height - row * rows),
                 )).tobytes())
     except RasterioError as error:
-        raise SceneError("scene", scene.uri, f"cannot be read ({error})", "fetch it again"
-                         ) from error
+        raise SceneError("scene", shown(scene.uri), f"cannot be read ({said(error, scene.uri)})",
+                         "see that its server answers, and run it again") from error
     return digest.hexdigest()

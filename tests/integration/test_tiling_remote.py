@@ -15,6 +15,7 @@ from affine import Affine
 
 from lanner.config import Normalise
 from lanner.errors import SceneError
+from tiling.access import opened
 from tiling.grid import Box, TilePlan
 from tiling.normalise import scene_stretch
 from tiling.reader import TileReader
@@ -144,7 +145,7 @@ def test_remote_and_local_are_the_same_scene(server: Server, tmp_path: Path) -> 
 def test_the_remote_checksum_follows_the_content(server: Server, tmp_path: Path) -> None:
     sums = []
     for name, seed in (("c.tif", 0), ("d.tif", 0), ("e.tif", 1)):
-        path = cog(tmp_path / name, seed=seed)
+        path = cog(tmp_path / name, 1500, seed)
         before = server.sent
         sums.append(open_scene(f"{server.url}/{name}").sha256())
         assert server.sent - before < path.stat().st_size
@@ -160,12 +161,13 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
 
 def test_a_server_that_stops_is_an_error_and_not_zeros(server: Server, tmp_path: Path) -> None:
     path = cog(tmp_path / "g.tif")
-    scene = open_scene(f"{server.url}/g.tif")
+    scene = open_scene(f"{server.url}/g.tif?signature=s3cret")
     server.cut = path.stat().st_size // 2
     plan = TilePlan(scene.grid(0.5), 256, 0)
     reader = TileReader(scene, plan, RGB, scene_stretch_flat(), 2)
-    with pytest.raises(SceneError, match=r"g\.tif.*: tile \d+: cannot be read"):
+    with pytest.raises(SceneError, match=r"g\.tif.*: tile \d+: cannot be read") as caught:
         list(reader.tiles(range(len(plan))))
+    assert "s3cret" not in str(caught.value)
 
 
 def scene_stretch_flat():  # type: ignore[no-untyped-def]
@@ -178,8 +180,28 @@ def test_what_is_not_there_or_no_raster(server: Server, tmp_path: Path) -> None:
     (tmp_path / "page.tif").write_text("<html>please log in</html>")
     (tmp_path / "x.vrt").write_text('<VRTDataset rasterXSize="1" rasterYSize="1"></VRTDataset>')
     for name in ("gone.tif", "page.tif", "x.vrt"):
-        with pytest.raises(SceneError, match=rf"{name}.*cannot be opened"):
-            open_scene(f"{server.url}/{name}")
+        with pytest.raises(SceneError, match=rf"{name}.*cannot be opened") as caught:
+            open_scene(f"{server.url}/{name}?signature=s3cret")
+        assert "s3cret" not in str(caught.value)
+
+
+def test_a_remote_scene_beside_a_local_one_leaves_its_sidecar_alone(
+    server: Server, tmp_path: Path
+) -> None:
+    """GDAL settings of the main thread reach every thread that has none of its own."""
+    cog(tmp_path / "i.tif", 300)
+    local = tmp_path / "local.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(
+        local, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8",
+        crs="EPSG:32633", transform=Affine(1, 0, 5e5, 0, -1, 5e6),
+    ) as file:
+        file.write(np.full((3, 64, 64), 9, np.uint8))
+        file.write_mask(np.zeros((64, 64), bool))
+    scene = open_scene(local, gsd=1.0)
+    plan = TilePlan(scene.grid(1.0), 64, 0)
+    with opened(f"{server.url}/i.tif"):
+        image = next(TileReader(scene, plan, RGB, scene_stretch_flat(), 1).tiles([0]))
+    assert image.empty
 
 
 def test_s3_through_gdal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.enums import ColorInterp as Ci
 
-from lanner.errors import BandError, SceneError
+from lanner.errors import BandError, GsdError, SceneError
 from tiling.grid import Box
 from tiling.sample import GridSampler
 from tiling.scene import open_scene
@@ -57,6 +58,7 @@ def write(path: Path, count: int = 3, dtype: str = "uint16", side: int = 16,
     ({"count": 4, "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue)}, ("nir", *RGB), (2, 3, 4)),
     ({"count": 1}, ("gray",), (1, 1, 1)),
     ({"count": 1, "descriptions": ("Panchromatic",)}, ("gray",), (1, 1, 1)),
+    ({"count": 4, "descriptions": (*RGB, "Alpha")}, RGB, (1, 2, 3)),
     ({"count": 2, "interp": (Ci.gray, Ci.alpha), "alpha": "yes"}, ("gray",), (1, 1, 1)),
 ], ids=lambda value: "")
 def test_bands_are_found_by_name(
@@ -228,3 +230,21 @@ def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
     assert (tmp_path / "a.tif.msk").exists()
     assert open_scene(path).sha256() not in (expected, hashlib.sha256(path.read_bytes())
                                              .hexdigest())
+
+
+def test_a_scene_is_a_value(tmp_path: Path) -> None:
+    scene = open_scene(write(tmp_path / "a.tif"))
+    with scene as same:
+        assert same is scene
+    assert pickle.loads(pickle.dumps(scene)) == scene == open_scene(tmp_path / "a.tif")
+    assert len({scene, open_scene(tmp_path / "a.tif")}) == 1
+    with pytest.raises(GsdError, match="above 0"):
+        scene.grid(0)
+
+
+def test_a_scene_that_went_away(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif")
+    scene = open_scene(path)
+    path.unlink()
+    with pytest.raises(SceneError, match="does not exist"):
+        scene.sha256()
