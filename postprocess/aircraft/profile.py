@@ -32,13 +32,19 @@ def profile(view: Floats, length: Floats, span: Floats) -> Profile:
     `length` and `span` are the extents along rows and columns in the units of which the raster's
     half side is 1.
     """
-    forward, forward_sweep, wing_at = _towards(view, length, span)
-    backward, _, _ = _towards(view[:, ::-1], length, span)
-    return Profile(forward - backward, forward_sweep, wing_at)
+    heavy, sweep, middle = _towards(view, length, span)
+    other_heavy, other_sweep, other_middle = _towards(view[:, ::-1], length, span)
+    # A straight wing stands ahead of the middle; where a swept one does says nothing.
+    straight = np.clip(1 - np.maximum(np.abs(sweep), np.abs(other_sweep)) / 0.4, 0, 1)
+    odds = heavy - other_heavy + 2 * (np.clip(sweep, -1, 1) - np.clip(other_sweep, -1, 1))
+    odds -= 2 * straight * (middle - other_middle)
+    return Profile(odds, np.degrees(np.arctan(sweep)), middle)
 
 
 def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats, Floats]:
-    """Evidence that row 0 is the nose, leading-edge sweep (degrees), middle of the wing."""
+    """With row 0 as the nose: how tail-heavy (log ratio of areas), tangent of the leading edge's
+    sweep, middle of the outer wing along the fuselage (0..1).
+    """
     n = len(view)
     at = (np.arange(BINS) + 0.5) / BINS * 2 - 1
     filled: NDArray[np.bool_] = np.asarray(view > 0.5, np.bool_)
@@ -51,7 +57,7 @@ def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats
     tail = np.where((along > 0.82) & (along <= 1.05), width, 0).sum(axis=1) / area
     nose = np.where((along >= -0.02) & (along < 0.18), width, 0).sum(axis=1) / area
     heavy = np.log((tail + 0.01) / (nose + 0.01))
-    # Wings carry their tips behind their roots, straight ones stand ahead of the middle.
+    # Wings carry their tips behind their roots: the outer wing, free of fuselage and tail.
     aside = np.abs(at)[None] / np.maximum(span[:, None] / 2, 1e-9)
     out = (aside > 0.45) & (aside < 0.92)
     column_any = filled.any(axis=1) & out
@@ -61,8 +67,7 @@ def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats
     wing = filled & out[:, None, :]
     count = np.maximum(wing.sum(axis=(1, 2)), 1)
     middle = ((wing * row).sum(axis=(1, 2)) / count - top) / np.maximum(length * BINS / 2, 1)
-    evidence = heavy + 2.0 * np.clip(sweep, -1, 1) - 2.0 * np.clip(middle - 0.5, -0.5, 0.5)
-    return evidence, np.degrees(np.arctan(sweep)), np.clip(middle, 0.0, 1.0)
+    return heavy, sweep, np.clip(middle, 0.0, 1.0)
 
 
 def _slope(x: Floats, y: Floats, use: Bools) -> Floats:
