@@ -81,7 +81,6 @@ def write_scene(
     """Write one variant into `folder` under a name that tells which it is."""
     spec = scene_spec(dtype, nodata, georeference, **more)
     done = render(folder / f"{dtype}_{nodata}_{georeference}.tif", spec)
-    assert done.truth is not None
     return SceneFile(done.scene, spec, json.loads(done.truth.read_text()))
 
 

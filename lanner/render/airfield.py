@@ -164,7 +164,7 @@ class Airfield:
                 middle = np.array([a + kind.span / 2, front - kind.length / 2])
                 if rng.random() < 0.82:
                     slots.append((kind, self._pose(middle, nose, rng, 0.0 if gap < 1 else 0.015)))
-                    if rng.random() < 0.6:
+                    if rng.random() < (0.6 if kind.span > 16 else 0.12):
                         self._service(sketch, rng, middle, kind)
                     if first and kind.role == "airliner":
                         self._bridge(sketch, middle, kind, depth)

@@ -148,6 +148,7 @@ class Block:
         climate = self.country.climate
         size = self.country.spacing
         tracks: list[Road] = []
+        hedges: list[F64] = []
         stack = [(0.0, 0.0, 1.0, 1.0)]
         while stack:
             box = stack.pop()
@@ -168,7 +169,9 @@ class Block:
             if len(tracks) < 3 and rng.random() < 0.42:
                 tracks.append(Road(self.line(*ends), "track", 3.0))
             elif rng.random() < 0.6:
-                self._hedge(sketch, rng, self.line(*ends), inside)
+                hedges.append(self.line(*ends))
+        for hedge in hedges:  # after the fields on both sides
+            self._hedge(sketch, rng, hedge, inside)
         if not tracks:
             spot = self.xy(np.array([0.5]), np.array([0.45]))[0]
             water = sketch.material(Material(0.02, 0.03, 0.02))
@@ -215,7 +218,8 @@ class Block:
         ring = self.ring((0.03, 0.03, 0.97, 0.97))
         centre = ring.mean(0)
         ragged = centre + (ring - centre) * rng.uniform(0.93, 1.0, (len(ring), 1))
-        sketch.shadow(ragged + sketch.sun.offset(8.0), 0.6)
+        # Painted as ground, so that what is built over the wood later is not left in its shade.
+        sketch.ground(ragged + sketch.sun.offset(8.0), (22, 28, 30), alpha=0.55)
         sketch.ground(ragged, ground.vary(rng, climate.tree, 6), wood)
         track = Road(self.line((0.0, 0.4), (1.0, 0.55)), "track", 3.0)
         _lined(sketch, rng, track, climate, inside, 7.0)

@@ -7,6 +7,7 @@ height. Pixels depend on the spec alone, not on tiling, compression or the order
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,17 @@ _SCALE: dict[str, tuple[float, float, float, float]] = {
 
 @dataclass(frozen=True)
 class Rendered:
-    """What was written: paths, and how many aircraft and roads there are."""
+    """What was written: paths, and how many aircraft and pieces of road are in the scene."""
 
     scene: Path
-    truth: Path | None
+    truth: Path
     aircraft: int
     roads: int
 
 
 def render(
     path: Path, spec: RenderSpec, progress: Callable[[Progress], None] | None = None,
-    truth_path: Path | None = None,
+    truth_path: Path | None = None, threads: int = 1,
 ) -> Rendered:
     """Write the scene `spec` describes to `path`, and its truth to `truth_path`.
 
@@ -58,6 +59,7 @@ def render(
         spec: what to render.
         progress: told after each band of rows.
         truth_path: GeoJSON to write; by default `path` with the ending `.truth.geojson`.
+        threads: painters (and encoders) at work at once; the picture is the same.
 
     Raises:
         ConfigError: the spec's EPSG code cannot serve.
@@ -65,13 +67,13 @@ def render(
     """
     world = build_world(spec)
     side = truth_path or path.with_suffix(".truth.geojson")
-    write_truth(world, side)
+    found = write_truth(world, side)
     try:
-        _write(path, world, progress or (lambda _: None))
+        _write(path, world, progress or (lambda _: None), max(1, threads))
     except (RasterioError, OSError) as error:
         raise OutputError("path", path, f"cannot be written ({error})",
                           "choose a folder with room for the scene") from error
-    return Rendered(path, side, len(world.aircraft), len(world.roads))
+    return Rendered(path, side, found["aircraft"], found["road"])
 
 
 def render_scene(path: Path, truth_path: Path, spec: RenderSpec) -> Rendered:
@@ -104,14 +106,16 @@ def cell(world: World, x0: int, y0: int) -> tuple[NDArray[Any], NDArray[np.bool_
     return samples, valid
 
 
-def _write(path: Path, world: World, progress: Callable[[Progress], None]) -> None:
+def _write(
+    path: Path, world: World, progress: Callable[[Progress], None], threads: int
+) -> None:
     spec = world.spec
     total = -(-spec.height // CELL_ROWS)
     internal = "YES" if spec.nodata == "mask" else "NO"
-    # One encoder thread: more would be no faster than the painter and cost memory.
     with (
+        ThreadPoolExecutor(threads) as pool,
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal, GDAL_CACHEMAX=128),
-        rasterio.open(path, "w", **_profile(world)) as file,
+        rasterio.open(path, "w", **_profile(world), num_threads=threads) as file,
     ):
         colours = {1: [ColorInterp.gray], 3: [ColorInterp.red, ColorInterp.green, ColorInterp.blue],
                    4: [ColorInterp.red, ColorInterp.green, ColorInterp.blue,
@@ -125,17 +129,23 @@ def _write(path: Path, world: World, progress: Callable[[Progress], None]) -> No
         if spec.pixel_is_point:
             file.update_tags(AREA_OR_POINT="Point")
         for band in range(total):
-            _band(file, world, band * CELL_ROWS)
+            _band(file, world, band * CELL_ROWS, pool)
             progress(Progress("render", band + 1, total))
 
 
-def _band(file: Any, world: World, y0: int) -> None:
+def _band(file: Any, world: World, y0: int, pool: ThreadPoolExecutor) -> None:
     """Compute and write one band of rows."""
     spec = world.spec
     rows = min(CELL_ROWS, spec.height - y0)
-    cells = [cell(world, x0, y0) for x0 in range(0, spec.width, CELL_COLS)]
-    samples = np.concatenate([c[0] for c in cells], 2)
-    valid = np.concatenate([c[1] for c in cells], 1)
+    samples = np.empty((spec.bands, rows, spec.width), spec.dtype)
+    valid = np.empty((rows, spec.width), bool)
+
+    def fill(x0: int) -> None:
+        part = slice(x0, x0 + CELL_COLS)
+        samples[..., part], valid[:, part] = cell(world, x0, y0)
+
+    # Exhausting the iterator raises what a thread raised.
+    list(pool.map(fill, range(0, spec.width, CELL_COLS)))
     window = Window(0, y0, spec.width, rows)
     file.write(samples, indexes=list(range(1, spec.bands + 1)), window=window)
     if spec.nodata == "alpha":

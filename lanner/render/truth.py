@@ -34,18 +34,24 @@ def truth(world: World) -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": features}
 
 
-def write_truth(world: World, path: Path) -> None:
+def write_truth(world: World, path: Path) -> dict[str, int]:
     """Write `truth` as compact UTF-8 text.
+
+    Returns:
+        How many features of each label there are in the scene.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    text = json.dumps(truth(world), separators=(",", ":"), allow_nan=False)
+    collection = truth(world)
+    text = json.dumps(collection, separators=(",", ":"), allow_nan=False)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError("truth", path, f"cannot be written ({error.strerror})",
                           "choose another place") from error
+    labels = [feature["properties"]["label"] for feature in collection["features"]]
+    return {name: labels.count(name) for name in ("aircraft", "road")}
 
 
 def outline_px(world: World, slot: Slot) -> F64:
