@@ -65,7 +65,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
             filled = _filled(closed, probability, ground, holes)
             pieces = components(cores, _counted(filled, context), 8)
             keep = pieces.total >= params.piece_m2 / pixel_m2
-            with writing(context.handed_on("clean"), grid.width, grid.height, "road") as out:
+            with writing(context, "clean", "road") as out:
                 for block in cores:
                     write_mask(out, block, pieces.select(block, filled(block), keep))
     finally:
@@ -87,7 +87,7 @@ def _close_all(
     wide, near = params.max_width_m / 2 / grid.gsd, params.close_m / grid.gsd
     halo = ceil(2.2 * wide) + 2 * ceil(near) + 2
     removed = 0
-    with writing(context.handed_on(".clean"), grid.width, grid.height, "road") as out:
+    with writing(context, ".clean", "road") as out:
         for block in blocks(grid.width, grid.height, params.block, halo):
             context.cancel.check()
             mask = read(source, block.window) > 0

@@ -84,15 +84,20 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     """
     node = found.ends.ravel()
     width = widths[found.ends]
-    near = end_points(found, np.maximum(width, 3.0))
-    far = end_points(found, np.maximum(3 * width, 9.0))
+    half = found.length[:, None] / 2
+    begin, stop = np.minimum(np.maximum(width, 3), half), np.minimum(np.maximum(3 * width, 9), half)
+    near, far = end_points(found, begin), end_points(found, stop)
     along = (far - near).reshape(-1, 2)
     span = np.hypot(*along.T)
     used = (span > 2) & (found.degree[node] >= 3)
     if not used.any():
         return found
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(span, 1e-9)[:, None]
-    outer = normal[:, :, None] * normal[:, None, :] * used[:, None, None]
+    # An arm that bends here, as a roundabout does, says little about where it would go.
+    middle = end_points(found, (begin + stop) / 2)
+    bend = _angle((middle - near).reshape(-1, 2), (far - middle).reshape(-1, 2))
+    trust = used / (1 + (bend / 3) ** 2)
+    outer = normal[:, :, None] * normal[:, None, :] * trust[:, None, None]
     pull = np.einsum("nij,nj->ni", outer, near.reshape(-1, 2) - found.nodes[node])
     size = len(found.nodes)
     matrix = _summed(outer.reshape(-1, 4), node, size).reshape(-1, 2, 2) + 0.1 * np.eye(2)
@@ -102,6 +107,12 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     shift[found.degree < 3] = 0
     shift[~on_valid(context, found.nodes + shift)] = 0
     return move_nodes(found, found.nodes + shift, 0.75 * widths)
+
+
+def _angle(one: Xy, other: Xy) -> Values:
+    """(n,) degrees between vectors."""
+    cross = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+    return np.asarray(np.degrees(np.abs(np.arctan2(cross, (one * other).sum(axis=1)))))
 
 
 def _summed(values: Values, index: Index, size: int) -> Values:

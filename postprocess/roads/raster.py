@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.windows import Window
@@ -75,12 +75,18 @@ def reading(context: Context, name: str) -> Iterator[DatasetReader]:
 
 
 @contextmanager
-def writing(path: Path, width: int, height: int, band: str) -> Iterator[DatasetWriter]:
-    """Write a one-band uint8 raster that appears whole or not at all; what is not written is 0."""
+def writing(context: Context, name: str, band: str) -> Iterator[DatasetWriter]:
+    """Hand on the one-band uint8 grid raster `name`; it appears whole or not at all.
+
+    What is not written is 0.
+    """
+    grid, place = context.grid, context.place
+    path = context.handed_on(name)
     with replacing(path) as beside, rasterio.open(
-        beside, "w", driver="GTiff", width=width, height=height, count=1, dtype="uint8",
+        beside, "w", driver="GTiff", width=grid.width, height=grid.height, count=1, dtype="uint8",
         tiled=True, blockxsize=TILE, blockysize=TILE, compress="deflate", zlevel=1,
-        bigtiff="if_safer", sparse_ok=True,
+        bigtiff="if_safer", sparse_ok=True, transform=place.affine * Affine.scale(*grid.scale),
+        crs=None if place.crs is None else place.crs.to_wkt(),
     ) as dataset:
         dataset.set_band_description(1, band)
         yield dataset

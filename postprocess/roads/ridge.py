@@ -37,7 +37,7 @@ def tips(owner: Index) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def ridge(profile: Values, owner: Index, most: float) -> tuple[Values, Values]:
     """Where the ridge lies across the line, and how far that can be trusted.
 
-    From the middle outward the profile is held down to its lowest value so far, so that a
+    From the line's own crest outward the profile is held down to its lowest value so far, so that a
     neighbouring road has no say; the ridge is the centre of gravity of what is left. Where the
     road looks half again as wide as its line's median (a junction), the place is not trusted.
 
@@ -51,9 +51,11 @@ def ridge(profile: Values, owner: Index, most: float) -> tuple[Values, Values]:
     """
     reach = profile.shape[1] // 2
     offsets = np.arange(-reach, reach + 1)
-    right = np.minimum.accumulate(profile[:, reach:], axis=1)
-    left = np.minimum.accumulate(profile[:, reach::-1], axis=1)[:, ::-1]
-    held = np.clip(np.concatenate([left[:, :-1], right], axis=1) - FLOOR, 0, None)
+    crest = _crest(profile, reach, most)[:, None]
+    places = np.arange(profile.shape[1])
+    right = np.minimum.accumulate(np.where(places >= crest, profile, np.inf), axis=1)
+    left = np.minimum.accumulate(np.where(places <= crest, profile, np.inf)[:, ::-1], axis=1)
+    held = np.clip(np.where(places >= crest, right, left[:, ::-1]) - FLOOR, 0, None)
     mass = held.sum(axis=1)
     offset = (held * offsets).sum(axis=1) / np.maximum(mass, 1e-9)
     width = mass / np.maximum(held.max(axis=1), 1e-9)
@@ -61,6 +63,15 @@ def ridge(profile: Values, owner: Index, most: float) -> tuple[Values, Values]:
     weight = np.minimum(held.max(axis=1), 1.0)
     weight = np.where((width > 1.5 * usual + 1) | (np.abs(offset) > most), 0.0, weight)
     return np.clip(offset, -most, most), weight
+
+
+def _crest(profile: Values, reach: int, most: float) -> Index:
+    """(n,) where to start from: the middle, unless within `most` the signal is far higher."""
+    near = min(reach, int(most))
+    part = profile[:, reach - near : reach + near + 1]
+    best = np.argmax(part, axis=1) + reach - near
+    high = part.max(axis=1) * 0.6 > profile[:, reach]
+    return np.where(high, best, reach)
 
 
 def smoothed(points: Xy, weight: Values, owner: Index, wavelength: float) -> Xy:

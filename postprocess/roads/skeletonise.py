@@ -32,30 +32,29 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     """Write the raster `skeletonise` (255 on lines one pixel wide) from the raster `clean`."""
     with reading(context, "clean"):
         source = context.raster("clean")
-    result = context.handed_on("skeletonise")
     passes, settled, length = 0, False, 0
     while not settled:
-        settled, length = _one_pass(source, result, context, params)
-        source, passes = result, passes + 1
+        settled, length = _one_pass(source, context, params)
+        source, passes = context.handed_on("skeletonise"), passes + 1
     objects = objects.copy()
     objects.attrs["did"] = f"{length} pixels of centre line after {passes} passes"
     return objects
 
 
-def _one_pass(source: Path, result: Path, context: Context, params: Params) -> tuple[bool, int]:
-    """Thin all blocks once, from one file to another; whether nothing is left, and the size."""
+def _one_pass(source: Path, context: Context, params: Params) -> tuple[bool, int]:
+    """Thin all blocks once, from `source` to the result; whether nothing is left, and the size."""
     grid, settled, length = context.grid, True, 0
-    # Two pixels more than the iterations look: a still window then proves a still core.
-    halo = 2 * params.iterations + 2
+    # Every core is exact, so when no core changed in the last iteration nothing ever will.
+    halo = 2 * params.iterations
     with ExitStack() as stack:
-        out = stack.enter_context(writing(result, grid.width, grid.height, "skeleton"))
+        out = stack.enter_context(writing(context, "skeletonise", "skeleton"))
         dataset = stack.enter_context(rasterio.open(source, driver="GTiff"))
         for block in blocks(grid.width, grid.height, params.block, halo):
             context.cancel.check()
             mask = read(dataset, block.window) > 0
             if not mask.any():
                 continue
-            thinned, still = thin(mask, params.iterations)
+            thinned, still = thin(mask, params.iterations, block.inner)
             settled &= still
             core = thinned[block.inner]
             length += int(np.count_nonzero(core))

@@ -33,15 +33,22 @@ def _table(second: bool) -> NDArray[np.bool_]:
 _TABLES = (_table(False), _table(True))
 
 
-def thin(mask: Mask, iterations: int) -> tuple[Mask, bool]:
+WHOLE = (slice(None), slice(None))
+
+
+def thin(
+    mask: Mask, iterations: int, inner: tuple[slice, slice] = WHOLE
+) -> tuple[Mask, bool]:
     """Thin `mask` by at most `iterations` iterations of two subiterations each.
 
     Args:
         mask: (h, w) bool; what lies outside counts as background.
         iterations: at least 1.
+        inner: rows and columns where it matters whether thinning is done. What a window's border
+            cuts off goes on wearing away from there, and says nothing.
 
     Returns:
-        The thinner mask, and whether the last iteration changed nothing.
+        The thinner mask, and whether the last iteration changed nothing in `inner`.
     """
     state = np.pad(mask, 1)
     width = state.shape[1]
@@ -52,7 +59,7 @@ def thin(mask: Mask, iterations: int) -> tuple[Mask, bool]:
     waiting: list[Flat] = [fresh, fresh]
     slot = np.zeros(len(flat), np.int32)
     for _ in range(iterations):
-        still = True
+        still, worn = True, [fresh[:0]]
         for half in (0, 1):
             look = waiting[half]
             look = look[flat[look]]
@@ -62,10 +69,13 @@ def thin(mask: Mask, iterations: int) -> tuple[Mask, bool]:
             near = _once(near[flat[near]], slot)
             waiting[half] = near
             waiting[1 - half] = _once(np.concatenate([waiting[1 - half], near]), slot)
+            worn.append(gone)
             still &= not len(gone)
         if still:
             return state[1:-1, 1:-1], True
-    return state[1:-1, 1:-1], False
+    last = np.zeros(state.shape, np.bool_)
+    last.ravel()[np.concatenate(worn)] = True
+    return state[1:-1, 1:-1], not last[1:-1, 1:-1][inner].any()
 
 
 def _once(pixels: Flat, slot: NDArray[np.int32]) -> Flat:

@@ -67,7 +67,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         found = components(pieces, low_and_high, 8)
         keep = found.total > 0
         kept = 0
-        with writing(context.handed_on("threshold"), grid.width, grid.height, "road") as out:
+        with writing(context, "threshold", "road") as out:
             for block in pieces:
                 mask = found.select(block, low_and_high(block)[0], keep)
                 kept += int(np.count_nonzero(mask))
