@@ -9,6 +9,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from lanner.errors import ConfigError
+
 Xy = NDArray[np.float64]
 """(..., 2) coordinates, x before y, with integers on pixel corners."""
 
@@ -97,11 +99,20 @@ class Tile:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Cores that cover the grid exactly once, each inside a window with `halo` on every side."""
+    """Cores that cover the grid exactly once, each inside a window with `halo` on every side.
+
+    Raises:
+        ConfigError: no core is left between the halos.
+    """
 
     grid: Grid
     tile: int
     halo: int
+
+    def __post_init__(self) -> None:
+        if self.halo < 0 or self.step < 1:
+            raise ConfigError("tile", self.tile, f"leaves no core inside two halos of {self.halo}",
+                              f"give at least {2 * max(self.halo, 0) + 32}")
 
     @property
     def step(self) -> int:

@@ -140,10 +140,10 @@ def test_the_same_tiles_give_the_same_bytes_whatever_else_goes_on(tmp_path: Path
     assert first == second
 
 
-@pytest.mark.parametrize("angle", [0, 33])
-def test_the_raster_knows_its_place(tmp_path: Path, angle: float) -> None:
+@pytest.mark.parametrize(("angle", "up"), [(0, 1), (33, 1), (0, -1)])
+def test_the_raster_knows_its_place(tmp_path: Path, angle: float, up: int) -> None:
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    affine = Affine(0.3 * c, 0.3 * s, 5e5, 0.3 * s, -0.3 * c, 5e6)
+    affine = Affine(0.3 * c, 0.3 * s, 5e5, 0.3 * s, -0.3 * c * up, 5e6)
     place = Place(affine, pyproj.CRS("EPSG:32633"), (0.3, 0.3))
     flat = Grid.over((1000, 700), (0.3, 0.3), 1.0)
     whole = np.zeros((1, flat.height, flat.width), np.float32)
@@ -186,6 +186,16 @@ def test_what_is_not_whole_is_not_left_behind(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="tile '1': of 16 never came"):
         blender.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
+    plan, whole = TilePlan(grid(300, 300), 128, 16), np.ones((1, 300, 300), np.float32)
+    clean = blend(tmp_path / "clean.tif", plan, whole, whole[0] > 0).read_bytes()
+    for name in (".a.tif.rows.tif", ".a.tif.whole.tif"):
+        (tmp_path / name).write_bytes(clean[:2000])
+    (tmp_path / "a.tif").write_bytes(b"an older result")
+    assert blend(tmp_path / "a.tif", plan, whole, whole[0] > 0).read_bytes() == clean
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tif", "clean.tif"}
 
 
 def test_what_tiles_must_look_like(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numba.core import caching
 from rasterio.enums import Resampling
 
+from lanner.errors import ConfigError
 from tiling import resample as resample_module
 from tiling.grid import SNAP, Box, Grid, TilePlan
 from tiling.resample import decimate, resample, taps
@@ -206,6 +207,12 @@ def test_cores_cover_the_grid_once_and_the_grid_the_scene(
     for t in tiles:
         assert t.window.width == t.window.height == tile
         assert t.window.x0 + halo == t.core.x0 and t.window.y1 - halo >= t.core.y1
+
+
+@pytest.mark.parametrize(("tile", "halo"), [(128, 64), (128, 96), (0, 0), (64, -1)])
+def test_a_plan_without_cores_is_refused(tile: int, halo: int) -> None:
+    with pytest.raises(ConfigError, match="leaves no core"):
+        TilePlan(Grid.over((9, 9), (1, 1), 1), tile, halo)
 
 
 def test_a_projection_s_own_stretch_is_not_resampled() -> None:
