@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lanner.cli_output import check_outputs, check_run_dir
+from lanner.cli_output import check_outputs, check_place, check_run_dir
 from lanner.cli_progress import cancel_on_signal, progress_on
 from lanner.cli_report import AsJson, Debug, reporting
 from lanner.cli_show import summary_tables
@@ -26,7 +26,7 @@ def detect(
         help="A released detector (see `lanner detectors`) or a YAML file of your own.")],
     out: Annotated[list[Path], typer.Option(
         "--out", "-o", metavar="FILE", show_default=False,
-        help="File to write: .geojson, .gpkg, .fgb or .parquet. Give it again for more files.")],
+        help="File to write: .geojson, .json, .gpkg, .fgb or .parquet. Give it again for more.")],
     run: Annotated[Path | None, typer.Option(
         "--run", metavar="DIR", show_default=False,
         help="Keep tiles and snapshots here; the same command resumes from them.")] = None,
@@ -60,12 +60,13 @@ def detect(
 
     A picture without georeference, 0.5 m a pixel (features come in scene pixels):
 
-        lanner detect photo.png -d aircraft --gsd 0.5 -o photo.geojson
+        lanner detect photo.png -d aircraft --gsd 0.5 -o photo.json
     """
     again = (f"run the same command again to resume from {run}" if run
              else "nothing was kept: with --run DIR the same command would resume")
     with reporting(debug, again):
         check_outputs(out, scene)
+        check_place(out, scene, gsd)
         if run is not None:
             check_run_dir(run)
         request = DetectRequest(

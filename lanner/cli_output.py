@@ -11,6 +11,7 @@ from lanner.errors import OutputError
 
 FORMATS = {
     ".geojson": "GeoJSON (RFC 7946, longitude and latitude)",
+    ".json": "the same as text; scene pixels where the scene has no CRS",
     ".gpkg": "GeoPackage in the scene's CRS",
     ".fgb": "FlatGeobuf in the scene's CRS",
     ".parquet": "GeoParquet in the scene's CRS",
@@ -43,6 +44,24 @@ def check_outputs(paths: Sequence[Path], scene: str) -> None:
         if real in seen:
             raise OutputError("--out", path, "is given twice", "name each file once")
         seen.add(real)
+
+
+def check_place(paths: Sequence[Path], scene: str, gsd: float | None) -> None:
+    """Refuse GeoJSON of a scene without a CRS: it would have no longitude and latitude.
+
+    Raises:
+        OutputError: as said.
+        LannerError: the scene cannot be opened.
+    """
+    geojson = [path for path in paths if path.suffix.lower() == ".geojson"]
+    # Without --gsd a scene that has no CRS is refused anyway.
+    if not geojson or gsd is None:
+        return
+    from tiling.scene import open_scene
+
+    if open_scene(scene, gsd=gsd).place.crs is None:
+        raise OutputError("--out", geojson[0], "the scene has no CRS, so no longitude and latitude",
+                          "end it in .json, .gpkg or .parquet for scene pixels")
 
 
 def check_folder(argument: str, folder: Path) -> None:

@@ -82,7 +82,8 @@ class _Lines:
     def show(self, told: Told) -> None:
         with self._lock:
             now = self._clock()
-            ended = told.total > 0 and told.done >= told.total
+            # A stage of one piece is named when it begins; its end is the next one's beginning.
+            ended = told.total == 1 or 0 < told.total <= told.done
             recent = now - self._last.get(told.stage, float("-inf")) < PLAIN_SECONDS
             if told.stage in self._ended or (recent and not ended):
                 return
@@ -93,6 +94,8 @@ class _Lines:
 
 
 def _line(told: Told) -> str:
+    if told.total == 1:
+        return told.stage
     if told.total <= 0:
         return f"{told.stage} {told.done}"
     return f"{told.stage} {told.done}/{told.total} ({100 * told.done // told.total} %)"

@@ -73,18 +73,25 @@ def _size(count: int) -> str:
 
 
 def detectors_table(detectors: Sequence[DetectorInfo]) -> Table:
-    """One row a detector; one that cannot run says why below its description."""
-    table = Table("detector", "release", "what it does", "works at", "accepts", "networks", "chain")
+    """A row a detector, its facts below one another; one that cannot run says why."""
+    table = Table("detector", "facts", show_lines=True)
     for one in detectors:
         low, high = one.gsd_range
-        words = f"{one.description} Finds: {', '.join(one.classes)}."
-        if one.problem is not None:
-            words += f"\nCannot run: {one.problem}"
-        networks = [f"{net.name} {net.weights_sha256[:12]}".strip() for net in one.networks]
-        cells = (one.name, one.release, words, f"{one.gsd:g} m", f"{low:g} to {high:g} m",
-                 "\n".join(networks), " > ".join(one.steps))
+        facts = Table.grid(padding=(0, 1))
         # As Text: a message may hold what rich would take for markup.
-        table.add_row(*(Text(cell) for cell in cells))
+        for name, value in {
+            "": one.description,
+            "finds": ", ".join(one.classes),
+            "works at": f"{one.gsd:g} m a pixel, accepts {low:g} to {high:g} m",
+            "bands": ", ".join(one.bands),
+            "networks": ", ".join(f"{net.name} {net.weights_sha256[:12]}".strip()
+                                  for net in one.networks),
+            "chain": " > ".join(one.steps),
+            "cannot run": one.problem,
+        }.items():
+            if value is not None:
+                facts.add_row(Text(name), Text(value))
+        table.add_row(Text(f"{one.name}\n{one.release}"), facts)
     return table
 
 

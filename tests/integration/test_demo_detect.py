@@ -3,61 +3,56 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from lanner.cli import app
+from lanner.cli_output import FORMATS
 from lanner.job import Cancel, DetectRequest
-from lanner.pipeline import detect
-
-PROGRAM = Path(sys.executable).parent / "lanner"
+from lanner.pipeline import LEDGER, detect
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
-    done = CliRunner().invoke(app, ["render", str(path), "--size", "420x300", "--gsd", "1.0",
+    done = CliRunner().invoke(app, ["render", str(path), "--size", "200x160", "--gsd", "1.0",
                                     "--seed", "3", "--quiet"])
     assert done.exit_code == 0, done.output
     return path
 
 
 def run(*words: object):
-    return CliRunner().invoke(app, ["detect", *map(str, words)])
+    return CliRunner().invoke(app, ["detect", *map(str, words)], env={"COLUMNS": "200"})
 
 
-def test_every_format_holds_the_same_features(at_home, scene, tmp_path):
-    outs = [tmp_path / f"found{ending}" for ending in (".geojson", ".gpkg", ".fgb", ".parquet")]
+def test_every_format_holds_the_pipelines_features(at_home, scene, tmp_path):
+    outs = [tmp_path / f"found{ending}" for ending in FORMATS]
     done = run(scene, "-d", "tiny", *(word for out in outs for word in ("-o", out)))
     assert done.exit_code == 0, done.output
-    whole = json.loads(outs[0].read_text())
-    assert whole["type"] == "FeatureCollection"
-    ids = {feature["id"] for feature in whole["features"]}
-    assert len(ids) == len(whole["features"]) > 0
-    read = [gpd.read_parquet(out) if out.suffix == ".parquet" else gpd.read_file(out)
-            for out in outs[1:]]
-    for frame in read:
-        assert set(frame["id"]) == ids
-        assert frame.crs.is_projected
+    result = detect(DetectRequest(str(scene), "tiny"), Cancel(), lambda _: None)
+    ids = [json.loads(text)["id"] for text in result.features]
+    assert len(set(ids)) == len(ids) > 0
+    for out in outs:
+        if out.suffix in (".geojson", ".json"):
+            lines = out.read_text().splitlines()
+            assert [line.removesuffix(",") for line in lines[1:-1]] == list(result.features)
+        else:
+            read = gpd.read_parquet if out.suffix == ".parquet" else gpd.read_file
+            frame = read(out)
+            assert sorted(frame["id"]) == sorted(ids)
+            assert frame.crs.is_projected
+        assert out.name in done.stdout
     assert "thing" in done.stdout
     assert "Mpx/s" in done.stdout
-    assert "found.fgb" in done.stdout
     assert "detect " in done.stderr
-
-
-def test_the_file_is_the_pipelines_own_bytes(at_home, scene, tmp_path):
-    out = tmp_path / "found.geojson"
-    assert run(scene, "-d", "tiny", "-o", out, "-q").exit_code == 0
-    result = detect(DetectRequest(str(scene), "tiny"), Cancel(), lambda _: None)
-    text = out.read_text()
-    at = -1
-    for feature in result.features:
-        at = text.index(feature, at + 1)
 
 
 def test_json_is_the_summary_and_the_files(at_home, scene, tmp_path):
@@ -94,29 +89,60 @@ def test_a_scene_that_is_none(at_home, tmp_path):
     assert "Traceback" not in done.output
 
 
+def tiles_done(ledger: Path) -> int:
+    """Rows of the run's ledger, 0 where it is not there yet."""
+    try:
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as file:
+            return file.execute("SELECT count(*) FROM tile").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
 def test_stopped_by_a_signal_and_resumed_to_the_same_bytes(at_home, tmp_path):
-    scene = tmp_path / "large.tif"
-    made = CliRunner().invoke(app, ["render", str(scene), "--size", "1500x1500", "--gsd", "1.0",
+    scene, run_dir = tmp_path / "large.tif", tmp_path / "run"
+    made = CliRunner().invoke(app, ["render", str(scene), "--size", "448x384", "--gsd", "1.0",
                                     "--quiet"])
     assert made.exit_code == 0
-    plain, again, run_dir = tmp_path / "a.geojson", tmp_path / "b.geojson", tmp_path / "run"
-    words = [str(PROGRAM), "detect", str(scene), "-d", "tiny", "--run", str(run_dir),
-             "-o", str(again)]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ)
-    for line in process.stderr:
-        if line.startswith("detect ") and not line.startswith("detect 0/"):
-            break
-    process.send_signal(signal.SIGINT)
-    said = process.stderr.read()
-    assert process.wait(60) == 130, said
-    assert said.splitlines()[-1].startswith("error: stopped by the caller; run the same command")
-    assert str(run_dir) in said
+    plain, again = tmp_path / "a.geojson", tmp_path / "b.geojson"
+    words = [scene, "-d", "tiny", "--run", run_dir, "-o", again]
+
+    over = threading.Event()
+
+    def interrupt() -> None:
+        while not over.wait(0.005):
+            if tiles_done(run_dir / LEDGER):
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    killer = threading.Thread(target=interrupt)
+    killer.start()
+    stopped = run(*words)
+    over.set()
+    killer.join()
+    assert stopped.exit_code == 130, stopped.output
+    assert stopped.stderr.splitlines()[-1] == (
+        f"error: stopped by the caller; run the same command again to resume from {run_dir}"
+    )
     assert not again.exists()
-    resumed = subprocess.run(words, check=True, env=os.environ, capture_output=True, text=True)
+    kept = tiles_done(run_dir / LEDGER)
+    assert kept > 0
+    resumed = run(*words)
+    assert resumed.exit_code == 0, resumed.output
     first = next(line for line in resumed.stderr.splitlines() if line.startswith("detect "))
-    assert not first.startswith("detect 0/"), "what was finished is not done twice"
+    assert first.startswith(f"detect {kept}/"), "what was finished is not done twice"
     assert run(scene, "-d", "tiny", "-o", plain, "-q").exit_code == 0
     assert again.read_bytes() == plain.read_bytes()
+
+
+def test_geojson_of_a_scene_without_crs_is_refused_before_the_work(at_home, tmp_path):
+    picture = tmp_path / "photo.tif"
+    Image.fromarray(np.full((160, 200, 3), 90, np.uint8)).save(picture)
+    done = run(picture, "-d", "tiny", "--gsd", "1", "-o", tmp_path / "x.geojson")
+    assert done.exit_code == 18
+    assert "detect" not in done.stderr
+    assert "--out" in done.stderr
+    assert ".json" in done.stderr
+    assert run(picture, "-d", "tiny", "--gsd", "1", "-o", tmp_path / "x.json").exit_code == 0
 
 
 def test_detectors_are_listed_for_people_and_programs(at_home):

@@ -22,6 +22,12 @@ def test_every_format_passes_in_either_case(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_formats_are_those_of_the_writers():
+    from postprocess.writers import FORMATS as WRITTEN
+
+    assert set(FORMATS) == set(WRITTEN)
+
+
 @given(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=6))
 def test_any_other_ending_is_refused_with_the_known_ones(ending):
     if f".{ending}" not in FORMATS:

@@ -23,9 +23,11 @@ def test_plain_lines_where_nobody_watches():
     with progress_on(plain) as show:
         for done in range(1, 101):
             show(Progress("detect", done, 100))
-        show(Progress("write", 0, 0))
+        show(Progress("count", 7, 0))
+        show(Progress("write", 0, 1))
+        show(Progress("write", 1, 1))
     assert stream.getvalue().splitlines() == [
-        "detect 1/100 (1 %)", "detect 100/100 (100 %)", "write 0",
+        "detect 1/100 (1 %)", "detect 100/100 (100 %)", "count 7", "write",
     ]
 
 
