@@ -9,6 +9,8 @@ BIN := .venv/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 # Each test process may hold a network; four of them fit in 8 GB.
 JOBS ?= $(shell n=$(CORES); echo $$(( n > 4 ? 4 : n )))
+# Side of the scene of `make bench`.
+SIZE ?= 4096
 PACKAGES := lanner server postprocess detectors tiling
 CHECKED := $(wildcard $(PACKAGES) scripts benchmarks tests hatch_build.py)
 
@@ -47,6 +49,17 @@ generated: setup ## lanner/v1 is what proto/ says
 unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 	@OMP_NUM_THREADS=$$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )) \
 		$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
+	@$(BIN)/pytest tests/integration -k "demo or server or render or pipeline" $(ARGS)
+
+bench: setup ## Seconds by stage of both detectors on a rendered scene of SIZE pixels a side
+	@folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	$(BIN)/lanner render "$$folder/scene.tif" --size $(SIZE)x$(SIZE) --seed 3
+	for detector in aircraft roads; do
+		$(BIN)/lanner detect "$$folder/scene.tif" -d $$detector -o "$$folder/$$detector.gpkg"
+	done
 
 proto: setup ## Regenerate lanner/v1 from proto/
 	@$(BIN)/python scripts/gen_proto.py

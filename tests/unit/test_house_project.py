@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from lanner.config import load_config
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lanner", "server", "postprocess", "detectors", "tiling")
 GENERATED = ROOT / "lanner" / "v1"
@@ -125,6 +127,15 @@ def test_readme_commands_exist():
     commands = {one.name or one.callback.__name__ for one in app.registered_commands}
     asked = set(re.findall(r"^lanner (\w+)", blocks, re.M))
     assert {"detect", "detectors", "serve"} <= asked <= commands
+
+
+def test_readme_table_says_what_the_configurations_say():
+    text = (ROOT / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", text, re.M))
+    for name in ("aircraft", "roads"):
+        config = load_config(ROOT / "configs" / f"{name}.yaml")
+        low, high = config.gsd_range
+        assert f"{config.gsd:g} m a pixel, takes {low:g} to {high:g} m" in rows[name]
 
 
 def test_readme_links_lead_somewhere():
