@@ -23,6 +23,13 @@ WING_AT = {
 """Where the outer wing is along the fuselage (0 nose, 1 tail), by wing and place of the engines, as
 seen in outlines of real aircraft from above (parked and flying, twelve types)."""
 
+PODS = {
+    "two": (0.20, 0.65, 0.10, 0.05), "four": (0.10, 0.20, 0.60, 0.10),
+    "rear": (0.55, 0.35, 0.07, 0.03), "other": (0.25, 0.25, 0.25, 0.25),
+}
+"""Chance to count 0, 1, 2, 3 or more pods a wing: with one or several engines on each, with
+engines at the rear fuselage, and where it says nothing (inside, at the nose)."""
+
 DOUBT = 0.1
 """Share of outlines that show something else than the wing (shadow, stands, a neighbour)."""
 
@@ -76,6 +83,23 @@ def shape(
     ], axis=1)
     result[seen] = angle + place
     return result
+
+
+def pods(catalogue: Catalogue, counted: Floats) -> Floats:
+    """(n, types) log likelihood of pods counted a wing; 0 where NaN."""
+    kinds = [_pod_kind(where, facts.engines) for where, facts in
+             zip(catalogue.engines_at.tolist(), catalogue.types, strict=True)]
+    chance = np.log(np.array([PODS[kind] for kind in kinds])).T
+    result = np.zeros((len(counted), len(kinds)))
+    seen = np.isfinite(counted)
+    result[seen] = chance[np.clip(counted[seen], 0, 3).astype(np.int64)]
+    return result
+
+
+def _pod_kind(where: str, engines: int) -> str:
+    if where == "wings":
+        return "four" if engines >= 4 else "two"
+    return "rear" if where == "hips" else "other"
 
 
 def prior(catalogue: Catalogue, damping: float, retired: float) -> Floats:

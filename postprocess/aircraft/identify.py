@@ -23,7 +23,8 @@ CHUNK = 2000
 class Params(Strict):
     """`top`: types told. `sure`: probability a level of the taxonomy needs. `prior_power`: how
     much numbers built count (0 not at all, 1 in full), `retired` what a type out of service
-    counts for. `shape_weight`: how much the wing's sweep and place count. `catalogue` and
+    counts for. `shape_weight`: how much the wing's sweep and place and
+    its engine pods count. `catalogue` and
     `taxonomy` are files in configs/.
     """
 
@@ -77,10 +78,11 @@ def _posterior(
         catalogue, numbers("length_m"), numbers("wingspan_m"), numbers("length_sd_m"),
         numbers("wingspan_sd_m"),
     )
-    log = log + params.shape_weight * evidence.shape(
+    seen = evidence.shape(
         catalogue, numbers("sweep_deg"), numbers("sweep_sd_deg"), numbers("wing_at")
     )
-    return evidence.posterior(log)
+    seen = seen + evidence.pods(catalogue, numbers("nacelles"))
+    return evidence.posterior(log + params.shape_weight * seen)
 
 
 def _best(probability: Floats, catalogue: Catalogue, top: int) -> list[list[dict[str, Any]]]:

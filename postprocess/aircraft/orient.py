@@ -10,8 +10,9 @@ from pydantic import Field
 from lanner.config import Strict
 from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
+from postprocess.aircraft.nacelles import nacelles
 from postprocess.aircraft.profile import Profile, profile
-from postprocess.aircraft.shape import Bools, Floats, bounds
+from postprocess.aircraft.shape import Bools, Floats, Shapes, bounds
 from postprocess.aircraft.silhouette import (
     CHUNK,
     Axes,
@@ -25,8 +26,12 @@ from postprocess.frame import column
 
 COLUMNS = (
     "length_m", "wingspan_m", "length_sd_m", "wingspan_sd_m", "heading_deg",
-    "heading_confidence", "symmetry", "sweep_deg", "sweep_sd_deg", "wing_at",
+    "heading_confidence", "symmetry", "sweep_deg", "sweep_sd_deg", "wing_at", "nacelles",
 )
+
+
+NACELLE_BINS = 96
+"""A finer view than the profile's: an engine pod is a thirtieth of the wingspan."""
 
 
 class Params(Strict):
@@ -57,8 +62,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Lengths are geodesic metres with 1-sigma errors, `heading_deg` the geodesic azimuth from tail
     to nose, clockwise from true north, with `heading_confidence` that it is right to the side of
     the nose, `symmetry` the mirror IoU about the fuselage, `sweep_deg` (and its 1-sigma error)
-    of the wing's leading edge and `wing_at` its place along the fuselage (0 nose, 1 tail). Where
-    only a box is known, sizes are wide estimates and the rest is missing (NaN).
+    of the wing's leading edge, `wing_at` its place along the fuselage (0 nose, 1 tail) and
+    `nacelles` the engine pods that stand out before each wing. Where only a box is known, sizes
+    are wide estimates and the rest is missing (NaN).
     """
     result = objects.copy()
     values = {name: np.full(len(objects), np.nan) for name in COLUMNS}
@@ -126,9 +132,10 @@ def _from_outlines(
     values["sweep_deg"][rows] = seen.sweep_deg
     values["sweep_sd_deg"][rows] = np.hypot(4.0, 200.0 / np.maximum(span_px, 1.0))
     values["wing_at"][rows] = seen.wing_at
+    values["nacelles"][rows] = _nacelles(outlines, axes.centre, nose_angle, span_px)
 
 
-def _profiles(outlines: np.ndarray, axes: Axes, reach: Extent) -> Profile:
+def _profiles(outlines: Shapes, axes: Axes, reach: Extent) -> Profile:
     far = radius(outlines, axes.centre)
     length, span = (reach.front - reach.back) / far, (reach.right - reach.left) / far
     parts = []
@@ -141,6 +148,19 @@ def _profiles(outlines: np.ndarray, axes: Axes, reach: Extent) -> Profile:
         np.concatenate([p.sweep_deg for p in parts]),
         np.concatenate([p.wing_at for p in parts]),
     )
+
+
+def _nacelles(outlines: Shapes, centre: Floats, angle: Floats, span_px: Floats) -> Floats:
+    far = radius(outlines, centre)
+    parts = []
+    for low in range(0, len(outlines), CHUNK):
+        part = slice(low, low + CHUNK)
+        stack = rasters(outlines[part], centre[part], far[part])
+        view = upright(stack, angle[part], NACELLE_BINS)
+        parts.append(
+            nacelles(view, span_px[part] / far[part], 1 / far[part], span_px[part])
+        )
+    return np.concatenate(parts)
 
 
 def _from_boxes(

@@ -26,15 +26,15 @@ WHERE = Context("s", None, None, None, None, DetectorFacts("a", "1", "w", "c"), 
 
 
 def objects(*rows):
-    """Rows of length, wingspan, their errors and, where seen, sweep, its error, wing's place."""
+    """Rows of length, wingspan, their errors; where seen sweep, its error, wing's place, pods."""
     n = len(rows)
-    table = np.array([(*row, *[np.nan] * (7 - len(row))) for row in rows], float).reshape(n, 7)
+    table = np.array([(*row, *[np.nan] * (8 - len(row))) for row in rows], float).reshape(n, 8)
     frame = candidates(
         [[0, 0, 9, 9]] * n, scores=np.ones(n), votes=[{"m": 1.0}] * n, tiles=[0] * n,
         cuts=[0] * n, labels=["aircraft"] * n,
     )
     names = ("length_m", "wingspan_m", "length_sd_m", "wingspan_sd_m", "sweep_deg",
-             "sweep_sd_deg", "wing_at")
+             "sweep_sd_deg", "wing_at", "nacelles")
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values
     return frame
@@ -159,6 +159,20 @@ def test_shape_tells_apart_what_size_does_not():
     assert straight[0]["icao"] == "AT72"
     chance = {entry["icao"]: entry["probability"] for entry in swept}
     assert chance.get("AT72", 0) < straight[0]["probability"] / 4
+
+
+def test_pods_tell_apart_engines():
+    # A 767-300 and an A340-200 hull alike would do; so would a 757 and a 707.
+    plain = identified((46.6, 43.9, 1.0, 1.0))["types"].iloc[0]
+    four = identified((46.6, 43.9, 1.0, 1.0, np.nan, np.nan, np.nan, 2))["types"].iloc[0]
+    engines = {facts.icao: (facts.engines, facts.engines_at) for facts in CATALOGUE.types}
+
+    def share(types):
+        return sum(t["probability"] for t in types if engines[t["icao"]] == (4, "wings"))
+
+    assert share(four) > share(plain) + 0.05
+    none = identified((45.0, 32.9, 1.0, 1.0, np.nan, np.nan, np.nan, 0))
+    assert codes(none)[0] == "MD80"
 
 
 def test_less_is_known_from_a_box():

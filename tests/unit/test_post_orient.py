@@ -176,6 +176,13 @@ def test_the_wing_is_described():
     assert straight["wing_at"].median() < swept["wing_at"].median() < 0.7
 
 
+@pytest.mark.parametrize("gsd", [0.5, 1.0])
+def test_engine_pods_are_counted(gsd):
+    assert (flight("airliner", gsd, contour)[0]["nacelles"] == 1).mean() > 0.9
+    assert (flight("transport", gsd, contour)[0]["nacelles"] == 0).mean() > 0.9
+    assert flight("light", gsd, contour)[0]["nacelles"].isna().all()
+
+
 def test_metres_and_north_are_those_of_the_ground():
     """EPSG:3857 at 60 degrees north: its metres are twice the ground's, and north is up."""
     gsd, stretch = 0.5, 2.0
