@@ -131,7 +131,8 @@ def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release
 def _is_detector(path: Path) -> bool:
     """Whether a file of `configs/` describes a detector and not, say, a catalogue of types."""
     try:
-        return re.search(r"^members\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+        text = path.read_text(encoding="utf-8")
+        return re.search(r"^members\s*:", text, re.MULTILINE) is not None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("configs", path, f"cannot be read ({error})",
                           "mend or remove the file") from error

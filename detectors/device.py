@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -79,34 +79,40 @@ class Passes:
     def __init__(self, batch: int) -> None:
         self.batch = batch
 
-    def run(self, inputs: Tensor, look: Callable[[Tensor], list[T]]) -> list[T]:
+    def run(self, inputs: Sequence[Tensor], look: Callable[..., list[T]]) -> list[T]:
         """What `look` says of each of the inputs, in order.
 
         A pass that is not full is filled up with zeros, so that a tile's result does not hang
         on how many came with it.
 
         Args:
-            inputs: (n, bands, h, w).
-            look: a (batch, bands, h, w) tensor to one result an input.
+            inputs: tensors of (n, ...) that are cut alike.
+            look: the tensors cut to (batch, ...), to one result each.
 
         Raises:
             DeviceError: memory is short even for one input.
         """
         results: list[T] = []
-        while len(results) < len(inputs):
-            part = inputs[len(results) : len(results) + self.batch]
-            lack = self.batch - len(part)
-            full = torch.cat([part, part.new_zeros(lack, *part.shape[1:])]) if lack else part
+        while len(results) < len(inputs[0]):
+            here = slice(len(results), len(results) + self.batch)
+            parts = [tensor[here] for tensor in inputs]
+            count = len(parts[0])
             try:
-                results.extend(look(full)[: len(part)])
+                results.extend(look(*(_filled(part, self.batch) for part in parts))[:count])
             except torch.OutOfMemoryError as error:
                 if self.batch == 1:
-                    raise DeviceError("--device", str(inputs.device),
+                    raise DeviceError("--device", str(inputs[0].device),
                                       "ran out of memory on a single tile",
                                       "give a smaller --tile, or use --device cpu") from error
                 self.batch //= 2
                 torch.cuda.empty_cache()
         return results
+
+
+def _filled(part: Tensor, batch: int) -> Tensor:
+    """(batch, ...): `part` and zeros."""
+    lack = batch - len(part)
+    return torch.cat([part, part.new_zeros(lack, *part.shape[1:])]) if lack else part
 
 
 def _fast_bfloat16() -> bool:

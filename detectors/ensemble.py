@@ -104,8 +104,7 @@ class Ensemble:
         where = self.compute.device
         valid = valid.to(where)
         inputs = prepare(pixels.to(where), valid).contiguous(memory_format=torch.channels_last)
-        # Validity travels as one more band, so that a pass cuts both alike.
-        shown = torch.cat([inputs, valid[:, None].to(inputs.dtype)], dim=1)
+        shown = (inputs, valid)
         with running(self.compute):
             if self.config.output == "raster":
                 levels = self._passes.run(shown, self._probability)
@@ -115,19 +114,19 @@ class Ensemble:
         return [self._candidates(view, images[i], grid) for view, i in
                 zip(views, seen, strict=True)]
 
-    def _views(self, shown: Tensor) -> list[list[Views]]:
+    def _views(self, inputs: Tensor, valid: Tensor) -> list[list[Views]]:
         """What each member sees on each tile of one pass, by tile."""
-        inputs, valid = _apart(shown)
         by_member = [member.see(inputs, valid) for member in self.members]
         return [list(views) for views in zip(*by_member, strict=True)]
 
-    def _probability(self, shown: Tensor) -> list[NDArray[np.float32]]:
+    def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
         """Mean of the members' probabilities on each tile of one pass, by their weights."""
-        inputs, valid = _apart(shown)
         masks = [member for member in self.members if isinstance(member, MaskMember)]
         weight = np.asarray([member.config.weight for member in masks], np.float32)
         weight /= weight.sum()
         seen = [member.probability(inputs, valid) for member in masks]
+        if len(seen) == 1:
+            return seen[0]
         return [np.tensordot(weight, np.stack(tile), 1) for tile in zip(*seen, strict=True)]
 
     def _candidates(self, views: list[Views], image: TileImage, grid: Grid) -> TileResult:
@@ -136,11 +135,6 @@ class Ensemble:
                        fused.outlines)
         return place(scored, image.tile.window, image.valid, grid,
                      sum(view.capped for view in views))
-
-
-def _apart(shown: Tensor) -> tuple[Tensor, Tensor]:
-    inputs = shown[:, :-1].contiguous(memory_format=torch.channels_last)
-    return inputs, shown[:, -1]
 
 
 def _channels(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,7 @@ def _summary(
 
 def _counts(objects: gpd.GeoDataFrame) -> dict[str, dict[str, int]]:
     """Number of objects by label and decision."""
-    decisions = objects["decision"] if "decision" in objects else ["none"] * len(objects)
+    decisions = objects["decision"] if "decision" in objects else ["review"] * len(objects)
     counts: dict[str, dict[str, int]] = {}
     for label, decision in sorted(zip(objects["label"], decisions, strict=True)):
         row = counts.setdefault(label, {})
@@ -195,15 +196,23 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
 
 
 def _plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
-    """The tiles; `tile` overrides the configured side."""
+    """The tiles: of the side asked for, or at most the configured one.
+
+    The configured side is a bound on memory. Within it the tiles are made as small as the same
+    number of them allows, so that a small scene is not mostly padding.
+    """
     from tiling.grid import TilePlan
 
-    side = config.tile if tile is None else tile
-    if side % 32 or side <= 2 * config.halo:
+    grid = scene.grid(config.gsd)
+    if tile is None:
+        step = config.tile - 2 * config.halo
+        evenly = max(ceil(size / ceil(size / step)) for size in (grid.width, grid.height))
+        return TilePlan(grid, min(ceil(evenly / 32) * 32, step) + 2 * config.halo, config.halo)
+    if tile % 32 or tile <= 2 * config.halo:
         least = 2 * config.halo + 32
-        raise ConfigError("--tile", side, f"is no multiple of 32 of at least {least}",
-                          f"use {max(least, -(-side // 32) * 32)}")
-    return TilePlan(scene.grid(config.gsd), side, config.halo)
+        raise ConfigError("--tile", tile, f"is no multiple of 32 of at least {least}",
+                          f"use {max(least, ceil(tile / 32) * 32)}")
+    return TilePlan(grid, tile, config.halo)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ OBJECTS = {
     "chain": [{"step": "merge_seams"}],
 }
 RASTER = {
-    **OBJECTS, "name": "tinyroads", "output": "raster", "tile": 256, "halo": 96,
+    **OBJECTS, "name": "tinyroads", "output": "raster",
     "members": [{"name": "masks", "kind": "resunet", "weights": "masks.safetensors",
                  "arch": {**RESUNET, "outputs": ["road", "centreline"]}}],
     "chain": [{"step": "threshold"}],
@@ -122,3 +122,13 @@ def pictures() -> SimpleNamespace:
     """`texture` and `write_tif` for tests (test files cannot import one another)."""
     return SimpleNamespace(texture=texture, write_tif=write_tif, release=release,
                            objects=OBJECTS, raster=RASTER)
+
+
+@pytest.fixture(scope="session")
+def own_config(tmp_path_factory: pytest.TempPathFactory):
+    """A function that writes a changed copy of a configuration to a file of its own."""
+    def write(config: dict, **changes: object) -> str:
+        path = tmp_path_factory.mktemp("config") / f"{config['name']}.yaml"
+        path.write_text(yaml.safe_dump({**config, **changes}))
+        return str(path)
+    return write
