@@ -1,4 +1,4 @@
-"""Where the released configurations and weights are.
+"""Where the released configurations and weights are. Ground floor: imports only the errors.
 
 `LANNER_HOME` when it is set, else the checkout that this package is imported from, else
 `share/lanner` of the environment, where a wheel puts them.

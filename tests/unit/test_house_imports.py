@@ -42,7 +42,7 @@ def test_importing_a_floor_brings_no_torch_and_nothing_from_above(package):
 
 def test_the_ground_floor_is_light():
     heavy = {"torch", "geopandas", "rasterio", "grpc", "tiling", "detectors", "postprocess"}
-    assert not loaded_by("lanner.errors,lanner.config,lanner.job") & heavy
+    assert not loaded_by("lanner.errors,lanner.config,lanner.home,lanner.job") & heavy
 
 
 def test_the_command_line_starts_without_heavy_libraries():
