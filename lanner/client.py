@@ -88,7 +88,7 @@ class Client:
         )
         self._stub = pb_grpc.DetectionServiceStub(self._channel)
         self._lock = threading.Lock()
-        self._calls: set[grpc.Call] = set()
+        self._flights: set[_Flight] = set()
         self._closed = False
 
     def detectors(self) -> tuple[DetectorOffer, ...]:
@@ -136,17 +136,18 @@ class Client:
                 reached, goes away, or does not finish within `timeout`.
         """
         spec = _spec(os.fspath(scene), detector, device, gsd=gsd, tile=tile, members=members)
-        with self._errors(timeout):
+        flight = _Flight()
+        with self._errors(timeout, flight):
             call = self._stub.Detect(service_pb.DetectRequest(spec=spec), timeout=timeout)
-            with self._cancellable(call, cancel):
+            with self._cancellable(flight, call, cancel):
                 return _collect(call, on_progress or _ignore, self.address)
 
     def cancel(self) -> None:
         """Stop every detection of this client; each raises `Cancelled` in its own thread."""
         with self._lock:
-            calls = list(self._calls)
-        for call in calls:
-            call.cancel()
+            flights = list(self._flights)
+        for flight in flights:
+            flight.stop()
 
     def close(self) -> None:
         """Close the connection; what still runs is cancelled."""
@@ -161,28 +162,33 @@ class Client:
         self.close()
 
     @contextmanager
-    def _errors(self, timeout: float | None) -> Iterator[None]:
+    def _errors(self, timeout: float | None, flight: _Flight | None = None) -> Iterator[None]:
         """Raise Lanner's errors for gRPC's."""
         if self._closed:
             raise ServerError("client", self.address, "is closed", "make another lanner.Client")
         try:
             yield
         except grpc.RpcError as error:
+            if flight is not None and flight.stopped:
+                raise Cancelled from error
             raise _translate(error, self.address, timeout) from error
 
     @contextmanager
-    def _cancellable(self, call: grpc.Call, cancel: Cancel | None) -> Iterator[None]:
+    def _cancellable(
+        self, flight: _Flight, call: grpc.Call, cancel: Cancel | None
+    ) -> Iterator[None]:
         """Let `cancel()` and `cancel` end the call, and end it however the block is left."""
         over = threading.Event()
 
         def watch(flag: Cancel) -> None:
             while not over.wait(_WATCH_S):
                 if flag.is_set():
-                    call.cancel()
+                    flight.stop()
                     return
 
+        flight.call = call
         with self._lock:
-            self._calls.add(call)
+            self._flights.add(flight)
         if cancel is not None:
             threading.Thread(target=watch, args=(cancel,), daemon=True).start()
         try:
@@ -190,8 +196,22 @@ class Client:
         finally:
             over.set()
             with self._lock:
-                self._calls.discard(call)
+                self._flights.discard(flight)
             call.cancel()  # does nothing to a call that is complete
+
+
+class _Flight:
+    """A detection under way; `stopped` tells a cancel of ours from one on the other side."""
+
+    def __init__(self) -> None:
+        self.call: grpc.Call | None = None
+        self.stopped = False
+
+    def stop(self) -> None:
+        """End the call."""
+        self.stopped = True
+        if self.call is not None:
+            self.call.cancel()
 
 
 def _spec(
@@ -266,11 +286,10 @@ def _translate(error: grpc.RpcError, address: str, timeout: float | None) -> Lan
     if told is not None:
         return told
     code, details = call.code(), call.details()
-    if code is grpc.StatusCode.CANCELLED:
-        return Cancelled()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServerError("timeout", timeout, "passed before the answer came", "allow more time")
-    if code is grpc.StatusCode.UNAVAILABLE:
+    # A server that shuts down answers a call that comes in between with CANCELLED.
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return ServerError(
             "server", address, f"cannot be reached or went away ({details})",
             "start it with `lanner serve`, check the address, and send the request again",

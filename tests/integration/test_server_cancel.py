@@ -101,6 +101,16 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield one
 
 
+def entered(pool: ThreadPoolExecutor, client: lanner.Client, name: str, **options: object):
+    """A detection that runs or stands in line."""
+    told = threading.Event()
+    future = pool.submit(
+        client.detect, f"{name}.tif", "slow", on_progress=lambda _: told.set(), **options
+    )
+    assert told.wait(10)
+    return future
+
+
 def child(address: str, scene: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, address, scene]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -209,27 +219,20 @@ def test_one_runs_on_a_device_and_the_next_says_that_it_is_queued(serving, work,
 def test_names_of_one_device_share_a_line_and_other_devices_do_not(serving, work, pool):
     with lanner.Client(serving(auto_device="cuda:0").address) as client:
         for name, device in (("a", "cuda"), ("b", "auto"), ("c", "cuda:0"), ("d", "cpu")):
-            pool.submit(client.detect, f"{name}.tif", "slow", device=device)
-            time.sleep(0.2)
+            entered(pool, client, name, device=device)
         assert work.running == ["a", "d"]
         client.cancel()
 
 
 def test_cancelling_in_line_leaves_the_line(serving, work, pool):
     with lanner.Client(serving().address) as client, lanner.Client(client.address) as other:
-        pool.submit(client.detect, "a.tif", "slow")
-        work.until(lambda w: w.running == ["a"])
-        queued = threading.Event()
+        entered(pool, client, "a")
         cancel = Cancel()
-        waiting = pool.submit(
-            other.detect, "b.tif", "slow", cancel=cancel, on_progress=lambda _: queued.set()
-        )
-        assert queued.wait(5)
+        waiting = entered(pool, other, "b", cancel=cancel)
         cancel.set()
         with pytest.raises(Cancelled):
             waiting.result(LIMIT_S)
-        third = pool.submit(other.detect, "c.tif", "slow")
-        time.sleep(0.5)
+        third = entered(pool, other, "c")
         work.go.set()
         assert third.result(LIMIT_S).summary == {"scene": "c"}
         assert "b" not in work.stopped
@@ -264,10 +267,7 @@ def test_a_client_killed_in_line_leaves_the_line(serving, work, pool):
 
 def test_a_full_line_is_refused_and_a_freed_one_is_not(serving, work, pool):
     with lanner.Client(serving(max_waiting=2).address) as client:
-        futures = []
-        for name in "abc":
-            futures.append(pool.submit(client.detect, f"{name}.tif", "slow"))
-            time.sleep(0.2)
+        futures = [entered(pool, client, name) for name in "abc"]
         started = time.monotonic()
         with pytest.raises(BusyError, match="try again later"):
             client.detect("d.tif", "slow")
@@ -303,7 +303,8 @@ def test_a_failure_that_nobody_is_left_to_hear_of_is_logged(serving, work, pool,
     work.detect = deaf.detect
     with caplog.at_level(logging.INFO, "lanner.server"):
         with lanner.Client(serving().address) as client, pytest.raises(ServerError):
-            client.detect("broken.tif", "slow", timeout=0.3)
+            client.detect("broken.tif", "slow", timeout=0.5)
+        deaf.until(lambda _: bool(caplog.records))
         deaf.go.set()
         deaf.until(lambda _: any(r.exc_info for r in caplog.records), 2)
     lines = [record.fields for record in caplog.records]

@@ -37,7 +37,7 @@ from server.run import ServeOptions, serve
 
 def detect(request, cancel, progress):
     progress(Progress("tiles", 0, 1))
-    end = time.monotonic() + {"short": 1.0, "long": 60.0, "deaf": 4.0}[request.detector]
+    end = time.monotonic() + {"short": 2.0, "long": 60.0, "deaf": 4.0}[request.detector]
     while time.monotonic() < end:
         if request.detector != "deaf":
             cancel.check()
@@ -96,6 +96,17 @@ def logged(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
+def until(process: subprocess.Popen[str], event: str) -> list[dict[str, object]]:
+    """What the process logs up to `event`."""
+    assert process.stderr is not None
+    lines: list[dict[str, object]] = []
+    while not lines or lines[-1]["event"] != event:
+        line = process.stderr.readline()
+        assert line, f"ended before {event}"
+        lines += logged(line)
+    return lines
+
+
 def offer(name: str) -> DetectorOffer:
     return DetectorOffer(name, "1", "", (), "raster", 1, (1, 1), (), (), ())
 
@@ -112,13 +123,16 @@ def test_a_signal_lets_the_work_finish_and_refuses_new(begin, pool, number):
     with lanner.Client(address) as client, lanner.Client(address) as late:
         future = running(client, "short", pool)
         process.send_signal(number)
-        time.sleep(0.3)
+        first = until(process, "stopping")
         with pytest.raises(ServerError, match="lanner serve"):
-            late.detectors()
+            for _ in range(20):  # the line is written just before the door is shut
+                late.detectors()
+                time.sleep(0.05)
+        assert not future.done()
         assert future.result(5).features == ("{}",)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (0, "finished\n")
-    lines = logged(err)
+    lines = [line for line in first + logged(err) if line.get("method") != "ListDetectors"]
     assert [one["event"] for one in lines] == ["listening", "stopping", "rpc", "stopped"]
     assert all(one["time"].endswith("Z") and one["level"] == "info" for one in lines)
     assert lines[2]["code"] == "OK"
@@ -152,7 +166,7 @@ def test_a_second_signal_ends_the_process(begin, pool):
     with lanner.Client(address) as client:
         future = running(client, "long", pool)
         process.terminate()
-        time.sleep(0.3)
+        until(process, "stopping")
         assert process.poll() is None
         process.terminate()
         assert process.wait(2) == -signal.SIGTERM
