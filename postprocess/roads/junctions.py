@@ -15,7 +15,7 @@ from pydantic import Field
 from lanner.config import Strict
 from lanner.errors import StepError
 from postprocess.context import Context
-from postprocess.roads.network import Network, Xy, dissolve, from_frame, merged, to_frame
+from postprocess.roads.network import Network, Xy, dissolve, from_frame, in_order, merged, to_frame
 from postprocess.roads.nodes import crossings, place_nodes
 from postprocess.roads.repair import (
     contract,
@@ -55,7 +55,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Raises:
         StepError: the audit still finds a fault after every repair.
     """
-    found, gone = from_frame(objects), []
+    found, gone = in_order(from_frame(objects)), []
     for done in range(ROUNDS):
         before = len(found)
         found, out = _repaired(found, context, params, first=done == 0)

@@ -82,10 +82,12 @@ def writing(context: Context, name: str, band: str) -> Iterator[DatasetWriter]:
     """
     grid, place = context.grid, context.place
     path = context.handed_on(name)
+    a, (sx, sy) = place.affine, grid.scale
+    transform = Affine(a.a * sx, a.b * sy, a.c, a.d * sx, a.e * sy, a.f)
     with replacing(path) as beside, rasterio.open(
         beside, "w", driver="GTiff", width=grid.width, height=grid.height, count=1, dtype="uint8",
         tiled=True, blockxsize=TILE, blockysize=TILE, compress="deflate", zlevel=1,
-        bigtiff="if_safer", sparse_ok=True, transform=place.affine * Affine.scale(*grid.scale),
+        bigtiff="if_safer", sparse_ok=True, transform=transform,
         crs=None if place.crs is None else place.crs.to_wkt(),
     ) as dataset:
         dataset.set_band_description(1, band)

@@ -91,12 +91,13 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
     owner = np.repeat(np.arange(len(found)), np.diff(found.start))
     points = found.points.copy()
     keep = np.ones(len(points), np.bool_)
+    # A loop or a short line keeps its shape: only vertices on an end's own half may go.
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    half = (along - along[first][owner]) * 2 <= (along[last] - along[first])[owner]
     for side, at in ((0, first), (1, last)):
         node = found.ends[:, side]
         shift = np.hypot(*(goal[node] - found.nodes[node]).T)
         free = 1.5 * shift if clear is None else np.maximum(1.5 * shift, clear[node])
-        # A loop or a short line keeps its shape: only vertices on this side's half may go.
-        half = (np.arange(len(points)) - first[owner]) * 2 <= (last - first)[owner]
         mine = half if side == 0 else ~half
         near = np.hypot(*(found.points - goal[node][owner]).T) <= free[owner]
         keep &= ~(near & mine & (shift[owner] > 0))

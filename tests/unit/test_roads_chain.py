@@ -197,7 +197,7 @@ def test_centreline_band_sharpens(tmp_path: Path) -> None:
     ridge = painted(road, 3, 400)
     blunt = run(road_context(tmp_path / "a", wide)).objects
     sharp = run(road_context(tmp_path / "b", wide, centreline=ridge)).objects
-    off = [np.abs(lines(f)[0].interpolate(0.5, True).y - 150) for f in (blunt, sharp)]
+    off = [np.abs(lines(f)[0].interpolate(0.5, normalized=True).y - 150) for f in (blunt, sharp)]
     assert off[0] > 1.7
     assert off[1] < 1.2
 
