@@ -12,8 +12,8 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
-from postprocess.aircraft.shape import Floats, Shapes, bounds
 from postprocess.context import Context
+from postprocess.shapes import Floats, Shapes, bounds
 from postprocess.snapshots import plain
 
 FIRST = (

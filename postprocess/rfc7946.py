@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from postprocess.aircraft.shape import Floats, Shapes
+from postprocess.shapes import Floats, Shapes
 from tiling.place import Place
 
 DECIMALS = 7

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from postprocess.aircraft.shape import Floats
+from postprocess.shapes import Floats
 
 ANGLES = np.radians(np.arange(1.0, 90.0, 2.0))
 """Angle of the fuselage from the box's long side: nothing is known, all count alike."""

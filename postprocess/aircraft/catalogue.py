@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from lanner.config import Strict
 from lanner.errors import ConfigError
-from postprocess.aircraft.shape import Bools, Floats
+from postprocess.shapes import Bools, Floats
 
 ROOT = "aircraft"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from postprocess.aircraft.catalogue import Catalogue
-from postprocess.aircraft.shape import Floats
+from postprocess.shapes import Floats
 
 SIZE_SPREAD = (0.15, 0.008)
 """Spread of one type's own size: metres, and a share of it (versions, probes, table errors)."""

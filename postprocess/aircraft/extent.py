@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from postprocess.aircraft.shape import Bools, Floats, Shapes
+from postprocess.shapes import Bools, Floats, Shapes
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from lanner.config import Strict
 from lanner.home import configs_dir
 from postprocess.aircraft import evidence
 from postprocess.aircraft.catalogue import ROOT, Catalogue, read_catalogue
-from postprocess.aircraft.shape import Floats
 from postprocess.context import Context
 from postprocess.frame import column
+from postprocess.shapes import Floats
 
 CHUNK = 2000
 """Objects at once against the whole catalogue: some 50 MB."""

@@ -19,7 +19,10 @@ from pydantic import Field
 
 from lanner.config import Strict
 from lanner.errors import StepError
-from postprocess.aircraft.shape import (
+from postprocess.aircraft.union import Clusters, join
+from postprocess.context import Context
+from postprocess.frame import BOTTOM, LEFT, RIGHT, TOP, column
+from postprocess.shapes import (
     Bools,
     Floats,
     Ints,
@@ -31,9 +34,6 @@ from postprocess.aircraft.shape import (
     shape_iou,
     useful,
 )
-from postprocess.aircraft.union import Clusters, join
-from postprocess.context import Context
-from postprocess.frame import BOTTOM, LEFT, RIGHT, TOP, column
 from tiling.grid import TilePlan
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.aircraft.shape import Bools, Floats
+from postprocess.shapes import Bools, Floats
 
 LEAST_PX = 1.2
 """Least a bump stands out, in pixels of the imagery, and as a share of the view below."""

@@ -12,7 +12,6 @@ from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
 from postprocess.aircraft.nacelles import nacelles
 from postprocess.aircraft.profile import Profile, profile
-from postprocess.aircraft.shape import Bools, Floats, Shapes, bounds
 from postprocess.aircraft.silhouette import (
     CHUNK,
     Axes,
@@ -23,6 +22,7 @@ from postprocess.aircraft.silhouette import (
 )
 from postprocess.context import Context
 from postprocess.frame import column
+from postprocess.shapes import Bools, Floats, Shapes, bounds
 
 COLUMNS = (
     "length_m", "wingspan_m", "length_sd_m", "wingspan_sd_m", "heading_deg",

@@ -8,9 +8,9 @@ import shapely
 from pydantic import Field
 
 from lanner.config import Strict
-from postprocess.aircraft.shape import Bools, Floats, Ints, Shapes, area, bounds, iou, useful
 from postprocess.context import Context
 from postprocess.frame import column
+from postprocess.shapes import Bools, Floats, Ints, Shapes, area, bounds, iou, useful
 
 
 class Params(Strict):

@@ -8,9 +8,9 @@ import shapely
 from pydantic import Field, model_validator
 
 from lanner.config import Strict
-from postprocess.aircraft.shape import Floats, area, bounds
 from postprocess.context import Context
 from postprocess.frame import column
+from postprocess.shapes import Floats, area, bounds
 
 
 class Params(Strict):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.aircraft.shape import Bools, Floats
+from postprocess.shapes import Bools, Floats
 
 BINS = 64
 

@@ -14,7 +14,7 @@ import numpy as np
 import rasterio.features
 import shapely
 
-from postprocess.aircraft.shape import Floats, Shapes
+from postprocess.shapes import Floats, Shapes
 
 SIDE = 128
 """Side of a silhouette raster."""
