@@ -61,6 +61,14 @@ class DeviceError(LannerError):
     """The compute device asked for is not there or ran out of memory."""
 
 
+class ServerError(LannerError):
+    """The server cannot be reached, went away or failed inside."""
+
+
+class BusyError(ServerError):
+    """The server has as much work as it accepts (the same request may succeed later)."""
+
+
 class Cancelled(LannerError):
     """The caller cancelled or went away."""
 
@@ -88,6 +96,8 @@ TABLE: dict[type[LannerError], Door] = {
     StepError: Door("INTERNAL", 500, 17),
     OutputError: Door("RESOURCE_EXHAUSTED", 507, 18),
     DeviceError: Door("UNAVAILABLE", 503, 19),
+    ServerError: Door("UNAVAILABLE", 503, 20),
+    BusyError: Door("RESOURCE_EXHAUSTED", 429, 21),
     Cancelled: Door("CANCELLED", 499, 130),
     LannerError: Door("INTERNAL", 500, 1),
 }

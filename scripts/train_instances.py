@@ -1,4 +1,4 @@
-"""Train the aircraft Res-UNet: python scripts/train_instances.py DATA MASKS OUT --encoder-from W."""
+"""Train the aircraft Res-UNet: python scripts/train_instances.py DATA MASKS CHIPS OUT --encoder-from W."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import torch
 from safetensors.torch import load_file
 from training.common import Average, Log, adamw, cosine, save
 from training.instances import InstanceBatches, from_composites, from_pictures, instance_loss
-from training.sources import Compositor, aerial, hrplanes, negatives
+from training.sources import Compositor, Picture, aerial, hrplanes, negatives
 
 from detectors.inputs import prepare
 from detectors.resunet import ResUNet, ResUNetSpec
-from lanner.render import render_aircraft_chip
 
 
-def rendered(rng, size):
-    """A rendered chip in the form the batches want."""
-    chip = render_aircraft_chip(rng, size, float(np.exp(rng.uniform(np.log(0.6), np.log(1.8)))))
-    return chip.rgb, chip.ids, chip.boxes, np.ones((size, size), bool)
+def read_chips(path):
+    """Rendered chips as pictures, and their masks by name."""
+    data = np.load(path)
+    count = len(data.files) // 3
+    pictures = [Picture(data[f"rgb{k}"], data[f"boxes{k}"], name=f"chip{k}") for k in range(count)]
+    return pictures, {f"chip{k}": data[f"ids{k}"] for k in range(count)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("masks", type=Path)
+    parser.add_argument("chips", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--encoder-from", type=Path, help="RetinaNet weights whose residual body starts the encoder")
     parser.add_argument("--steps", type=int, default=1500)
@@ -45,7 +47,7 @@ def main():
         (0.10, from_pictures(aerial(args.data), {}, 0.8, 2.4)),
         (0.06, from_pictures(clean, {}, 0.3, 1.2)),
         (0.15, from_composites(Compositor(args.data, clean))),
-        (0.14, rendered),
+        (0.14, from_pictures(*read_chips(args.chips), 0.6, 1.6)),
     ]
     loader = torch.utils.data.DataLoader(
         InstanceBatches(makers, args.seed), batch_size=None, num_workers=args.workers, prefetch_factor=4

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from training.common import Average, Log, adamw, cosine, save
 from training.roads import RoadBatches, read_massachusetts, road_loss, style_table
 
@@ -22,6 +23,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--encoder", default="resnet18")
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -29,15 +31,17 @@ def main():
     batches = RoadBatches(read_massachusetts(args.data, "train"), style_table(args.data), args.seed)
     loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4)
     net = ResUNet(ResUNetSpec(("road", "centreline"), args.encoder)).to(memory_format=torch.channels_last)
+    if args.start:
+        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(args.start).items()}, strict=False)
     average, optimiser, log = Average(net), adamw(net, args.lr), Log(args.out)
     net.train()
-    for step, (images, target, valid) in zip(range(args.steps), loader, strict=False):
+    for step, (images, shown, target, judged) in zip(range(args.steps), loader, strict=False):
         for group in optimiser.param_groups:
             group["lr"] = args.lr * cosine(step, args.steps)
-        x = prepare(images, valid).contiguous(memory_format=torch.channels_last)
+        x = prepare(images, shown).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x)
-        bce, dice, line = road_loss(logits, target, valid)
+        bce, dice, line = road_loss(logits, target, judged)
         optimiser.zero_grad()
         (bce + dice + 0.3 * line).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from lanner.errors import LannerError
-from server.status import Failure, ServerError, encode
+from lanner.errors import LannerError, ServerError
+from server.status import Failure, encode
 
 log = logging.getLogger("lanner.server")
 

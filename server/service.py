@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from lanner.errors import Cancelled
+from lanner.errors import BusyError, Cancelled, ServerError
 from lanner.job import Cancel, DetectFn, DetectRequest, Progress
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
@@ -22,7 +22,6 @@ from server.offers import ListDetectors, to_message
 from server.request import to_job
 from server.scenes import ScenePolicy
 from server.slots import Slots, Ticket
-from server.status import BusyError, ServerError
 
 _Outcome = tuple[tuple[str, ...], Mapping[str, Any], float]
 # Feature texts, summary, seconds of work.

@@ -25,17 +25,6 @@ _LIMITS = {"argument": 100, "value": 600, "problem": 900, "remedy": 500}
 _MESSAGE_LIMIT = 600
 
 
-class ServerError(LannerError):
-    """The server cannot be reached, went away or failed inside."""
-
-
-class BusyError(ServerError):
-    """The server has as much work as it accepts; the same request may succeed later."""
-
-
-_OWN_CODES = {BusyError: "RESOURCE_EXHAUSTED", ServerError: "UNAVAILABLE"}
-
-
 @dataclass(frozen=True)
 class Failure:
     """How an RPC ends: `details` is a serialised google.rpc.Status."""
@@ -55,9 +44,7 @@ def reason(kind: type[LannerError]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).upper()
 
 
-_KINDS: dict[str, type[LannerError]] = {
-    reason(kind): kind for kind in (*TABLE, ServerError, BusyError)
-}
+_KINDS: dict[str, type[LannerError]] = {reason(kind): kind for kind in TABLE}
 
 
 def encode(
@@ -72,8 +59,7 @@ def encode(
     """
     old, new = replace or ("", "")
     kind = next(k for k in type(error).__mro__ if k in _KINDS.values())
-    name = next((n for k, n in _OWN_CODES.items() if issubclass(kind, k)), door(error).grpc)
-    status_code = code or grpc.StatusCode[name]
+    status_code = code or grpc.StatusCode[door(error).grpc]
     fields = {
         "argument": error.argument,
         "value": str(error.value),
