@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import grpc
 
-from lanner.errors import Cancelled, LannerError, SceneError
+from lanner.errors import BusyError, Cancelled, LannerError, SceneError, ServerError
 from lanner.job import Cancel, Progress
 from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.offers import DetectorOffer, from_message
-from server.status import BusyError, ServerError, decode
+from server.status import decode
 
 _WATCH_S = 0.05
 # How soon a raised `Cancel` reaches the server.
