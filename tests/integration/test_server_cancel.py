@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 import lanner
-from lanner.errors import Cancelled
+from lanner.errors import BusyError, Cancelled, ServerError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
 from server.offers import DetectorOffer
 from server.run import RunningServer, ServeOptions, start
-from server.status import BusyError, ServerError
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 2.0

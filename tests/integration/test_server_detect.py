@@ -19,11 +19,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from rasterio.transform import from_origin
 
 import lanner
-from lanner.errors import TABLE, Cancelled, LannerError, SceneError
+from lanner.errors import TABLE, Cancelled, LannerError, SceneError, ServerError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
 from server.offers import DetectorOffer, NetworkOffer
 from server.run import SERVICE, RunningServer, ServeOptions, start
-from server.status import ServerError
 
 SIDE = (250, 200)
 DIGEST = "0f" * 32

@@ -21,11 +21,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 import lanner
-from lanner.errors import ConfigError, SceneError
+from lanner.errors import ConfigError, SceneError, ServerError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
 from server.offers import DetectorOffer
 from server.run import SERVICE, ServeOptions, start
-from server.status import ServerError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """

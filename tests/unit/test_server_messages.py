@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanner.client import _collect
-from lanner.errors import LannerError
+from lanner.errors import LannerError, ServerError
 from lanner.job import Progress
 from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
@@ -19,7 +19,6 @@ from server.messages import (
     progress_event,
     summary_event,
 )
-from server.status import ServerError
 
 LIMIT = 4 * 1024 * 1024
 

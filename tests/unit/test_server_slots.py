@@ -5,11 +5,10 @@ import time
 
 import pytest
 
-from lanner.errors import Cancelled
+from lanner.errors import BusyError, Cancelled
 from lanner.job import Cancel, Progress
 from server.mailbox import Mailbox
 from server.slots import Slots
-from server.status import BusyError
 
 
 def never() -> None:

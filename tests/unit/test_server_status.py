@@ -11,8 +11,17 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanner.errors import TABLE, Cancelled, LannerError, SceneError, StepError, door
-from server.status import DETAILS_KEY, BusyError, Failure, ServerError, decode, encode, reason
+from lanner.errors import (
+    TABLE,
+    BusyError,
+    Cancelled,
+    LannerError,
+    SceneError,
+    ServerError,
+    StepError,
+    door,
+)
+from server.status import DETAILS_KEY, Failure, decode, encode, reason
 
 KINDS = sorted({*TABLE, ServerError, BusyError} - {Cancelled}, key=lambda kind: kind.__name__)
 
