@@ -121,7 +121,8 @@ def write_tif(path: Path, pixels: np.ndarray, *, mask: np.ndarray | None = None,
 def pictures() -> SimpleNamespace:
     """`texture` and `write_tif` for tests (test files cannot import one another)."""
     return SimpleNamespace(texture=texture, write_tif=write_tif, release=release,
-                           objects=OBJECTS, raster=RASTER)
+                           objects=OBJECTS, raster=RASTER,
+                           half_metre=Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000))
 
 
 @pytest.fixture(scope="session")
