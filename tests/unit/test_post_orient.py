@@ -116,7 +116,7 @@ def measured(shapes, where, with_outlines=True):
     return orient.run(found, where, orient.Params())
 
 
-def flight(kind, gsd, draw, n=180, seed=0):
+def flight(kind, gsd, draw, n=120, seed=0):
     """n views at every heading and sub-pixel place: measures and true headings."""
     rng = np.random.default_rng(seed)
     headings = (np.arange(n) + rng.uniform(0, 1, n)) * 360 / n
