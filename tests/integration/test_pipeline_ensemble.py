@@ -185,6 +185,15 @@ def spoil(how, folder):
         (folder / "calibration.json").unlink()
 
 
+def test_only_detectors_are_listed_and_names_are_their_own(tiny_home, tmp_path):
+    home = copy_home(tiny_home, tmp_path)
+    (home / "configs/types.yaml").write_text("types: [a, b]\n")
+    assert [entry.config.name for entry in entries(home)] == ["tiny", "tinyroads"]
+    shutil.copy(home / "configs/tiny.yaml", home / "configs/again.yaml")
+    with pytest.raises(ConfigError, match=r"again\.yaml and tiny\.yaml"):
+        entries(home)
+
+
 @pytest.mark.parametrize("how", [
     "no folder", "no card", "card without licence", "other release", "no weights", "damaged",
     "no calibration",
