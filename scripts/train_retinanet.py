@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from training.boxes import BoxBatches, box_loss
 from training.common import Average, Log, adamw, cosine, save
 from training.sources import Compositor, aerial, hrplanes, negatives
@@ -22,16 +23,20 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
     clean = negatives(args.data)
     train, _ = hrplanes(args.data)
     groups = [(train, 0.6, 1.6), (aerial(args.data), 0.7, 2.4), (clean, 0.3, 1.2)]
     batches = BoxBatches(groups, [0.66, 0.14, 0.08], Compositor(args.data, clean), args.seed)
     loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4)
     net = RetinaNet(RetinaNetSpec(classes=1)).to(memory_format=torch.channels_last)
+    if args.start:
+        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(args.start).items()})
     average, optimiser, log = Average(net), adamw(net, args.lr), Log(args.out)
     net.train()
     for step, (images, valid, boxes, ignored) in zip(range(args.steps), loader, strict=False):

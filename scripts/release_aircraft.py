@@ -1,0 +1,109 @@
+"""Calibrate, measure and seal the aircraft release: python scripts/release_aircraft.py DATA RUNS.
+
+RUNS holds `aircraft-retinanet/retinanet.safetensors` and `aircraft-resunet/resunet.safetensors`.
+Calibration uses the HRPlanes validation images that training left out; figures are of its test
+split, through the whole pipeline with the chain cut after `merge_seams` (the images carry no
+ground sampling, so sizes in metres mean nothing there).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+from training.metrics import f1_at, summary
+from training.sources import hrplanes, read_coco
+from training.views import fused_score, lone_score, member_views, pipeline_boxes
+
+from detectors.calibration import fit_isotonic
+from detectors.card import seal
+from detectors.ensemble import Ensemble
+from lanner.config import load_config
+
+FACTS = {
+    "description": "Aircraft on the ground: RetinaNet (ResNet-18, P3-P5) and Res-UNet (ResNet-18).",
+    "licence": "CC BY 4.0",
+    "data": [
+        {"name": "HRPlanes", "source": "HRPlanes v2, Google Earth imagery", "licence": "CC BY 4.0",
+         "attribution": "Unsal, Bakirman et al., HRPlanes: high resolution airplane data set"},
+        {"name": "Aerial Airport", "source": "Aerial Airport", "licence": "public domain",
+         "attribution": "Aerial Airport data set"},
+        {"name": "aircraft cut-outs and empty airbases", "source": "aircraft-classification",
+         "licence": "MIT", "attribution": "Bohdan Zasymovych"},
+        {"name": "UC Merced Land Use (negatives)", "source": "USGS imagery", "licence": "public domain",
+         "attribution": "Yang and Newsam, 2010"},
+        {"name": "rendered airfields", "source": "lanner render", "licence": "as Lanner", "attribution": "Lanner"},
+    ],
+}
+COMMANDS = (
+    "python scripts/train_retinanet.py DATA RUNS/aircraft-retinanet",
+    "python scripts/make_masks.py DATA RUNS/masks.npz",
+    "python scripts/make_chips.py RUNS/chips.npz",
+    "python scripts/train_instances.py DATA RUNS/masks.npz RUNS/chips.npz RUNS/aircraft-resunet "
+    "--encoder-from RUNS/aircraft-retinanet/retinanet.safetensors",
+)
+
+
+def flat(result):
+    """The figures of a metrics summary, rounded."""
+    return {k: round(result[k], 4) for k in ("ap50", "f1", "precision", "recall")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path)
+    args = parser.parse_args()
+    root = Path(__file__).resolve().parents[1]
+    config = load_config(root / "configs/aircraft.yaml")
+    folder = root / "weights/aircraft" / config.release
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(args.runs / "aircraft-retinanet/retinanet.safetensors", folder)
+    shutil.copy(args.runs / "aircraft-resunet/resunet.safetensors", folder)
+    (folder / "calibration.json").write_text(json.dumps({"curve": {"kind": "identity"}}) + "\n")
+    torch.set_flush_denormal(True)
+    _, held = hrplanes(args.data)
+    weights = [m.weight for m in config.members]
+    names = [m.name for m in config.members]
+    ensemble = Ensemble(config, folder)
+    views = member_views(ensemble, held)
+    curves = {}
+    fits = {"default": fused_score(views, held, weights, config.fusion)}
+    for k, name in enumerate(names):
+        fits[name] = fused_score([[v[k]] for v in views], held, weights[k:k + 1], config.fusion)
+    for name, result in fits.items():
+        curves[name] = fit_isotonic(result["score"], result["hit"]).model_dump(mode="json")
+    whole = curves.pop("default")
+    (folder / "calibration.json").write_text(json.dumps({"curve": whole, "subsets": curves}, indent=1) + "\n")
+    ensemble = Ensemble(config, folder)
+    test = read_coco(args.data / "aircraft/hrplanes", "test")
+    seen = member_views(ensemble, test)
+    figures = {name: flat(lone_score(seen, test, k)) for k, name in enumerate(names)}
+    whole = summary(pipeline_boxes(config, ensemble, test))
+    figures["ensemble"] = flat(whole)
+    figures["ensemble f1 at 0.5"] = round(float(f1_at(whole, 0.5)), 4)
+    figures["ensemble calibration error"] = round(calibration_error(whole), 4)
+    aerial = read_coco(args.data / "aircraft/aerial-airport", "test")
+    figures["ensemble on Aerial Airport test"] = flat(summary(pipeline_boxes(config, ensemble, aerial)))
+    print(json.dumps(figures, indent=1))
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True, cwd=root)
+    seal(folder, {"detector": "aircraft", "release": config.release, **FACTS,
+                  "training": {"command": list(COMMANDS), "commit": commit.stdout.strip(), "torch": torch.__version__},
+                  "metrics": {"HRPlanes test, IoU 0.5": figures}})
+
+
+def calibration_error(result, bins=10):
+    """Expected calibration error over equal-width bins (Guo et al., 2017)."""
+    score, hit = result["score"], result["hit"].astype(float)
+    which = np.minimum((score * bins).astype(int), bins - 1)
+    return float(sum(abs(score[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
+                     for b in range(bins) if (which == b).any()))
+
+
+if __name__ == "__main__":
+    main()
