@@ -56,16 +56,29 @@ TRAINER = """AJET C101 CL41 FOUG G2GL G4SG GNAT HAWK HT16 HT36 I22 IR99 JPRO L29
     T1 T2 T33 T38 T4 TS11 Y130 JL8 JL10 STRK SATA SB05 A37 T37 JAST"""
 TILT = "V22"
 OTHER = {
-    "YK28": "fighter", "L29B": "business_jet", "BER2": "surveillance", "QSRA": "military_transport",
-    "M15": "light_single", "ARES": "fighter", "JPATS": "jet_trainer", "AN2": "light_single",
-    "ANKA": "surveillance", "BZK5": "surveillance", "GJ1": "surveillance", "AEW3": "surveillance",
+    "YK28": "fighter",
+    "L29B": "business_jet",
+    "BER2": "surveillance",
+    "QSRA": "military_transport",
+    "M15": "light_single",
+    "ARES": "fighter",
+    "JPATS": "jet_trainer",
+    "AN2": "light_single",
+    "ANKA": "surveillance",
+    "BZK5": "surveillance",
+    "GJ1": "surveillance",
+    "AEW3": "surveillance",
     "SR71": "surveillance",
 }
 
 # By whole designator or, in the airliner lists, by its beginning.
 EXACT = [
-    ("tiltrotor", TILT), ("tanker", TANKER), ("bomber", BOMBER), ("surveillance", SURVEILLANCE),
-    ("jet_trainer", TRAINER), ("propeller_airliner", AIRLINER_PROP),
+    ("tiltrotor", TILT),
+    ("tanker", TANKER),
+    ("bomber", BOMBER),
+    ("surveillance", SURVEILLANCE),
+    ("jet_trainer", TRAINER),
+    ("propeller_airliner", AIRLINER_PROP),
 ]
 PREFIX = [("wide_body", WIDE), ("narrow_body", NARROW), ("regional_jet", REGIONAL)]
 
@@ -119,10 +132,16 @@ def _entry(row: dict[str, str]) -> dict[str, Any]:
     last = row["year_last_produced"] or row["year_introduced"]
     old = bool(row["year_retired"]) or (row["CMX"] == "M" and bool(last) and int(last) < 1960)
     return {
-        "icao": row["ICAO"], "name": row["name"].strip(), "family": family(row),
-        "length": round(float(row["length"]), 2), "spans": sorted(spans),
-        "wing": row["wing_shape"], "engines": int(row["num_engines"]), "engines_at": at,
-        "built": max(int(row["num_built"]), 1), "retired": old,
+        "icao": row["ICAO"],
+        "name": row["name"].strip(),
+        "family": family(row),
+        "length": round(float(row["length"]), 2),
+        "spans": sorted(spans),
+        "wing": row["wing_shape"],
+        "engines": int(row["num_engines"]),
+        "engines_at": at,
+        "built": max(int(row["num_built"]), 1),
+        "retired": old,
     }
 
 

@@ -19,7 +19,9 @@ def main():
     arrays = {}
     for k in range(args.count):
         rng = np.random.default_rng([7, k])
-        chip = render_aircraft_chip(rng, args.size, float(np.exp(rng.uniform(np.log(0.6), np.log(1.4)))))
+        chip = render_aircraft_chip(
+            rng, args.size, float(np.exp(rng.uniform(np.log(0.6), np.log(1.4))))
+        )
         ids = np.zeros((args.size, args.size), np.int16)
         for n, one in enumerate(chip.instances):
             x0, y0, x1, y1 = one.box

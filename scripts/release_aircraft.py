@@ -29,15 +29,36 @@ FACTS = {
     "description": "Aircraft on the ground: RetinaNet (ResNet-18, P3-P5) and Res-UNet (ResNet-18).",
     "licence": "CC BY 4.0",
     "data": [
-        {"name": "HRPlanes", "source": "HRPlanes v2, Google Earth imagery", "licence": "CC BY 4.0",
-         "attribution": "Unsal, Bakirman et al., HRPlanes: high resolution airplane data set"},
-        {"name": "Aerial Airport", "source": "Aerial Airport", "licence": "public domain",
-         "attribution": "Aerial Airport data set"},
-        {"name": "aircraft cut-outs and empty airbases", "source": "aircraft-classification",
-         "licence": "MIT", "attribution": "Bohdan Zasymovych"},
-        {"name": "UC Merced Land Use (negatives)", "source": "USGS imagery", "licence": "public domain",
-         "attribution": "Yang and Newsam, 2010"},
-        {"name": "rendered airfields", "source": "lanner render", "licence": "as Lanner", "attribution": "Lanner"},
+        {
+            "name": "HRPlanes",
+            "source": "HRPlanes v2, Google Earth imagery",
+            "licence": "CC BY 4.0",
+            "attribution": "Unsal, Bakirman et al., HRPlanes: high resolution airplane data set",
+        },
+        {
+            "name": "Aerial Airport",
+            "source": "Aerial Airport",
+            "licence": "public domain",
+            "attribution": "Aerial Airport data set",
+        },
+        {
+            "name": "aircraft cut-outs and empty airbases",
+            "source": "aircraft-classification",
+            "licence": "MIT",
+            "attribution": "Bohdan Zasymovych",
+        },
+        {
+            "name": "UC Merced Land Use (negatives)",
+            "source": "USGS imagery",
+            "licence": "public domain",
+            "attribution": "Yang and Newsam, 2010",
+        },
+        {
+            "name": "rendered airfields",
+            "source": "lanner render",
+            "licence": "as Lanner",
+            "attribution": "Lanner",
+        },
     ],
 }
 COMMANDS = (
@@ -75,11 +96,13 @@ def main():
     curves = {}
     fits = {"default": fused_score(views, held, weights, config.fusion)}
     for k, name in enumerate(names):
-        fits[name] = fused_score([[v[k]] for v in views], held, weights[k:k + 1], config.fusion)
+        fits[name] = fused_score([[v[k]] for v in views], held, weights[k : k + 1], config.fusion)
     for name, result in fits.items():
         curves[name] = fit_isotonic(result["score"], result["hit"]).model_dump(mode="json")
     whole = curves.pop("default")
-    (folder / "calibration.json").write_text(json.dumps({"curve": whole, "subsets": curves}, indent=1) + "\n")
+    (folder / "calibration.json").write_text(
+        json.dumps({"curve": whole, "subsets": curves}, indent=1) + "\n"
+    )
     ensemble = Ensemble(config, folder)
     test = read_coco(args.data / "aircraft/hrplanes", "test")
     seen = member_views(ensemble, test)
@@ -89,20 +112,40 @@ def main():
     figures["ensemble f1 at 0.5"] = round(float(f1_at(whole, 0.5)), 4)
     figures["ensemble calibration error"] = round(calibration_error(whole), 4)
     aerial = read_coco(args.data / "aircraft/aerial-airport", "test")
-    figures["ensemble on Aerial Airport test"] = flat(summary(pipeline_boxes(config, ensemble, aerial)))
+    figures["ensemble on Aerial Airport test"] = flat(
+        summary(pipeline_boxes(config, ensemble, aerial))
+    )
     print(json.dumps(figures, indent=1))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True, cwd=root)
-    seal(folder, {"detector": "aircraft", "release": config.release, **FACTS,
-                  "training": {"command": list(COMMANDS), "commit": commit.stdout.strip(), "torch": torch.__version__},
-                  "metrics": {"HRPlanes test, IoU 0.5": figures}})
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True, cwd=root
+    )
+    seal(
+        folder,
+        {
+            "detector": "aircraft",
+            "release": config.release,
+            **FACTS,
+            "training": {
+                "command": list(COMMANDS),
+                "commit": commit.stdout.strip(),
+                "torch": torch.__version__,
+            },
+            "metrics": {"HRPlanes test, IoU 0.5": figures},
+        },
+    )
 
 
 def calibration_error(result, bins=10):
     """Expected calibration error over equal-width bins (Guo et al., 2017)."""
     score, hit = result["score"], result["hit"].astype(float)
     which = np.minimum((score * bins).astype(int), bins - 1)
-    return float(sum(abs(score[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
-                     for b in range(bins) if (which == b).any()))
+    return float(
+        sum(
+            abs(score[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
+            for b in range(bins)
+            if (which == b).any()
+        )
+    )
 
 
 if __name__ == "__main__":

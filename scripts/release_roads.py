@@ -28,13 +28,21 @@ from lanner.job import Cancel, DetectRequest
 from lanner.pipeline import detect
 
 FACTS = {
-    "description": "Roads as mask and centreline: Res-UNet with a ResNet-18 encoder of four stages.",
+    "description": "Roads as mask and centreline: Res-UNet on a four-stage ResNet-18.",
     "licence": "for research and evaluation, as the Massachusetts roads data",
     "data": [
-        {"name": "Massachusetts roads", "source": "V. Mnih, University of Toronto", "licence": "see source",
-         "attribution": "Volodymyr Mnih, Machine Learning for Aerial Image Labeling, 2013"},
-        {"name": "UC Merced Land Use (colour statistics only)", "source": "USGS imagery",
-         "licence": "public domain", "attribution": "Yang and Newsam, 2010"},
+        {
+            "name": "Massachusetts roads",
+            "source": "V. Mnih, University of Toronto",
+            "licence": "see source",
+            "attribution": "Volodymyr Mnih, Machine Learning for Aerial Image Labeling, 2013",
+        },
+        {
+            "name": "UC Merced Land Use (colour statistics only)",
+            "source": "USGS imagery",
+            "licence": "public domain",
+            "attribution": "Yang and Newsam, 2010",
+        },
     ],
 }
 
@@ -52,7 +60,11 @@ def relaxed(pairs):
     tp, found = np.sum([near(f, t) for f, t in pairs], 0)
     hit, total = np.sum([near(t, f) for f, t in pairs], 0)
     p, r = tp / max(1, found), hit / max(1, total)
-    return {"precision": round(float(p), 4), "recall": round(float(r), 4), "f1": round(float(2 * p * r / (p + r)), 4)}
+    return {
+        "precision": round(float(p), 4),
+        "recall": round(float(r), 4),
+        "f1": round(float(2 * p * r / (p + r)), 4),
+    }
 
 
 def measure(config_name, pictures, threshold=0.5):
@@ -62,22 +74,48 @@ def measure(config_name, pictures, threshold=0.5):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.tif"
             h, w = mask.shape
-            with rasterio.open(path, "w", driver="GTiff", width=w, height=h, count=3, dtype="uint8", crs="EPSG:26986",
-                               transform=rasterio.transform.from_origin(230000, 900000, 1, 1), photometric="RGB") as out:
+            with rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                width=w,
+                height=h,
+                count=3,
+                dtype="uint8",
+                crs="EPSG:26986",
+                transform=rasterio.transform.from_origin(230000, 900000, 1, 1),
+                photometric="RGB",
+            ) as out:
                 out.write(np.moveaxis(rgb, 2, 0))
                 out.write_mask(valid)
             run = Path(folder) / "run"
-            result = detect(DetectRequest(str(path), config_name, run_dir=run), Cancel(), lambda _: None)
+            result = detect(
+                DetectRequest(str(path), config_name, run_dir=run), Cancel(), lambda _: None
+            )
             with rasterio.open(run / "probability.tif") as src:
                 probability = src.read(1) / 255
         truth = mask & valid
         masks.append(((probability >= threshold) & valid, truth))
         inverse = ~rasterio.transform.from_origin(230000, 900000, 1, 1)
-        lines = [shapely.affinity.affine_transform(g, [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f])
-                 for g in result.frame.geometry] if len(result.frame) else []
-        drawn = rasterize(lines, (h, w), all_touched=False, dtype="uint8").astype(bool) if lines else np.zeros((h, w), bool)
+        lines = (
+            [
+                shapely.affinity.affine_transform(
+                    g, [inverse.a, inverse.b, inverse.d, inverse.e, inverse.c, inverse.f]
+                )
+                for g in result.frame.geometry
+            ]
+            if len(result.frame)
+            else []
+        )
+        drawn = (
+            rasterize(lines, (h, w), all_touched=False, dtype="uint8").astype(bool)
+            if lines
+            else np.zeros((h, w), bool)
+        )
         graphs.append((drawn & valid, skeletonize(mask) & valid))
-        print(name, "mask", relaxed(masks[-1:])["f1"], "graph", relaxed(graphs[-1:])["f1"], flush=True)
+        print(
+            name, "mask", relaxed(masks[-1:])["f1"], "graph", relaxed(graphs[-1:])["f1"], flush=True
+        )
     return masks, graphs
 
 
@@ -92,10 +130,19 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(args.runs / "roads-resunet/resunet.safetensors", folder)
     (folder / "calibration.json").write_text(json.dumps({"curve": {"kind": "identity"}}) + "\n")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True, cwd=root)
-    facts = {"detector": "roads", "release": config.release, **FACTS,
-             "training": {"command": "python scripts/train_roads.py DATA RUNS/roads-resunet",
-                          "commit": commit.stdout.strip(), "torch": torch.__version__}}
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True, cwd=root
+    )
+    facts = {
+        "detector": "roads",
+        "release": config.release,
+        **FACTS,
+        "training": {
+            "command": "python scripts/train_roads.py DATA RUNS/roads-resunet",
+            "commit": commit.stdout.strip(),
+            "torch": torch.__version__,
+        },
+    }
     seal(folder, {**facts, "metrics": {}})
     torch.set_flush_denormal(True)
     masks, graphs = measure("roads", read_massachusetts(args.data, "test"))

@@ -1,4 +1,4 @@
-"""Train the aircraft Res-UNet: python scripts/train_instances.py DATA MASKS CHIPS OUT --encoder-from W."""
+"""Train the aircraft Res-UNet: train_instances.py DATA MASKS CHIPS OUT --encoder-from W."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def main():
     parser.add_argument("masks", type=Path)
     parser.add_argument("chips", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--encoder-from", type=Path, help="RetinaNet weights whose residual body starts the encoder")
+    parser.add_argument(
+        "--encoder-from", type=Path, help="RetinaNet weights whose residual body starts the encoder"
+    )
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--threads", type=int, default=4)
@@ -50,11 +52,20 @@ def main():
         (0.14, from_pictures(*read_chips(args.chips), 0.6, 1.6)),
     ]
     loader = torch.utils.data.DataLoader(
-        InstanceBatches(makers, args.seed), batch_size=None, num_workers=args.workers, prefetch_factor=4
+        InstanceBatches(makers, args.seed),
+        batch_size=None,
+        num_workers=args.workers,
+        prefetch_factor=4,
     )
-    net = ResUNet(ResUNetSpec(("object", "boundary", "centre"))).to(memory_format=torch.channels_last)
+    net = ResUNet(ResUNetSpec(("object", "boundary", "centre"))).to(
+        memory_format=torch.channels_last
+    )
     if args.encoder_from:
-        body = {k.removeprefix("body."): v.float() for k, v in load_file(args.encoder_from).items() if k.startswith("body.")}
+        body = {
+            k.removeprefix("body."): v.float()
+            for k, v in load_file(args.encoder_from).items()
+            if k.startswith("body.")
+        }
         missing, _ = net.net.encoder.load_state_dict(body, strict=False)
         print("encoder starts from", args.encoder_from.name, "without", len(missing), "entries")
     torch.nn.init.constant_(net.net.segmentation_head[0].bias, -3.0)
@@ -72,7 +83,14 @@ def main():
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
         average.update(net)
-        log.add(step, args.steps, seg=seg.item(), line=line.item(), centre=centre.item(), projection=projection.item())
+        log.add(
+            step,
+            args.steps,
+            seg=seg.item(),
+            line=line.item(),
+            centre=centre.item(),
+            projection=projection.item(),
+        )
         if step % 200 == 199:
             save(average.net, args.out / "resunet.safetensors")
     save(average.net, args.out / "resunet.safetensors")

@@ -33,10 +33,14 @@ def main():
     train, _ = hrplanes(args.data)
     groups = [(train, 0.6, 1.6), (aerial(args.data), 0.7, 2.4), (clean, 0.3, 1.2)]
     batches = BoxBatches(groups, [0.66, 0.14, 0.08], Compositor(args.data, clean), args.seed)
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4)
+    loader = torch.utils.data.DataLoader(
+        batches, batch_size=None, num_workers=args.workers, prefetch_factor=4
+    )
     net = RetinaNet(RetinaNetSpec(classes=1)).to(memory_format=torch.channels_last)
     if args.start:
-        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(args.start).items()})
+        net.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in load_file(args.start).items()}
+        )
     average, optimiser, log = Average(net), adamw(net, args.lr), Log(args.out)
     net.train()
     for step, (images, valid, boxes, ignored) in zip(range(args.steps), loader, strict=False):

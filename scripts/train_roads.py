@@ -29,10 +29,20 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     batches = RoadBatches(read_massachusetts(args.data, "train"), style_table(args.data), args.seed)
-    loader = torch.utils.data.DataLoader(batches, batch_size=None, num_workers=args.workers, prefetch_factor=4)
-    net = ResUNet(ResUNetSpec(("road", "centreline"), args.encoder)).to(memory_format=torch.channels_last)
+    loader = torch.utils.data.DataLoader(
+        batches, batch_size=None, num_workers=args.workers, prefetch_factor=4
+    )
+    net = ResUNet(ResUNetSpec(("road", "centreline"), args.encoder)).to(
+        memory_format=torch.channels_last
+    )
     if args.start:
-        net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(args.start).items()}, strict=False)
+        net.load_state_dict(
+            {
+                k: v.float() if v.is_floating_point() else v
+                for k, v in load_file(args.start).items()
+            },
+            strict=False,
+        )
     average, optimiser, log = Average(net), adamw(net, args.lr), Log(args.out)
     net.train()
     for step, (images, shown, target, judged) in zip(range(args.steps), loader, strict=False):

@@ -53,7 +53,13 @@ def warp_boxes(boxes, matrix):
         return np.zeros((0, 4), np.float32)
     x0, y0, x1, y1 = np.asarray(boxes, float).T
     corners = np.stack(
-        [np.stack([x0, y0], 1), np.stack([x1, y0], 1), np.stack([x1, y1], 1), np.stack([x0, y1], 1)], 1
+        [
+            np.stack([x0, y0], 1),
+            np.stack([x1, y0], 1),
+            np.stack([x1, y1], 1),
+            np.stack([x0, y1], 1),
+        ],
+        1,
     )
     moved = corners @ matrix[:, :2].T + matrix[:, 2]
     return np.concatenate([moved.min(1), moved.max(1)], 1).astype(np.float32)
@@ -91,6 +97,8 @@ def recolour(rng, image, strength=1.0):
     x = np.clip(x, 0, 1)
     if rng.random() < 0.2:
         quality = int(rng.integers(35, 90))
-        _, code = cv2.imencode(".jpg", (x * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        _, code = cv2.imencode(
+            ".jpg", (x * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality]
+        )
         x = cv2.imdecode(code, cv2.IMREAD_COLOR).astype(np.float32) / 255
     return np.ascontiguousarray(x, np.float32)

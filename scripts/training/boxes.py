@@ -33,18 +33,30 @@ class BoxBatches(IterableDataset):
 
     def batch(self, rng, size, n):
         """(images float32 (n, 3, s, s), valid (n, s, s), boxes list, ignored list)."""
-        items = [self.view(rng, size) if size <= 320 or rng.random() < 0.3 else self.mosaic(rng, size)
-                 for _ in range(n)]
+        items = [
+            self.view(rng, size) if size <= 320 or rng.random() < 0.3 else self.mosaic(rng, size)
+            for _ in range(n)
+        ]
         images = torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2)
         valid = torch.from_numpy(np.stack([i[1] for i in items]))
-        return images, valid, [torch.from_numpy(i[2]) for i in items], [torch.from_numpy(i[3]) for i in items]
+        return (
+            images,
+            valid,
+            [torch.from_numpy(i[2]) for i in items],
+            [torch.from_numpy(i[3]) for i in items],
+        )
 
     def view(self, rng, size):
         """One picture, warped and recoloured."""
         k = int(np.searchsorted(self.odds, rng.random()))
         if k >= len(self.groups):
             pic = self.compositor.chip(rng, size)
-            return recolour(rng, pic.rgb), np.ones((size, size), bool), pic.boxes, np.zeros((0, 4), np.float32)
+            return (
+                recolour(rng, pic.rgb),
+                np.ones((size, size), bool),
+                pic.boxes,
+                np.zeros((0, 4), np.float32),
+            )
         group, low, high = self.groups[k]
         pic: Picture = group[rng.integers(len(group))]
         scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -54,7 +66,9 @@ class BoxBatches(IterableDataset):
             half = size / (2 * scale)
             limit = np.array(pic.rgb.shape[1::-1], float)
             near = np.minimum(0.85 * half, limit / 2)
-            centre = ((b[:2] + b[2:]) / 2 + rng.uniform(-half, half, 2) * 0.9).clip(near, limit - near)
+            centre = ((b[:2] + b[2:]) / 2 + rng.uniform(-half, half, 2) * 0.9).clip(
+                near, limit - near
+            )
         m = view_matrix(rng, pic.rgb.shape, size, scale, centre)
         rgb = warp(pic.rgb, m, size, scale)
         valid = warp(np.full(pic.rgb.shape[:2], 255, np.uint8), m, size, scale, nearest=True) > 0
@@ -65,7 +79,12 @@ class BoxBatches(IterableDataset):
         side = np.sqrt(area)
         good = (seen >= 0.45) & (side >= 7)
         some = (seen > 0.02) & ~good
-        return recolour(rng, rgb), valid, clipped[good].astype(np.float32), clipped[some].astype(np.float32)
+        return (
+            recolour(rng, rgb),
+            valid,
+            clipped[good].astype(np.float32),
+            clipped[some].astype(np.float32),
+        )
 
     def mosaic(self, rng, size):
         """Four views around a random cross: large inputs from small pictures."""
@@ -73,7 +92,12 @@ class BoxBatches(IterableDataset):
         rgb = np.zeros((size, size, 3), np.float32)
         valid = np.zeros((size, size), bool)
         boxes, ignored = [], []
-        for x0, y0, x1, y1 in ((0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)):
+        for x0, y0, x1, y1 in (
+            (0, 0, cx, cy),
+            (cx, 0, size, cy),
+            (0, cy, cx, size),
+            (cx, cy, size, size),
+        ):
             w, h = x1 - x0, y1 - y0
             part, ok, b, i = self.view(rng, max(w, h))
             rgb[y0:y1, x0:x1], valid[y0:y1, x0:x1] = part[:h, :w], ok[:h, :w]
@@ -81,7 +105,7 @@ class BoxBatches(IterableDataset):
                 cut = have.clip(0, [w, h, w, h])
                 full = (have[:, 2:] - have[:, :2]).prod(1).clip(1e-6)
                 seen = (cut[:, 2:] - cut[:, :2]).prod(1) / full
-                moved = (cut + [x0, y0, x0, y0]).astype(np.float32)
+                moved = (cut + np.array([x0, y0, x0, y0])).astype(np.float32)
                 if good:
                     boxes.append(moved[seen >= 0.45])
                     ignored.append(moved[(seen > 0.02) & (seen < 0.45)])
@@ -95,7 +119,9 @@ def box_loss(logits, offsets, anchors, boxes, ignored):
     cls = logits.new_zeros(())
     reg = logits.new_zeros(())
     matched = 0
-    for logit, offset, truth, skip in zip(logits[..., 0].float(), offsets.float(), boxes, ignored, strict=True):
+    for logit, offset, truth, skip in zip(
+        logits[..., 0].float(), offsets.float(), boxes, ignored, strict=True
+    ):
         target = torch.zeros_like(logit)
         weight = torch.ones_like(logit)
         if len(skip):
@@ -112,7 +138,9 @@ def box_loss(logits, offsets, anchors, boxes, ignored):
                 positive[a], who[a] = True, g
             target[positive], weight[positive] = 1, 1
             reg = reg + generalized_box_iou_loss(
-                decode_boxes(offset[positive], anchors[positive]), truth[who[positive]], reduction="sum"
+                decode_boxes(offset[positive], anchors[positive]),
+                truth[who[positive]],
+                reduction="sum",
             )
             matched += int(positive.sum())
         p = torch.sigmoid(logit)

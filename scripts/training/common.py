@@ -64,7 +64,12 @@ class Log:
             self.sums[k] = self.sums.get(k, 0.0) + float(v)
         if step % every == every - 1:
             means = {k: round(v / self.count, 4) for k, v in self.sums.items()}
-            line = {"step": step + 1, "of": total, "seconds": round(time.time() - self.start), **means}
+            line = {
+                "step": step + 1,
+                "of": total,
+                "seconds": round(time.time() - self.start),
+                **means,
+            }
             print(json.dumps(line), flush=True)
             self.file.write(json.dumps(line) + "\n")
             self.file.flush()
@@ -75,7 +80,10 @@ def save(net, path: Path):
     """Weights as safetensors: convolutions in float16 (they run in bfloat16), the rest as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
-        k: (v.half() if v.dtype == torch.float32 and v.ndim > 1 else v).detach().contiguous().clone()
+        k: (v.half() if v.dtype == torch.float32 and v.ndim > 1 else v)
+        .detach()
+        .contiguous()
+        .clone()
         for k, v in net.state_dict().items()
     }
     save_file(state, str(path))

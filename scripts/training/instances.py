@@ -32,8 +32,12 @@ class InstanceBatches(IterableDataset):
             size = int(rng.choice([256, 320, 384, 512], p=[0.4, 0.3, 0.2, 0.1]))
             items = [self.item(rng, size) for _ in range(max(2, round(self.pixels / size**2)))]
             rgb, target, valid, boxes = zip(*items, strict=True)
-            yield (torch.from_numpy(np.stack(rgb)).permute(0, 3, 1, 2), torch.from_numpy(np.stack(target)),
-                   torch.from_numpy(np.stack(valid)), [torch.from_numpy(b) for b in boxes])
+            yield (
+                torch.from_numpy(np.stack(rgb)).permute(0, 3, 1, 2),
+                torch.from_numpy(np.stack(target)),
+                torch.from_numpy(np.stack(valid)),
+                [torch.from_numpy(b) for b in boxes],
+            )
 
     def item(self, rng, size):
         """(rgb float32, target uint8 (3, s, s), valid bool, unknown boxes (n, 4) int64)."""
@@ -54,14 +58,16 @@ def from_pictures(group, masks, low, high):
             half = size / (2 * scale)
             limit = np.array(pic.rgb.shape[1::-1], float)
             near = np.minimum(0.85 * half, limit / 2)
-            centre = ((b[:2] + b[2:]) / 2 + rng.uniform(-half, half, 2) * 0.9).clip(near, limit - near)
+            centre = ((b[:2] + b[2:]) / 2 + rng.uniform(-half, half, 2) * 0.9).clip(
+                near, limit - near
+            )
         m = view_matrix(rng, pic.rgb.shape, size, scale, centre)
         h, w = pic.rgb.shape[:2]
         ids = masks.get(pic.name)
         if ids is None:
             ids = np.zeros((h, w), np.int16)
             for x0, y0, x1, y1 in pic.boxes.round().astype(int):
-                ids[max(0, y0):y1, max(0, x0):x1] = -1
+                ids[max(0, y0) : y1, max(0, x0) : x1] = -1
         ids = warp(ids.astype(np.float32), m, size, scale, nearest=True).astype(np.int32)
         valid = warp(np.full((h, w), 255, np.uint8), m, size, scale, nearest=True) > 0
         return warp(pic.rgb, m, size, scale), ids, warp_boxes(pic.boxes, m), valid
@@ -111,8 +117,14 @@ def unknown_boxes(ids, boxes):
     out = []
     size = ids.shape[0]
     for x0, y0, x1, y1 in boxes.round().astype(int):
-        if x0 >= 0 and y0 >= 0 and x1 <= size and y1 <= size and min(x1 - x0, y1 - y0) >= 6 \
-                and (ids[y0:y1, x0:x1] < 0).mean() > 0.7:
+        if (
+            x0 >= 0
+            and y0 >= 0
+            and x1 <= size
+            and y1 <= size
+            and min(x1 - x0, y1 - y0) >= 6
+            and (ids[y0:y1, x0:x1] < 0).mean() > 0.7
+        ):
             out.append([x0, y0, x1, y1])
     return np.array(out, np.int64).reshape(-1, 4)
 
@@ -132,11 +144,15 @@ def instance_loss(logits, target, valid, boxes):
     seg = (bce * rare * known).sum() / n + dice
     sure = v * (edge != UNKNOWN)
     te = (edge == 1).float()
-    line = (F.binary_cross_entropy_with_logits(logits[:, 1], te, reduction="none") * (1 + 3 * te) * sure).sum() / n
+    line = (
+        F.binary_cross_entropy_with_logits(logits[:, 1], te, reduction="none") * (1 + 3 * te) * sure
+    ).sum() / n
     # CenterNet's penalty-reduced focal loss (Zhou et al., 2019).
     c = torch.sigmoid(logits[:, 2]).clamp(1e-4, 1 - 1e-4)
     peak = (heat > 0.9).float()
-    hot = -(peak * (1 - c) ** 2 * torch.log(c) + (1 - peak) * (1 - heat) ** 4 * c**2 * torch.log(1 - c))
+    hot = -(
+        peak * (1 - c) ** 2 * torch.log(c) + (1 - peak) * (1 - heat) ** 4 * c**2 * torch.log(1 - c)
+    )
     centre = (hot * v).sum() / peak.sum().clamp(min=10)
     # BoxInst's projection (Tian et al., 2021): a mask reaches all four sides of its box.
     terms = []

@@ -24,7 +24,7 @@ def weak_masks(rgb, boxes):
         region = out[wy0:wy1, wx0:wx1]
         if mask is None:
             bx0, by0, bx1, by1 = (round(v) for v in (x0, y0, x1, y1))
-            part = out[max(0, by0):by1, max(0, bx0):bx1]
+            part = out[max(0, by0) : by1, max(0, bx0) : bx1]
             part[part == 0] = -1
         else:
             region[mask & (region <= 0)] = k + 1
@@ -41,29 +41,38 @@ def one_mask(rgb, boxes, k):
     wx1, wy1 = min(w, int(x1 + m) + 1), min(h, int(y1 + m) + 1)
     window = (wx0, wy0, wx1, wy1)
     scale = WORK / side
-    crop = cv2.resize(rgb[wy0:wy1, wx0:wx1], None, fx=scale, fy=scale,
-                      interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    crop = cv2.resize(
+        rgb[wy0:wy1, wx0:wx1],
+        None,
+        fx=scale,
+        fy=scale,
+        interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA,
+    )
     ch, cw = crop.shape[:2]
     bx = (np.array([x0 - wx0, y0 - wy0, x1 - wx0, y1 - wy0]) * scale).round().astype(int)
     bx = bx.clip(0, [cw, ch, cw, ch])
     label = np.full((ch, cw), cv2.GC_BGD, np.uint8)
-    inside = label[bx[1]:bx[3], bx[0]:bx[2]]
+    inside = label[bx[1] : bx[3], bx[0] : bx[2]]
     inside[:] = cv2.GC_PR_BGD
-    yy, xx = np.mgrid[-1:1:inside.shape[0] * 1j, -1:1:inside.shape[1] * 1j]
+    yy, xx = np.mgrid[-1 : 1 : inside.shape[0] * 1j, -1 : 1 : inside.shape[1] * 1j]
     likely = np.hypot(xx, yy) < 0.75
     # Unlike the ring around the box, and near its middle: probably aircraft.
     ring = crop[label == cv2.GC_BGD].reshape(-1, 3).astype(np.float32)
     if len(ring) < 30:
         return None, window
-    part = crop[bx[1]:bx[3], bx[0]:bx[2]].astype(np.float32)
+    part = crop[bx[1] : bx[3], bx[0] : bx[2]].astype(np.float32)
     far = np.abs(part - np.median(ring, 0)).max(2) / (ring.std(0).mean() + 6)
     inside[likely & (far > min(1.2, np.quantile(far, 0.7)))] = cv2.GC_PR_FGD
     for j, (ox0, oy0, ox1, oy1) in enumerate(boxes):
         if j != k and ox0 < wx1 and ox1 > wx0 and oy0 < wy1 and oy1 > wy0:
-            a = (np.array([ox0 - wx0, oy0 - wy0, ox1 - wx0, oy1 - wy0]) * scale).astype(int).clip(0, [cw, ch, cw, ch])
+            a = (
+                (np.array([ox0 - wx0, oy0 - wy0, ox1 - wx0, oy1 - wy0]) * scale)
+                .astype(int)
+                .clip(0, [cw, ch, cw, ch])
+            )
             cx, cy = (a[0] + a[2]) // 2, (a[1] + a[3]) // 2
             rx, ry = max(1, (a[2] - a[0]) // 4), max(1, (a[3] - a[1]) // 4)
-            label[max(0, cy - ry):cy + ry, max(0, cx - rx):cx + rx] = cv2.GC_BGD
+            label[max(0, cy - ry) : cy + ry, max(0, cx - rx) : cx + rx] = cv2.GC_BGD
     if not (label == cv2.GC_PR_FGD).any():
         return None, window
     back, fore = np.zeros((1, 65)), np.zeros((1, 65))
@@ -80,8 +89,13 @@ def one_mask(rgb, boxes, k):
     mask = (parts == best).astype(np.uint8)
     bw, bh = bx[2] - bx[0], bx[3] - bx[1]
     fill = stats[best, cv2.CC_STAT_AREA] / max(1, bw * bh)
-    spans = stats[best, cv2.CC_STAT_WIDTH] / max(1, bw), stats[best, cv2.CC_STAT_HEIGHT] / max(1, bh)
+    spans = (
+        stats[best, cv2.CC_STAT_WIDTH] / max(1, bw),
+        stats[best, cv2.CC_STAT_HEIGHT] / max(1, bh),
+    )
     if not 0.13 < fill < 0.72 or min(spans) < 0.66:
         return None, window
-    small = cv2.resize(mask.astype(np.float32), (wx1 - wx0, wy1 - wy0), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        mask.astype(np.float32), (wx1 - wx0, wy1 - wy0), interpolation=cv2.INTER_AREA
+    )
     return small > 0.5, window

@@ -47,8 +47,16 @@ def summary(images, iou=0.5):
     ap = float(np.mean([envelope[i] if i < len(envelope) else 0.0 for i in at]))
     f1 = 2 * precision * recall / (precision + recall).clip(1e-9)
     best = int(f1.argmax())
-    return {"ap50": ap, "f1": float(f1[best]), "at": float(score[best]), "precision": float(precision[best]),
-            "recall": float(recall[best]), "score": score, "hit": hit, "total": total}
+    return {
+        "ap50": ap,
+        "f1": float(f1[best]),
+        "at": float(score[best]),
+        "precision": float(precision[best]),
+        "recall": float(recall[best]),
+        "score": score,
+        "hit": hit,
+        "total": total,
+    }
 
 
 def f1_at(result, threshold):

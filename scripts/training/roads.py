@@ -21,7 +21,9 @@ def read_massachusetts(root: Path, split: str):
     out = []
     for path in sorted((base / "images").iterdir()):
         rgb = read_rgb(path)
-        mask = cv2.imread(str(next((base / "masks").glob(path.stem + ".*"))), cv2.IMREAD_GRAYSCALE) > 0
+        mask = (
+            cv2.imread(str(next((base / "masks").glob(path.stem + ".*"))), cv2.IMREAD_GRAYSCALE) > 0
+        )
         white = (rgb > 250).all(2).astype(np.uint8)
         # Only large white areas are missing image; bright roofs are not.
         count, labels, stats, _ = cv2.connectedComponentsWithStats(white)
@@ -60,8 +62,12 @@ class RoadBatches(IterableDataset):
             size = int(rng.choice([256, 320, 384, 512], p=[0.4, 0.3, 0.2, 0.1]))
             items = [self.view(rng, size) for _ in range(max(2, round(self.pixels / size**2)))]
             rgb, target, shown, judged = (np.stack(x) for x in zip(*items, strict=True))
-            yield (torch.from_numpy(rgb).permute(0, 3, 1, 2), torch.from_numpy(shown),
-                   torch.from_numpy(target), torch.from_numpy(judged))
+            yield (
+                torch.from_numpy(rgb).permute(0, 3, 1, 2),
+                torch.from_numpy(shown),
+                torch.from_numpy(target),
+                torch.from_numpy(judged),
+            )
 
     def view(self, rng, size):
         """float32 (s, s, 3), float32 (2, s, s) road and centreline, bool shown, bool judged."""

@@ -40,8 +40,11 @@ def read_coco(root: Path, split: str) -> list[Picture]:
         if w > 2 and h > 2:
             boxes[a["image_id"]].append([x, y, x + w, y + h])
     return [
-        Picture(read_rgb(root / image["file_name"]), np.array(boxes[image["id"]], np.float32).reshape(-1, 4),
-                name=image["file_name"])
+        Picture(
+            read_rgb(root / image["file_name"]),
+            np.array(boxes[image["id"]], np.float32).reshape(-1, 4),
+            name=image["file_name"],
+        )
         for image in data["images"]
     ]
 
@@ -62,7 +65,7 @@ def aerial(root: Path):
 
 
 def negatives(root: Path, per_class=25):
-    """Pictures without aircraft: empty airbases and scene classes (0.3 m, shrunk to about 0.9 m)."""
+    """Pictures without aircraft: empty airbases (about 1 m) and scene classes (0.3 m)."""
     out = [read_rgb(p) for p in sorted((root / "aircraft/empty-airbases").glob("*.webp"))]
     for folder in sorted((root / "scenes-by-class/ucmerced").iterdir()):
         if folder.name not in {"airplane"}:
@@ -75,17 +78,28 @@ class Compositor:
 
     def __init__(self, root: Path, backgrounds: list[Picture]):
         files = sorted((root / "aircraft/cutouts/no-background").glob("*/*.webp"))
-        self.cutouts = [cv2.cvtColor(im, cv2.COLOR_BGRA2RGBA) for f in files
-                        if (im := cv2.imread(str(f), cv2.IMREAD_UNCHANGED)) is not None and im.ndim == 3 and im.shape[2] == 4]
+        self.cutouts = [
+            cv2.cvtColor(im, cv2.COLOR_BGRA2RGBA)
+            for f in files
+            if (im := cv2.imread(str(f), cv2.IMREAD_UNCHANGED)) is not None
+            and im.ndim == 3
+            and im.shape[2] == 4
+        ]
         self.backgrounds = backgrounds
 
     def chip(self, rng, size: int) -> Picture:
         """A `size` square with 1 to 9 aircraft of 10 to 110 px; `mask` numbers them from 1."""
         bg = self.backgrounds[rng.integers(len(self.backgrounds))].rgb
         scale = max(size / min(bg.shape[:2]), rng.uniform(0.5, 1.2))
-        rgb = cv2.resize(bg, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        rgb = cv2.resize(
+            bg,
+            None,
+            fx=scale,
+            fy=scale,
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+        )
         y, x = (int(rng.integers(0, rgb.shape[i] - size + 1)) for i in (0, 1))
-        rgb = rgb[y:y + size, x:x + size].astype(np.float32)
+        rgb = rgb[y : y + size, x : x + size].astype(np.float32)
         mask = np.zeros((size, size), np.int32)
         boxes = []
         base = np.exp(rng.uniform(np.log(12), np.log(80)))
@@ -97,19 +111,21 @@ class Compositor:
             h, w = patch.shape[:2]
             py, px = int(rng.integers(0, size - h)), int(rng.integers(0, size - w))
             alpha = patch[..., 3:].astype(np.float32) / 255
-            if (mask[py:py + h, px:px + w][alpha[..., 0] > 0.3] > 0).any():
+            if (mask[py : py + h, px : px + w][alpha[..., 0] > 0.3] > 0).any():
                 continue
             rgb = _shadow(rgb, alpha[..., 0], py, px, sun, max(h, w))
             tone = patch[..., :3].astype(np.float32) * rng.uniform(0.75, 1.3) + rng.uniform(-15, 25)
-            region = rgb[py:py + h, px:px + w]
-            rgb[py:py + h, px:px + w] = region * (1 - alpha) + np.clip(tone, 0, 255) * alpha
+            region = rgb[py : py + h, px : px + w]
+            rgb[py : py + h, px : px + w] = region * (1 - alpha) + np.clip(tone, 0, 255) * alpha
             solid = alpha[..., 0] > 0.5
             if solid.sum() < 20:
                 continue
-            mask[py:py + h, px:px + w][solid] = len(boxes) + 1
+            mask[py : py + h, px : px + w][solid] = len(boxes) + 1
             ys, xs = np.nonzero(solid)
             boxes.append([px + xs.min(), py + ys.min(), px + xs.max() + 1, py + ys.max() + 1])
-        return Picture(np.clip(rgb, 0, 255).astype(np.uint8), np.array(boxes, np.float32).reshape(-1, 4), mask)
+        return Picture(
+            np.clip(rgb, 0, 255).astype(np.uint8), np.array(boxes, np.float32).reshape(-1, 4), mask
+        )
 
     def _turned(self, rng, target):
         cut = self.cutouts[rng.integers(len(self.cutouts))]
@@ -124,7 +140,7 @@ class Compositor:
         ys, xs = np.nonzero(out[..., 3] > 60)
         if len(ys) < 20:
             return None
-        return out[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
+        return out[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
 
 
 def _shadow(rgb, alpha, py, px, sun, extent):
@@ -136,6 +152,6 @@ def _shadow(rgb, alpha, py, px, sun, extent):
     y0, x0 = max(0, py + dy), max(0, px + dx)
     y1, x1 = min(size, py + dy + h), min(size, px + dx + w)
     if y1 > y0 and x1 > x0:
-        part = alpha[y0 - py - dy:y1 - py - dy, x0 - px - dx:x1 - px - dx, None]
+        part = alpha[y0 - py - dy : y1 - py - dy, x0 - px - dx : x1 - px - dx, None]
         rgb[y0:y1, x0:x1] *= 1 - 0.5 * part
     return rgb

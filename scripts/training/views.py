@@ -47,8 +47,12 @@ def fused_score(views, pictures, weights, fusion):
 
 def lone_score(views, pictures, member):
     """Metrics of one member alone."""
-    return summary([(seen[member].boxes, seen[member].scores, p.boxes)
-                    for seen, p in zip(views, pictures, strict=True)])
+    return summary(
+        [
+            (seen[member].boxes, seen[member].scores, p.boxes)
+            for seen, p in zip(views, pictures, strict=True)
+        ]
+    )
 
 
 def pipeline_boxes(config, ensemble, pictures, tile=None, identity=False):
@@ -77,6 +81,14 @@ def write_tiff(path, rgb):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path, "w", driver="GTiff", width=rgb.shape[1], height=rgb.shape[0], count=3, dtype="uint8",
-                           photometric="RGB") as out:
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=rgb.shape[1],
+            height=rgb.shape[0],
+            count=3,
+            dtype="uint8",
+            photometric="RGB",
+        ) as out:
             out.write(np.moveaxis(rgb, 2, 0))
