@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -91,9 +91,8 @@ def load(entry: Entry, request: DetectRequest) -> Sight:
         DeviceError: no such device.
     """
     release = check_release(entry, request.members)
-    wanted = _Wanted(
-        config_sha256(entry.config), release.sha256, request.device, request.members, entry
-    )
+    members = None if request.members is None else tuple(request.members)
+    wanted = _Wanted(config_sha256(entry.config), release.sha256, request.device, members, entry)
     with _LOADING:
         ensemble = _ensemble(wanted)
     return Sight(ensemble, release.sha256, release.files)
@@ -104,7 +103,7 @@ class _Wanted:
     config: str
     weights: str
     device: str
-    members: Sequence[str] | None
+    members: tuple[str, ...] | None
     entry: Entry = field(compare=False)
 
 
