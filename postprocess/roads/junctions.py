@@ -15,6 +15,7 @@ from pydantic import Field
 from lanner.config import Strict
 from lanner.errors import StepError
 from postprocess.context import Context
+from postprocess.roads.ground import onto_valid
 from postprocess.roads.network import Network, Xy, dissolve, from_frame, in_order, merged, to_frame
 from postprocess.roads.nodes import crossings, place_nodes
 from postprocess.roads.repair import (
@@ -92,7 +93,7 @@ def _repaired(
     found = contract(found, most, halves)
     if first:
         found = place_nodes(found, _widths(found.nodes, context, params), context)
-    found = node_crossings(found)
+    found = node_crossings(onto_valid(found, context))
     found, loops = drop_small_loops(found, params.loop_m / gsd)
     found, doubles = drop_doubles(found, params.double_m / gsd)
     return _joined(found), [

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from postprocess.roads.network import Index, Lines, Network, Xy, merged
 
+CELL = 1 / 1024
+"""Side of the lattice's cells in pixels: a power of two, so that rounding is exact."""
+
 
 def meetings(found: Network) -> tuple[Index, Index, Xy]:
     """Places where two lines meet other than at a node they share.
@@ -39,10 +42,41 @@ def _is_end(found: Network, line: Index, places: Xy) -> NDArray[np.bool_]:
 
 
 def node_crossings(found: Network) -> Network:
-    """Lines split wherever they meet themselves or each other."""
-    found = _node_themselves(found)
-    one, other, places = meetings(found)
-    return split(found, np.concatenate([one, other]), np.concatenate([places, places]))
+    """Lines split wherever they meet themselves or each other.
+
+    A place where two lines cross is rounded to a float, and lines that run almost alike may then
+    cross anew beside it. What two passes leave is put on a fine lattice.
+    """
+    for done in range(6):
+        if done > 1:
+            found = _on_lattice(found)
+        found = _node_themselves(found)
+        one, other, places = meetings(found)
+        if not len(one):
+            break
+        found = split(found, np.concatenate([one, other]), np.concatenate([places, places]))
+    return found
+
+
+def _on_lattice(found: Network) -> Network:
+    """Coordinates rounded to the lattice, and lines that still meet noded on it.
+
+    Snap rounding (Hobby, 1999): what comes out crosses nowhere but at lattice points.
+    """
+    found = found.with_lines(shapely.transform(found.lines, lambda xy: np.round(xy / CELL) * CELL))
+    found = found.take(found.length > 0)
+    one, other, _ = meetings(found)
+    tangled = np.union1d(one, other).astype(np.int64)
+    if not len(tangled):
+        return found
+    noded = shapely.get_parts(shapely.union_all(found.lines[tangled], grid_size=CELL))
+    middle = shapely.line_interpolate_point(noded, 0.5, normalized=True)
+    near, parent = shapely.STRtree(found.lines[tangled]).query_nearest(middle)
+    first = np.unique(near, return_index=True)[1]
+    parent = tangled[parent[first]]
+    rest = np.ones(len(found), np.bool_)
+    rest[tangled] = False
+    return merged([found.take(rest), Network(noded, found.row[parent], found.did[parent])])
 
 
 def split(found: Network, line: Index, places: Xy) -> Network:
@@ -94,7 +128,9 @@ def _node_themselves(found: Network) -> Network:
     if not crossed.any():
         return found
     knots = np.flatnonzero(crossed)
-    pieces, parent = shapely.get_parts(shapely.node(found.lines[knots]), return_index=True)
+    # A union nodes more robustly than `shapely.node`, which gives up on lines that turn back.
+    noded = shapely.union_all(found.lines[knots][:, None], axis=1)
+    pieces, parent = shapely.get_parts(noded, return_index=True)
     parent = knots[parent]
     cut = Network(pieces, found.row[parent], found.did[parent])
     return merged([found.take(~crossed), cut])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from shapely import LineString
 
 from postprocess.roads import junctions
+from postprocess.roads.ground import onto_valid
 from postprocess.roads.network import (
     Network,
     dissolve,
@@ -32,6 +33,7 @@ from postprocess.roads.repair import (
     small_pieces,
     snap_tips,
 )
+from postprocess.roads.sample import on_valid
 from postprocess.roads.topology import audit, meetings, node_crossings, split
 from tests.fixtures_roads import arm, circle, painted, road_context
 
@@ -62,8 +64,8 @@ def test_noding_makes_any_lines_sound_but_for_loops(streets: list[list[tuple[int
     complaints = [text for text in audit(found) if "loop" not in text]
     assert complaints == []
     whole = shapely.union_all(found.lines)
-    true = shapely.union_all(shapely.linestrings([np.array(s, float) for s in streets[:1]]))
-    assert shapely.hausdorff_distance(whole.intersection(true.buffer(1e-6)), true) < 1e-5
+    true = shapely.segmentize(made(*streets).lines, 0.1)
+    assert shapely.distance(shapely.points(shapely.get_coordinates(true)), whole).max() < 0.01
 
 
 @settings(max_examples=100, deadline=None)
@@ -223,6 +225,33 @@ def tangled(rng: np.random.Generator) -> gpd.GeoDataFrame:
     lines += [circle(*rng.uniform(60, 340, 2), rng.uniform(4, 40)) for _ in range(6)]
     held: NDArray[np.object_] = np.array(lines, dtype=object)
     return road_frame(held)
+
+
+def test_lines_bend_around_invalid_corners_and_end_at_invalid_strips(tmp_path: Path) -> None:
+    valid = np.ones((100, 100), np.bool_)
+    valid[50:, 20:30] = False
+    valid[:, 60:63] = False
+    context = road_context(tmp_path, np.zeros(valid.shape, np.uint8), valid=valid)
+    grazing, crossing, clear = [(5, 50.7), (50, 50.7)], [(40, 20), (90, 20)], [(5, 5), (50, 9)]
+    found = onto_valid(made(grazing, crossing, clear), context)
+    points = shapely.get_coordinates(shapely.segmentize(found.lines, 0.5))
+    assert on_valid(context, points).all()
+    assert LineString(clear).wkt in {line.wkt for line in found.lines}
+    near = [line for line in found.lines if line.distance(shapely.Point(5, 50.7)) == 0]
+    assert len(near) == 1
+    assert near[0].coords[-1] == (50, 50.7)
+    assert near[0].hausdorff_distance(LineString(grazing)) < 2
+    pieces = shapely.union_all(found.lines).intersection(shapely.box(40, 19, 90, 21))
+    assert len(shapely.get_parts(pieces.buffer(0.1))) == 2
+    assert pieces.length == pytest.approx(47, abs=2)
+
+
+def test_noding_copes_with_lines_that_run_almost_alike() -> None:
+    rng = np.random.default_rng(4)
+    wobble = [np.stack([np.arange(40.0), rng.normal(0, 1e-9, 40)], axis=1) for _ in range(4)]
+    found, _ = drop_doubles(node_crossings(made(*wobble)), 0.0)
+    assert [text for text in audit(found) if "loop" not in text] == []
+    assert found.points[:, 0].max() == 39
 
 
 @pytest.mark.parametrize("seed", range(8))
