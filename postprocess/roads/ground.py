@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from postprocess.context import Context
 from postprocess.roads.network import Network, Xy
 from postprocess.roads.raster import by_block, read_valid, reading
-from postprocess.roads.sample import along, on_valid
+from postprocess.roads.sample import along, astray, on_valid
 
 SPACING = 0.5
 """Pixels between the points that are looked at."""
@@ -30,19 +30,17 @@ def onto_valid(found: Network, context: Context) -> Network:
     for bend in (True, True, True, False):  # what joins two moved points may stray again
         if not len(found):
             return found
-        points, owner = along(found.lines, SPACING)
-        good = on_valid(context, points)
-        if good.all():
+        stray = astray(context, found.lines, SPACING)
+        if not stray.any():
             return found
-        astray = np.bincount(owner[~good], minlength=len(found)) > 0
-        mine = astray[owner]
-        points, owner, good = points[mine], owner[mine], good[mine]
+        points, owner = along(found.lines[stray], SPACING)
+        good = on_valid(context, points)
         there = good.copy()
         if bend:
             # From centre to centre of touching pixels a line cuts no other pixel's corner.
             move = ~good | _beside(~good, owner)
             points[move], there[move] = _nearest(context, points[move])
-        found = _redrawn(found, astray, points, owner, there)
+        found = _redrawn(found, stray, points, np.flatnonzero(stray)[owner], there)
     return found
 
 
@@ -76,7 +74,7 @@ def _nearest(context: Context, points: Xy) -> tuple[Xy, NDArray[np.bool_]]:
 
 
 def _redrawn(
-    found: Network, astray: NDArray[np.bool_], points: Xy, owner: NDArray[np.int64],
+    found: Network, stray: NDArray[np.bool_], points: Xy, owner: NDArray[np.int64],
     there: NDArray[np.bool_],
 ) -> Network:
     """The network with its stray lines drawn anew through the points that are there."""
@@ -93,7 +91,7 @@ def _redrawn(
     renumbered = (np.cumsum(whole) - 1)[number[keep]]
     lines = shapely.linestrings(points[keep], indices=renumbered)
     parent = owner[first[whole]]
-    rest = found.take(~astray)
+    rest = found.take(~stray)
     return Network(
         np.concatenate([rest.lines, lines]),
         np.concatenate([rest.row, found.row[parent]]),

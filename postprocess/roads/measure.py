@@ -12,7 +12,7 @@ from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.roads.network import from_frame
-from postprocess.roads.sample import along, half_widths, probability
+from postprocess.roads.sample import along, batches, half_widths, probability
 
 
 class Params(Strict):
@@ -36,12 +36,15 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         objects["length_m"] = objects["width_m"] = pd.Series(dtype="float64")
         return objects
     gsd = context.grid.gsd
-    points, owner = along(found.lines, max(params.spacing_m / gsd, 1.0))
-    half = half_widths(context, points, params.max_width_m / 2 / gsd)
-    # Where a bridge runs outside the mask there is no width to measure.
-    half[half <= 0] = np.nan
-    width = 2 * gsd * pd.Series(half).groupby(owner).median().to_numpy()
-    mean = pd.Series(probability(context, points)).groupby(owner).mean().to_numpy()
+    width, mean = np.empty(len(found)), np.empty(len(found))
+    spacing = max(params.spacing_m / gsd, 1.0)
+    for some in batches(found.lines, spacing):
+        points, owner = along(found.lines[some], spacing)
+        half = half_widths(context, points, params.max_width_m / 2 / gsd)
+        # Where a bridge runs outside the mask there is no width to measure.
+        half[half <= 0] = np.nan
+        width[some] = 2 * gsd * pd.Series(half).groupby(owner).median().to_numpy()
+        mean[some] = pd.Series(probability(context, points)).groupby(owner).mean().to_numpy()
     objects["length_m"] = np.round(_lengths(found.points, found.start, context), 2)
     objects["width_m"] = np.round(np.where(np.isnan(width), gsd, np.maximum(width, gsd)), 2)
     objects["score"] = np.round(mean, 6)

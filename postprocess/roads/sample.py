@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -24,6 +26,27 @@ def along(lines: NDArray[np.object_], spacing: float) -> tuple[Xy, NDArray[np.in
     dense = shapely.segmentize(lines, spacing)
     points, owner = shapely.get_coordinates(dense, return_index=True)
     return np.asarray(points, np.float64), np.asarray(owner, np.int64)
+
+
+def batches(
+    lines: NDArray[np.object_], spacing: float, most: int = 1_000_000
+) -> Iterator[slice]:
+    """Runs of lines that hold about `most` points at that spacing: memory follows the run."""
+    if len(lines):
+        points = np.cumsum(shapely.length(lines) / spacing + shapely.get_num_coordinates(lines))
+        cuts = np.flatnonzero(np.diff(points // most)) + 1
+        for low, high in pairwise([0, *cuts.tolist(), len(lines)]):
+            yield slice(low, high)
+
+
+def astray(context: Context, lines: NDArray[np.object_], spacing: float) -> NDArray[np.bool_]:
+    """(n,) whether a line leaves the valid pixels, looked at every `spacing` pixels."""
+    out = np.zeros(len(lines), np.bool_)
+    for some in batches(lines, spacing):
+        points, owner = along(lines[some], spacing)
+        off = owner[~on_valid(context, points)]
+        out[some] = np.bincount(off, minlength=some.stop - some.start) > 0
+    return out
 
 
 def probability(context: Context, points: Xy) -> Values:

@@ -18,7 +18,7 @@ from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.roads.network import Lines, Network, from_frame, to_frame
 from postprocess.roads.ridge import normals, ridge, smoothed
-from postprocess.roads.sample import along, on_valid, profiles
+from postprocess.roads.sample import along, astray, batches, profiles
 from postprocess.roads.topology import meetings
 
 
@@ -38,7 +38,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     if not len(found):
         return to_frame(objects, found)
     lines = _all_smoothed(found, context, params)
-    kept, back = _safe(found, lines, _astray(lines, context))
+    kept, back = _safe(found, lines, astray(context, lines, 1.0))
     moved = shapely.hausdorff_distance(found.lines, kept) * context.grid.gsd
     did = [
         "left as traced: smoothed it would cross a line or invalid pixels" if put_back
@@ -52,12 +52,10 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 def _all_smoothed(found: Network, context: Context, params: Params) -> Lines:
     """Batches of neighbouring lines, so that memory depends on the batch alone."""
     spacing = 2.0
-    points = np.ceil(found.length / spacing) + 1
-    batch = np.cumsum(points) // params.batch
     out = np.empty(len(found), dtype=object)
-    for which in np.split(np.arange(len(found)), np.flatnonzero(np.diff(batch)) + 1):
+    for some in batches(found.lines, spacing, params.batch):
         context.cancel.check()
-        out[which] = _smoothed(found.lines[which], spacing, context, params)
+        out[some] = _smoothed(found.lines[some], spacing, context, params)
     return out
 
 
@@ -79,17 +77,11 @@ def _smoothed(lines: Lines, spacing: float, context: Context, params: Params) ->
     return simple
 
 
-def _astray(lines: Lines, context: Context) -> NDArray[np.bool_]:
-    """(n,) lines that leave the valid pixels."""
-    points, owner = along(lines, 1.0)
-    return np.bincount(owner[~on_valid(context, points)], minlength=len(lines)) > 0
-
-
 def _safe(
-    found: Network, lines: Lines, astray: NDArray[np.bool_]
+    found: Network, lines: Lines, stray: NDArray[np.bool_]
 ) -> tuple[Lines, NDArray[np.bool_]]:
     """The new lines, less those astray and those that meet something they did not meet before."""
-    lines, back = np.where(astray, found.lines, lines), astray.copy()
+    lines, back = np.where(stray, found.lines, lines), stray.copy()
     while True:
         one, other, _ = meetings(found.with_lines(lines))
         bad = np.union1d(one, other).astype(np.int64)

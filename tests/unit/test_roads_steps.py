@@ -29,7 +29,7 @@ from postprocess.roads import (
 )
 from postprocess.roads.network import network, road_frame
 from postprocess.roads.ridge import normals, ridge, smoothed
-from postprocess.roads.sample import half_widths, probability
+from postprocess.roads.sample import batches, half_widths, probability
 from postprocess.roads.strokes import strokes
 from tests.fixtures_roads import painted, road_context
 
@@ -290,3 +290,12 @@ def test_a_road_keeps_its_class_through_its_junctions(tmp_path: Path) -> None:
     main = [(road((300 * i, 0), (300 * i + 300, 0)), 9.0) for i in range(3)]
     side = [(road((300 * i, 0), (300 * i, 150)), 6.0) for i in (1, 2)]
     assert classes(tmp_path, *main, *side) == 3 * ["secondary"] + 2 * ["residential"]
+
+
+def test_batches_hold_every_line_once_and_few_points() -> None:
+    lines = lined(*(road((0, i), (10 + i, i)) for i in range(50)))
+    runs = list(batches(lines, 1.0, 60))
+    assert [i for run in runs for i in range(50)[run]] == list(range(50))
+    assert max(shapely.length(lines[run]).sum() for run in runs) < 60 + 59
+    assert len(runs) > 20
+    assert list(batches(lines[:0], 1.0)) == []
