@@ -36,6 +36,7 @@ check: lint types imports generated
 
 lint: setup ## Ruff
 	@$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check --quiet $(CHECKED)
 
 types: setup ## mypy --strict on the five packages
 	@$(BIN)/mypy

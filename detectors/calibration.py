@@ -97,8 +97,9 @@ def load_calibration(path: Path) -> Calibration:
         return Calibration.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise WeightsError("weights", path.name, f"is no calibration ({problem})",
-                           "fetch the release again") from error
+        raise WeightsError(
+            "weights", path.name, f"is no calibration ({problem})", "fetch the release again"
+        ) from error
 
 
 def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotonic:

@@ -56,17 +56,22 @@ def load_card(folder: Path) -> Card:
     try:
         return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise WeightsError("weights", folder, f"has no {FILE}",
-                           "fetch the release (git lfs pull), or name another in `release`"
-                           ) from error
+        raise WeightsError(
+            "weights",
+            folder,
+            f"has no {FILE}",
+            "fetch the release (git lfs pull), or name another in `release`",
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise WeightsError("weights", path, f"{where}: {first['msg']}",
-                           "correct the card") from error
+        raise WeightsError(
+            "weights", path, f"{where}: {first['msg']}", "correct the card"
+        ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise WeightsError("weights", path, f"cannot be read ({error})",
-                           "fetch the release again") from error
+        raise WeightsError(
+            "weights", path, f"cannot be read ({error})", "fetch the release again"
+        ) from error
 
 
 def check_files(folder: Path, card: Card, names: tuple[str, ...]) -> dict[str, str]:
@@ -104,15 +109,23 @@ def sha256_file(path: Path) -> str:
 def _checked(folder: Path, card: Card, name: str) -> str:
     path = folder / name
     if name not in card.files:
-        raise WeightsError("weights", path, f"is not among the files of {FILE}",
-                           f"use one of {sorted(card.files)}")
+        raise WeightsError(
+            "weights", path, f"is not among the files of {FILE}", f"use one of {sorted(card.files)}"
+        )
     try:
         found = sha256_file(path)
     except OSError as error:
-        raise WeightsError("weights", path, f"cannot be read ({error.strerror})",
-                           "fetch the release (git lfs pull)") from error
+        raise WeightsError(
+            "weights",
+            path,
+            f"cannot be read ({error.strerror})",
+            "fetch the release (git lfs pull)",
+        ) from error
     if found != card.files[name].lower():
-        raise WeightsError("weights", path,
-                           f"has SHA-256 {found[:12]}, the card says {card.files[name][:12]}",
-                           "fetch the release again; the file is damaged or another's")
+        raise WeightsError(
+            "weights",
+            path,
+            f"has SHA-256 {found[:12]}, the card says {card.files[name][:12]}",
+            "fetch the release again; the file is damaged or another's",
+        )
     return found

@@ -52,9 +52,12 @@ def entries(home: Path) -> tuple[Entry, ...]:
     for entry in found:
         other = by_name.setdefault(entry.config.name, entry)
         if other is not entry:
-            raise ConfigError("name", entry.config.name,
-                              f"is in both {other.path.name} and {entry.path.name}",
-                              "rename one")
+            raise ConfigError(
+                "name",
+                entry.config.name,
+                f"is in both {other.path.name} and {entry.path.name}",
+                "rename one",
+            )
     return tuple(by_name[name] for name in sorted(by_name))
 
 
@@ -82,7 +85,9 @@ def resolve(detector: str, home: Path | None) -> Entry:
         names = ", ".join(known) or "none"
         near = difflib.get_close_matches(detector, known, n=1)
         raise UnknownDetectorError(
-            "--detector", detector, f"no detector has that name; there are: {names}",
+            "--detector",
+            detector,
+            f"no detector has that name; there are: {names}",
             f"did you mean {near[0]!r}?" if near else "choose one, or give a path to a .yaml file",
         )
     return known[detector]
@@ -100,8 +105,12 @@ def choose(config: DetectorConfig, names: Sequence[str] | None) -> tuple[Member,
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            raise ConfigError("--members", name, f"{config.name} has {', '.join(known)}",
-                              f"did you mean {near[0]!r}?" if near else "choose among them")
+            raise ConfigError(
+                "--members",
+                name,
+                f"{config.name} has {', '.join(known)}",
+                f"did you mean {near[0]!r}?" if near else "choose among them",
+            )
     if not names:
         raise ConfigError("--members", "", "names no member", f"choose among {', '.join(known)}")
     return tuple(m for m in config.members if m.name in names)
@@ -120,8 +129,12 @@ def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release
     config, folder = entry.config, entry.release_dir
     card = load_card(folder)
     if (card.detector, card.release) != (config.name, config.release):
-        raise WeightsError("weights", folder, f"the card is of {card.detector} {card.release}",
-                           f"put the release {config.release} of {config.name} there")
+        raise WeightsError(
+            "weights",
+            folder,
+            f"the card is of {card.detector} {card.release}",
+            f"put the release {config.release} of {config.name} there",
+        )
     used = [m.weights for m in config.members if members is None or m.name in members]
     files = check_files(folder, card, (*used, calibration.FILE))
     text = "\n".join(f"{sha}  {name}" for name, sha in sorted(files.items()))
@@ -134,8 +147,9 @@ def _is_detector(path: Path) -> bool:
         text = path.read_text(encoding="utf-8")
         return re.search(r"^members\s*:", text, re.MULTILINE) is not None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("configs", path, f"cannot be read ({error})",
-                          "mend or remove the file") from error
+        raise ConfigError(
+            "configs", path, f"cannot be read ({error})", "mend or remove the file"
+        ) from error
 
 
 def _entry(path: Path, home: Path) -> Entry:

@@ -52,8 +52,12 @@ def compute(device: str) -> Compute:
         count = torch.cuda.device_count()
         index = int(device.partition(":")[2] or 0)
         if index >= count:
-            raise DeviceError("--device", device, f"this machine shows {count} CUDA devices",
-                              "use --device cpu, or auto")
+            raise DeviceError(
+                "--device",
+                device,
+                f"this machine shows {count} CUDA devices",
+                "use --device cpu, or auto",
+            )
         half = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
         return Compute(torch.device("cuda", index), half, CUDA_BATCH)
     if device == "mps" and torch.backends.mps.is_available():
@@ -101,9 +105,12 @@ class Passes:
                 results.extend(look(*(_filled(part, self.batch) for part in parts))[:count])
             except torch.OutOfMemoryError as error:
                 if self.batch == 1:
-                    raise DeviceError("--device", str(inputs[0].device),
-                                      "ran out of memory on a single tile",
-                                      "give a smaller --tile, or use --device cpu") from error
+                    raise DeviceError(
+                        "--device",
+                        str(inputs[0].device),
+                        "ran out of memory on a single tile",
+                        "give a smaller --tile, or use --device cpu",
+                    ) from error
                 self.batch //= 2
                 torch.cuda.empty_cache()
         return results

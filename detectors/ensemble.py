@@ -98,7 +98,11 @@ class Ensemble:
         return results
 
     def _look(
-        self, pixels: Tensor, valid: Tensor, images: Sequence[TileImage], seen: Sequence[int],
+        self,
+        pixels: Tensor,
+        valid: Tensor,
+        images: Sequence[TileImage],
+        seen: Sequence[int],
         grid: Grid,
     ) -> list[TileResult]:
         where = self.compute.device
@@ -108,11 +112,13 @@ class Ensemble:
         with running(self.compute):
             if self.config.output == "raster":
                 levels = self._passes.run(shown, self._probability)
-                return [raster_result(one, images[i].valid)
-                        for one, i in zip(levels, seen, strict=True)]
+                return [
+                    raster_result(one, images[i].valid) for one, i in zip(levels, seen, strict=True)
+                ]
             views = self._passes.run(shown, self._views)
-        return [self._candidates(view, images[i], grid) for view, i in
-                zip(views, seen, strict=True)]
+        return [
+            self._candidates(view, images[i], grid) for view, i in zip(views, seen, strict=True)
+        ]
 
     def _views(self, inputs: Tensor, valid: Tensor) -> list[list[Views]]:
         """What each member sees on each tile of one pass, by tile."""
@@ -131,20 +137,24 @@ class Ensemble:
 
     def _candidates(self, views: list[Views], image: TileImage, grid: Grid) -> TileResult:
         fused = fuse(views, [member.config.weight for member in self.members], self.config.fusion)
-        scored = Fused(fused.boxes, self.curve.apply(fused.scores), fused.labels, fused.votes,
-                       fused.outlines)
-        return place(scored, image.tile.window, image.valid, grid,
-                     sum(view.capped for view in views))
+        scored = Fused(
+            fused.boxes, self.curve.apply(fused.scores), fused.labels, fused.votes, fused.outlines
+        )
+        return place(
+            scored, image.tile.window, image.valid, grid, sum(view.capped for view in views)
+        )
 
 
-def _channels(
-    config: DetectorConfig, members: Sequence[BoxMember | MaskMember]
-) -> tuple[str, ...]:
+def _channels(config: DetectorConfig, members: Sequence[BoxMember | MaskMember]) -> tuple[str, ...]:
     """Names of the raster's channels; none for objects."""
     if config.output == "objects":
         return ()
     named = [member.channels for member in members if isinstance(member, MaskMember)]
     if len(set(named)) > 1:
-        raise ConfigError("members", named, "give different channels",
-                          "name the same `outputs` in the same order in each `arch`")
+        raise ConfigError(
+            "members",
+            named,
+            "give different channels",
+            "name the same `outputs` in the same order in each `arch`",
+        )
     return named[0]

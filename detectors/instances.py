@@ -21,9 +21,7 @@ CHANNELS = ("object", "boundary", "centre")
 """Outputs that a Res-UNet of an `objects` detector must have, in any order."""
 
 
-def instances(
-    probability: NDArray[np.float32], threshold: float, params: Instances
-) -> Views:
+def instances(probability: NDArray[np.float32], threshold: float, params: Instances) -> Views:
     """Single objects of one tile.
 
     The score is the mean object probability inside, halved where no centre was seen. The
@@ -118,5 +116,3 @@ def _contour(
         shape = pieces[int(np.argmax(shapely.area(pieces)))]
     ring = shapely.get_coordinates(shapely.get_exterior_ring(shape))
     return ring if len(ring) >= 4 else None
-
-

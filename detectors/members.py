@@ -41,8 +41,9 @@ class BoxMember:
         """Boxes of each of (n, 3, h, w) prepared tiles; `valid` (n, h, w) is not needed."""
         logits, offsets, anchors = self.net(inputs)
         return [
-            boxes_of(one, two, anchors, inputs.shape[-1], self.config.threshold,
-                     self.config.nms_iou)
+            boxes_of(
+                one, two, anchors, inputs.shape[-1], self.config.threshold, self.config.nms_iou
+            )
             for one, two in zip(logits, offsets, strict=True)
         ]
 
@@ -123,9 +124,12 @@ def _spec(kind: type[Spec], member: Member, **usual: Any) -> Spec:
     for key in member.arch:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            raise ConfigError(f"members.{member.name}.arch", key,
-                              f"is nothing a {member.kind} has",
-                              f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}")
+            raise ConfigError(
+                f"members.{member.name}.arch",
+                key,
+                f"is nothing a {member.kind} has",
+                f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}",
+            )
     return kind(**{**usual, **{key: _tuples(value) for key, value in member.arch.items()}})
 
 
@@ -137,12 +141,19 @@ def _check_outputs(config: DetectorConfig, member: Member, outputs: tuple[str, .
     if config.output == "raster":
         return
     if set(outputs) != set(CHANNELS):
-        raise ConfigError(f"members.{member.name}.arch.outputs", outputs,
-                          "objects need object, boundary and centre", "name these three")
+        raise ConfigError(
+            f"members.{member.name}.arch.outputs",
+            outputs,
+            "objects need object, boundary and centre",
+            "name these three",
+        )
     if len(config.classes) > 1:
-        raise ConfigError(f"members.{member.name}", member.kind,
-                          f"cannot tell {len(config.classes)} classes apart",
-                          "give the detector one class, or leave the Res-UNet out")
+        raise ConfigError(
+            f"members.{member.name}",
+            member.kind,
+            f"cannot tell {len(config.classes)} classes apart",
+            "give the detector one class, or leave the Res-UNet out",
+        )
 
 
 def _fill(net: nn.Module, path: Path) -> None:
@@ -150,8 +161,13 @@ def _fill(net: nn.Module, path: Path) -> None:
         state = load_file(path)
         net.load_state_dict(state)
     except (OSError, SafetensorError) as error:
-        raise WeightsError("weights", path, f"cannot be read ({error})",
-                           "fetch the release (git lfs pull)") from error
+        raise WeightsError(
+            "weights", path, f"cannot be read ({error})", "fetch the release (git lfs pull)"
+        ) from error
     except RuntimeError as error:
-        raise WeightsError("weights", path, f"are of another architecture ({error})"[:400],
-                           "correct `arch` in the configuration") from error
+        raise WeightsError(
+            "weights",
+            path,
+            f"are of another architecture ({error})"[:400],
+            "correct `arch` in the configuration",
+        ) from error

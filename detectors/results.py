@@ -70,9 +70,7 @@ def tile_result(
     )
 
 
-def raster_result(
-    probability: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> TileResult:
+def raster_result(probability: NDArray[np.float32], valid: NDArray[np.bool_]) -> TileResult:
     """A result of probabilities (channels, tile, tile) in 0..1 alone, `valid` (tile, tile)."""
     levels = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
     return replace(no_candidates(0), probability=levels, valid=valid)
@@ -81,7 +79,11 @@ def raster_result(
 def no_candidates(members: int) -> TileResult:
     """A result of nothing by so many members."""
     return TileResult(
-        np.empty((0, 4)), np.empty(0), np.empty(0, np.int64), np.empty((0, members)), (),
+        np.empty((0, 4)),
+        np.empty(0),
+        np.empty(0, np.int64),
+        np.empty((0, members)),
+        (),
         np.empty(0, np.int64),
     )
 
@@ -93,12 +95,18 @@ def encode(result: TileResult) -> bytes:
     vertices = np.concatenate(rings) if rings else np.empty((0, 2))
     votes = np.where(np.isnan(result.votes), ABSENT / SCORE, result.votes)
     parts = [
-        _int(result.boxes * PLACE), _int(result.scores * SCORE), _int(result.labels),
-        _int(votes * SCORE), _int(result.cuts), _int(np.asarray(ring_sizes)),
+        _int(result.boxes * PLACE),
+        _int(result.scores * SCORE),
+        _int(result.labels),
+        _int(votes * SCORE),
+        _int(result.cuts),
+        _int(np.asarray(ring_sizes)),
         _int(vertices * PLACE),
     ]
     head = {
-        "n": len(result), "members": result.votes.shape[1], "vertices": len(vertices),
+        "n": len(result),
+        "members": result.votes.shape[1],
+        "vertices": len(vertices),
         "capped": result.capped,
         "raster": None if result.probability is None else list(result.probability.shape),
     }

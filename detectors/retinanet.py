@@ -14,8 +14,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork
 
@@ -48,9 +48,7 @@ class RetinaNet(nn.Module):
         self.spec = spec
         body = torchvision.models.get_model(spec.backbone, weights=None)
         in_channels = [_out_channels(stage) for stage in (body.layer2, body.layer3, body.layer4)]
-        self.body = IntermediateLayerGetter(
-            body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"}
-        )
+        self.body = IntermediateLayerGetter(body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"})
         self.fpn = FeaturePyramidNetwork(in_channels, spec.channels)
         ratios = (spec.aspect_ratios,) * len(spec.anchor_sizes)
         self.anchors = AnchorGenerator(spec.anchor_sizes, ratios)

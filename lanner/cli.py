@@ -44,11 +44,18 @@ def detectors(as_json: AsJson = False, debug: Debug = False) -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(
-        "--out", metavar="DIR", help="Folder to write to; made if need be.")] = Path("demo"),
-    scene: Annotated[Path | None, typer.Option(
-        "--scene", metavar="FILE", show_default="a rendered one",
-        help="A scene of your own instead.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder to write to; made if need be.")
+    ] = Path("demo"),
+    scene: Annotated[
+        Path | None,
+        typer.Option(
+            "--scene",
+            metavar="FILE",
+            show_default="a rendered one",
+            help="A scene of your own instead.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     debug: Debug = False,
 ) -> None:
@@ -60,16 +67,22 @@ def demo(
         console = Console()
         console.print(demo_table(shown))
         pictures = " and ".join(str(one.files[-1]) for one in shown)
-        console.print(f"Look at {pictures}, or drag a .gpkg into QGIS.", markup=False,
-                      highlight=False, soft_wrap=True)
+        console.print(
+            f"Look at {pictures}, or drag a .gpkg into QGIS.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()
 def errors(as_json: AsJson = False) -> None:
     """Print every error with its exit code, HTTP status and gRPC status."""
     if as_json:
-        rows = [{"error": name, "exit": row.exit, "http": row.http, "grpc": row.grpc,
-                 "meaning": text} for name, text, row in error_rows()]
+        rows = [
+            {"error": name, "exit": row.exit, "http": row.http, "grpc": row.grpc, "meaning": text}
+            for name, text, row in error_rows()
+        ]
         typer.echo(json.dumps(rows, indent=2))
     else:
         Console().print(errors_table())

@@ -18,31 +18,76 @@ from lanner.job import Cancel, DetectRequest, DetectResult
 
 
 def detect(
-    scene: Annotated[str, typer.Argument(
-        help="GeoTIFF, JPEG 2000 or other raster: a path, or an http(s):// or s3:// address.",
-        metavar="SCENE", show_default=False)],
-    detector: Annotated[str, typer.Option(
-        "--detector", "-d", metavar="NAME|FILE.yaml", show_default=False,
-        help="A released detector (see `lanner detectors`) or a YAML file of your own.")],
-    out: Annotated[list[Path], typer.Option(
-        "--out", "-o", metavar="FILE", show_default=False,
-        help="File to write: .geojson, .json, .gpkg, .fgb or .parquet. Give it again for more.")],
-    run: Annotated[Path | None, typer.Option(
-        "--run", metavar="DIR", show_default=False,
-        help="Keep tiles and snapshots here; the same command resumes from them.")] = None,
-    gsd: Annotated[float | None, typer.Option(
-        "--gsd", metavar="METRES", min=0.001, show_default=False,
-        help="Ground sampling of the scene, where the file has no CRS or a wrong one.")] = None,
-    device: Annotated[str, typer.Option(
-        "--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    tile: Annotated[int | None, typer.Option(
-        "--tile", metavar="PIXELS", min=64, show_default=False,
-        help="Side of a tile in detector pixels; smaller needs less memory.")] = None,
-    members: Annotated[str | None, typer.Option(
-        "--members", metavar="A,B", show_default=False,
-        help="Only these networks of the ensemble.")] = None,
-    quiet: Annotated[bool, typer.Option(
-        "--quiet", "-q", help="No progress and no tables.")] = False,
+    scene: Annotated[
+        str,
+        typer.Argument(
+            help="GeoTIFF, JPEG 2000 or other raster: a path, or an http(s):// or s3:// address.",
+            metavar="SCENE",
+            show_default=False,
+        ),
+    ],
+    detector: Annotated[
+        str,
+        typer.Option(
+            "--detector",
+            "-d",
+            metavar="NAME|FILE.yaml",
+            show_default=False,
+            help="A released detector (see `lanner detectors`) or a YAML file of your own.",
+        ),
+    ],
+    out: Annotated[
+        list[Path],
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            show_default=False,
+            help="File to write: .geojson, .json, .gpkg, .fgb or .parquet. Give it again for more.",
+        ),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            show_default=False,
+            help="Keep tiles and snapshots here; the same command resumes from them.",
+        ),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            min=0.001,
+            show_default=False,
+            help="Ground sampling of the scene, where the file has no CRS or a wrong one.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            "--tile",
+            metavar="PIXELS",
+            min=64,
+            show_default=False,
+            help="Side of a tile in detector pixels; smaller needs less memory.",
+        ),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            "--members",
+            metavar="A,B",
+            show_default=False,
+            help="Only these networks of the ensemble.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no tables.")
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -62,16 +107,24 @@ def detect(
 
         lanner detect photo.png -d aircraft --gsd 0.5 -o photo.json
     """
-    again = (f"run the same command again to resume from {run}" if run
-             else "nothing was kept: with --run DIR the same command would resume")
+    again = (
+        f"run the same command again to resume from {run}"
+        if run
+        else "nothing was kept: with --run DIR the same command would resume"
+    )
     with reporting(debug, again):
         check_outputs(out, scene)
         check_place(out, scene, gsd)
         if run is not None:
             check_run_dir(run)
         request = DetectRequest(
-            scene=scene, detector=detector, gsd=gsd, device=device, tile=tile,
-            members=_names(members), run_dir=run,
+            scene=scene,
+            detector=detector,
+            gsd=gsd,
+            device=device,
+            tile=tile,
+            members=_names(members),
+            run_dir=run,
         )
         summary = detect_and_write(request, out, quiet=quiet).summary
         if as_json:

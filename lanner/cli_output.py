@@ -60,8 +60,12 @@ def check_place(paths: Sequence[Path], scene: str, gsd: float | None) -> None:
     from tiling.scene import open_scene
 
     if open_scene(scene, gsd=gsd).place.crs is None:
-        raise OutputError("--out", geojson[0], "the scene has no CRS, so no longitude and latitude",
-                          "end it in .json, .gpkg or .parquet for scene pixels")
+        raise OutputError(
+            "--out",
+            geojson[0],
+            "the scene has no CRS, so no longitude and latitude",
+            "end it in .json, .gpkg or .parquet for scene pixels",
+        )
 
 
 def check_folder(argument: str, folder: Path) -> None:
@@ -71,8 +75,9 @@ def check_folder(argument: str, folder: Path) -> None:
         OutputError: with the command that makes the folder, where that would help.
     """
     if not folder.exists():
-        raise OutputError(argument, folder, "there is no such folder",
-                          f"make it: mkdir -p {folder}")
+        raise OutputError(
+            argument, folder, "there is no such folder", f"make it: mkdir -p {folder}"
+        )
     if not folder.is_dir():
         raise OutputError(argument, folder, "is a file, not a folder", "name a folder")
     if not os.access(folder, os.W_OK | os.X_OK):

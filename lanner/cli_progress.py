@@ -47,8 +47,12 @@ def progress_on(console: Console, *, quiet: bool = False) -> Iterator[OnProgress
 
 def _bars(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(), console=console,
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
     )
 
 

@@ -20,31 +20,57 @@ Number = TypeVar("Number", int, float)
 
 
 def render(
-    out: Annotated[Path, typer.Argument(
-        metavar="OUT.tif", help="GeoTIFF to write; the truth goes beside it.",
-        show_default=False)],
-    size: Annotated[str, typer.Option(
-        "--size", metavar="WxH", help="Pixels across and down.")] = "2048x2048",
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT.tif",
+            help="GeoTIFF to write; the truth goes beside it.",
+            show_default=False,
+        ),
+    ],
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Pixels across and down.")
+    ] = "2048x2048",
     gsd: Annotated[float, typer.Option("--gsd", metavar="METRES", help="Metres a pixel.")] = 0.5,
-    seed: Annotated[int, typer.Option(
-        "--seed", help="Everything random follows from it; one seed is one place.")] = 0,
-    aircraft: Annotated[int | None, typer.Option(
-        "--aircraft", metavar="N", show_default="a busy day",
-        help="How many aircraft, as far as there is room.")] = None,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", help="Everything random follows from it; one seed is one place."),
+    ] = 0,
+    aircraft: Annotated[
+        int | None,
+        typer.Option(
+            "--aircraft",
+            metavar="N",
+            show_default="a busy day",
+            help="How many aircraft, as far as there is room.",
+        ),
+    ] = None,
     roads: Annotated[bool, typer.Option("--roads/--no-roads", help="Draw roads.")] = True,
-    clouds: Annotated[float, typer.Option(
-        "--clouds", metavar="SHARE", help="Share of the scene under cloud, 0 to 0.9.")] = 0.0,
-    dtype: Annotated[str, typer.Option(
-        "--dtype", help="uint8, uint16, int16 or float32.")] = "uint8",
-    bands: Annotated[int, typer.Option(
-        "--bands", help="1 panchromatic, 3 colour, 4 with near infrared.")] = 3,
-    nodata: Annotated[str, typer.Option(
-        "--nodata", help="How missing pixels are marked, in a corner left out of the swath: "
-        "none, value, nan, alpha, mask or sidecar.")] = "none",
-    epsg: Annotated[int | None, typer.Option(
-        "--epsg", metavar="CODE", show_default="UTM", help="CRS of the file.")] = None,
-    at: Annotated[str, typer.Option(
-        "--at", metavar="LON,LAT", help="Where its first pixel is, in degrees.")] = "11.78,48.36",
+    clouds: Annotated[
+        float,
+        typer.Option("--clouds", metavar="SHARE", help="Share of the scene under cloud, 0 to 0.9."),
+    ] = 0.0,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="uint8, uint16, int16 or float32.")
+    ] = "uint8",
+    bands: Annotated[
+        int, typer.Option("--bands", help="1 panchromatic, 3 colour, 4 with near infrared.")
+    ] = 3,
+    nodata: Annotated[
+        str,
+        typer.Option(
+            "--nodata",
+            help="How missing pixels are marked, in a corner left out of the swath: "
+            "none, value, nan, alpha, mask or sidecar.",
+        ),
+    ] = "none",
+    epsg: Annotated[
+        int | None,
+        typer.Option("--epsg", metavar="CODE", show_default="UTM", help="CRS of the file."),
+    ] = None,
+    at: Annotated[
+        str, typer.Option("--at", metavar="LON,LAT", help="Where its first pixel is, in degrees.")
+    ] = "11.78,48.36",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -70,11 +96,20 @@ def render(
         from lanner.render.spec import RenderSpec
 
         spec = RenderSpec(
-            width=width, height=height, gsd=gsd, seed=seed, epsg=epsg, lon=lon, lat=lat,
+            width=width,
+            height=height,
+            gsd=gsd,
+            seed=seed,
+            epsg=epsg,
+            lon=lon,
+            lat=lat,
             dtype=dtype,  # type: ignore[arg-type]  # the spec checks it
             bands=bands,  # type: ignore[arg-type]  # the spec checks it
             nodata=nodata,  # type: ignore[arg-type]  # the spec checks it
-            nodata_wedge=nodata != "none", aircraft=aircraft, roads=roads, clouds=clouds,
+            nodata_wedge=nodata != "none",
+            aircraft=aircraft,
+            roads=roads,
+            clouds=clouds,
         )
         with progress_on(Console(stderr=True), quiet=quiet) as show:
             done = render_to(out, spec, show)
@@ -94,6 +129,7 @@ def _pair(
     try:
         first, second = (kind(part) for part in text.lower().split(between))
     except ValueError as error:
-        raise ConfigError(argument, text, "is not a pair of numbers",
-                          f"write it as in {example}") from error
+        raise ConfigError(
+            argument, text, "is not a pair of numbers", f"write it as in {example}"
+        ) from error
     return first, second

@@ -16,25 +16,50 @@ if TYPE_CHECKING:
 
 
 def serve(
-    host: Annotated[str, typer.Option(
-        "--host", help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(
-        "--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")] = 50051,
-    root: Annotated[list[Path] | None, typer.Option(
-        "--root", metavar="DIR", show_default="the current folder",
-        help="Folder whose scenes may be read. Give it again for more folders.")] = None,
-    allow_remote: Annotated[bool, typer.Option(
-        "--allow-remote", help="Also read http(s):// and s3:// scenes.")] = False,
-    device: Annotated[str, typer.Option(
-        "--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N.")] = "auto",
-    grace: Annotated[float, typer.Option(
-        "--grace", metavar="SECONDS", min=0.0,
-        help="What running detections get to finish after a stop signal.")] = 10.0,
-    tls_cert: Annotated[Path | None, typer.Option(
-        "--tls-cert", metavar="FILE", show_default=False,
-        help="PEM certificate chain; with --tls-key it turns on TLS.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(
-        "--tls-key", metavar="FILE", show_default=False, help="PEM private key.")] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 50051,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root",
+            metavar="DIR",
+            show_default="the current folder",
+            help="Folder whose scenes may be read. Give it again for more folders.",
+        ),
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Also read http(s):// and s3:// scenes.")
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option("--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N."),
+    ] = "auto",
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            min=0.0,
+            help="What running detections get to finish after a stop signal.",
+        ),
+    ] = 10.0,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-cert",
+            metavar="FILE",
+            show_default=False,
+            help="PEM certificate chain; with --tls-key it turns on TLS.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", show_default=False, help="PEM private key."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Serve detection over gRPC until Ctrl-C or SIGTERM.
@@ -56,11 +81,18 @@ def serve(
         from server.run import serve as run_server
 
         options = ServeOptions(
-            host=host, port=port, roots=tuple(root or [Path.cwd()]), allow_remote=allow_remote,
-            auto_device=device, grace_s=grace, credentials=credentials,
+            host=host,
+            port=port,
+            roots=tuple(root or [Path.cwd()]),
+            allow_remote=allow_remote,
+            auto_device=device,
+            grace_s=grace,
+            credentials=credentials,
         )
         finished = run_server(
-            detect, list_detectors, options,
+            detect,
+            list_detectors,
+            options,
             ready=lambda address: typer.echo(f"serving on {address}", err=True),
         )
         if not finished:
@@ -90,6 +122,7 @@ def _read_all(*files: tuple[str, Path]) -> Sequence[bytes]:
         try:
             held.append(path.read_bytes())
         except OSError as error:
-            raise ConfigError(argument, path, f"cannot be read ({error.strerror})",
-                              "name a readable PEM file") from error
+            raise ConfigError(
+                argument, path, f"cannot be read ({error.strerror})", "name a readable PEM file"
+            ) from error
     return held

@@ -84,8 +84,9 @@ def detectors_table(detectors: Sequence[DetectorInfo]) -> Table:
             "finds": ", ".join(one.classes),
             "works at": f"{one.gsd:g} m a pixel, accepts {low:g} to {high:g} m",
             "bands": ", ".join(one.bands),
-            "networks": ", ".join(f"{net.name} {net.weights_sha256[:12]}".strip()
-                                  for net in one.networks),
+            "networks": ", ".join(
+                f"{net.name} {net.weights_sha256[:12]}".strip() for net in one.networks
+            ),
             "chain": " > ".join(one.steps),
             "cannot run": one.problem,
         }.items():

@@ -227,9 +227,7 @@ def _spec(
     try:
         scene.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise SceneError(
-            "scene", ascii(scene), "is no valid Unicode", "rename the file"
-        ) from error
+        raise SceneError("scene", ascii(scene), "is no valid Unicode", "rename the file") from error
     return pb.DetectionSpec(
         scene=pb.SceneSource(uri=scene),
         detector=pb.DetectorChoice(name=detector),
@@ -274,7 +272,9 @@ def _collect(
     if summary is not None and summary.feature_count == len(features):
         return Detection(tuple(features), json.loads(summary.json))
     raise ServerError(
-        "server", address, f"sent an incomplete result ({len(features)} features)",
+        "server",
+        address,
+        f"sent an incomplete result ({len(features)} features)",
         "send the request again; if it stays so, bring client and server to one release",
     )
 
@@ -291,7 +291,9 @@ def _translate(error: grpc.RpcError, address: str, timeout: float | None) -> Lan
     # A server that shuts down answers a call that comes in between with CANCELLED.
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return ServerError(
-            "server", address, f"cannot be reached or went away ({details})",
+            "server",
+            address,
+            f"cannot be reached or went away ({details})",
             "start it with `lanner serve`, check the address, and send the request again",
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:

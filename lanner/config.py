@@ -139,18 +139,25 @@ def load_config(path: Path) -> DetectorConfig:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError("--detector", path, f"cannot be read ({error.strerror})",
-                          "give an existing YAML file") from error
+        raise ConfigError(
+            "--detector", path, f"cannot be read ({error.strerror})", "give an existing YAML file"
+        ) from error
     except yaml.YAMLError as error:
-        raise ConfigError("--detector", path, f"is not valid YAML ({error})",
-                          "mend the line it names") from error
+        raise ConfigError(
+            "--detector", path, f"is not valid YAML ({error})", "mend the line it names"
+        ) from error
     if not isinstance(raw, dict):
-        raise ConfigError("--detector", path, "holds no mapping of keys",
-                          "start from a file in configs/")
+        raise ConfigError(
+            "--detector", path, "holds no mapping of keys", "start from a file in configs/"
+        )
     version = raw.get("version", CURRENT_VERSION)
     if not isinstance(version, int) or version > CURRENT_VERSION:
-        raise ConfigError("version", version, f"is newer than {CURRENT_VERSION}, the newest known",
-                          "upgrade Lanner")
+        raise ConfigError(
+            "version",
+            version,
+            f"is newer than {CURRENT_VERSION}, the newest known",
+            "upgrade Lanner",
+        )
     try:
         return DetectorConfig.model_validate(raw)
     except ValidationError as error:
@@ -168,8 +175,13 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "file"
     if first["type"] == "extra_forbidden":
-        known = [*DetectorConfig.model_fields, *Member.model_fields, *Fusion.model_fields,
-                 *Normalise.model_fields, *Instances.model_fields]
+        known = [
+            *DetectorConfig.model_fields,
+            *Member.model_fields,
+            *Fusion.model_fields,
+            *Normalise.model_fields,
+            *Instances.model_fields,
+        ]
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "remove it"
         return ConfigError(where, path.name, "is not a known key", remedy)

@@ -50,8 +50,12 @@ def run_demo(out: Path, device: str, scene: Path | None = None) -> list[Shown]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError("--out", out, f"cannot be made ({error.strerror})",
-                          "name a folder that may be written to") from error
+        raise OutputError(
+            "--out",
+            out,
+            f"cannot be made ({error.strerror})",
+            "name a folder that may be written to",
+        ) from error
     check_folder("--out", out)
     known: dict[str, int] = {}
     if scene is None:
@@ -66,8 +70,11 @@ def _rendered(out: Path) -> tuple[Path, dict[str, int]]:
 
     path, side = out / "scene.tif", out / "truth.geojson"
     render(path, RenderSpec(WIDTH, HEIGHT, GSD, seed=SEED), truth_path=side)
-    seen = [one["properties"] for one in json.loads(side.read_text("utf-8"))["features"]
-            if one["properties"]["visible"] >= VISIBLE]
+    seen = [
+        one["properties"]
+        for one in json.loads(side.read_text("utf-8"))["features"]
+        if one["properties"]["visible"] >= VISIBLE
+    ]
     roads = sum("road_class" in facts for facts in seen)
     return path, {"aircraft": len(seen) - roads, "roads": roads}
 
@@ -96,8 +103,12 @@ def demo_table(shown: list[Shown]) -> Table:
         column.justify = "right"
     table.columns[-1].overflow = "fold"
     for one in shown:
-        cells: list[Any] = [one.detector, *(one.counts.get(d, 0) for d in decisions),
-                            "unknown" if one.known is None else one.known, f"{one.seconds:.1f}",
-                            "\n".join(map(str, one.files))]
+        cells: list[Any] = [
+            one.detector,
+            *(one.counts.get(d, 0) for d in decisions),
+            "unknown" if one.known is None else one.known,
+            f"{one.seconds:.1f}",
+            "\n".join(map(str, one.files)),
+        ]
         table.add_row(*(Text(str(cell)) for cell in cells))
     return table

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LONGEST = 300
+"""Characters of a value that a message shows; a whole file is no help in one line."""
+
 
 class LannerError(Exception):
     """Root of everything Lanner raises on purpose."""
@@ -17,7 +20,10 @@ class LannerError(Exception):
         self.value = value
         self.problem = problem
         self.remedy = remedy
-        text = f"{argument} {str(value)!r}: {problem}; {remedy}"
+        shown = " ".join(str(value).split())
+        if len(shown) > LONGEST:
+            shown = shown[: LONGEST - 1] + "\u2026"
+        text = f"{argument} {shown!r}: {problem}; {remedy}"
         super().__init__(" ".join(text.split()))
 
 

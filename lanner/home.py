@@ -25,14 +25,22 @@ def home() -> Path:
     said = os.environ.get(VARIABLE)
     if said:
         if not (Path(said) / "configs").is_dir():
-            raise ConfigError(VARIABLE, said, "has no folder configs/",
-                              "name the folder that holds configs/ and weights/, or unset it")
+            raise ConfigError(
+                VARIABLE,
+                said,
+                "has no folder configs/",
+                "name the folder that holds configs/ and weights/, or unset it",
+            )
         return Path(said).resolve()
     for place in (Path(__file__).resolve().parents[1], Path(sys.prefix) / "share" / "lanner"):
         if (place / "configs").is_dir():
             return place
-    raise ConfigError(VARIABLE, "", "is not set and no configs/ folder is beside Lanner",
-                      "set it to the folder that holds configs/ and weights/")
+    raise ConfigError(
+        VARIABLE,
+        "",
+        "is not set and no configs/ folder is beside Lanner",
+        "set it to the folder that holds configs/ and weights/",
+    )
 
 
 def configs_dir() -> Path:

@@ -122,8 +122,13 @@ def gather(
 
 
 def blend(
-    path: Path, ledger: Ledger, plan: TilePlan, channels: Sequence[str], place: Place,
-    cancel: Cancel, stages: Stages,
+    path: Path,
+    ledger: Ledger,
+    plan: TilePlan,
+    channels: Sequence[str],
+    place: Place,
+    cancel: Cancel,
+    stages: Stages,
 ) -> Path:
     """Merge the tiles' probabilities into one raster on the grid.
 

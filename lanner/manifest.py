@@ -47,15 +47,29 @@ class Manifest:
         grid = self.plan.grid
         return {
             "lanner": __version__,
-            "scene": {"sha256": self.scene_sha256, "gsd": list(self.scene_gsd),
-                      "width": grid.scene_width, "height": grid.scene_height},
-            "detector": {"name": self.detector, "release": self.release,
-                         "config_sha256": self.config_sha256,
-                         "weights_sha256": self.weights_sha256,
-                         "weights": dict(sorted(self.weights.items())),
-                         "members": list(self.members), "runs_on": self.identity},
-            "plan": {"tile": self.plan.tile, "halo": self.plan.halo, "gsd": grid.gsd,
-                     "width": grid.width, "height": grid.height, "tiles": len(self.plan)},
+            "scene": {
+                "sha256": self.scene_sha256,
+                "gsd": list(self.scene_gsd),
+                "width": grid.scene_width,
+                "height": grid.scene_height,
+            },
+            "detector": {
+                "name": self.detector,
+                "release": self.release,
+                "config_sha256": self.config_sha256,
+                "weights_sha256": self.weights_sha256,
+                "weights": dict(sorted(self.weights.items())),
+                "members": list(self.members),
+                "runs_on": self.identity,
+            },
+            "plan": {
+                "tile": self.plan.tile,
+                "halo": self.plan.halo,
+                "gsd": grid.gsd,
+                "width": grid.width,
+                "height": grid.height,
+                "tiles": len(self.plan),
+            },
             "stretch": {"low": list(self.stretch.low), "high": list(self.stretch.high)},
         }
 

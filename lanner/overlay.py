@@ -25,9 +25,14 @@ ACCEPT: Rgb = (64, 224, 144)
 REVIEW: Rgb = (255, 176, 32)
 PLAIN: Rgb = (90, 200, 250)
 ROADS: dict[str, Rgb] = {
-    "motorway": (240, 82, 110), "primary": (255, 146, 64), "secondary": (255, 211, 77),
-    "residential": (120, 214, 255), "service": (178, 190, 255), "unclassified": (225, 228, 232),
-    "track": (202, 160, 112), "path": (170, 200, 140),
+    "motorway": (240, 82, 110),
+    "primary": (255, 146, 64),
+    "secondary": (255, 211, 77),
+    "residential": (120, 214, 255),
+    "service": (178, 190, 255),
+    "unclassified": (225, 228, 232),
+    "track": (202, 160, 112),
+    "path": (170, 200, 140),
 }
 """Colours by road class; any other class is drawn as `unclassified`."""
 
@@ -35,8 +40,14 @@ Box = tuple[float, float, float, float]
 
 
 def draw_overlay(
-    scene_uri: str | Path, found: Any, out_png: Path, *, max_side: int = 1600,
-    around: Box | None = None, title: str | None = None, gsd: float | None = None,
+    scene_uri: str | Path,
+    found: Any,
+    out_png: Path,
+    *,
+    max_side: int = 1600,
+    around: Box | None = None,
+    title: str | None = None,
+    gsd: float | None = None,
 ) -> Path:
     """Write a PNG of the scene with detections outlined, labelled and explained by a legend.
 
@@ -64,22 +75,35 @@ def draw_overlay(
     box = _clip(around, scene)
     rgb = _picture(scene, box, max_side)
     scale = np.array([rgb.shape[1] / (box[2] - box[0]), rgb.shape[0] / (box[3] - box[1])])
-    shown = [(mark, facts) for geometry, facts in _rows(found, scene)
-             if (mark := _mark(geometry, facts, box, scale, close=around is not None)) is not None]
+    shown = [
+        (mark, facts)
+        for geometry, facts in _rows(found, scene)
+        if (mark := _mark(geometry, facts, box, scale, close=around is not None)) is not None
+    ]
     middle = np.array([[(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]])
     north = -float(scene.place.azimuth_deg(middle, middle - [[0.0, 50.0]])[0])
     page = Page(
         title=title or scene.id,
-        note=" | ".join(filter(None, [scene.acquired, f"{scene.width} x {scene.height} px",
-                                      f"{scene.gsd[1]:.2g} m"])),
-        keys=_keys(facts for _, facts in shown), metres=float(scene.gsd[0] / scale[0]), north=north,
+        note=" | ".join(
+            filter(
+                None,
+                [scene.acquired, f"{scene.width} x {scene.height} px", f"{scene.gsd[1]:.2g} m"],
+            )
+        ),
+        keys=_keys(facts for _, facts in shown),
+        metres=float(scene.gsd[0] / scale[0]),
+        north=north,
         marks=[mark for mark, _ in shown],
     )
     try:
         compose(rgb, page).save(out_png, "PNG")
     except OSError as error:
-        raise OutputError("out_png", out_png, f"cannot be written ({error})",
-                          "choose a folder that exists and has room") from error
+        raise OutputError(
+            "out_png",
+            out_png,
+            f"cannot be written ({error})",
+            "choose a folder that exists and has room",
+        ) from error
     return out_png
 
 
@@ -91,8 +115,12 @@ def _clip(around: Box | None, scene: Scene) -> tuple[int, int, int, int]:
     x1 = min(scene.width, int(np.ceil(around[2])))
     y1 = min(scene.height, int(np.ceil(around[3])))
     if x1 - x0 < 4 or y1 - y0 < 4:
-        raise ConfigError("around", around, f"shows nothing of {scene.width} x {scene.height} px",
-                          "give x0, y0, x1, y1 in pixels of this scene")
+        raise ConfigError(
+            "around",
+            around,
+            f"shows nothing of {scene.width} x {scene.height} px",
+            "give x0, y0, x1, y1 in pixels of this scene",
+        )
     return x0, y0, x1, y1
 
 
@@ -106,20 +134,27 @@ def _picture(scene: Scene, box: tuple[int, int, int, int], max_side: int) -> NDA
     finest = min(gx, gy) / (4 if box[2] - box[0] < scene.width else 1)
     metres = max(max(ground) / max_side, finest)
     shape_ = max(1, round(ground[1] / metres)), max(1, round(ground[0] / metres))
-    names = ("red", "green", "blue") if {"red", "green", "blue"} <= set(scene.bands) else (
-        scene.bands[0],) * 3
+    names = (
+        ("red", "green", "blue")
+        if {"red", "green", "blue"} <= set(scene.bands)
+        else (scene.bands[0],) * 3
+    )
     window = Window(box[0], box[1], box[2] - box[0], box[3] - box[1])
     larger = shape_[0] > window.height or shape_[1] > window.width
     how = Resampling.cubic if larger else Resampling.average
     with opened(scene.uri) as file:
         try:
-            raw = file.read(scene.band_indices(names), window=window, out_shape=(3, *shape_),
-                            resampling=how)
-            seen = file.dataset_mask(window=window, out_shape=shape_,
-                                     resampling=Resampling.nearest) > 0
+            raw = file.read(
+                scene.band_indices(names), window=window, out_shape=(3, *shape_), resampling=how
+            )
+            seen = (
+                file.dataset_mask(window=window, out_shape=shape_, resampling=Resampling.nearest)
+                > 0
+            )
         except RasterioError as error:
-            raise SceneError("scene", scene.uri, f"cannot be read ({error})",
-                             "check that the file is whole") from error
+            raise SceneError(
+                "scene", scene.uri, f"cannot be read ({error})", "check that the file is whole"
+            ) from error
     data = np.moveaxis(raw, 0, -1).astype(np.float32)
     seen &= np.isfinite(data).all(-1)
     if scene.dtype != "uint8" and seen.any():
@@ -147,8 +182,12 @@ def _moved(geometry: Any, way: Any) -> Any:
 
 
 def _mark(
-    geometry: Any, facts: Mapping[str, Any], box: tuple[int, int, int, int], scale: Floats,
-    *, close: bool,
+    geometry: Any,
+    facts: Mapping[str, Any],
+    box: tuple[int, int, int, int],
+    scale: Floats,
+    *,
+    close: bool,
 ) -> Mark | None:
     """How one feature is drawn, or None where it is out of view."""
     view = shapely.box(*box)
@@ -164,8 +203,12 @@ def _mark(
         return Mark(paths, _road_colour(facts), closed=False, dashed=review, width=wide)
     side = float(np.ptp(np.concatenate(paths), axis=0).max())
     return Mark(
-        paths, _colour(facts), closed=True, width=2.2 if side > 40 else 1.5,
-        text=_text(facts) if side > 13 or close else "", rank=side + _confidence(facts),
+        paths,
+        _colour(facts),
+        closed=True,
+        width=2.2 if side > 40 else 1.5,
+        text=_text(facts) if side > 13 or close else "",
+        rank=side + _confidence(facts),
     )
 
 
@@ -203,8 +246,10 @@ def _keys(rows: Iterable[Mapping[str, Any]]) -> tuple[Key, ...]:
             doubtful += facts.get("decision") == "review"
         else:
             decisions[str(facts.get("decision") or facts.get("label") or "object")] += 1
-    keys = [Key(f"{name} ({count})", _colour({"decision": name}))
-            for name, count in sorted(decisions.items())]
+    keys = [
+        Key(f"{name} ({count})", _colour({"decision": name}))
+        for name, count in sorted(decisions.items())
+    ]
     rank: Sequence[str] = list(ROADS)
     for name in sorted(classes, key=lambda n: (rank.index(n) if n in rank else 99, n)):
         keys.append(Key(f"{name} ({classes[name]})", _road_colour({"road_class": name}), line=True))

@@ -5,6 +5,7 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ LEDGER, RASTER = "tiles.sqlite", "probability"
 
 READ_THREADS = 2
 
+# GDAL's own default is a twentieth of the machine, on top of everything else that is counted.
+# It reads this once, before the first block; who sets it outside keeps his own.
+os.environ.setdefault("GDAL_CACHEMAX", "256")
+
 
 def detect(
     request: DetectRequest, cancel: Cancel, on_progress: Callable[[Progress], None]
@@ -50,9 +55,7 @@ def detect(
     """
     entry = find(request.detector)
     choose(entry.config, request.members)
-    return detect_with(
-        entry.config, lambda: load(entry, request), request, cancel, on_progress
-    )
+    return detect_with(entry.config, lambda: load(entry, request), request, cancel, on_progress)
 
 
 def detect_with(
@@ -92,10 +95,17 @@ def detect_with(
     stretch = scene_stretch(scene, config.bands, config.normalise)
     stages.tell("normalise", 1, 1)
     manifest = Manifest(
-        scene_sha256=checksum, scene_gsd=scene.gsd, detector=config.name, release=config.release,
-        config_sha256=config_sha256(config), weights=sight.files,
-        weights_sha256=sight.weights_sha256, members=sight.eyes.names,
-        identity=sight.eyes.identity, plan=plan, stretch=stretch,
+        scene_sha256=checksum,
+        scene_gsd=scene.gsd,
+        detector=config.name,
+        release=config.release,
+        config_sha256=config_sha256(config),
+        weights=sight.files,
+        weights_sha256=sight.weights_sha256,
+        members=sight.eyes.names,
+        identity=sight.eyes.identity,
+        plan=plan,
+        stretch=stretch,
     )
     with _run_dir(request.run_dir) as folder:
         manifest.write(folder)
@@ -105,8 +115,13 @@ def detect_with(
 
 
 def _see(
-    scene: Scene, config: DetectorConfig, sight: Sight, manifest: Manifest, folder: Path,
-    cancel: Cancel, stages: Stages,
+    scene: Scene,
+    config: DetectorConfig,
+    sight: Sight,
+    manifest: Manifest,
+    folder: Path,
+    cancel: Cancel,
+    stages: Stages,
 ) -> tuple[gpd.GeoDataFrame, Context, int]:
     """The tile work: candidates or raster, and the context that the chain runs in."""
     from lanner.looking import blend, gather, look
@@ -122,15 +137,20 @@ def _see(
         objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
         if eyes.channels:
             path = folder / f"{RASTER}.tif"
-            rasters[RASTER] = blend(
-                path, ledger, plan, eyes.channels, scene.place, cancel, stages
-            )
+            rasters[RASTER] = blend(path, ledger, plan, eyes.channels, scene.place, cancel, stages)
     facts = DetectorFacts(
         config.name, config.release, manifest.weights_sha256, manifest.config_sha256
     )
     context = Context(
-        scene_id=scene.id, acquired=scene.acquired, place=scene.place, grid=plan.grid, plan=plan,
-        detector=facts, workdir=folder, rasters=rasters, cancel=cancel,
+        scene_id=scene.id,
+        acquired=scene.acquired,
+        place=scene.place,
+        grid=plan.grid,
+        plan=plan,
+        detector=facts,
+        workdir=folder,
+        rasters=rasters,
+        cancel=cancel,
     )
     return objects, context, capped
 
@@ -185,13 +205,19 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
     low, high = config.gsd_range
     worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
     if not low <= worst <= high:
-        remedy = ("this detector cannot use so coarse a scene; give a finer one" if worst > high
-                  else f"make it coarser first: gdalwarp -tr, to {low:g} m or more")
+        remedy = (
+            "this detector cannot use so coarse a scene; give a finer one"
+            if worst > high
+            else f"make it coarser first: gdalwarp -tr, to {low:g} m or more"
+        )
         if request.gsd is not None:
             remedy = f"correct --gsd, or give a scene of {low:g} to {high:g} m"
-        raise GsdError("--gsd" if request.gsd is not None else "scene", request.scene,
-                       f"has {worst:.3g} m pixels, {config.name} takes {low:g} to {high:g} m",
-                       remedy)
+        raise GsdError(
+            "--gsd" if request.gsd is not None else "scene",
+            request.scene,
+            f"has {worst:.3g} m pixels, {config.name} takes {low:g} to {high:g} m",
+            remedy,
+        )
     return scene
 
 
@@ -210,8 +236,12 @@ def _plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
         return TilePlan(grid, min(ceil(evenly / 32) * 32, step) + 2 * config.halo, config.halo)
     if tile % 32 or tile <= 2 * config.halo:
         least = 2 * config.halo + 32
-        raise ConfigError("--tile", tile, f"is no multiple of 32 of at least {least}",
-                          f"use {max(least, ceil(tile / 32) * 32)}")
+        raise ConfigError(
+            "--tile",
+            tile,
+            f"is no multiple of 32 of at least {least}",
+            f"use {max(least, ceil(tile / 32) * 32)}",
+        )
     return TilePlan(grid, tile, config.halo)
 
 
@@ -225,6 +255,10 @@ def _run_dir(asked: Path | None) -> Iterator[Path]:
     try:
         asked.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError("--run", asked, f"cannot be made ({error.strerror})",
-                          "choose a folder that may be written to") from error
+        raise OutputError(
+            "--run",
+            asked,
+            f"cannot be made ({error.strerror})",
+            "choose a folder that may be written to",
+        ) from error
     yield asked

@@ -125,9 +125,14 @@ def _info(entry: Entry) -> DetectorInfo:
     except WeightsError as error:
         files, problem = {}, str(error)
     return DetectorInfo(
-        name=config.name, release=config.release, description=config.description,
-        classes=config.classes, output=config.output, gsd=config.gsd,
-        gsd_range=config.gsd_range, bands=config.bands,
+        name=config.name,
+        release=config.release,
+        description=config.description,
+        classes=config.classes,
+        output=config.output,
+        gsd=config.gsd,
+        gsd_range=config.gsd_range,
+        bands=config.bands,
         members=tuple(m.name for m in config.members),
         steps=tuple(step.step for step in config.chain),
         networks=tuple(

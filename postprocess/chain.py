@@ -31,8 +31,15 @@ REJECTED = "rejected.parquet"
 RECORD = "chain.json"
 
 _FAILURES = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError,
-    ShapelyError, TypeError, ValueError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ShapelyError,
+    TypeError,
+    ValueError,
 )
 """What a step's own fault looks like. A LannerError passes as it is: it already explains."""
 
@@ -161,14 +168,17 @@ def _resume(
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StepError(
-            "start", chain.names[first], f"{path.name} cannot be read ({error})",
+            "start",
+            chain.names[first],
+            f"{path.name} cannot be read ({error})",
             "run the chain from the beginning once",
         ) from error
     now, then = chain.described(context), record["chain"]
     same = {**now, "steps": now["steps"][:first]} == {**then, "steps": then["steps"][:first]}
     if not same or len(record["notes"]) < first:
         raise StepError(
-            "start", chain.names[first],
+            "start",
+            chain.names[first],
             "the snapshots before it come from another scene, detector or chain",
             "run the chain from the beginning once",
         )
@@ -194,7 +204,9 @@ def _one(
         result = found.run(objects, context, params)
     except _FAILURES as error:
         raise StepError(
-            "step", found.name, f"failed with {type(error).__name__}: {error}",
+            "step",
+            found.name,
+            f"failed with {type(error).__name__}: {error}",
             f"mend it, then restart the chain at {found.name!r}",
         ) from error
     note = {"step": found.name, "did": str(getattr(result, "attrs", {}).get("did") or "ran")}

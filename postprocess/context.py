@@ -65,7 +65,9 @@ class Context:
             return self.rasters[name]
         have = sorted({*self.rasters, *(p.stem for p in self.workdir.glob("*.tif"))})
         raise StepError(
-            "raster", name, f"no detector or earlier step made it; there are {have}",
+            "raster",
+            name,
+            f"no detector or earlier step made it; there are {have}",
             "put the step that makes it before this one",
         )
 

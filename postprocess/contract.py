@@ -17,20 +17,48 @@ from postprocess.shapes import Floats, Shapes, bounds
 from postprocess.snapshots import plain
 
 FIRST = (
-    "id", "detector", "label", "confidence", "decision", "votes", "box_px", "length_m",
-    "wingspan_m", "heading_deg", "types", "taxonomy", "width_m", "road_class", "from_node",
+    "id",
+    "detector",
+    "label",
+    "confidence",
+    "decision",
+    "votes",
+    "box_px",
+    "length_m",
+    "wingspan_m",
+    "heading_deg",
+    "types",
+    "taxonomy",
+    "width_m",
+    "road_class",
+    "from_node",
     "to_node",
 )
 """Properties in this order before the steps' own others, which come by name."""
 
 LAST = (
-    "scene_id", "acquired", "detector_version", "weights_sha256", "config_sha256", "steps",
+    "scene_id",
+    "acquired",
+    "detector_version",
+    "weights_sha256",
+    "config_sha256",
+    "steps",
 )
 
-INTERNAL = frozenset({
-    "geometry", "outline", "score", "tile", "cut", "rejected", "rejected_by", "rejected_at", "box",
-    "did",
-})
+INTERNAL = frozenset(
+    {
+        "geometry",
+        "outline",
+        "score",
+        "tile",
+        "cut",
+        "rejected",
+        "rejected_by",
+        "rejected_at",
+        "box",
+        "did",
+    }
+)
 """Columns that are the chain's own business."""
 
 ID_BYTES = 12
@@ -54,9 +82,7 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> tuple[Record, ...]:
         object,
     )
     boxes = np.round(_boxes(objects, context), PIXEL_DECIMALS) + 0.0
-    columns = {
-        name: objects[name].tolist() for name in objects.columns if name not in INTERNAL
-    }
+    columns = {name: objects[name].tolist() for name in objects.columns if name not in INTERNAL}
     said = [
         json.dumps([values[row] for values in columns.values()], sort_keys=True, default=plain)
         for row in range(len(objects))
@@ -67,10 +93,14 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> tuple[Record, ...]:
     found = []
     for row in rows:
         properties = {
-            "confidence": round(score[row], 4), "decision": "review",
+            "confidence": round(score[row], 4),
+            "decision": "review",
             **{name: _value(name, values[row]) for name, values in columns.items()},
-            "id": ids[row], "detector": context.detector.name, "box_px": boxes[row].tolist(),
-            "scene_id": context.scene_id, "detector_version": context.detector.version,
+            "id": ids[row],
+            "detector": context.detector.name,
+            "box_px": boxes[row].tolist(),
+            "scene_id": context.scene_id,
+            "detector_version": context.detector.version,
             "weights_sha256": context.detector.weights_sha256,
             "config_sha256": context.detector.config_sha256,
         }
@@ -99,11 +129,16 @@ def _ids(
     """
     tenths = shapely.normalize(shapely.transform(shapes, lambda xy: np.round(xy * 10)))
     keys = [
-        json.dumps([
-            context.scene_id, context.detector.name, label, shape.geom_type,
-            shapely.get_coordinates(shape).astype(np.int64).ravel().tolist(),
-            np.round(box * 10).astype(np.int64).tolist(),
-        ])
+        json.dumps(
+            [
+                context.scene_id,
+                context.detector.name,
+                label,
+                shape.geom_type,
+                shapely.get_coordinates(shape).astype(np.int64).ravel().tolist(),
+                np.round(box * 10).astype(np.int64).tolist(),
+            ]
+        )
         for label, shape, box in zip(objects["label"], tenths, boxes, strict=True)
     ]
     exact = shapely.to_wkb(shapes, hex=True).tolist()

@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.parent.is_dir():
         raise OutputError(
-            "--output", path, "its folder does not exist", f"create {str(path.parent)!r} first"
+            "--out", path, "its folder does not exist", f"create {str(path.parent)!r} first"
         )
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -30,7 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     except OSError as error:
         raise OutputError(
-            "--output", path, f"cannot be written ({error.strerror or error})",
+            "--out",
+            path,
+            f"cannot be written ({error.strerror or error})",
             "free some space or choose another folder",
         ) from error
     finally:

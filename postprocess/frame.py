@@ -53,9 +53,7 @@ def candidates(
 
 def empty() -> gpd.GeoDataFrame:
     """A frame of no objects with every column in its type: what a raster detector hands over."""
-    return candidates(
-        np.empty((0, 4)), scores=[], votes=[], tiles=[], cuts=[], labels=[]
-    )
+    return candidates(np.empty((0, 4)), scores=[], votes=[], tiles=[], cuts=[], labels=[])
 
 
 def column(values: Sequence[Any]) -> pd.Series[Any]:
@@ -82,7 +80,9 @@ def tidy(objects: object, step: str) -> gpd.GeoDataFrame:
     missing = [name for name in REQUIRED if name not in objects.columns]
     if missing or objects._geometry_column_name != "geometry":
         raise StepError(
-            "step", step, f"returned objects without the columns {missing or ['geometry']}",
+            "step",
+            step,
+            f"returned objects without the columns {missing or ['geometry']}",
             "keep every column it was given",
         )
     frame = objects.reset_index(drop=True)

@@ -23,8 +23,16 @@ GROUP = "lanner.steps"
 
 _AIRCRAFT = ("merge_seams", "outline", "orient", "plausible", "identify")
 _ROADS = (
-    "threshold", "clean", "skeletonise", "trace", "prune", "bridge", "smooth", "junctions",
-    "measure", "classify",
+    "threshold",
+    "clean",
+    "skeletonise",
+    "trace",
+    "prune",
+    "bridge",
+    "smooth",
+    "junctions",
+    "measure",
+    "classify",
 )
 
 BUILTIN: dict[str, str] = {
@@ -59,7 +67,9 @@ def step(name: str) -> Step:
     if builtin is not None:
         if private:
             raise StepError(
-                "step", name, f"{private[0].value!r} takes the name of a built-in step",
+                "step",
+                name,
+                f"{private[0].value!r} takes the name of a built-in step",
                 "rename that entry point",
             )
         return _checked(name, importlib.import_module(builtin))
@@ -89,7 +99,9 @@ def _load(point: EntryPoint) -> object:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise StepError(
-            "step", point.name, f"{point.value!r} cannot be imported ({error})",
+            "step",
+            point.name,
+            f"{point.value!r} cannot be imported ({error})",
             "mend or reinstall the package that brings it",
         ) from error
 
@@ -98,12 +110,16 @@ def _checked(name: str, thing: object) -> Step:
     run, params = getattr(thing, "run", None), getattr(thing, "Params", None)
     if not callable(run) or not (isinstance(params, type) and issubclass(params, BaseModel)):
         raise StepError(
-            "step", name, "has no function `run` with a pydantic model `Params`",
+            "step",
+            name,
+            "has no function `run` with a pydantic model `Params`",
             "see docs/architecture.md for the shape of a step",
         )
     if params.model_config.get("extra") != "forbid":
         raise StepError(
-            "step", name, "its Params would swallow unknown keys",
+            "step",
+            name,
+            "its Params would swallow unknown keys",
             "derive it from lanner.config.Strict",
         )
     return Step(name, run, params)

@@ -37,9 +37,7 @@ def to_lonlat(shapes: Shapes, place: Place) -> Shapes:
 
 def rounded(shapes: Shapes, decimals: int) -> Shapes:
     """The same with coordinates rounded, and no minus zero."""
-    return np.asarray(
-        shapely.transform(shapes, lambda xy: np.round(xy, decimals) + 0.0), object
-    )
+    return np.asarray(shapely.transform(shapes, lambda xy: np.round(xy, decimals) + 0.0), object)
 
 
 def mapping(shape: Any) -> dict[str, Any]:

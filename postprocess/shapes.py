@@ -24,9 +24,7 @@ def bounds(geometry: Any) -> Floats:
 
 def overlap(a: Floats, b: Floats) -> Floats:
     """The (n, 4) boxes common to a and b; x1 < x0 or y1 < y0 where there is nothing common."""
-    return np.concatenate(
-        [np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])], axis=1
-    )
+    return np.concatenate([np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])], axis=1)
 
 
 def area(boxes: Floats) -> Floats:

@@ -33,24 +33,43 @@ def style(*, lines: bool) -> bytes:
     """The style as XML: a colour a decision, for lines or for areas."""
     root = ET.Element("qgis", version="3.28.0", styleCategories="Symbology")
     renderer = ET.SubElement(
-        root, "renderer-v2", type="categorizedSymbol", attr="decision", symbollevels="0",
-        enableorderby="0", forceraster="0",
+        root,
+        "renderer-v2",
+        type="categorizedSymbol",
+        attr="decision",
+        symbollevels="0",
+        enableorderby="0",
+        forceraster="0",
     )
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
     for position, (value, (label, colour)) in enumerate(COLOURS.items()):
         name = str(position)
         ET.SubElement(
-            categories, "category", value=value, label=label, symbol=name, render="true",
+            categories,
+            "category",
+            value=value,
+            label=label,
+            symbol=name,
+            render="true",
             type="string",
         )
         symbol = ET.SubElement(
-            symbols, "symbol", type="line" if lines else "fill", name=name, alpha="1",
-            clip_to_extent="1", force_rhr="0",
+            symbols,
+            "symbol",
+            type="line" if lines else "fill",
+            name=name,
+            alpha="1",
+            clip_to_extent="1",
+            force_rhr="0",
         )
         layer = ET.SubElement(
-            symbol, "layer", {"class": "SimpleLine" if lines else "SimpleFill"}, enabled="1",
-            locked="0", **{"pass": "0"},
+            symbol,
+            "layer",
+            {"class": "SimpleLine" if lines else "SimpleFill"},
+            enabled="1",
+            locked="0",
+            **{"pass": "0"},
         )
         options = ET.SubElement(layer, "Option", type="Map")
         for key, text in _options(colour, lines=lines).items():
@@ -65,6 +84,10 @@ def _options(colour: str, *, lines: bool) -> dict[str, str]:
         return {"line_color": colour, "line_width": "0.6", "line_width_unit": "MM"}
     faint = colour.rsplit(",", 1)[0] + ",40"
     return {
-        "color": faint, "style": "solid", "outline_color": colour, "outline_style": "solid",
-        "outline_width": "0.5", "outline_width_unit": "MM",
+        "color": faint,
+        "style": "solid",
+        "outline_color": colour,
+        "outline_style": "solid",
+        "outline_width": "0.5",
+        "outline_width_unit": "MM",
     }

@@ -47,10 +47,15 @@ def features(objects: gpd.GeoDataFrame, context: Context) -> tuple[str, ...]:
     shapes = to_lonlat(shapes, context.place) if placed else rounded(shapes, 2)
     mark: dict[str, Any] = {} if placed else {PIXELS: SCENE_PIXELS}
     return tuple(
-        _text({
-            "type": "Feature", **mark, "id": record.properties["id"],
-            "geometry": mapping(shape), "properties": record.properties,
-        })
+        _text(
+            {
+                "type": "Feature",
+                **mark,
+                "id": record.properties["id"],
+                "geometry": mapping(shape),
+                "properties": record.properties,
+            }
+        )
         for shape, record in zip(shapes, found, strict=True)
     )
 
@@ -84,7 +89,9 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise OutputError(
-            "--output", path, f"{ending or 'no ending'} is no format Lanner writes",
+            "--out",
+            path,
+            f"{ending or 'no ending'} is no format Lanner writes",
             f"end it in one of {', '.join(FORMATS)}",
         )
     if ending in (".geojson", ".json"):
@@ -110,7 +117,9 @@ def write_geojson(features: Sequence[str], path: Path) -> None:
 
 def _no_geojson(path: Path) -> OutputError:
     return OutputError(
-        "--output", path, "the scene has no CRS, and GeoJSON is longitude and latitude",
+        "--out",
+        path,
+        "the scene has no CRS, and GeoJSON is longitude and latitude",
         "write .json, .gpkg or .parquet (scene pixels), or give the scene a CRS",
     )
 
@@ -160,7 +169,9 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
                 pyogrio.write_dataframe(flat, beside, driver=driver, layer=LAYER)
         except (DataSourceError, DataLayerError) as error:
             raise OutputError(
-                "--output", path, f"cannot be written ({error})",
+                "--out",
+                path,
+                f"cannot be written ({error})",
                 "free some space or choose another format",
             ) from error
 

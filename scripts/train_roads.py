@@ -28,6 +28,7 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
     batches = RoadBatches(read_massachusetts(args.data, "train"), style_table(args.data), args.seed)
     loader = torch.utils.data.DataLoader(
         batches, batch_size=None, num_workers=args.workers, prefetch_factor=4

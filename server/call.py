@@ -84,7 +84,9 @@ class Call:
             return encode(error, replace=self._private)
         number = self.log_failure(error)
         told = ServerError(
-            "server", number, "failed inside; this is the id of the failure",
+            "server",
+            number,
+            "failed inside; this is the id of the failure",
             "give it to whoever runs the server",
         )
         return encode(told, code=grpc.StatusCode.INTERNAL)

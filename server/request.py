@@ -68,7 +68,9 @@ def _tile(spec: pb.DetectionSpec) -> int | None:
         return None
     if not _TILE_MIN <= spec.tile <= _TILE_MAX or spec.tile % _TILE_STEP:
         raise ConfigError(
-            "tile", spec.tile, "is no tile side",
+            "tile",
+            spec.tile,
+            "is no tile side",
             f"give a multiple of {_TILE_STEP} from {_TILE_MIN} to {_TILE_MAX}",
         )
     return spec.tile
@@ -82,7 +84,9 @@ def _members(spec: pb.DetectionSpec, offer: Offered) -> tuple[str, ...] | None:
     unknown = sorted(chosen - set(known))
     if unknown or not chosen:
         raise ConfigError(
-            "members", ", ".join(unknown), f"{offer.name} has no such member",
+            "members",
+            ", ".join(unknown),
+            f"{offer.name} has no such member",
             f"choose from {', '.join(known)}",
         )
     return tuple(name for name in known if name in chosen)

@@ -189,7 +189,9 @@ def _bind(server: grpc.Server, options: ServeOptions) -> int:
         return server.add_secure_port(address, options.credentials)
     except RuntimeError as error:
         raise ConfigError(
-            "--port", address, "cannot be listened on (taken, or no address of this machine)",
+            "--port",
+            address,
+            "cannot be listened on (taken, or no address of this machine)",
             "give a free --port and an own --host",
         ) from error
 

@@ -59,12 +59,16 @@ class ScenePolicy:
         scheme = urlsplit(uri).scheme.lower() if "://" in uri else uri.split("/")[1]
         if scheme not in _REMOTE:
             raise SceneError(
-                "scene", uri, f"{scheme} is not a kind of address this server opens",
+                "scene",
+                uri,
+                f"{scheme} is not a kind of address this server opens",
                 "give a path, or an http://, https:// or s3:// address",
             )
         if not self.allow_remote:
             raise SceneError(
-                "scene", uri, "this server opens no remote scenes",
+                "scene",
+                uri,
+                "this server opens no remote scenes",
                 "give a path, or have the server started with --allow-remote",
             )
         return uri

@@ -128,7 +128,9 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         with self._changed:
             if len(self._open) >= self._max_streams:
                 raise BusyError(
-                    "streams", len(self._open), "as many detections are open as this server allows",
+                    "streams",
+                    len(self._open),
+                    "as many detections are open as this server allows",
                     "try again later",
                 )
             run.cancel.check()  # `over` came first and will not come again to take it out
@@ -138,9 +140,7 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         self, request: pb.DetectRequest, run: _Run, call: Call
     ) -> Iterator[pb.DetectResponse]:
         spec = request.spec
-        call.fields.update(
-            scene=spec.scene.uri[:_LOGGED], detector=spec.detector.name[:_LOGGED]
-        )
+        call.fields.update(scene=spec.scene.uri[:_LOGGED], detector=spec.detector.name[:_LOGGED])
         job = to_job(spec, self._scenes, self._list_detectors())
         call.say_instead(job.scene, spec.scene.uri)
         ticket = self._slots.enter(self._same_device.get(job.device, job.device))
@@ -156,7 +156,9 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
             if not run.shut_down:
                 raise
             raise ServerError(
-                "server", "detection", "stopped because the server shuts down",
+                "server",
+                "detection",
+                "stopped because the server shuts down",
                 "send the request again when it is back",
             ) from None
         del future

@@ -36,7 +36,9 @@ class Slots:
             waiting = sum(max(0, len(one) - self._per_device) for one in self._lines.values())
             if len(line) >= self._per_device and waiting >= self._max_waiting:
                 raise BusyError(
-                    "queue", waiting, "as many detections wait as this server accepts",
+                    "queue",
+                    waiting,
+                    "as many detections wait as this server accepts",
                     "try again later",
                 )
             ticket = Ticket(self, device)

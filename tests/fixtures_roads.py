@@ -24,11 +24,18 @@ from tiling.place import Place
 SIZE = 1024
 CROSSINGS = np.array(
     [
-        *((80.6 + 90 * i - 0.4 * (k * 90 + 40) / 350, 80 + 90 * k + 0.4 * (i * 90 + 40) / 350)
-          for k in range(4) for i in range(4)),
+        *(
+            (80.6 + 90 * i - 0.4 * (k * 90 + 40) / 350, 80 + 90 * k + 0.4 * (i * 90 + 40) / 350)
+            for k in range(4)
+            for i in range(4)
+        ),
         *((800 + 18 * np.cos(a), 260 + 18 * np.sin(a)) for a in (0.1, 1.7, 3.2, 4.8)),
-        (180, 510), (470, 590), (700, 600),
-        (200, 800 - 140 / 17), (235, 800 - 175 / 17), (697.9, 846.0),
+        (180, 510),
+        (470, 590),
+        (700, 600),
+        (200, 800 - 140 / 17),
+        (235, 800 - 175 / 17),
+        (697.9, 846.0),
     ]
 )
 """(26, 2) every junction of `TOWN`: streets, roundabout, T, X, Y, two staggered T, X."""
@@ -122,9 +129,19 @@ def road_context(
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(
-            path, "w", driver="GTiff", width=width, height=height, count=len(bands),
-            dtype="uint8", tiled=True, blockxsize=256, blockysize=256, compress="deflate",
-            crs="EPSG:32633", transform=affine,
+            path,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=len(bands),
+            dtype="uint8",
+            tiled=True,
+            blockxsize=256,
+            blockysize=256,
+            compress="deflate",
+            crs="EPSG:32633",
+            transform=affine,
         ) as dataset,
     ):
         for i, (band, name) in enumerate(zip(bands, ("road", "centreline"), strict=False), 1):
@@ -134,6 +151,12 @@ def road_context(
     work = folder / "work"
     work.mkdir(exist_ok=True)
     return Context(
-        "scene", None, Place(affine, pyproj.CRS.from_epsg(32633), (gsd, gsd)), grid, None,
-        DetectorFacts("roads", "1", "w", "c"), work, {"probability": path},
+        "scene",
+        None,
+        Place(affine, pyproj.CRS.from_epsg(32633), (gsd, gsd)),
+        grid,
+        None,
+        DetectorFacts("roads", "1", "w", "c"),
+        work,
+        {"probability": path},
     )

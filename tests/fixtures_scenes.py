@@ -68,14 +68,24 @@ def scene_spec(
 ) -> RenderSpec:
     """The spec of one variant; `more` overrides any field of RenderSpec."""
     fields: dict[str, Any] = {
-        "width": 320, "height": 288, "gsd": GSD, "seed": SEED, "dtype": dtype, "nodata": nodata,
-        "nodata_wedge": nodata != "none", **GEOREFERENCES[georeference], **more,
+        "width": 320,
+        "height": 288,
+        "gsd": GSD,
+        "seed": SEED,
+        "dtype": dtype,
+        "nodata": nodata,
+        "nodata_wedge": nodata != "none",
+        **GEOREFERENCES[georeference],
+        **more,
     }
     return RenderSpec(**fields)
 
 
 def write_scene(
-    folder: Path, dtype: str = "uint8", nodata: str = "none", georeference: str = "utm",
+    folder: Path,
+    dtype: str = "uint8",
+    nodata: str = "none",
+    georeference: str = "utm",
     **more: Any,
 ) -> SceneFile:
     """Write one variant into `folder` under a name that tells which it is."""

@@ -37,7 +37,7 @@ _SAFETY: dict[str, Any] = {
 }
 _TUNING: dict[str, Any] = {
     # Megabytes, bounded whatever the machine: GDAL's default is a share of all memory.
-    "GDAL_CACHEMAX": 512,
+    "GDAL_CACHEMAX": 256,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_MAX_RETRY": 4,
@@ -140,8 +140,12 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
         raise _refusal(uri, name, error) from error
     if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
         dataset.close()
-        raise SceneError("scene", shown(uri), "names another file as its overviews",
-                         "remove that metadata: gdal_translate -of COG SCENE out.tif")
+        raise SceneError(
+            "scene",
+            shown(uri),
+            "names another file as its overviews",
+            "remove that metadata: gdal_translate -of COG SCENE out.tif",
+        )
     return dataset
 
 
@@ -152,12 +156,21 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
             with open(name, "rb") as file:
                 head = file.read(1024)
         except OSError as problem:
-            return SceneError("scene", uri, f"cannot be read ({problem.strerror})",
-                              "give a file that this user may read")
+            return SceneError(
+                "scene",
+                uri,
+                f"cannot be read ({problem.strerror})",
+                "give a file that this user may read",
+            )
         if not head:
             return SceneError("scene", uri, "is an empty file", "fetch it again")
         if b"<VRTDataset" in head:
-            return SceneError("scene", uri, "is a VRT, which can read other files or run code",
-                              _VRT_REMEDY)
-    return SceneError("scene", shown(uri), f"cannot be opened as a raster ({said(error, uri)})",
-                      f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable")
+            return SceneError(
+                "scene", uri, "is a VRT, which can read other files or run code", _VRT_REMEDY
+            )
+    return SceneError(
+        "scene",
+        shown(uri),
+        f"cannot be opened as a raster ({said(error, uri)})",
+        f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable",
+    )

@@ -13,21 +13,44 @@ from lanner.errors import BandError
 RGB = ("red", "green", "blue")
 
 _SYNONYMS = {
-    "red": "red", "r": "red",
-    "green": "green", "g": "green",
-    "blue": "blue", "b": "blue",
-    "nir": "nir", "nir1": "nir", "near infrared": "nir", "near ir": "nir", "nearinfrared": "nir",
-    "red edge": "rededge", "rededge": "rededge",
-    "coastal": "coastal", "coastal blue": "coastal", "coastal aerosol": "coastal",
-    "gray": "gray", "grey": "gray", "pan": "gray", "panchromatic": "gray", "luminance": "gray",
+    "red": "red",
+    "r": "red",
+    "green": "green",
+    "g": "green",
+    "blue": "blue",
+    "b": "blue",
+    "nir": "nir",
+    "nir1": "nir",
+    "near infrared": "nir",
+    "near ir": "nir",
+    "nearinfrared": "nir",
+    "red edge": "rededge",
+    "rededge": "rededge",
+    "coastal": "coastal",
+    "coastal blue": "coastal",
+    "coastal aerosol": "coastal",
+    "gray": "gray",
+    "grey": "gray",
+    "pan": "gray",
+    "panchromatic": "gray",
+    "luminance": "gray",
     "alpha": "alpha",
     # Sentinel-2 and the harmonised Landsat set: the leading zero is theirs alone.
-    "b02": "blue", "b03": "green", "b04": "red", "b08": "nir",
+    "b02": "blue",
+    "b03": "green",
+    "b04": "red",
+    "b08": "nir",
 }
 _INTERPRETED = {
-    ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue",
-    ColorInterp.alpha: "alpha", ColorInterp.nir: "nir", ColorInterp.rededge: "rededge",
-    ColorInterp.coastal: "coastal", ColorInterp.pan: "gray", ColorInterp.swir: "swir",
+    ColorInterp.red: "red",
+    ColorInterp.green: "green",
+    ColorInterp.blue: "blue",
+    ColorInterp.alpha: "alpha",
+    ColorInterp.nir: "nir",
+    ColorInterp.rededge: "rededge",
+    ColorInterp.coastal: "coastal",
+    ColorInterp.pan: "gray",
+    ColorInterp.swir: "swir",
 }
 # What software writes when it has nothing to say.
 _EMPTY = re.compile(r"(band|layer|channel|b)?[ _-]?[1-9]?\d*")
@@ -79,10 +102,13 @@ def choose(found: Bands, wanted: tuple[str, ...], uri: str) -> tuple[int, ...]:
         return found.indices * len(wanted)
     missing = [name for name in wanted if name not in found.names]
     if missing:
-        raise BandError("bands", ",".join(wanted),
-                        f"{uri} has no {', '.join(missing)} band, only {', '.join(found.names)}",
-                        "name its bands with band descriptions (gdal_edit.py or rio edit-info), "
-                        "or use a detector for the bands it has")
+        raise BandError(
+            "bands",
+            ",".join(wanted),
+            f"{uri} has no {', '.join(missing)} band, only {', '.join(found.names)}",
+            "name its bands with band descriptions (gdal_edit.py or rio edit-info), "
+            "or use a detector for the bands it has",
+        )
     return tuple(found.indices[found.names.index(name)] for name in wanted)
 
 

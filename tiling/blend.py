@@ -72,12 +72,20 @@ class Blender:
     """
 
     def __init__(
-        self, path: Path | str, plan: TilePlan, channels: int, names: tuple[str, ...],
+        self,
+        path: Path | str,
+        plan: TilePlan,
+        channels: int,
+        names: tuple[str, ...],
         place: Place | None = None,
     ) -> None:
         if channels != len(names) or channels < 1:
-            raise OutputError("names", ",".join(names), f"are not {channels} channel names",
-                              "give one name a channel")
+            raise OutputError(
+                "names",
+                ",".join(names),
+                f"are not {channels} channel names",
+                "give one name a channel",
+            )
         self._path, self._plan, self._names = Path(path), plan, tuple(names)
         # Fixed names, so that what a killed run left is overwritten by the next.
         self._beside = self._path.with_name(f".{self._path.name}.rows.tif")
@@ -108,16 +116,24 @@ class Blender:
             OutputError: out of order, of another shape, or the file cannot be written.
         """
         if tile.index != self._next or self._file is None:
-            raise OutputError("tile", tile.index, f"came where tile {self._next} was due",
-                              "add every tile once, in index order (None where nothing is valid)")
+            raise OutputError(
+                "tile",
+                tile.index,
+                f"came where tile {self._next} was due",
+                "add every tile once, in index order (None where nothing is valid)",
+            )
         self._next += 1
         self._advance(tile.window.y0)
         if values is None or valid is None:
             return
         shape = (len(self._names), self._plan.tile, self._plan.tile)
         if values.shape != shape or valid.shape != shape[1:]:
-            raise OutputError("tile", tile.index, f"has shapes {values.shape} and {valid.shape}",
-                              f"give {shape} and {shape[1:]}")
+            raise OutputError(
+                "tile",
+                tile.index,
+                f"has shapes {values.shape} and {valid.shape}",
+                f"give {shape} and {shape[1:]}",
+            )
         x0, x1 = max(tile.window.x0, 0), min(tile.window.x1, self._plan.grid.width)
         here, there = slice(x0 - tile.window.x0, x1 - tile.window.x0), slice(x0, x1)
         weight = self._weights[:, here] * valid[:, here]
@@ -128,8 +144,12 @@ class Blender:
             mean = self._mean[number, :, there]
             mean += (np.where(weight > 0, value, mean) - mean) * share
             if not np.isfinite(mean).all():
-                raise OutputError("tile", tile.index, "has valid pixels that are no number",
-                                  "look for NaN in the weights or the input of the network")
+                raise OutputError(
+                    "tile",
+                    tile.index,
+                    "has valid pixels that are no number",
+                    "look for NaN in the weights or the input of the network",
+                )
 
     def close(self) -> Path:
         """Finish the raster and put it under its name.
@@ -141,8 +161,12 @@ class Blender:
             return self._path
         if self._next != len(self._plan):
             self.abort()
-            raise OutputError("tile", self._next, f"of {len(self._plan)} never came",
-                              "add every tile before closing")
+            raise OutputError(
+                "tile",
+                self._next,
+                f"of {len(self._plan)} never came",
+                "add every tile before closing",
+            )
         self._advance(self._top + self._plan.tile)
         self._flush(whole=True)
         self._guard(self._finish)
@@ -161,7 +185,9 @@ class Blender:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
@@ -183,7 +209,7 @@ class Blender:
             self._pending_rows += last - first
         for plane in (*self._mean, self._total):
             plane[: self._plan.tile - rows] = plane[rows:].copy()
-            plane[self._plan.tile - rows:] = 0
+            plane[self._plan.tile - rows :] = 0
         self._top = top
         self._flush(whole=False)
 
@@ -209,10 +235,20 @@ class Blender:
     def _create(self, place: Place | None) -> DatasetWriter:
         grid = self._plan.grid
         profile: dict[str, Any] = {
-            "driver": "GTiff", "width": grid.width, "height": grid.height, "dtype": "uint8",
-            "count": len(self._names), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
-            "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "photometric": "minisblack",
-            "interleave": "band", "alpha": "unspecified",
+            "driver": "GTiff",
+            "width": grid.width,
+            "height": grid.height,
+            "dtype": "uint8",
+            "count": len(self._names),
+            "tiled": True,
+            "blockxsize": BLOCK,
+            "blockysize": BLOCK,
+            "compress": "deflate",
+            "zlevel": 1,
+            "bigtiff": "if_safer",
+            "photometric": "minisblack",
+            "interleave": "band",
+            "alpha": "unspecified",
         }
         if place is not None:
             (sx, sy), a = grid.scale, place.affine
@@ -232,8 +268,15 @@ class Blender:
         file, self._file = self._file, None
         file.close()
         rasterio.shutil.copy(
-            self._beside, self._final, driver="COG", compress="deflate", predictor="no",
-            blocksize=BLOCK, bigtiff="if_safer", overview_resampling="average", overviews="auto",
+            self._beside,
+            self._final,
+            driver="COG",
+            compress="deflate",
+            predictor="no",
+            blocksize=BLOCK,
+            bigtiff="if_safer",
+            overview_resampling="average",
+            overviews="auto",
             num_threads="all_cpus",
         )
         self._read_back()
@@ -265,5 +308,9 @@ class Blender:
         self._final.unlink(missing_ok=True)
 
     def _failed(self, error: Exception) -> OutputError:
-        return OutputError("output", self._path, f"cannot be written ({error.__cause__ or error})",
-                           "check that its folder exists, may be written and has space")
+        return OutputError(
+            "output",
+            self._path,
+            f"cannot be written ({error.__cause__ or error})",
+            "check that its folder exists, may be written and has space",
+        )

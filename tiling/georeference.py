@@ -70,14 +70,21 @@ def ground_sampling(place: Place, size: tuple[int, int]) -> tuple[float, float]:
     along_x, along_y = place.distance_m([west, north], [east, south])
     gsd = (float(along_x) / (2 * rx), float(along_y) / (2 * ry))
     if min(gsd) <= 0:
-        raise PlaceError("affine", tuple(place.affine)[:6], "makes pixels of no size on the ground",
-                         "correct it with gdal_edit.py -a_ullr ULX ULY LRX LRY SCENE")
+        raise PlaceError(
+            "affine",
+            tuple(place.affine)[:6],
+            "makes pixels of no size on the ground",
+            "correct it with gdal_edit.py -a_ullr ULX ULY LRX LRY SCENE",
+        )
     right, down = place.azimuth_deg([(cx, cy)] * 2, [east, south])
     shear = abs(abs((down - right + 180) % 360 - 180) - 90)
     if shear > SHEAR_TOLERANCE:
-        raise PlaceError("affine", tuple(place.affine)[:6],
-                         f"its pixel axes are {shear:.0f} degrees off a right angle on the ground",
-                         _WARP.format(how=""))
+        raise PlaceError(
+            "affine",
+            tuple(place.affine)[:6],
+            f"its pixel axes are {shear:.0f} degrees off a right angle on the ground",
+            _WARP.format(how=""),
+        )
     return gsd
 
 
@@ -92,18 +99,31 @@ def _affine_and_crs(dataset: DatasetReader, uri: str) -> tuple[Affine, pyproj.CR
     if affine.is_identity and points:
         affine, raw = _fit(points, uri), gcp_crs
     elif affine.is_identity and dataset.rpcs is not None:
-        raise PlaceError("scene", uri, "is placed by RPCs only",
-                         _WARP.format(how="-rpc ") + ", " + _GSD)
+        raise PlaceError(
+            "scene", uri, "is placed by RPCs only", _WARP.format(how="-rpc ") + ", " + _GSD
+        )
     elif affine.is_identity:
-        raise PlaceError("scene", uri, "has no affine (no georeference)",
-                         "assign one with gdal_translate -a_srs EPSG:CODE -a_ullr "
-                         "ULX ULY LRX LRY SCENE out.tif, " + _GSD)
+        raise PlaceError(
+            "scene",
+            uri,
+            "has no affine (no georeference)",
+            "assign one with gdal_translate -a_srs EPSG:CODE -a_ullr "
+            "ULX ULY LRX LRY SCENE out.tif, " + _GSD,
+        )
     if not raw:
-        raise PlaceError("scene", uri, "has no CRS",
-                         "assign one with gdal_edit.py -a_srs EPSG:CODE SCENE, " + _GSD)
+        raise PlaceError(
+            "scene",
+            uri,
+            "has no CRS",
+            "assign one with gdal_edit.py -a_srs EPSG:CODE SCENE, " + _GSD,
+        )
     if not _usable(affine):
-        raise PlaceError("affine", tuple(affine)[:6], "is degenerate (no area or not finite)",
-                         "correct it with gdal_edit.py -a_ullr ULX ULY LRX LRY SCENE, " + _GSD)
+        raise PlaceError(
+            "affine",
+            tuple(affine)[:6],
+            "is degenerate (no area or not finite)",
+            "correct it with gdal_edit.py -a_ullr ULX ULY LRX LRY SCENE, " + _GSD,
+        )
     return affine, _earth_crs(raw, uri)
 
 
@@ -127,21 +147,25 @@ def _earth_crs(raw: CRS, uri: str) -> pyproj.CRS:
     try:
         crs = pyproj.CRS.from_wkt(raw.to_wkt())
     except ProjError as error:
-        raise PlaceError("CRS", raw.to_string()[:80], f"is not understood ({error})",
-                         remedy) from error
+        raise PlaceError(
+            "CRS", raw.to_string()[:80], f"is not understood ({error})", remedy
+        ) from error
     if crs.is_compound:
         crs = crs.sub_crs_list[0]
     crs = crs.to_2d()
     base = crs.geodetic_crs
     if crs.is_engineering or crs.is_vertical or crs.is_geocentric or base is None:
-        raise PlaceError("CRS", crs.name, f"is a {crs.type_name}, which has no place on the map",
-                         remedy)
+        raise PlaceError(
+            "CRS", crs.name, f"is a {crs.type_name}, which has no place on the map", remedy
+        )
     radius = base.ellipsoid.semi_major_metre if base.ellipsoid is not None else 0.0
     if not EARTH_RADIUS[0] <= radius <= EARTH_RADIUS[1]:
-        raise _OtherWorldError("CRS", crs.name,
-                               f"is of another world (radius {radius / 1000:.0f} km) in {uri}",
-                               "give a scene of the Earth, or correct it with gdal_edit.py -a_srs "
-                               "EPSG:CODE SCENE")
+        raise _OtherWorldError(
+            "CRS",
+            crs.name,
+            f"is of another world (radius {radius / 1000:.0f} km) in {uri}",
+            "give a scene of the Earth, or correct it with gdal_edit.py -a_srs EPSG:CODE SCENE",
+        )
     return crs
 
 
@@ -168,6 +192,7 @@ def _fit(points: list[object], uri: str) -> Affine:
     residual = Place(affine, None, (1.0, 1.0)).from_crs(ground) - pixels
     worst = float(np.hypot(residual[:, 0], residual[:, 1]).max())
     if worst > GCP_TOLERANCE:
-        raise PlaceError("scene", uri, f"no affine fits its GCPs (off by {worst:.1f} pixels)",
-                         remedy)
+        raise PlaceError(
+            "scene", uri, f"no affine fits its GCPs (off by {worst:.1f} pixels)", remedy
+        )
     return affine

@@ -57,9 +57,7 @@ class Grid:
     scene_height: int
 
     @classmethod
-    def over(
-        cls, scene_size: tuple[int, int], scene_gsd: tuple[float, float], gsd: float
-    ) -> Grid:
+    def over(cls, scene_size: tuple[int, int], scene_gsd: tuple[float, float], gsd: float) -> Grid:
         """The grid of `gsd` metres over a scene of (width, height) with (x, y) metre pixels.
 
         Where both scales are within `SNAP` of 1 the grid is the scene's own pixels.
@@ -69,9 +67,7 @@ class Grid:
         if abs(sx - 1) <= SNAP and abs(sy - 1) <= SNAP:
             sx = sy = 1.0
         # A hair of tolerance keeps an exact fit from growing an empty last column.
-        return cls(
-            max(1, ceil(w / sx - 1e-6)), max(1, ceil(h / sy - 1e-6)), (sx, sy), gsd, w, h
-        )
+        return cls(max(1, ceil(w / sx - 1e-6)), max(1, ceil(h / sy - 1e-6)), (sx, sy), gsd, w, h)
 
     def to_scene(self, xy: Xy) -> Xy:
         """Grid pixel coordinates to scene pixel coordinates."""
@@ -111,8 +107,12 @@ class TilePlan:
 
     def __post_init__(self) -> None:
         if self.halo < 0 or self.step < 1:
-            raise ConfigError("tile", self.tile, f"leaves no core inside two halos of {self.halo}",
-                              f"give at least {2 * max(self.halo, 0) + 32}")
+            raise ConfigError(
+                "tile",
+                self.tile,
+                f"leaves no core inside two halos of {self.halo}",
+                f"give at least {2 * max(self.halo, 0) + 32}",
+            )
 
     @property
     def step(self) -> int:

@@ -107,7 +107,9 @@ class Ledger:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
@@ -115,8 +117,10 @@ class Ledger:
     def _failed(self, error: sqlite3.Error) -> OutputError:
         busy = "locked" in str(error)
         return OutputError(
-            "ledger", self._path,
+            "ledger",
+            self._path,
             "is in use by another run" if busy else f"cannot be used ({error})",
-            "wait for it, or choose another run folder" if busy
+            "wait for it, or choose another run folder"
+            if busy
             else "free space, or delete it to start afresh",
         )

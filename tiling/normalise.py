@@ -48,9 +48,9 @@ class Stretch:
             (bands, h, w) float32 in 0..1, 0 where invalid.
         """
         low = np.asarray(self.low, np.float32)[:, None, None]
-        span = np.asarray(
-            [h - lo for lo, h in zip(self.low, self.high, strict=True)], np.float32
-        )[:, None, None]
+        span = np.asarray([h - lo for lo, h in zip(self.low, self.high, strict=True)], np.float32)[
+            :, None, None
+        ]
         flat = ~(span > 0)
         out = raw - low
         out /= np.where(flat, np.float32(1), span)
@@ -101,9 +101,12 @@ def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
 
 
 def _empty(scene: Scene) -> SceneError:
-    return SceneError("scene", shown(scene.uri), "holds no valid pixel (all nodata or masked)",
-                      "give a scene with data, or correct its nodata value with "
-                      "gdal_edit.py -unsetnodata SCENE")
+    return SceneError(
+        "scene",
+        shown(scene.uri),
+        "holds no valid pixel (all nodata or masked)",
+        "give a scene with data, or correct its nodata value with gdal_edit.py -unsetnodata SCENE",
+    )
 
 
 def _sample(scene: Scene, indices: tuple[int, ...]) -> NDArray[np.generic]:

@@ -55,9 +55,12 @@ class Place:
         bad = ~np.isfinite(out).all(axis=1) | (np.abs(out[:, 1]) > 90 + 1e-9)
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
-            raise PlaceError("CRS", crs.name,
-                             f"cannot hold the scene's coordinates ({x[first]:g}, {y[first]:g})",
-                             "correct the CRS with gdal_edit.py -a_srs EPSG:CODE SCENE")
+            raise PlaceError(
+                "CRS",
+                crs.name,
+                f"cannot hold the scene's coordinates ({x[first]:g}, {y[first]:g})",
+                "correct the CRS with gdal_edit.py -a_srs EPSG:CODE SCENE",
+            )
         # Only what lies outside is folded: the last bit of the rest must not change.
         lons = out[:, 0]
         outside = np.abs(lons) > 180
@@ -109,8 +112,12 @@ class Place:
 
     def _known_crs(self) -> pyproj.CRS:
         if self.crs is None:
-            raise PlaceError("CRS", None, "the scene has none, so it has no longitude and latitude",
-                             "assign one with gdal_edit.py -a_srs EPSG:CODE SCENE")
+            raise PlaceError(
+                "CRS",
+                None,
+                "the scene has none, so it has no longitude and latitude",
+                "assign one with gdal_edit.py -a_srs EPSG:CODE SCENE",
+            )
         return self.crs
 
 
@@ -130,6 +137,6 @@ def _points(xy: ArrayLike) -> Floats:
 
 def _apply(affine: Affine, xy: Floats) -> Floats:
     x, y = xy.T
-    return np.column_stack([
-        affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
-    ])
+    return np.column_stack(
+        [affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f]
+    )

@@ -64,7 +64,8 @@ class Source:
             pixels = self.dataset.read(distinct, window=window)
         except RasterioError as error:
             raise SceneError(
-                "scene", shown(self.uri),
+                "scene",
+                shown(self.uri),
                 f"cannot be read at pixels x {box.x0}..{box.x1}, y {box.y0}..{box.y1} "
                 f"({said(error, self.uri)})",
                 "the file is cut off or damaged: fetch it again",

@@ -113,8 +113,9 @@ class _Handles:
         try:
             raw, valid = self._sampler().read(tile.window)
         except SceneError as error:
-            raise SceneError(error.argument, error.value, f"tile {tile.index}: {error.problem}",
-                             error.remedy) from error
+            raise SceneError(
+                error.argument, error.value, f"tile {tile.index}: {error.problem}", error.remedy
+            ) from error
         return TileImage(tile, self._reader.stretch.apply(raw, valid), valid)
 
     def close(self) -> None:

@@ -94,7 +94,8 @@ def resample(
     # Adding a pixel of value 0 changes no sum, so the numerators are the same either way; the
     # denominators of a wholly valid block need one row.
     below = (
-        _rows_of_ones(y.weights, weight.shape[1]) if whole
+        _rows_of_ones(y.weights, weight.shape[1])
+        if whole
         else _down(np.ascontiguousarray(weight)[None], ys, y.weights)[0]
     )
     total = _across(below[None], xs, x.weights)[0]

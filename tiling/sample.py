@@ -72,8 +72,9 @@ class GridSampler:
         width, height = self._dataset.width, self._dataset.height
         if self._level.overview is None and (width, height) != (scene.width, scene.height):
             self._dataset.close()
-            raise SceneError("scene", shown(scene.uri), "changed while it was being read",
-                             "run it again")
+            raise SceneError(
+                "scene", shown(scene.uri), "changed while it was being read", "run it again"
+            )
         factor = self._level.factor
         # Of what is resampled: the file, its overview or the block means.
         self._size = (-(-width // factor), -(-height // factor))
@@ -110,7 +111,9 @@ class GridSampler:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
@@ -128,8 +131,10 @@ class GridSampler:
             return resample(means, share, origin, x, y)
         raw, valid = self._source.read(need)
         if not valid.any():
-            return (np.zeros((self._bands, box.height, box.width), np.float32),
-                    np.zeros((box.height, box.width), np.bool_))
+            return (
+                np.zeros((self._bands, box.height, box.width), np.float32),
+                np.zeros((box.height, box.width), np.bool_),
+            )
         return resample(raw, valid, origin, x, y)
 
     def _means(self, box: Box) -> tuple[Floats, Floats]:
@@ -141,11 +146,14 @@ class GridSampler:
         step = max(1, _CHUNK_BYTES // row_bytes)
         for top in range(box.y0, box.y1, step):
             bottom = min(top + step, box.y1)
-            raw, valid = self._source.read(Box(
-                box.x0 * factor, top * factor,
-                min(box.x1 * factor, self._dataset.width),
-                min(bottom * factor, self._dataset.height),
-            ))
+            raw, valid = self._source.read(
+                Box(
+                    box.x0 * factor,
+                    top * factor,
+                    min(box.x1 * factor, self._dataset.width),
+                    min(bottom * factor, self._dataset.height),
+                )
+            )
             rows = slice(top - box.y0, bottom - box.y0)
             means[:, rows], share[rows] = decimate(raw, valid, factor)
         means *= share

@@ -25,8 +25,14 @@ from tiling.grid import Grid
 from tiling.place import Place
 from tiling.raw import stores_mask
 
-_DATE_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "ACQUIRED", "DATETIME",
-              "NITF_IDATIM", "TIFFTAG_DATETIME")
+_DATE_TAGS = (
+    "ACQUISITIONDATETIME",
+    "ACQUISITION_DATETIME",
+    "ACQUIRED",
+    "DATETIME",
+    "NITF_IDATIM",
+    "TIFFTAG_DATETIME",
+)
 _DATE = re.compile(r"(\d{4})[-:/]?(\d\d)[-:/]?(\d\d)(?:[T ]?(\d\d):?(\d\d):?(\d\d)(?:\.\d+)?(Z?))?")
 
 _SMALL = 1 << 24
@@ -62,7 +68,9 @@ class Scene:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         """Nothing to close: readers own their file handles."""
@@ -113,8 +121,9 @@ class Scene:
             stamps = [(p, p.stat()) for p in files if p.is_file()]
             return _files_sha256(tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stamps))
         except OSError as error:
-            raise SceneError("scene", self.uri, f"cannot be read ({error.strerror})",
-                             "put it back") from error
+            raise SceneError(
+                "scene", self.uri, f"cannot be read ({error.strerror})", "put it back"
+            ) from error
 
 
 def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
@@ -134,9 +143,14 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
     with opened(uri) as dataset:
         _check_pixels(dataset, shown(uri))
         return Scene(
-            uri=uri, id=_scene_id(uri), width=dataset.width, height=dataset.height,
-            found=name_bands(dataset), dtype=str(np.result_type(*dataset.dtypes)),
-            place=place_of(dataset, shown(uri), gsd), acquired=_acquired(dataset),
+            uri=uri,
+            id=_scene_id(uri),
+            width=dataset.width,
+            height=dataset.height,
+            found=name_bands(dataset),
+            dtype=str(np.result_type(*dataset.dtypes)),
+            place=place_of(dataset, shown(uri), gsd),
+            acquired=_acquired(dataset),
             overviews=_overviews(dataset, uri),
         )
 
@@ -156,21 +170,37 @@ def _overviews(dataset: DatasetReader, uri: str) -> tuple[int, ...]:
         try:
             holes = not smallest.read_masks(1).all()
         except RasterioError as error:
-            raise SceneError("scene", shown(uri), f"cannot be read ({said(error, uri)})",
-                             "the file is cut off or damaged: fetch it again") from error
+            raise SceneError(
+                "scene",
+                shown(uri),
+                f"cannot be read ({said(error, uri)})",
+                "the file is cut off or damaged: fetch it again",
+            ) from error
     return factors if holes else ()
 
 
 def _check_pixels(dataset: DatasetReader, uri: str) -> None:
     if dataset.count == 0 or dataset.width == 0 or dataset.height == 0:
-        raise SceneError("scene", uri, "holds no image of its own (a container of others?)",
-                         "give one image, written out with gdal_translate -sds SCENE out.tif")
+        raise SceneError(
+            "scene",
+            uri,
+            "holds no image of its own (a container of others?)",
+            "give one image, written out with gdal_translate -sds SCENE out.tif",
+        )
     if any(np.dtype(d).kind not in "uif" for d in dataset.dtypes):
-        raise SceneError("scene", uri, f"holds {dataset.dtypes[0]} pixels",
-                         "give real numbers, for example amplitude with gdal_calc.py")
+        raise SceneError(
+            "scene",
+            uri,
+            f"holds {dataset.dtypes[0]} pixels",
+            "give real numbers, for example amplitude with gdal_calc.py",
+        )
     if ColorInterp.palette in dataset.colorinterp:
-        raise SceneError("scene", uri, "holds palette numbers, not colours",
-                         "expand them: gdal_translate -expand rgb SCENE out.tif")
+        raise SceneError(
+            "scene",
+            uri,
+            "holds palette numbers, not colours",
+            "expand them: gdal_translate -expand rgb SCENE out.tif",
+        )
     if all(c == ColorInterp.alpha for c in dataset.colorinterp):
         raise SceneError("scene", uri, "holds an alpha band only", "give a scene with image bands")
 
@@ -213,18 +243,32 @@ def _remote_sha256(scene: Scene) -> str:
             digest.update(repr((sorted(profile.items()), dataset.descriptions)).encode())
             rows, cols = dataset.block_shapes[0]
             down, across = -(-dataset.height // rows), -(-dataset.width // cols)
-            for n in np.linspace(0, down * across - 1, 4096).astype(int) if down * across > 4096 \
-                    else range(down * across):
+            for n in (
+                np.linspace(0, down * across - 1, 4096).astype(int)
+                if down * across > 4096
+                else range(down * across)
+            ):
                 row, col = divmod(int(n), across)
                 size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1)
                 digest.update(f"{size},".encode())
             for n in sorted(set(np.linspace(0, down * across - 1, 16).astype(int).tolist())):
                 row, col = divmod(n, across)
-                digest.update(dataset.read(1, window=Window(
-                    col * cols, row * rows, min(cols, dataset.width - col * cols),
-                    min(rows, dataset.height - row * rows),
-                )).tobytes())
+                digest.update(
+                    dataset.read(
+                        1,
+                        window=Window(
+                            col * cols,
+                            row * rows,
+                            min(cols, dataset.width - col * cols),
+                            min(rows, dataset.height - row * rows),
+                        ),
+                    ).tobytes()
+                )
     except RasterioError as error:
-        raise SceneError("scene", shown(scene.uri), f"cannot be read ({said(error, scene.uri)})",
-                         "see that its server answers, and run it again") from error
+        raise SceneError(
+            "scene",
+            shown(scene.uri),
+            f"cannot be read ({said(error, scene.uri)})",
+            "see that its server answers, and run it again",
+        ) from error
     return digest.hexdigest()

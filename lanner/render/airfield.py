@@ -85,12 +85,12 @@ class Airfield:
         self._runway(sketch, rng, runway, along - 90)
         for a in np.arange(-along + 130, along - 100, 430.0):
             sketch.ground(self.box(a - 15, runway, a + 15, taxi), *tarmac)
-            sketch.ground(self.box(a - .2, runway, a + .2, taxi), ground.YELLOW, alpha=.8)
+            sketch.ground(self.box(a - 0.2, runway, a + 0.2, taxi), ground.YELLOW, alpha=0.8)
         for a in (-length * 0.4, length * 0.02, length * 0.4):
             sketch.ground(self.box(a - 14, taxi, a + 14, low + 1), *tarmac)
-            sketch.ground(self.box(a - .2, taxi, a + .2, low + 30), ground.YELLOW, alpha=.8)
+            sketch.ground(self.box(a - 0.2, taxi, a + 0.2, low + 30), ground.YELLOW, alpha=0.8)
         sketch.ground(self.box(-along + 110, taxi - 12, along - 110, taxi + 12), *tarmac)
-        sketch.ground(self.box(-along + 110, taxi - .25, along - 110, taxi + .25), ground.YELLOW)
+        sketch.ground(self.box(-along + 110, taxi - 0.25, along - 110, taxi + 0.25), ground.YELLOW)
         sketch.ground(self.box(-length / 2 - 9, low - 9, length / 2 + 9, depth / 2 + 9), *tarmac)
         sketch.ground(self.box(-length / 2, low, length / 2, depth / 2), *paved)
         self._wear(sketch, rng)
@@ -102,42 +102,51 @@ class Airfield:
 
     def _runway(self, sketch: Sketch, rng: Rng, b: float, half: float) -> None:
         shoulder, rough = ground.asphalt(sketch, rng)
-        sketch.ground(self.box(-half, b - 30, half, b + 30), ground.scale(shoulder, .85), rough)
+        sketch.ground(self.box(-half, b - 30, half, b + 30), ground.scale(shoulder, 0.85), rough)
         sketch.ground(self.box(-half, b - 22.5, half, b + 22.5), shoulder, rough)
         for k in range(14):
             fade = 0.03 + 0.02 * (k % 7)
             start = (-half + 200 + k * 22) if k < 7 else (half - 560 + k * 14)
-            sketch.ground(self.box(start, b - 6 + k % 3, start + 180, b + 6 - k % 2),
-                          (48, 48, 50), alpha=fade)
+            sketch.ground(
+                self.box(start, b - 6 + k % 3, start + 180, b + 6 - k % 2), (48, 48, 50), alpha=fade
+            )
         for a in np.arange(-half + 110, half - 140, 50.0):
-            sketch.ground(self.box(a, b - .45, a + 30, b + .45), ground.WHITE, alpha=.9)
+            sketch.ground(self.box(a, b - 0.45, a + 30, b + 0.45), ground.WHITE, alpha=0.9)
         for side in (-1, 1):
-            sketch.ground(self.box(-half, b + side * 21.5 - .45, half, b + side * 21.5 + .45),
-                          ground.WHITE, alpha=.85)
+            sketch.ground(
+                self.box(-half, b + side * 21.5 - 0.45, half, b + side * 21.5 + 0.45),
+                ground.WHITE,
+                alpha=0.85,
+            )
             for k in range(12):
                 s = b - 20 + k * 3.6
                 end = side * (half - 6)
-                sketch.ground(self.box(end - side * 30, s, end, s + 1.8), ground.WHITE, alpha=.9)
+                sketch.ground(self.box(end - side * 30, s, end, s + 1.8), ground.WHITE, alpha=0.9)
             for s in (-11, 8):
                 end = side * (half - 330)
-                sketch.ground(self.box(end, b + s - 2, end + side * 45, b + s + 5), ground.WHITE,
-                              alpha=.85)
+                sketch.ground(
+                    self.box(end, b + s - 2, end + side * 45, b + s + 5), ground.WHITE, alpha=0.85
+                )
 
     def _wear(self, sketch: Sketch, rng: Rng) -> None:
         """Repairs in other tones, oil, and soot."""
         length, depth = self.apron
         for _ in range(int(length * depth / 9000)):
-            a, b = rng.uniform(-.5, .5) * length, rng.uniform(-.5, .5) * depth
+            a, b = rng.uniform(-0.5, 0.5) * length, rng.uniform(-0.5, 0.5) * depth
             tone = float(rng.uniform(110, 205))
             w, h = float(rng.uniform(6, 40)), float(rng.uniform(5, 18))
-            ring = np.clip(np.array([(a, b), (a + w, b), (a + w, b + h), (a, b + h)]),
-                           [-length / 2, -depth / 2], [length / 2, depth / 2])
-            sketch.ground(self.xy(ring), (tone, tone * .98, tone * .95),
-                          alpha=float(rng.uniform(.1, .55)))
+            ring = np.clip(
+                np.array([(a, b), (a + w, b), (a + w, b + h), (a, b + h)]),
+                [-length / 2, -depth / 2],
+                [length / 2, depth / 2],
+            )
+            sketch.ground(
+                self.xy(ring), (tone, tone * 0.98, tone * 0.95), alpha=float(rng.uniform(0.1, 0.55))
+            )
         for _ in range(int(length * depth / 1500)):
-            ab = rng.uniform(-.48, .48, 2) * [length, depth]
-            ring = blob(self.xy(ab[None])[0], float(rng.uniform(.6, 4)), rng)
-            sketch.ground(ring, (52, 50, 48), alpha=float(rng.uniform(.08, .35)))
+            ab = rng.uniform(-0.48, 0.48, 2) * [length, depth]
+            ring = blob(self.xy(ab[None])[0], float(rng.uniform(0.6, 4)), rng)
+            sketch.ground(ring, (52, 50, 48), alpha=float(rng.uniform(0.08, 0.35)))
 
     def _stands(self, sketch: Sketch, rng: Rng, runway: float, taxi: float) -> list[Slot]:
         """Rows of stands from the terminal outwards, then single places elsewhere."""
@@ -169,18 +178,20 @@ class Airfield:
                     if first and kind.role == "airliner":
                         self._bridge(sketch, middle, kind, depth)
                 line = self.xy(np.stack([middle, middle - [0, nose * (deep / 2 + 10)]]))
-                sketch.line(line, 0.3, ground.YELLOW, alpha=.75)
+                sketch.line(line, 0.3, ground.YELLOW, alpha=0.75)
                 a += kind.span + gap
             lane = front - deep - 11
-            sketch.ground(self.box(-length / 2, lane - .2, length / 2, lane + .2), ground.YELLOW,
-                          alpha=.75)
+            sketch.ground(
+                self.box(-length / 2, lane - 0.2, length / 2, lane + 0.2), ground.YELLOW, alpha=0.75
+            )
             front = lane - 11
             first = False
-        for b, share in ((taxi, .3), (taxi, -.55), (runway, .12)):
+        for b, share in ((taxi, 0.3), (taxi, -0.55), (runway, 0.12)):
             kind = TYPES[int(rng.integers(len(TYPES)))]
             x, y = self.xy(np.array([[share * self.reach[0], b]]))[0]
-            slots.append((kind, Pose(float(x), float(y),
-                                     self.angle + float(rng.choice([0, np.pi])))))
+            slots.append(
+                (kind, Pose(float(x), float(y), self.angle + float(rng.choice([0, np.pi]))))
+            )
         return _apart(slots)
 
     def _pose(self, ab: F64, nose: float, rng: Rng, shake: float) -> Pose:
@@ -194,17 +205,27 @@ class Airfield:
         ring = self.box(middle[0] + side, foot, middle[0] + side + 3.0, depth / 2 + 14)
         sketch.prism(ring, 5.0)
         sketch.raised(ring, (178, 180, 182))
-        head = self.box(middle[0] + kind.body / 2 - .2, foot - .5, middle[0] + side + 3.2, foot + 3)
+        head = self.box(
+            middle[0] + kind.body / 2 - 0.2, foot - 0.5, middle[0] + side + 3.2, foot + 3
+        )
         sketch.raised(head, (150, 152, 156))
 
     def _service(self, sketch: Sketch, rng: Rng, middle: F64, kind: AircraftType) -> None:
         for _ in range(int(rng.integers(1, 4)) if kind.span > 16 else 1):
             way = float(rng.choice([-1, 1]))
-            ab = middle + np.array([way * kind.span * rng.uniform(.16, .42),
-                                    kind.length * rng.choice([-.36, .36]) + rng.normal(0, 1.5)])
-            ground.vehicle(sketch, rng, self.xy(ab[None])[0],
-                           self.angle + float(rng.choice([0.0, np.pi / 2])),
-                           big=bool(kind.span > 20 and rng.random() < 0.5))
+            ab = middle + np.array(
+                [
+                    way * kind.span * rng.uniform(0.16, 0.42),
+                    kind.length * rng.choice([-0.36, 0.36]) + rng.normal(0, 1.5),
+                ]
+            )
+            ground.vehicle(
+                sketch,
+                rng,
+                self.xy(ab[None])[0],
+                self.angle + float(rng.choice([0.0, np.pi / 2])),
+                big=bool(kind.span > 20 and rng.random() < 0.5),
+            )
 
     def _town(self, sketch: Sketch, rng: Rng, climate: Climate) -> None:
         """Terminal, hangars, car parks and trees before the access road."""
@@ -215,22 +236,25 @@ class Airfield:
             wide = min(float(rng.uniform(50, 230)), length / 2 - 4 - a)
             deep = float(rng.uniform(26, 44))
             middle = self.xy(np.array([[a + wide / 2, edge + deep / 2]]))[0]
-            ground.building(sketch, rng, middle, (wide, deep), self.angle,
-                            float(rng.uniform(8, 17)))
+            ground.building(
+                sketch, rng, middle, (wide, deep), self.angle, float(rng.uniform(8, 17))
+            )
             spot = self.xy(np.array([[a + wide / 2, edge + 85]]))[0]
             if wide > 40 and rng.random() < 0.75:
                 ground.car_park(sketch, rng, spot, 4, int((wide - 12) / 2.7), self.angle)
             a += wide + float(rng.choice([6.0, 22.0]))
         for _ in range(int(length / 9)):
-            ab = (rng.uniform(-.95, .95) * self.reach[0], edge + rng.uniform(150, 220))
-            ground.tree(sketch, rng, self.xy(np.array([ab]))[0], float(rng.uniform(2.5, 6)),
-                        climate.tree)
+            ab = (rng.uniform(-0.95, 0.95) * self.reach[0], edge + rng.uniform(150, 220))
+            ground.tree(
+                sketch, rng, self.xy(np.array([ab]))[0], float(rng.uniform(2.5, 6)), climate.tree
+            )
 
 
 def _apart(slots: list[Slot]) -> list[Slot]:
     """The slots whose outlines touch no earlier one's."""
-    rings = [shapely.Polygon(pose.place(airframe.true_airframe(kind).outline))
-             for kind, pose in slots]
+    rings = [
+        shapely.Polygon(pose.place(airframe.true_airframe(kind).outline)) for kind, pose in slots
+    ]
     tree = shapely.STRtree(rings)
     first, second = tree.query(rings, predicate="intersects")
     clash = {int(b) for a, b in zip(first, second, strict=True) if a < b}

@@ -48,9 +48,7 @@ class Airframe:
     def body(self, low: float = -1.0, high: float = 1.0) -> F64:
         """Ring of the fuselage between two shares of the half width (-1 port, 1 starboard)."""
         x, half = self.profile.T
-        return np.concatenate(
-            [np.stack([x, half * low], 1), np.stack([x, half * high], 1)[::-1]]
-        )
+        return np.concatenate([np.stack([x, half * low], 1), np.stack([x, half * high], 1)[::-1]])
 
 
 def _mirror(ring: F64) -> F64:
@@ -62,23 +60,27 @@ def _profile(kind: AircraftType) -> F64:
     length, half = kind.length, kind.body / 2
     t = np.linspace(0.0, 1.0, 9)
     if kind.role == "fighter":
-        station = np.array([0, .06, .16, .30, .40, .55, .78, .92, 1.0])
-        width = np.array([.0, .22, .42, .62, .95, 1.0, 1.0, .82, .62])
+        station = np.array([0, 0.06, 0.16, 0.30, 0.40, 0.55, 0.78, 0.92, 1.0])
+        width = np.array([0.0, 0.22, 0.42, 0.62, 0.95, 1.0, 1.0, 0.82, 0.62])
         if kind.engines == "rear":
-            width = np.array([.10, .6, .85, 1.0, 1.0, .95, .8, .5, .2])
+            width = np.array([0.10, 0.6, 0.85, 1.0, 1.0, 0.95, 0.8, 0.5, 0.2])
         return np.stack([length / 2 - station * length, half * width], 1)
     nose = min(1.9 * kind.body, 0.2 * length)
     tail = (0.30 if kind.role in ("airliner", "military") else 0.42) * length
     front = np.stack([length / 2 - nose * t, half * np.sqrt(1 - (1 - t) ** 2)], 1)
-    back = np.stack([-length / 2 + tail * (1 - t), half * (1 - 0.88 * t ** 1.5)], 1)
+    back = np.stack([-length / 2 + tail * (1 - t), half * (1 - 0.88 * t**1.5)], 1)
     return np.concatenate([front, back])
 
 
 def _surface(at: float, root: float, tip: float, sweep: float, half: float, kink: float) -> F64:
     """Starboard surface: leading edge at x = `at`; `kink` (0 for none) squares the inner rear."""
     back = half * tan(radians(sweep))
-    corners = [(at, 0.0), (at - back * 0.985, half * 0.985), (at - back - tip * 0.35, half),
-               (at - back - tip, half * 0.985)]
+    corners = [
+        (at, 0.0),
+        (at - back * 0.985, half * 0.985),
+        (at - back - tip * 0.35, half),
+        (at - back - tip, half * 0.985),
+    ]
     if kink:
         # Swept jets carry a trailing edge that turns square inboard of about a third of the span.
         rear_tip, rear_root = at - back - tip, at - root * 0.72
@@ -95,8 +97,9 @@ def _nacelle(x: float, y: float, length: float, width: float) -> F64:
     return np.concatenate([side, np.stack([x - s * length, y - w], 1)[::-1]])
 
 
-def _engines(kind: AircraftType, wing_x: float) -> tuple[list[F64], list[F64], list[
-        tuple[float, float, float]]]:
+def _engines(
+    kind: AircraftType, wing_x: float
+) -> tuple[list[F64], list[F64], list[tuple[float, float, float]]]:
     """Nacelles, pylons and propellers of both sides."""
     nacelles: list[F64] = []
     pylons: list[F64] = []
@@ -109,15 +112,26 @@ def _engines(kind: AircraftType, wing_x: float) -> tuple[list[F64], list[F64], l
         y = share * half
         if kind.engines == "rear":
             x = kind.length / 2 - (kind.tail_at - 0.2) * kind.length
-            pylons.append(np.array([(x - .3 * length, 0), (x - .3 * length, y),
-                                    (x - .7 * length, y), (x - .7 * length, 0)]))
+            pylons.append(
+                np.array(
+                    [
+                        (x - 0.3 * length, 0),
+                        (x - 0.3 * length, y),
+                        (x - 0.7 * length, y),
+                        (x - 0.7 * length, 0),
+                    ]
+                )
+            )
         else:
             x = wing_x - y * tan(radians(kind.sweep)) + length * 0.62
         nacelles.append(_nacelle(x, y, length, width))
         if kind.engines == "prop":
             propellers.append((x, y, 1.95 if kind.length > 20 else 1.25))
-    return (nacelles + [_mirror(n) for n in nacelles], pylons + [_mirror(p) for p in pylons],
-            propellers + [(x, -y, r) for x, y, r in propellers if y])
+    return (
+        nacelles + [_mirror(n) for n in nacelles],
+        pylons + [_mirror(p) for p in pylons],
+        propellers + [(x, -y, r) for x, y, r in propellers if y],
+    )
 
 
 def build(kind: AircraftType, stretch: tuple[float, float, float] = (1.0, 1.0, 0.0)) -> Airframe:
@@ -133,10 +147,11 @@ def build(kind: AircraftType, stretch: tuple[float, float, float] = (1.0, 1.0, 0
     half, nose = kind.span / 2, kind.length / 2
     wing_x = nose - kind.wing_at * kind.length
     swept = kind.sweep > 20 and kind.role != "fighter"
-    wing = _surface(wing_x, kind.root * chord, kind.tip * chord, sweep, half, .36 if swept else 0)
+    wing = _surface(wing_x, kind.root * chord, kind.tip * chord, sweep, half, 0.36 if swept else 0)
     tail_x = nose - kind.tail_at * kind.length
-    tail = _surface(tail_x, kind.tail_root, kind.tail_root * 0.42, kind.tail_sweep,
-                    kind.tail_span / 2, 0.0)
+    tail = _surface(
+        tail_x, kind.tail_root, kind.tail_root * 0.42, kind.tail_sweep, kind.tail_span / 2, 0.0
+    )
     profile = _profile(kind) * np.array([1.0, girth])
     nacelles, pylons, propellers = _engines(kind, wing_x)
     root = kind.tail_root * 1.5

@@ -48,6 +48,7 @@ def _t(*fields: object, **more: object) -> AircraftType:
     return AircraftType(*fields, **more)  # type: ignore[arg-type]  # a table of literals
 
 
+# fmt: off
 TYPES: tuple[AircraftType, ...] = (
     _t("A320", "Airbus A320", "airliner", 37.57, 34.09, 11.8, 3.95, .32, 7.6, 1.6, 27,
        .84, 12.5, 4.2, 32, "wing", (.335,), (4.4, 2.4)),
@@ -114,6 +115,7 @@ TYPES: tuple[AircraftType, ...] = (
     _t("PA28", "Piper PA-28 Cherokee", "light", 7.25, 9.75, 2.2, 1.10, .29, 1.65, 1.4, 2,
        .87, 3.3, .9, 4, "nose", (), (.9, .8)),
 )
+# fmt: on
 """Sorted by role, then size; the order is part of what a seed means."""
 
 BY_ICAO: dict[str, AircraftType] = {t.icao: t for t in TYPES}

@@ -97,9 +97,9 @@ def render_aircraft_chip(rng: np.random.Generator, size: int, gsd: float) -> Air
         x0, y0, x1, y1 = one.box
         mask[y0:y1, x0:x1] |= one.mask
         a, b = max(y0 - 1, 0), max(x0 - 1, 0)
-        view = boundary[a:y1 + 1, b:x1 + 1]
+        view = boundary[a : y1 + 1, b : x1 + 1]
         padded = np.zeros(view.shape, bool)
-        padded[y0 - a:y1 - a, x0 - b:x1 - b] = one.mask
+        padded[y0 - a : y1 - a, x0 - b : x1 - b] = one.mask
         # The chip's own border is no rim: outside it the aircraft goes on.
         view |= ndimage.binary_dilation(padded) & ~ndimage.binary_erosion(padded, border_value=1)
     return AircraftChip(rgb, mask, boundary, kept)
@@ -140,7 +140,7 @@ def _park(
             kind = lead if rng.random() < 0.8 else kinds[int(rng.integers(len(kinds)))]
             x, y = first + along * step * k + rng.normal(0, 0.25, 2)
             turned = np.pi if rng.random() < 0.04 else 0.0
-            put(kind, Pose(float(x), float(y), heading + rng.normal(0, .02) + turned), gap * .2)
+            put(kind, Pose(float(x), float(y), heading + rng.normal(0, 0.02) + turned), gap * 0.2)
     else:
         for _ in range(wanted * 2):
             kind = kinds[int(rng.integers(len(kinds)))]
@@ -152,9 +152,7 @@ def _park(
     return inside or [(lead, Pose(extent / 2, extent / 2, angle))]
 
 
-def _instance(
-    frame: airframe.Airframe, pose: Pose, size: int, gsd: float
-) -> Instance | None:
+def _instance(frame: airframe.Airframe, pose: Pose, size: int, gsd: float) -> Instance | None:
     polygon = parked.visible_outline(frame, pose) / gsd
     (x0, y0), (x1, y1) = np.floor(polygon.min(0)), np.ceil(polygon.max(0))
     box = (max(int(x0), 0), max(int(y0), 0), min(int(x1), size), min(int(y1), size))
@@ -164,5 +162,13 @@ def _instance(
     if not mask.any():
         return None
     nose = np.array([np.cos(pose.angle), np.sin(pose.angle)])
-    return Instance(polygon, (pose.x / gsd, pose.y / gsd), frame.kind.icao, box, mask,
-                    frame.kind.length, frame.kind.span, bearing(nose))
+    return Instance(
+        polygon,
+        (pose.x / gsd, pose.y / gsd),
+        frame.kind.icao,
+        box,
+        mask,
+        frame.kind.length,
+        frame.kind.span,
+        bearing(nose),
+    )

@@ -21,8 +21,16 @@ from lanner.render.texture import Material
 Inside = Callable[[F64], bool]
 
 _CROPS: tuple[Rgb, ...] = (
-    (122, 130, 78), (96, 116, 62), (150, 140, 96), (168, 150, 110), (110, 100, 78),
-    (136, 118, 92), (82, 104, 58), (176, 166, 120), (104, 122, 84), (126, 106, 82),
+    (122, 130, 78),
+    (96, 116, 62),
+    (150, 140, 96),
+    (168, 150, 110),
+    (110, 100, 78),
+    (136, 118, 92),
+    (82, 104, 58),
+    (176, 166, 120),
+    (104, 122, 84),
+    (126, 106, 82),
 )
 
 
@@ -78,12 +86,22 @@ class Country:
         s = self.spacing
         i0, j0 = int(extent[0] // s) - 1, int(extent[1] // s) - 1
         i1, j1 = int(extent[2] // s) + 1, int(extent[3] // s) + 1
-        found = [self.edge(i, j, axis) for j in range(j0, j1 + 1) for i in range(i0, i1 + 1)
-                 for axis in (0, 1)]
+        found = [
+            self.edge(i, j, axis)
+            for j in range(j0, j1 + 1)
+            for i in range(i0, i1 + 1)
+            for axis in (0, 1)
+        ]
         for j in range(j0, j1 + 1):
             for i in range(i0, i1 + 1):
-                block = Block(self, (i, j), self.edge(i, j, 0).line, self.edge(i, j + 1, 0).line,
-                              self.edge(i, j, 1).line, self.edge(i + 1, j, 1).line)
+                block = Block(
+                    self,
+                    (i, j),
+                    self.edge(i, j, 0).line,
+                    self.edge(i, j + 1, 0).line,
+                    self.edge(i, j, 1).line,
+                    self.edge(i + 1, j, 1).line,
+                )
                 low, high = block.bounds()
                 if (low < extent[2:]).all() and (high > extent[:2]).all():
                     found += block.draw(sketch, inside)
@@ -116,8 +134,12 @@ class Block:
         u_, v_ = u[:, None], v[:, None]
         ruled = (1 - v_) * on(self.top, u) + v_ * on(self.bottom, u)
         ruled += (1 - u_) * on(self.left, v) + u_ * on(self.right, v)
-        corners = ((1 - u_) * (1 - v_) * self.top[0] + u_ * (1 - v_) * self.top[-1]
-                   + (1 - u_) * v_ * self.bottom[0] + u_ * v_ * self.bottom[-1])
+        corners = (
+            (1 - u_) * (1 - v_) * self.top[0]
+            + u_ * (1 - v_) * self.top[-1]
+            + (1 - u_) * v_ * self.bottom[0]
+            + u_ * v_ * self.bottom[-1]
+        )
         return np.asarray(ruled - corners)
 
     def ring(self, box: tuple[float, float, float, float]) -> F64:
@@ -188,17 +210,22 @@ class Block:
         crop = ground.vary(rng, ground.pick(rng, _CROPS), 9)
         mix = 0.35 * np.asarray(self.country.climate.grass) + 0.65 * np.asarray(crop)
         rows = float(rng.choice([0.0, 0.025, 0.06, 0.1]))
-        material = Material(float(rng.uniform(0.03, 0.07)), float(rng.uniform(0.03, 0.11)),
-                            float(rng.uniform(0.01, 0.035)), rows,
-                            float(rng.choice([2.0, 3.0, 6.0, 12.0, 24.0])), angle)
-        sketch.ground(ring, (float(mix[0]), float(mix[1]), float(mix[2])),
-                      sketch.material(material))
+        material = Material(
+            float(rng.uniform(0.03, 0.07)),
+            float(rng.uniform(0.03, 0.11)),
+            float(rng.uniform(0.01, 0.035)),
+            rows,
+            float(rng.choice([2.0, 3.0, 6.0, 12.0, 24.0])),
+            angle,
+        )
+        sketch.ground(
+            ring, (float(mix[0]), float(mix[1]), float(mix[2])), sketch.material(material)
+        )
         for _ in range(int(rng.poisson(0.7))):
             u, v = rng.uniform(box[:2], box[2:])
             spot = self.xy(np.array([u]), np.array([v]))[0]
             if not inside(spot):
-                ground.tree(sketch, rng, spot, float(rng.uniform(3, 7)),
-                            self.country.climate.tree)
+                ground.tree(sketch, rng, spot, float(rng.uniform(3, 7)), self.country.climate.tree)
 
     def _hedge(self, sketch: Sketch, rng: Rng, line: F64, inside: Inside) -> None:
         climate = self.country.climate
@@ -207,8 +234,13 @@ class Block:
         at, _ = roads.along(line, 26.0, float(rng.uniform(0, 26)))
         for spot in at:
             if rng.random() < 0.5 and not inside(spot):
-                ground.tree(sketch, rng, spot + rng.normal(0, 1.5, 2), float(rng.uniform(2.5, 6)),
-                            climate.tree)
+                ground.tree(
+                    sketch,
+                    rng,
+                    spot + rng.normal(0, 1.5, 2),
+                    float(rng.uniform(2.5, 6)),
+                    climate.tree,
+                )
 
     def _forest(self, sketch: Sketch, rng: Rng, inside: Inside) -> list[Road]:
         climate = self.country.climate
@@ -234,10 +266,13 @@ class Block:
         shares = (np.arange(count) + 1) / (count + 1)
         shares = shares + rng.uniform(-0.12, 0.12, count) / (count + 1)
         width = float(np.round(rng.uniform(*roads.WIDTHS["residential"]), 1))
-        across = [Road(self.line((0.0, float(s)), (1.0, float(s))), "residential", width)
-                  for s in shares]
-        down = [Road(self.line((float(s), 0.0), (float(s), 1.0)), "residential", width)
-                for s in shares[::3]]
+        across = [
+            Road(self.line((0.0, float(s)), (1.0, float(s))), "residential", width) for s in shares
+        ]
+        down = [
+            Road(self.line((float(s), 0.0), (float(s), 1.0)), "residential", width)
+            for s in shares[::3]
+        ]
         for road in across:
             _lined(sketch, rng, road, climate, inside, 30.0)
             for side in (-1, 1):
@@ -257,8 +292,12 @@ class Block:
             gap = np.hypot(*(crossing - place).T).min()
             if rng.random() < 0.14 or gap < 20 or inside(place):
                 continue
-            roads.house(sketch, rng, place, float(np.arctan2(*(out[::-1]))) - np.pi / 2
-                        + rng.normal(0, 0.04))
+            roads.house(
+                sketch,
+                rng,
+                place,
+                float(np.arctan2(*(out[::-1]))) - np.pi / 2 + rng.normal(0, 0.04),
+            )
             for _ in range(int(rng.integers(0, 3))):
                 garden = place + out * rng.uniform(10, 30) + way * rng.uniform(-11, 11)
                 ground.tree(sketch, rng, garden, float(rng.uniform(1.5, 5)), climate.tree)

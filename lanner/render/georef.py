@@ -67,8 +67,12 @@ def georef(spec: RenderSpec) -> Georef:
         raise ConfigError("epsg", epsg, "is not a CRS PROJ knows", "give another code") from error
     x, y = Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(spec.lon, spec.lat)
     if not (np.isfinite(x) and np.isfinite(y)):
-        raise ConfigError("epsg", epsg, f"does not reach lon {spec.lon} lat {spec.lat}",
-                          "choose a CRS for that place")
+        raise ConfigError(
+            "epsg",
+            epsg,
+            f"does not reach lon {spec.lon} lat {spec.lat}",
+            "choose a CRS for that place",
+        )
     if crs.is_geographic:
         step = spec.gsd / 111_132.0
     elif epsg == 3857:
@@ -76,8 +80,7 @@ def georef(spec: RenderSpec) -> Georef:
     else:
         step = spec.gsd / crs.axis_info[0].unit_conversion_factor
     t, down = radians(spec.rotation), -1.0 if not spec.south_up else 1.0
-    affine = Affine(step * cos(t), step * down * sin(t), x,
-                    -step * sin(t), step * down * cos(t), y)
+    affine = Affine(step * cos(t), step * down * sin(t), x, -step * sin(t), step * down * cos(t), y)
     plain = Georef(epsg, affine, (1.0, 1.0))
     x, y = spec.width / 2, spec.height / 2
     across = plain.length(np.array([(x - 50, y), (x + 50, y)])) / 100

@@ -13,15 +13,35 @@ from lanner.render.texture import Material
 Rng = np.random.Generator
 
 _CARS: tuple[Rgb, ...] = (
-    (225, 226, 228), (190, 193, 196), (45, 47, 52), (90, 94, 100), (150, 30, 34),
-    (36, 60, 110), (232, 232, 230), (120, 122, 124), (225, 190, 60),
+    (225, 226, 228),
+    (190, 193, 196),
+    (45, 47, 52),
+    (90, 94, 100),
+    (150, 30, 34),
+    (36, 60, 110),
+    (232, 232, 230),
+    (120, 122, 124),
+    (225, 190, 60),
 )
 _ROOFS: tuple[Rgb, ...] = (
-    (150, 150, 150), (186, 186, 182), (214, 214, 212), (120, 116, 112), (92, 92, 96),
-    (150, 110, 90), (128, 140, 150), (110, 124, 108), (168, 156, 140), (84, 110, 140),
+    (150, 150, 150),
+    (186, 186, 182),
+    (214, 214, 212),
+    (120, 116, 112),
+    (92, 92, 96),
+    (150, 110, 90),
+    (128, 140, 150),
+    (110, 124, 108),
+    (168, 156, 140),
+    (84, 110, 140),
 )
 _TILES: tuple[Rgb, ...] = (
-    (150, 92, 70), (132, 80, 66), (120, 110, 104), (96, 94, 96), (164, 120, 92), (140, 132, 124),
+    (150, 92, 70),
+    (132, 80, 66),
+    (120, 110, 104),
+    (96, 94, 96),
+    (164, 120, 92),
+    (140, 132, 124),
 )
 YELLOW: Rgb = (205, 172, 70)
 WHITE: Rgb = (226, 226, 222)
@@ -65,17 +85,26 @@ def pick(rng: Rng, among: tuple[Rgb, ...]) -> Rgb:
 def grass(sketch: Sketch, rng: Rng, climate: Climate, angle: float = 0.0) -> tuple[Rgb, int]:
     """Colour and material of grass, mown in lines half of the time."""
     mown = float(rng.uniform(0.01, 0.05)) if rng.random() < 0.5 else 0.0
-    material = Material(0.07, float(rng.uniform(0.06, 0.13)), 0.035, mown,
-                        float(rng.uniform(3, 9)), angle)
+    material = Material(
+        0.07, float(rng.uniform(0.06, 0.13)), 0.035, mown, float(rng.uniform(3, 9)), angle
+    )
     return vary(rng, climate.grass, 9), sketch.material(material)
 
 
 def concrete(sketch: Sketch, rng: Rng, angle: float) -> tuple[Rgb, int]:
     """Colour and material of a slab pavement."""
     tone = vary(rng, (176, 170, 160), 16)
-    material = Material(0.028, float(rng.uniform(0.015, 0.05)), 0.008, 0, 1, angle,
-                        float(rng.uniform(4.5, 9.0)), float(rng.uniform(0.04, 0.22)),
-                        float(rng.uniform(0.005, 0.035)))
+    material = Material(
+        0.028,
+        float(rng.uniform(0.015, 0.05)),
+        0.008,
+        0,
+        1,
+        angle,
+        float(rng.uniform(4.5, 9.0)),
+        float(rng.uniform(0.04, 0.22)),
+        float(rng.uniform(0.005, 0.035)),
+    )
     return tone, sketch.material(material)
 
 
@@ -91,13 +120,22 @@ def stains(sketch: Sketch, rng: Rng, area: F64, count: int) -> None:
         spot = rng.uniform(area[0], area[1])
         if rng.random() < 0.65:
             dark = float(rng.uniform(35, 90))
-            sketch.ground(blob(spot, float(rng.uniform(0.7, 5)), rng), (dark, dark, dark),
-                          alpha=float(rng.uniform(0.08, 0.3)))
+            sketch.ground(
+                blob(spot, float(rng.uniform(0.7, 5)), rng),
+                (dark, dark, dark),
+                alpha=float(rng.uniform(0.08, 0.3)),
+            )
         else:
             tone = float(rng.uniform(90, 205))
-            ring = rectangle(spot, float(rng.uniform(4, 24)), float(rng.uniform(3, 9)),
-                             float(rng.choice([0.0, np.pi / 2])))
-            sketch.ground(ring, (tone, tone * .98, tone * .94), alpha=float(rng.uniform(.1, .5)))
+            ring = rectangle(
+                spot,
+                float(rng.uniform(4, 24)),
+                float(rng.uniform(3, 9)),
+                float(rng.choice([0.0, np.pi / 2])),
+            )
+            sketch.ground(
+                ring, (tone, tone * 0.98, tone * 0.94), alpha=float(rng.uniform(0.1, 0.5))
+            )
 
 
 def guide_lines(
@@ -109,16 +147,24 @@ def guide_lines(
     colour = vary(rng, YELLOW if rng.random() < 0.7 else (120, 100, 74), 12)
     alpha = float(rng.uniform(0.4, 0.9))
     width = float(rng.uniform(0.2, 0.5))
-    sketch.line(np.stack([start - along * 60, start + along * (spacing * count + 60)]), width,
-                colour, alpha=alpha)
+    sketch.line(
+        np.stack([start - along * 60, start + along * (spacing * count + 60)]),
+        width,
+        colour,
+        alpha=alpha,
+    )
     radius = min(spacing * 0.6, length * 0.5)
     turn = np.linspace(0, np.pi / 2, 9)
     for k in range(count):
         foot = start + along * (spacing * (k + 0.5))
-        arc = (foot + along * (-radius + radius * np.sin(turn))[:, None]
-               + across * (radius - radius * np.cos(turn))[:, None])
-        sketch.line(np.concatenate([arc, (foot + across * length)[None]]), width, colour,
-                    alpha=alpha)
+        arc = (
+            foot
+            + along * (-radius + radius * np.sin(turn))[:, None]
+            + across * (radius - radius * np.cos(turn))[:, None]
+        )
+        sketch.line(
+            np.concatenate([arc, (foot + across * length)[None]]), width, colour, alpha=alpha
+        )
 
 
 def vehicle(sketch: Sketch, rng: Rng, at: F64, angle: float, big: bool = False) -> None:
@@ -147,13 +193,19 @@ def tree(sketch: Sketch, rng: Rng, at: F64, radius: float, colour: Rgb) -> None:
     sketch.raised(crown, scale(tone, 0.78))
     to_sun = -np.array([sketch.sun.x, sketch.sun.y])
     for share, reach, light in ((0.68, 0.22, 1.05), (0.36, 0.42, 1.28)):
-        sketch.raised(blob(at + to_sun * radius * reach, radius * share, rng, 7),
-                      scale(tone, light), 0.8)
+        sketch.raised(
+            blob(at + to_sun * radius * reach, radius * share, rng, 7), scale(tone, light), 0.8
+        )
 
 
 def building(
-    sketch: Sketch, rng: Rng, centre: F64, size: tuple[float, float], angle: float,
-    height: float, gable: bool = False,
+    sketch: Sketch,
+    rng: Rng,
+    centre: F64,
+    size: tuple[float, float],
+    angle: float,
+    height: float,
+    gable: bool = False,
 ) -> F64:
     """A block with a flat or ridged roof, rooftop plant and shadow; its ring."""
     length, width = size
@@ -172,11 +224,18 @@ def building(
     sketch.raised(rectangle(centre, length - 0.8, width - 0.8, angle), tone)
     for k in range(1, int(length // 9) if length < 400 else 0):
         seam = centre + along * (k * 9 - length / 2)
-        sketch.line(np.stack([seam - across * (width / 2 - 1), seam + across * (width / 2 - 1)]),
-                    0.35, scale(tone, 0.93), layer=Layer.RAISED)
+        sketch.line(
+            np.stack([seam - across * (width / 2 - 1), seam + across * (width / 2 - 1)]),
+            0.35,
+            scale(tone, 0.93),
+            layer=Layer.RAISED,
+        )
     for _ in range(int(min(12, length * width / 180))):
-        place = centre + along * rng.uniform(-.45, .45) * length + across * rng.uniform(
-            -.42, .42) * width
+        place = (
+            centre
+            + along * rng.uniform(-0.45, 0.45) * length
+            + across * rng.uniform(-0.42, 0.42) * width
+        )
         box = rectangle(place, float(rng.uniform(1, 4)), float(rng.uniform(1, 3)), angle)
         sketch.raised(box + sketch.sun.offset(1.2), scale(tone, 0.55), 0.8)
         sketch.raised(box, vary(rng, (190, 190, 188), 20))
@@ -184,7 +243,12 @@ def building(
 
 
 def car_park(
-    sketch: Sketch, rng: Rng, centre: F64, rows: int, columns: int, angle: float,
+    sketch: Sketch,
+    rng: Rng,
+    centre: F64,
+    rows: int,
+    columns: int,
+    angle: float,
     filled: float = 0.6,
 ) -> None:
     """Asphalt with rows of bays, some taken."""
@@ -196,7 +260,11 @@ def car_park(
         line = centre + across * ((r - (rows - 1) / 2) * 9.0)
         for c in range(columns):
             bay = line + along * ((c - (columns - 1) / 2) * 2.6)
-            sketch.line(np.stack([bay - across * 2.3, bay + across * 2.3]) + along * 1.3, 0.12,
-                        WHITE, alpha=0.7)
+            sketch.line(
+                np.stack([bay - across * 2.3, bay + across * 2.3]) + along * 1.3,
+                0.12,
+                WHITE,
+                alpha=0.7,
+            )
             if rng.random() < filled:
-                vehicle(sketch, rng, bay + along * rng.normal(0, .1), angle + np.pi / 2)
+                vehicle(sketch, rng, bay + along * rng.normal(0, 0.1), angle + np.pi / 2)

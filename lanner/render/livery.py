@@ -26,12 +26,30 @@ class Livery:
 
 
 _VIVID: tuple[Rgb, ...] = (
-    (200, 30, 40), (20, 60, 150), (10, 110, 80), (235, 120, 20), (30, 140, 200), (90, 30, 110),
-    (240, 195, 30), (25, 35, 70), (170, 20, 70), (60, 150, 60), (40, 40, 44), (225, 225, 228),
+    (200, 30, 40),
+    (20, 60, 150),
+    (10, 110, 80),
+    (235, 120, 20),
+    (30, 140, 200),
+    (90, 30, 110),
+    (240, 195, 30),
+    (25, 35, 70),
+    (170, 20, 70),
+    (60, 150, 60),
+    (40, 40, 44),
+    (225, 225, 228),
 )
 _MILITARY: tuple[Rgb, ...] = (
-    (140, 146, 152), (122, 130, 138), (104, 110, 114), (158, 162, 164), (92, 96, 92),
-    (84, 92, 74), (128, 118, 96), (150, 138, 112), (70, 76, 80), (176, 180, 182),
+    (140, 146, 152),
+    (122, 130, 138),
+    (104, 110, 114),
+    (158, 162, 164),
+    (92, 96, 92),
+    (84, 92, 74),
+    (128, 118, 96),
+    (150, 138, 112),
+    (70, 76, 80),
+    (176, 180, 182),
 )
 
 
@@ -51,27 +69,40 @@ def random_livery(rng: np.random.Generator, role: Role) -> Livery:
         tone = _near(rng, _pick(rng, _MILITARY), 7)
         wing = _near(rng, tone, 6)
         dark = _near(rng, (70, 74, 78), 8)
-        return Livery(tone, wing, _near(rng, tone, 5), _near(rng, tone, 10), wing,
-                      nose=dark if rng.random() < 0.4 else None, roundel=rng.random() < 0.5)
+        return Livery(
+            tone,
+            wing,
+            _near(rng, tone, 5),
+            _near(rng, tone, 10),
+            wing,
+            nose=dark if rng.random() < 0.4 else None,
+            roundel=rng.random() < 0.5,
+        )
     white = _near(rng, (232, 234, 236), 9)
     vivid = _near(rng, _pick(rng, _VIVID), 10)
     if role == "light":
         body = white if rng.random() < 0.75 else vivid
         stripe = vivid if rng.random() < 0.7 else None
         wing = body if rng.random() < 0.8 else _near(rng, (205, 208, 210), 8)
-        return Livery(body, wing, vivid if rng.random() < 0.4 else body, body, wing,
-                      stripe=stripe)
+        return Livery(body, wing, vivid if rng.random() < 0.4 else body, body, wing, stripe=stripe)
     style = rng.random()
     wing = _near(rng, (186, 190, 195), 14) if rng.random() < 0.7 else _near(rng, white, 8)
     nacelle = white if rng.random() < 0.5 else _near(rng, (150, 155, 162), 14)
     stabiliser = vivid if rng.random() < 0.15 else wing
     if style < 0.60:
-        return Livery(white, wing, vivid, vivid if rng.random() < 0.25 else nacelle, stabiliser,
-                      rear=vivid if rng.random() < 0.35 else None)
+        return Livery(
+            white,
+            wing,
+            vivid,
+            vivid if rng.random() < 0.25 else nacelle,
+            stabiliser,
+            rear=vivid if rng.random() < 0.35 else None,
+        )
     if style < 0.75:
         return Livery(white, wing, vivid, nacelle, stabiliser, stripe=vivid)
     if style < 0.88:
         return Livery(vivid, wing, vivid, nacelle, stabiliser)
     silver = _near(rng, (170, 175, 180), 12)
-    return Livery(silver, _near(rng, silver, 8), vivid, silver, silver,
-                  nose=_near(rng, (60, 62, 66), 6))
+    return Livery(
+        silver, _near(rng, silver, 8), vivid, silver, silver, nose=_near(rng, (60, 62, 66), 6)
+    )

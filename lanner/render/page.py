@@ -151,8 +151,9 @@ def _labels(marks: Sequence[Mark], w: int, h: int) -> Image.Image:
             taken.append(spot)
             draw.rounded_rectangle(spot, 4, (16, 19, 23, 205))
             draw.rectangle((spot[0], spot[1] + 3, spot[0] + 2, spot[3] - 3), (*mark.colour, 255))
-            draw.text((spot[0] + 6, (spot[1] + spot[3]) / 2), mark.text, (*INK, 255), font,
-                      anchor="lm")
+            draw.text(
+                (spot[0] + 6, (spot[1] + spot[3]) / 2), mark.text, (*INK, 255), font, anchor="lm"
+            )
             break
     return layer
 
@@ -167,15 +168,28 @@ def _places(box: Sequence[float], width: float, height: float) -> list[Rect]:
     """Where a label may stand, best first: above, below, right, left, then at the corners."""
     x0, y0, x1, y1 = (float(v) for v in box)
     middle, centre = (x0 + x1 - width) / 2, (y0 + y1 - height) / 2
-    corners = [(middle, y0 - height - 3), (middle, y1 + 3), (x1 + 4, centre),
-               (x0 - width - 4, centre), (x1 - width * .3, y0 - height), (x1 - width * .3, y1),
-               (x0 - width * .7, y0 - height), (x0 - width * .7, y1)]
+    corners = [
+        (middle, y0 - height - 3),
+        (middle, y1 + 3),
+        (x1 + 4, centre),
+        (x0 - width - 4, centre),
+        (x1 - width * 0.3, y0 - height),
+        (x1 - width * 0.3, y1),
+        (x0 - width * 0.7, y0 - height),
+        (x0 - width * 0.7, y1),
+    ]
     return [(x, y, x + width, y + height) for x, y in corners]
 
 
 def _hits(boxes: Floats, spot: Rect) -> bool:
-    return bool(((boxes[:, 0] < spot[2]) & (boxes[:, 2] > spot[0])
-                 & (boxes[:, 1] < spot[3]) & (boxes[:, 3] > spot[1])).any())
+    return bool(
+        (
+            (boxes[:, 0] < spot[2])
+            & (boxes[:, 2] > spot[0])
+            & (boxes[:, 1] < spot[3])
+            & (boxes[:, 3] > spot[1])
+        ).any()
+    )
 
 
 def _legend(draw: ImageDraw.ImageDraw, keys: Sequence[Key], top: float, room: float) -> None:

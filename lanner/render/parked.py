@@ -86,8 +86,9 @@ def _shadows(sketch: Sketch, frame: Airframe, pose: Pose) -> None:
         top = sun.offset(kind.height)
         low = sun.offset(kind.body)
         chord = rear - front
-        sketch.shadow([front + low, rear + low, rear + chord * 0.25 + top,
-                       front + chord * 0.75 + top])
+        sketch.shadow(
+            [front + low, rear + low, rear + chord * 0.25 + top, front + chord * 0.75 + top]
+        )
 
 
 def _wings(sketch: Sketch, frame: Airframe, livery: Livery, pose: Pose) -> None:
@@ -97,8 +98,12 @@ def _wings(sketch: Sketch, frame: Airframe, livery: Livery, pose: Pose) -> None:
         # Flaps and ailerons: a line along the rear third from the root to the tip.
         a = ring[0] + (ring[-1] - ring[0]) * 0.76
         b = ring[1] + (ring[3] - ring[1]) * 0.74
-        sketch.line(pose.place(np.stack([a + (b - a) * 0.14, a + (b - a) * 0.94])), 0.14,
-                    _lit(livery.wing, 0.62), layer=Layer.RAISED)
+        sketch.line(
+            pose.place(np.stack([a + (b - a) * 0.14, a + (b - a) * 0.94])),
+            0.14,
+            _lit(livery.wing, 0.62),
+            layer=Layer.RAISED,
+        )
         if livery.roundel and side == 1 and frame.kind.role != "light":
             mid = ring[0] * 0.4 + ring[-1] * 0.4 + ring[1] * 0.2
             spot = mid + (ring[1] - ring[0]) * 0.45
@@ -127,8 +132,9 @@ def _inner(sketch: Sketch, wings: tuple[Surface, Surface], colour: Rgb, pose: Po
     reach = float(min(0.25, (2.0 + width) / max(abs(ring[1, 1]), 1.0)))
     root, tip = ring[-1] - ring[0], ring[3] - ring[1]
     front, rear = ring[1] - ring[0], (ring[1] + tip) - (ring[0] + root * 0.75)
-    shade = np.stack([ring[0], ring[0] + front * reach,
-                      ring[0] + root * 0.75 + rear * reach, ring[-1]])
+    shade = np.stack(
+        [ring[0], ring[0] + front * reach, ring[0] + root * 0.75 + rear * reach, ring[-1]]
+    )
     sketch.raised(pose.place(shade), _lit(colour, 0.45), 0.8 * min(1.0, abs(away) * 1.6))
 
 
@@ -163,19 +169,27 @@ def _fuselage(sketch: Sketch, frame: Airframe, livery: Livery, pose: Pose) -> No
         _section(sketch, frame, livery.nose, pose, (0.47, 0.51))
     if kind.role == "fighter":
         t = np.linspace(0, 2 * np.pi, 11)[:-1]
-        canopy = np.stack([nose - kind.length * (0.24 + 0.09 * np.cos(t)),
-                           0.42 * np.sin(t)], 1)
+        canopy = np.stack([nose - kind.length * (0.24 + 0.09 * np.cos(t)), 0.42 * np.sin(t)], 1)
         sketch.raised(pose.place(canopy), (40, 46, 56))
     elif kind.role == "light":
         x = nose - kind.length * 0.27
-        glass = np.array([(x, -half * .85), (x, half * .85), (x - .5, half * .9),
-                          (x - .5, -half * .9)])
+        glass = np.array(
+            [(x, -half * 0.85), (x, half * 0.85), (x - 0.5, half * 0.9), (x - 0.5, -half * 0.9)]
+        )
         sketch.raised(pose.place(glass), (48, 56, 66))
     else:
         x = nose - min(0.75 * kind.body, 0.075 * kind.length)
-        glass = np.array([(x + .5, -half * .25), (x + .5, half * .25), (x - .25, half * .62),
-                          (x - .85, half * .66), (x - .25, 0), (x - .85, -half * .66),
-                          (x - .25, -half * .62)])
+        glass = np.array(
+            [
+                (x + 0.5, -half * 0.25),
+                (x + 0.5, half * 0.25),
+                (x - 0.25, half * 0.62),
+                (x - 0.85, half * 0.66),
+                (x - 0.25, 0),
+                (x - 0.85, -half * 0.66),
+                (x - 0.25, -half * 0.62),
+            ]
+        )
         sketch.raised(pose.place(glass), (46, 52, 60), 0.9)
 
 
@@ -188,8 +202,9 @@ def _section(
     station = np.linspace(low, min(high, float(x[-1])), 6)
     width = np.interp(station, x, half)
     for share, tone in ((1.0, 0.8), (0.62, 1.0)):
-        ring = np.concatenate([np.stack([station, width * share], 1),
-                               np.stack([station, -width * share], 1)[::-1]])
+        ring = np.concatenate(
+            [np.stack([station, width * share], 1), np.stack([station, -width * share], 1)[::-1]]
+        )
         sketch.raised(pose.place(ring), _lit(colour, tone), 0.95)
 
 
@@ -199,11 +214,19 @@ def _fin_rings(frame: Airframe, pose: Pose) -> list[F64]:
     rings = []
     for (x0, y), (x1, _) in frame.fins:
         chord = x0 - x1
-        foot = np.array([(x0, y), (x0 - thick * 3, y - thick * .6), (x1, y - thick * .3),
-                         (x1, y + thick * .3), (x0 - thick * 3, y + thick * .6)])
+        foot = np.array(
+            [
+                (x0, y),
+                (x0 - thick * 3, y - thick * 0.6),
+                (x1, y - thick * 0.3),
+                (x1, y + thick * 0.3),
+                (x0 - thick * 3, y + thick * 0.6),
+            ]
+        )
         tilt = pose.lean_m(frame.kind.height - frame.kind.body * 1.1)
-        line = pose.place(np.array([(x0, y), (x1, y), (x1 - chord * .25, y),
-                                    (x0 - chord * .72, y)]))
+        line = pose.place(
+            np.array([(x0, y), (x1, y), (x1 - chord * 0.25, y), (x0 - chord * 0.72, y)])
+        )
         line[2:] += tilt
         rings += [pose.place(foot), line]
     return rings
@@ -236,8 +259,14 @@ def _fins(sketch: Sketch, frame: Airframe, livery: Livery, pose: Pose) -> None:
 def _propeller(sketch: Sketch, pose: Pose, hub: tuple[float, float], radius: float) -> None:
     """Standing blades seen from above: a thin bar across the axis, and the spinner."""
     x, y = hub
-    bar = np.array([(x + .09, y - radius), (x + .09, y + radius), (x - .09, y + radius),
-                    (x - .09, y - radius)])
+    bar = np.array(
+        [
+            (x + 0.09, y - radius),
+            (x + 0.09, y + radius),
+            (x - 0.09, y + radius),
+            (x - 0.09, y - radius),
+        ]
+    )
     sketch.raised(pose.place(bar), (52, 52, 54), 0.8)
 
 

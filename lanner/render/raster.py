@@ -66,8 +66,15 @@ def _local(coords: Any, a: int, b: int, view: Any) -> Any:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def paint(  # noqa: PLR0913, PLR0917  # flat arrays are what compiled code can take
-    rgb: U8, material: NDArray[np.int16], coords: F64, start: Any, chosen: Any, colours: Any,
-    materials: Any, alphas: Any, view: F64,
+    rgb: U8,
+    material: NDArray[np.int16],
+    coords: F64,
+    start: Any,
+    chosen: Any,
+    colours: Any,
+    materials: Any,
+    alphas: Any,
+    view: F64,
 ) -> None:
     """Blend the chosen polygons over `rgb` in order; `material` takes theirs where they cover.
 
@@ -146,6 +153,12 @@ def polygon_mask(xy: F64, shape: tuple[int, int], origin: tuple[int, int] = (0, 
     """
     mask = np.zeros(shape, np.float32)
     ring = np.ascontiguousarray(xy, np.float64)
-    cover(mask, ring, np.array([0, len(ring)]), np.array([0]), np.ones(1, np.float32),
-          np.array([origin[0], origin[1], 1.0, 1.0]))
+    cover(
+        mask,
+        ring,
+        np.array([0, len(ring)]),
+        np.array([0]),
+        np.ones(1, np.float32),
+        np.array([origin[0], origin[1], 1.0, 1.0]),
+    )
     return (mask >= 0.5).astype(np.uint8)

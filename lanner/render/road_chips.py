@@ -47,8 +47,12 @@ def render_road_chip(rng: np.random.Generator, size: int, gsd: float) -> RoadChi
     corner = (int(x / gsd), int(y / gsd))
     frame = (corner[0] * gsd, corner[1] * gsd, corner[0] * gsd + extent, corner[1] * gsd + extent)
     net = country.lay(sketch, frame, lambda _: False)
-    near = [r for r in net if (r.line.max(0) > np.array(frame[:2]) - 30).all()
-            and (r.line.min(0) < np.array(frame[2:]) + 30).all()]
+    near = [
+        r
+        for r in net
+        if (r.line.max(0) > np.array(frame[:2]) - 30).all()
+        and (r.line.min(0) < np.array(frame[2:]) + 30).all()
+    ]
     roads.draw(sketch, near, rng, country.climate, gsd)
     roads.traffic(sketch, near, rng)
     for road in near:
@@ -58,22 +62,34 @@ def render_road_chip(rng: np.random.Generator, size: int, gsd: float) -> RoadChi
     flat = picture.render((corner[0] - 1, corner[1] - 1), (size + 2, size + 2), (1 / gsd, 1 / gsd))
     light = sensor.blur(flat, float(rng.uniform(0.0, 0.28)))
     if rng.random() < 0.08:
-        sky = make_sky((size, size), (gsd, gsd), sketch.sun, int(rng.integers(2**31)),
-                       float(rng.uniform(0.02, 0.3)), False)
+        sky = make_sky(
+            (size, size),
+            (gsd, gsd),
+            sketch.sun,
+            int(rng.integers(2**31)),
+            float(rng.uniform(0.02, 0.3)),
+            False,
+        )
         sky.veil(light, (0, 0))
     rgb = sensor.random_develop(light, texture.noise()[0], rng)
     mask = _mask([ribbon(r.line, r.width) for r in near], corner, size, gsd)
     centre = _mask([ribbon(r.line, 1.5 * gsd) for r in near], corner, size, gsd)
     origin = np.array(corner, np.float64)
-    return RoadChip(rgb, mask, centre,
-                    tuple(Road(r.line / gsd - origin, r.kind, r.width) for r in near))
+    return RoadChip(
+        rgb, mask, centre, tuple(Road(r.line / gsd - origin, r.kind, r.width) for r in near)
+    )
 
 
 def _mask(rings: list[raster.F64], corner: tuple[int, int], size: int, gsd: float) -> Mask:
     cover = np.zeros((size, size), np.float32)
     if rings:
         start = np.concatenate([[0], np.cumsum([len(r) for r in rings])])
-        raster.cover(cover, np.concatenate(rings), start, np.arange(len(rings)),
-                     np.ones(len(rings), np.float32),
-                     np.array([corner[0], corner[1], 1 / gsd, 1 / gsd]))
+        raster.cover(
+            cover,
+            np.concatenate(rings),
+            start,
+            np.arange(len(rings)),
+            np.ones(len(rings), np.float32),
+            np.array([corner[0], corner[1], 1 / gsd, 1 / gsd]),
+        )
     return cover >= 0.5

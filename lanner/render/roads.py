@@ -14,7 +14,9 @@ from lanner.render.sketch import Sketch, rectangle
 from lanner.render.texture import Material
 
 WIDTHS: dict[str, tuple[float, float]] = {
-    "track": (2.6, 3.4), "residential": (5.6, 7.2), "primary": (9.0, 11.0),
+    "track": (2.6, 3.4),
+    "residential": (5.6, 7.2),
+    "primary": (9.0, 11.0),
     "motorway": (19.0, 21.0),
 }
 """Least and greatest width in metres by class, least important class first."""
@@ -35,8 +37,12 @@ def hermite(a: F64, b: F64, out: F64, into: F64, n: int = POINTS) -> F64:
     """(n, 2) points of the cubic from a to b leaving along `out` and arriving along `into`."""
     t = np.linspace(0.0, 1.0, n)[:, None]
     return np.asarray(
-        (2 * t**3 - 3 * t**2 + 1) * a + (t**3 - 2 * t**2 + t) * out
-        + (3 * t**2 - 2 * t**3) * b + (t**3 - t**2) * into, np.float64)
+        (2 * t**3 - 3 * t**2 + 1) * a
+        + (t**3 - 2 * t**2 + t) * out
+        + (3 * t**2 - 2 * t**3) * b
+        + (t**3 - t**2) * into,
+        np.float64,
+    )
 
 
 def along(line: F64, spacing: float, start: float = 0.0) -> tuple[F64, F64]:
@@ -62,8 +68,9 @@ def dashes(line: F64, dash: float, gap: float, width: float) -> F64:
     at, direction = along(line, dash + gap, dash)
     normal = np.stack([-direction[:, 1], direction[:, 0]], 1) * width / 2
     half = direction * dash / 2
-    return np.stack([at + half + normal, at + half - normal, at - half - normal,
-                     at - half + normal], 1)
+    return np.stack(
+        [at + half + normal, at + half - normal, at - half - normal, at - half + normal], 1
+    )
 
 
 def draw(sketch: Sketch, roads: Iterable[Road], rng: Rng, climate: Climate, gsd: float) -> None:
@@ -73,12 +80,14 @@ def draw(sketch: Sketch, roads: Iterable[Road], rng: Rng, climate: Climate, gsd:
     soil = sketch.material(Material(0.08, 0.09, 0.02))
     verge = ground.vary(rng, climate.soil, 8)
     for road in ranked:
-        sketch.line(road.line, road.width + (0.8 if road.kind == "track" else 2.6), verge, soil,
-                    0.7)
+        sketch.line(
+            road.line, road.width + (0.8 if road.kind == "track" else 2.6), verge, soil, 0.7
+        )
     rough = sketch.material(Material(0.04, 0.05, 0.006))
     tones = {
-        "track": ground.vary(rng, climate.soil, 12), "residential": ground.vary(
-            rng, (126, 124, 122), 12), "primary": ground.vary(rng, (104, 104, 106), 10),
+        "track": ground.vary(rng, climate.soil, 12),
+        "residential": ground.vary(rng, (126, 124, 122), 12),
+        "primary": ground.vary(rng, (104, 104, 106), 10),
         "motorway": ground.vary(rng, (122, 121, 120), 10),
     }
     for road in ranked:
@@ -118,13 +127,18 @@ def traffic(sketch: Sketch, roads: Iterable[Road], rng: Rng) -> None:
         for spot, way in zip(at, direction, strict=True):
             side = float(rng.choice([-1.0, 1.0]))
             right = np.array([-way[1], way[0]]) * side
-            lane = road.width * (0.25 if road.kind != "motorway" else float(
-                rng.choice([0.16, 0.34])))
+            lane = road.width * (
+                0.25 if road.kind != "motorway" else float(rng.choice([0.16, 0.34]))
+            )
             heading = way * side
             slip = way * rng.uniform(-20, 20)
-            ground.vehicle(sketch, rng, spot + right * min(lane, road.width / 2 - 1) + slip * (
-                road.kind == "motorway"), float(np.arctan2(heading[1], heading[0])),
-                big=bool(rng.random() < 0.18 and road.kind != "track"))
+            ground.vehicle(
+                sketch,
+                rng,
+                spot + right * min(lane, road.width / 2 - 1) + slip * (road.kind == "motorway"),
+                float(np.arctan2(heading[1], heading[0])),
+                big=bool(rng.random() < 0.18 and road.kind != "track"),
+            )
 
 
 def alley(sketch: Sketch, road: Road, rng: Rng, climate: Climate, spacing: float) -> None:

@@ -33,8 +33,10 @@ _NOISE = 1.8
 _BLUR = 0.12
 # Factor and offset from light (0..255) to samples, and the range samples are kept in.
 _SCALE: dict[str, tuple[float, float, float, float]] = {
-    "uint8": (1.0, 0.5, 0.0, 255.0), "uint16": (8.0, 150.5, 0.0, 4095.0),
-    "int16": (16.0, -99.5, -200.0, 10000.0), "float32": (0.0024, 0.008, -0.05, 2.0),
+    "uint8": (1.0, 0.5, 0.0, 255.0),
+    "uint16": (8.0, 150.5, 0.0, 4095.0),
+    "int16": (16.0, -99.5, -200.0, 10000.0),
+    "float32": (0.0024, 0.008, -0.05, 2.0),
 }
 
 
@@ -49,8 +51,11 @@ class Rendered:
 
 
 def render(
-    path: Path, spec: RenderSpec, progress: Callable[[Progress], None] | None = None,
-    truth_path: Path | None = None, threads: int = 1,
+    path: Path,
+    spec: RenderSpec,
+    progress: Callable[[Progress], None] | None = None,
+    truth_path: Path | None = None,
+    threads: int = 1,
 ) -> Rendered:
     """Write the scene `spec` describes to `path`, and its truth to `truth_path`.
 
@@ -71,8 +76,9 @@ def render(
     try:
         _write(path, world, progress or (lambda _: None), max(1, threads))
     except (RasterioError, OSError) as error:
-        raise OutputError("path", path, f"cannot be written ({error})",
-                          "choose a folder with room for the scene") from error
+        raise OutputError(
+            "path", path, f"cannot be written ({error})", "choose a folder with room for the scene"
+        ) from error
     return Rendered(path, side, found["aircraft"], found["road"])
 
 
@@ -97,8 +103,9 @@ def cell(world: World, x0: int, y0: int) -> tuple[NDArray[Any], NDArray[np.bool_
         low = 1.0  # a dark pixel must not pass for a missing one
     at = np.random.default_rng((spec.seed, x0, y0)).integers(0, texture.SIDE, 2)
     samples = np.empty((spec.bands, h, w), spec.dtype)
-    sensor.expose(light, texture.noise()[0], at, _NOISE, np.array([factor, add, low, high]),
-                  samples)
+    sensor.expose(
+        light, texture.noise()[0], at, _NOISE, np.array([factor, add, low, high]), samples
+    )
     valid = world.sky.validity((x0, y0), (h, w))
     if not valid.all():
         fill = {"value": NODATA_VALUE[spec.dtype], "nan": np.nan}.get(spec.nodata, 0)
@@ -106,9 +113,7 @@ def cell(world: World, x0: int, y0: int) -> tuple[NDArray[Any], NDArray[np.bool_
     return samples, valid
 
 
-def _write(
-    path: Path, world: World, progress: Callable[[Progress], None], threads: int
-) -> None:
+def _write(path: Path, world: World, progress: Callable[[Progress], None], threads: int) -> None:
     spec = world.spec
     total = -(-spec.height // CELL_ROWS)
     internal = "YES" if spec.nodata == "mask" else "NO"
@@ -117,9 +122,11 @@ def _write(
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal, GDAL_CACHEMAX=128),
         rasterio.open(path, "w", **_profile(world), num_threads=threads) as file,
     ):
-        colours = {1: [ColorInterp.gray], 3: [ColorInterp.red, ColorInterp.green, ColorInterp.blue],
-                   4: [ColorInterp.red, ColorInterp.green, ColorInterp.blue,
-                       ColorInterp.undefined]}[spec.bands]
+        colours = {
+            1: [ColorInterp.gray],
+            3: [ColorInterp.red, ColorInterp.green, ColorInterp.blue],
+            4: [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined],
+        }[spec.bands]
         alpha = spec.nodata == "alpha"
         file.colorinterp = [*colours, ColorInterp.alpha] if alpha else colours
         names = {1: ["pan"], 3: ["red", "green", "blue"], 4: ["red", "green", "blue", "nir"]}
@@ -158,16 +165,27 @@ def _band(file: Any, world: World, y0: int, pool: ThreadPoolExecutor) -> None:
 def _profile(world: World) -> dict[str, Any]:
     spec = world.spec
     profile: dict[str, Any] = {
-        "driver": "GTiff", "width": spec.width, "height": spec.height, "dtype": spec.dtype,
-        "count": spec.bands + (spec.nodata == "alpha"), "interleave": "pixel",
-        "bigtiff": "IF_SAFER", "photometric": "MINISBLACK" if spec.bands == 1 else "RGB",
+        "driver": "GTiff",
+        "width": spec.width,
+        "height": spec.height,
+        "dtype": spec.dtype,
+        "count": spec.bands + (spec.nodata == "alpha"),
+        "interleave": "pixel",
+        "bigtiff": "IF_SAFER",
+        "photometric": "MINISBLACK" if spec.bands == 1 else "RGB",
         # Tiles of a band of rows are finished when it is written.
-        **({"tiled": True, "blockxsize": 512, "blockysize": 512} if spec.tiled
-           else {"tiled": False, "blockysize": 16}),
+        **(
+            {"tiled": True, "blockxsize": 512, "blockysize": 512}
+            if spec.tiled
+            else {"tiled": False, "blockysize": 16}
+        ),
     }
     if spec.compress != "none":
-        profile |= {"compress": spec.compress, "zlevel" if spec.compress == "deflate"
-                    else "zstd_level": 1, "predictor": 3 if spec.dtype == "float32" else 2}
+        profile |= {
+            "compress": spec.compress,
+            "zlevel" if spec.compress == "deflate" else "zstd_level": 1,
+            "predictor": 3 if spec.dtype == "float32" else 2,
+        }
     if spec.georeferenced:
         profile |= {"crs": f"EPSG:{world.place.epsg}", "transform": world.place.affine}
     if spec.nodata == "value":

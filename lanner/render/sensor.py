@@ -30,7 +30,8 @@ def blur(rgb: U8, share: float) -> NDArray[np.float32]:
         for x in range(w + 2):
             for c in range(3):
                 line[x, c] = mid * rgb[y + 1, x, c] + side * (
-                    np.float32(rgb[y, x, c]) + np.float32(rgb[y + 2, x, c]))
+                    np.float32(rgb[y, x, c]) + np.float32(rgb[y + 2, x, c])
+                )
         for x in range(w):
             for c in range(3):
                 out[y, x, c] = mid * line[x + 1, c] + side * (line[x, c] + line[x + 2, c])
@@ -69,8 +70,9 @@ def random_develop(
     contrast = rng.uniform(0.75, 1.25) * (1 - haze)
     tint = rng.normal(1.0, 0.018, 3)
     gain = (contrast * tint).astype(np.float32)
-    lift = (haze * np.array([150, 158, 168]) + rng.normal(0, 9)
-            + (1 - contrast - haze) * 110 * 0.6).astype(np.float32)
+    lift = (
+        haze * np.array([150, 158, 168]) + rng.normal(0, 9) + (1 - contrast - haze) * 110 * 0.6
+    ).astype(np.float32)
     at = rng.integers(0, 1024, 2)
     return np.asarray(develop(light, grain, at, float(rng.uniform(0.5, 5.0)), gain, lift))
 

@@ -40,8 +40,9 @@ class Sun:
     def random(cls, rng: np.random.Generator) -> Sun:
         """A sun high enough for a survey flight: 30 to 62 degrees."""
         angle = rng.uniform(0, 2 * np.pi)
-        return cls(float(np.cos(angle)), float(np.sin(angle)), float(np.radians(
-            rng.uniform(30, 62))))
+        return cls(
+            float(np.cos(angle)), float(np.sin(angle)), float(np.radians(rng.uniform(30, 62)))
+        )
 
     def offset(self, height: float) -> F64:
         """(2,) metres by which the shadow of a point `height` metres up is displaced."""
@@ -51,8 +52,9 @@ class Sun:
     def light(self, lateral: ArrayLike, across: F64, up: ArrayLike) -> F64:
         """Brightness factor of faces with normal `lateral` * `across` + `up` * vertical."""
         slope = -(self.x * across[0] + self.y * across[1])
-        lit = (np.asarray(up) * np.sin(self.elevation)
-               + np.asarray(lateral) * slope * np.cos(self.elevation))
+        lit = np.asarray(up) * np.sin(self.elevation) + np.asarray(lateral) * slope * np.cos(
+            self.elevation
+        )
         return np.asarray(0.5 + 0.55 * np.maximum(lit, 0.0), np.float64)
 
 
@@ -75,7 +77,11 @@ class Sketch:
         return len(self._table) - 1
 
     def add(
-        self, ring: ArrayLike, colour: Rgb, material: int = -1, alpha: float = 1.0,
+        self,
+        ring: ArrayLike,
+        colour: Rgb,
+        material: int = -1,
+        alpha: float = 1.0,
         layer: Layer = Layer.GROUND,
     ) -> None:
         """Append one polygon: `ring` (n, 2) metres, colour 0..255, opacity 0..1."""
@@ -86,7 +92,11 @@ class Sketch:
         self._layers.append(int(layer))
 
     def many(
-        self, rings: F64, colour: Rgb, material: int = -1, alpha: float = 1.0,
+        self,
+        rings: F64,
+        colour: Rgb,
+        material: int = -1,
+        alpha: float = 1.0,
         layer: Layer = Layer.GROUND,
     ) -> None:
         """Append polygons alike in all but place: (k, n, 2) metres."""
@@ -106,8 +116,13 @@ class Sketch:
         self.add(ring, (0.0, 0.0, 0.0), -1, strength, Layer.SHADOW)
 
     def line(
-        self, points: ArrayLike, width: float, colour: Rgb, material: int = -1,
-        alpha: float = 1.0, layer: Layer = Layer.GROUND,
+        self,
+        points: ArrayLike,
+        width: float,
+        colour: Rgb,
+        material: int = -1,
+        alpha: float = 1.0,
+        layer: Layer = Layer.GROUND,
     ) -> None:
         """A polyline of constant width: (n, 2) metres, mitred at its bends."""
         self.add(ribbon(np.asarray(points, np.float64), width), colour, material, alpha, layer)
@@ -132,10 +147,14 @@ class Sketch:
         else:
             low = high = np.zeros((0, 2))
         return Picture(
-            np.ascontiguousarray(coords), start, np.concatenate([low, high], 1),
+            np.ascontiguousarray(coords),
+            start,
+            np.concatenate([low, high], 1),
             np.clip(np.array(self._colours).reshape(-1, 3), 0, 255).astype(np.uint8),
-            np.array(self._materials, np.int16), np.array(self._alphas, np.float32),
-            np.array(self._layers, np.int8), texture.pack(self._table),
+            np.array(self._materials, np.int16),
+            np.array(self._alphas, np.float32),
+            np.array(self._layers, np.int8),
+            texture.pack(self._table),
         )
 
 
@@ -153,7 +172,10 @@ class Picture:
     table: F64
 
     def render(
-        self, origin: tuple[int, int], shape: tuple[int, int], scale: tuple[float, float],
+        self,
+        origin: tuple[int, int],
+        shape: tuple[int, int],
+        scale: tuple[float, float],
         backdrop: Rgb = (96.0, 110.0, 72.0),
     ) -> U8:
         """(rows, columns, 3) uint8 of the rectangle whose corner is pixel `origin` (x, y).
@@ -176,16 +198,34 @@ class Picture:
         def chosen(layer: Layer) -> NDArray[np.int64]:
             return np.flatnonzero(seen & (self.layers == layer))
 
-        raster.paint(rgb, material, self.coords, self.start, chosen(Layer.GROUND), self.colours,
-                     self.materials, self.alphas, view)
+        raster.paint(
+            rgb,
+            material,
+            self.coords,
+            self.start,
+            chosen(Layer.GROUND),
+            self.colours,
+            self.materials,
+            self.alphas,
+            view,
+        )
         texture.apply(rgb, material, self.table, *texture.noise(), view)
         dark = chosen(Layer.SHADOW)
         if len(dark):
             shadow = np.zeros(shape, np.float32)
             raster.cover(shadow, self.coords, self.start, dark, self.alphas, view)
             texture.darken(rgb, shadow)
-        raster.paint(rgb, material, self.coords, self.start, chosen(Layer.RAISED), self.colours,
-                     self.materials, self.alphas, view)
+        raster.paint(
+            rgb,
+            material,
+            self.coords,
+            self.start,
+            chosen(Layer.RAISED),
+            self.colours,
+            self.materials,
+            self.alphas,
+            view,
+        )
         return rgb
 
 
@@ -207,8 +247,9 @@ def rectangle(centre: ArrayLike, length: float, width: float, angle: float) -> F
     along = np.array([np.cos(angle), np.sin(angle)]) * length / 2
     across = np.array([-np.sin(angle), np.cos(angle)]) * width / 2
     c = np.asarray(centre, np.float64)
-    return np.stack([c + along + across, c + along - across, c - along - across,
-                     c - along + across])
+    return np.stack(
+        [c + along + across, c + along - across, c - along - across, c - along + across]
+    )
 
 
 def blob(centre: ArrayLike, radius: float, rng: np.random.Generator, corners: int = 9) -> F64:

@@ -38,15 +38,17 @@ def _texel(table: Any, x: float, y: float) -> Any:
     ix, iy = int(fx) & (SIDE - 1), int(fy) & (SIDE - 1)
     jx, jy = (ix + 1) & (SIDE - 1), (iy + 1) & (SIDE - 1)
     u, v = x - fx, y - fy
-    return ((table[iy, ix] * (1 - u) + table[iy, jx] * u) * (1 - v)
-            + (table[jy, ix] * (1 - u) + table[jy, jx] * u) * v)
+    return (table[iy, ix] * (1 - u) + table[iy, jx] * u) * (1 - v) + (
+        table[jy, ix] * (1 - u) + table[jy, jx] * u
+    ) * v
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sample(table: Any, x: float, y: float) -> Any:
     """Noise at a point in texels: the table and its turned, larger self, so nothing repeats."""
     return 0.8 * _texel(table, x, y) + 0.6 * _texel(
-        table, x * 0.37 + y * 0.23 + 311.0, y * 0.37 - x * 0.23 + 77.0)
+        table, x * 0.37 + y * 0.23 + 311.0, y * 0.37 - x * 0.23 + 77.0
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -128,7 +130,11 @@ class Sky:
 
 
 def make_sky(
-    size: tuple[int, int], gsd: tuple[float, float], sun: Sun, seed: int, clouds: float,
+    size: tuple[int, int],
+    gsd: tuple[float, float],
+    sun: Sun,
+    seed: int,
+    clouds: float,
     wedge: bool,
 ) -> Sky:
     """The sky of a scene; `clouds` is met to about a percent of the scene's area."""

@@ -81,14 +81,26 @@ class RenderSpec:
         if self.aircraft is not None:
             _within("aircraft", self.aircraft, 0, 100_000)
         if self.nodata == "nan" and self.dtype != "float32":
-            raise ConfigError("nodata", "nan", f"cannot be stored in {self.dtype}",
-                              "use dtype float32 or another nodata kind")
+            raise ConfigError(
+                "nodata",
+                "nan",
+                f"cannot be stored in {self.dtype}",
+                "use dtype float32 or another nodata kind",
+            )
         if self.nodata == "alpha" and self.dtype not in ("uint8", "uint16"):
-            raise ConfigError("nodata", "alpha", f"is no mask to GDAL in {self.dtype}",
-                              "use dtype uint8 or uint16 or another nodata kind")
+            raise ConfigError(
+                "nodata",
+                "alpha",
+                f"is no mask to GDAL in {self.dtype}",
+                "use dtype uint8 or uint16 or another nodata kind",
+            )
         if self.nodata_wedge and self.nodata == "none":
-            raise ConfigError("nodata_wedge", True, "has nothing to be marked with",
-                              "choose nodata value, nan, alpha, mask or sidecar")
+            raise ConfigError(
+                "nodata_wedge",
+                True,
+                "has nothing to be marked with",
+                "choose nodata value, nan, alpha, mask or sidecar",
+            )
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

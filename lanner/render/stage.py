@@ -33,9 +33,13 @@ def airfield(sketch: Sketch, rng: Rng, extent: float) -> float:
     if rng.random() < 0.7:
         _edge(sketch, rng, extent, angle, climate)
     for _ in range(int(rng.poisson(7))):
-        ground.vehicle(sketch, rng, rng.uniform(0, extent, 2),
-                       angle + float(rng.choice([0, np.pi / 2])) + rng.normal(0, .1),
-                       big=bool(rng.random() < 0.35))
+        ground.vehicle(
+            sketch,
+            rng,
+            rng.uniform(0, extent, 2),
+            angle + float(rng.choice([0, np.pi / 2])) + rng.normal(0, 0.1),
+            big=bool(rng.random() < 0.35),
+        )
     return angle
 
 
@@ -50,8 +54,9 @@ def _axes(angle: float) -> tuple[F64, F64]:
 
 
 def _pavement(sketch: Sketch, rng: Rng, angle: float) -> tuple[Rgb, int]:
-    return ground.concrete(sketch, rng, angle) if rng.random() < 0.68 else ground.asphalt(
-        sketch, rng)
+    return (
+        ground.concrete(sketch, rng, angle) if rng.random() < 0.68 else ground.asphalt(sketch, rng)
+    )
 
 
 def _apron(sketch: Sketch, rng: Rng, extent: float, angle: float) -> None:
@@ -63,22 +68,41 @@ def _apron(sketch: Sketch, rng: Rng, extent: float, angle: float) -> None:
     sketch.ground(rectangle(centre, extent * 3, wide, angle), colour, material)
     for _ in range(int(rng.integers(0, 4))):
         tone, other = _pavement(sketch, rng, angle)
-        spot = centre + across * rng.uniform(-.5, .5) * wide + along * rng.uniform(-.6, .6) * extent
-        lane = (extent * 3, float(rng.uniform(6, 26))) if rng.random() < 0.5 else (
-            float(rng.uniform(10, 60)), float(rng.uniform(10, 40)))
-        sketch.ground(rectangle(spot, *lane, angle), tone, other, float(rng.uniform(.3, 1)))
-    ground.stains(sketch, rng, np.array([[0, 0], [extent, extent]], np.float64),
-                  int(rng.poisson(9)))
+        spot = (
+            centre
+            + across * rng.uniform(-0.5, 0.5) * wide
+            + along * rng.uniform(-0.6, 0.6) * extent
+        )
+        lane = (
+            (extent * 3, float(rng.uniform(6, 26)))
+            if rng.random() < 0.5
+            else (float(rng.uniform(10, 60)), float(rng.uniform(10, 40)))
+        )
+        sketch.ground(rectangle(spot, *lane, angle), tone, other, float(rng.uniform(0.3, 1)))
+    ground.stains(
+        sketch, rng, np.array([[0, 0], [extent, extent]], np.float64), int(rng.poisson(9))
+    )
     for _ in range(int(rng.integers(0, 3))):
         spacing = float(rng.uniform(18, 60))
-        start = centre - along * extent + across * rng.uniform(-.5, .3) * wide
-        ground.guide_lines(sketch, rng, start, angle, spacing, int(2 * extent / spacing),
-                           float(rng.uniform(20, 50)))
+        start = centre - along * extent + across * rng.uniform(-0.5, 0.3) * wide
+        ground.guide_lines(
+            sketch,
+            rng,
+            start,
+            angle,
+            spacing,
+            int(2 * extent / spacing),
+            float(rng.uniform(20, 50)),
+        )
     if rng.random() < 0.4:
-        side = centre + across * rng.uniform(-.5, .5) * wide
-        colour = ground.vary(rng, ground.WHITE if rng.random() < .6 else (170, 50, 44), 10)
-        sketch.line(np.stack([side - along * extent * 2, side + along * extent * 2]),
-                    float(rng.uniform(.15, .6)), colour, alpha=float(rng.uniform(.4, .9)))
+        side = centre + across * rng.uniform(-0.5, 0.5) * wide
+        colour = ground.vary(rng, ground.WHITE if rng.random() < 0.6 else (170, 50, 44), 10)
+        sketch.line(
+            np.stack([side - along * extent * 2, side + along * extent * 2]),
+            float(rng.uniform(0.15, 0.6)),
+            colour,
+            alpha=float(rng.uniform(0.4, 0.9)),
+        )
 
 
 def _strip(sketch: Sketch, rng: Rng, extent: float, angle: float) -> None:
@@ -87,17 +111,19 @@ def _strip(sketch: Sketch, rng: Rng, extent: float, angle: float) -> None:
     centre = rng.uniform(0.25, 0.75, 2) * extent
     wide = float(rng.uniform(18, 60))
     shoulder, rough = ground.asphalt(sketch, rng)
-    sketch.ground(rectangle(centre, extent * 3, wide + 15, angle), ground.scale(shoulder, .85),
-                  rough)
+    sketch.ground(
+        rectangle(centre, extent * 3, wide + 15, angle), ground.scale(shoulder, 0.85), rough
+    )
     colour, material = _pavement(sketch, rng, angle)
     sketch.ground(rectangle(centre, extent * 3, wide, angle), colour, material)
     if wide > 36:
-        sketch.ground(rectangle(centre, extent * 3, wide * .25, angle), (60, 60, 62), alpha=.22)
+        sketch.ground(rectangle(centre, extent * 3, wide * 0.25, angle), (60, 60, 62), alpha=0.22)
         for k in range(-6, 7):
-            sketch.ground(rectangle(centre + along * k * 50, 30, 0.9, angle), ground.WHITE,
-                          alpha=.85)
+            sketch.ground(
+                rectangle(centre + along * k * 50, 30, 0.9, angle), ground.WHITE, alpha=0.85
+            )
     else:
-        sketch.ground(rectangle(centre, extent * 3, 0.35, angle), ground.YELLOW, alpha=.8)
+        sketch.ground(rectangle(centre, extent * 3, 0.35, angle), ground.YELLOW, alpha=0.8)
 
 
 def _dispersal(sketch: Sketch, rng: Rng, extent: float, climate: Climate) -> None:
@@ -106,8 +132,12 @@ def _dispersal(sketch: Sketch, rng: Rng, extent: float, climate: Climate) -> Non
         spot = rng.uniform(0, extent, 2)
         if rng.random() < 0.4:
             material = sketch.material(Material(0.08, 0.11, 0.03))
-            sketch.ground(blob(spot, float(rng.uniform(12, 50)), rng, 14),
-                          ground.vary(rng, climate.soil, 10), material, .9)
+            sketch.ground(
+                blob(spot, float(rng.uniform(12, 50)), rng, 14),
+                ground.vary(rng, climate.soil, 10),
+                material,
+                0.9,
+            )
         else:
             colour, material = _pavement(sketch, rng, 0.0)
             ring = blob(spot, float(rng.uniform(16, 40)), rng, 8)
@@ -129,12 +159,22 @@ def _edge(sketch: Sketch, rng: Rng, extent: float, angle: float, climate: Climat
             ground.building(sketch, rng, middle, (length, deep), angle, height)
             position += length + float(rng.uniform(0, 30))
     elif what < 0.7:
-        ground.car_park(sketch, rng, border + across * side * 12, 3, int(min(extent / 2.6, 45)),
-                        angle, float(rng.uniform(.3, .9)))
+        ground.car_park(
+            sketch,
+            rng,
+            border + across * side * 12,
+            3,
+            int(min(extent / 2.6, 45)),
+            angle,
+            float(rng.uniform(0.3, 0.9)),
+        )
     else:
         colour, material = ground.asphalt(sketch, rng)
         sketch.ground(rectangle(border, extent * 3, 7, angle), colour, material)
         for _ in range(int(rng.integers(5, 40))):
-            spot = border + along * rng.uniform(-.8, .8) * extent + across * side * rng.uniform(
-                8, 40)
+            spot = (
+                border
+                + along * rng.uniform(-0.8, 0.8) * extent
+                + across * side * rng.uniform(8, 40)
+            )
             ground.tree(sketch, rng, spot, float(rng.uniform(1.8, 5.5)), climate.tree)

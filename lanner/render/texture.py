@@ -44,8 +44,22 @@ class Material(NamedTuple):
 
 def pack(materials: list[Material]) -> F64:
     """(m, 11) float64 table for `apply`: the angle becomes its cosine and sine."""
-    rows = [(m.fine, m.broad, m.hue, m.row, m.period, np.cos(m.angle), np.sin(m.angle),
-             m.joint, m.line, m.slab, m.crown) for m in materials]
+    rows = [
+        (
+            m.fine,
+            m.broad,
+            m.hue,
+            m.row,
+            m.period,
+            np.cos(m.angle),
+            np.sin(m.angle),
+            m.joint,
+            m.line,
+            m.slab,
+            m.crown,
+        )
+        for m in materials
+    ]
     return np.array(rows, np.float64)
 
 
@@ -71,8 +85,12 @@ def noise() -> tuple[I8, I8, I8]:
 def _crowns(rng: np.random.Generator) -> I8:
     """Tree tops seen from above: hemispheres lit from the upper left, dark between."""
     height = np.zeros((SIDE, SIDE), np.float32)
-    for x, y, r in zip(rng.integers(0, SIDE, 9000), rng.integers(0, SIDE, 9000),
-                       rng.uniform(3.5, 9.5, 9000), strict=True):
+    for x, y, r in zip(
+        rng.integers(0, SIDE, 9000),
+        rng.integers(0, SIDE, 9000),
+        rng.uniform(3.5, 9.5, 9000),
+        strict=True,
+    ):
         k = int(r) + 1
         g = np.arange(-k, k + 1)
         square = r * r - g[:, None] ** 2 - g[None] ** 2
@@ -143,8 +161,9 @@ def apply(
                 above, below = crowns[iy & _MASK], crowns[(iy + 1) & _MASK]
                 jx = (ix + 1) & _MASK
                 ix &= _MASK
-                c = ((above[ix] * (1 - fx) + above[jx] * fx) * (1 - fy)
-                     + (below[ix] * (1 - fx) + below[jx] * fx) * fy)
+                c = (above[ix] * (1 - fx) + above[jx] * fx) * (1 - fy) + (
+                    below[ix] * (1 - fx) + below[jx] * fx
+                ) * fy
                 shade += t[10] * c * 0.008
             p = rgb[y, x]
             p[0] = np.uint8(min(255.0, max(0.0, p[0] * (shade + hue))))

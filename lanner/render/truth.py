@@ -48,8 +48,9 @@ def write_truth(world: World, path: Path) -> dict[str, int]:
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError("truth", path, f"cannot be written ({error.strerror})",
-                          "choose another place") from error
+        raise OutputError(
+            "truth", path, f"cannot be written ({error.strerror})", "choose another place"
+        ) from error
     labels = [feature["properties"]["label"] for feature in collection["features"]]
     return {name: labels.count(name) for name in ("aircraft", "road")}
 
@@ -89,9 +90,15 @@ def _aircraft(world: World, slot: Slot) -> dict[str, Any] | None:
     return {
         "type": "Feature",
         "properties": {
-            "label": "aircraft", "icao": kind.icao, "name": kind.name, "length_m": kind.length,
-            "wingspan_m": kind.span, "heading_deg": round(heading, 3), "box_px": cut,
-            "outline_px": np.round(ring, 3).tolist(), "visible": round(visible, 4),
+            "label": "aircraft",
+            "icao": kind.icao,
+            "name": kind.name,
+            "length_m": kind.length,
+            "wingspan_m": kind.span,
+            "heading_deg": round(heading, 3),
+            "box_px": cut,
+            "outline_px": np.round(ring, 3).tolist(),
+            "visible": round(visible, 4),
         },
         "geometry": mapping(polygon),
     }
@@ -109,13 +116,18 @@ def _road(world: World, road: Road) -> list[dict[str, Any]]:
         points = shapely.get_coordinates(part.interpolate(samples, normalized=True))
         # The far border belongs to no pixel; step back inside.
         points = np.clip(points, 0.0, np.array([world.spec.width, world.spec.height]) - 1e-6)
-        features.append({
-            "type": "Feature",
-            "properties": {
-                "label": "road", "road_class": road.kind, "width_m": road.width,
-                "length_m": round(world.place.length(xy), 3), "line_px": np.round(xy, 3).tolist(),
-                "visible": round(float(seen(world, points).mean()), 4),
-            },
-            "geometry": mapping(LineString(np.round(world.place.to_lonlat(xy), 8))),
-        })
+        features.append(
+            {
+                "type": "Feature",
+                "properties": {
+                    "label": "road",
+                    "road_class": road.kind,
+                    "width_m": road.width,
+                    "length_m": round(world.place.length(xy), 3),
+                    "line_px": np.round(xy, 3).tolist(),
+                    "visible": round(float(seen(world, points).mean()), 4),
+                },
+                "geometry": mapping(LineString(np.round(world.place.to_lonlat(xy), 8))),
+            }
+        )
     return features

@@ -64,8 +64,9 @@ def build_world(spec: RenderSpec) -> World:
         key = (13, sum(kind.icao.encode())) if own else (12, k)
         livery = random_livery(country.rng(*key), kind.role)
         parked.draw(sketch, airframe.true_airframe(kind), livery, pose)
-    sky = make_sky((spec.width, spec.height), place.gsd, sketch.sun, spec.seed, spec.clouds,
-                   spec.nodata_wedge)
+    sky = make_sky(
+        (spec.width, spec.height), place.gsd, sketch.sun, spec.seed, spec.clouds, spec.nodata_wedge
+    )
     return World(spec, place, sketch.done(), sky, tuple(shown), tuple(chosen))
 
 
@@ -87,8 +88,7 @@ def _airfields(
             free = max(0.0, min(dx, dy) / 2 - 1600)
             shift = rng.uniform(-1, 1, 2) * min(free, 0.2 * min(dx, dy))
             at = ((i + 0.5) * dx + float(shift[0]), (j + 0.5) * dy + float(shift[1]))
-            fields.append(Airfield.sized(at, float(rng.uniform(0, 2 * np.pi)),
-                                         min(dx, dy, extent)))
+            fields.append(Airfield.sized(at, float(rng.uniform(0, 2 * np.pi)), min(dx, dy, extent)))
     return fields
 
 

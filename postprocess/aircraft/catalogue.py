@@ -125,7 +125,9 @@ def _check_tree(families: Mapping[str, Family], path: Path) -> None:
         while (parent := families[at].parent) is not None:
             if parent not in families or parent in seen:
                 raise ConfigError(
-                    f"families.{at}.parent", parent, f"leads nowhere in {path.name}",
+                    f"families.{at}.parent",
+                    parent,
+                    f"leads nowhere in {path.name}",
                     f"let every family lead up to {ROOT!r}",
                 )
             seen.add(parent)

@@ -16,16 +16,21 @@ SWEEP = {"straight": (3.0, 6.0), "swept": (33.0, 9.0), "delta": (48.0, 10.0)}
 """Leading-edge sweep in degrees, mean and spread, by shape of the wing; swing wings go anywhere."""
 
 WING_AT = {
-    ("straight", "nose"): (0.38, 0.07), ("straight", "wings"): (0.44, 0.07),
-    ("swept", "wings"): (0.53, 0.07), ("swept", "hips"): (0.59, 0.07),
-    ("swept", "fuselage"): (0.67, 0.08), ("delta", "fuselage"): (0.68, 0.09),
+    ("straight", "nose"): (0.38, 0.07),
+    ("straight", "wings"): (0.44, 0.07),
+    ("swept", "wings"): (0.53, 0.07),
+    ("swept", "hips"): (0.59, 0.07),
+    ("swept", "fuselage"): (0.67, 0.08),
+    ("delta", "fuselage"): (0.68, 0.09),
 }
 """Where the outer wing is along the fuselage (0 nose, 1 tail), by wing and place of the engines, as
 seen in outlines of real aircraft from above (parked and flying, twelve types)."""
 
 PODS = {
-    "two": (0.20, 0.65, 0.10, 0.05), "four": (0.10, 0.20, 0.60, 0.10),
-    "rear": (0.55, 0.35, 0.07, 0.03), "other": (0.25, 0.25, 0.25, 0.25),
+    "two": (0.20, 0.65, 0.10, 0.05),
+    "four": (0.10, 0.20, 0.60, 0.10),
+    "rear": (0.55, 0.35, 0.07, 0.03),
+    "other": (0.25, 0.25, 0.25, 0.25),
 }
 """Chance to count 0, 1, 2, 3 or more pods a wing: with one or several engines on each, with
 engines at the rear fuselage, and where it says nothing (inside, at the nose)."""
@@ -57,9 +62,7 @@ def size(
     return np.asarray(out + top + np.log(np.maximum(mean, 1e-300)), np.float64)
 
 
-def shape(
-    catalogue: Catalogue, sweep: Floats, sweep_sd: Floats, wing_at: Floats
-) -> Floats:
+def shape(catalogue: Catalogue, sweep: Floats, sweep_sd: Floats, wing_at: Floats) -> Floats:
     """(n, types) log likelihood of the wing's sweep (degrees) and place; 0 where NaN.
 
     Each is a mixture with an outlier share of `DOUBT`, so no shape rules a type out.
@@ -68,27 +71,37 @@ def shape(
     seen = np.isfinite(sweep) & np.isfinite(wing_at)
     if not seen.any():
         return result
-    angle = np.stack([
-        _robust(sweep[seen], *SWEEP[wing], sweep_sd[seen], RANGE_SWEEP)
-        if wing in SWEEP else np.full(int(seen.sum()), -np.log(RANGE_SWEEP))
-        for wing in catalogue.wing.tolist()
-    ], axis=1)
+    angle = np.stack(
+        [
+            _robust(sweep[seen], *SWEEP[wing], sweep_sd[seen], RANGE_SWEEP)
+            if wing in SWEEP
+            else np.full(int(seen.sum()), -np.log(RANGE_SWEEP))
+            for wing in catalogue.wing.tolist()
+        ],
+        axis=1,
+    )
     # A coarse outline places the wing about as badly as it shows its sweep.
     at_sd = sweep_sd[seen] / 100
     pairs = zip(catalogue.wing.tolist(), catalogue.engines_at.tolist(), strict=True)
-    place = np.stack([
-        _robust(wing_at[seen], *WING_AT[pair], at_sd, RANGE_AT)
-        if pair in WING_AT else np.full(int(seen.sum()), -np.log(RANGE_AT))
-        for pair in pairs
-    ], axis=1)
+    place = np.stack(
+        [
+            _robust(wing_at[seen], *WING_AT[pair], at_sd, RANGE_AT)
+            if pair in WING_AT
+            else np.full(int(seen.sum()), -np.log(RANGE_AT))
+            for pair in pairs
+        ],
+        axis=1,
+    )
     result[seen] = angle + place
     return result
 
 
 def pods(catalogue: Catalogue, counted: Floats) -> Floats:
     """(n, types) log likelihood of pods counted a wing; 0 where NaN."""
-    kinds = [_pod_kind(where, facts.engines) for where, facts in
-             zip(catalogue.engines_at.tolist(), catalogue.types, strict=True)]
+    kinds = [
+        _pod_kind(where, facts.engines)
+        for where, facts in zip(catalogue.engines_at.tolist(), catalogue.types, strict=True)
+    ]
     chance = np.log(np.array([PODS[kind] for kind in kinds])).T
     result = np.zeros((len(counted), len(kinds)))
     seen = np.isfinite(counted)

@@ -60,11 +60,13 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result = objects.copy()
     result["types"] = column(types)
     result["taxonomy"] = column(levels)
-    result["did"] = column([
-        f"{level['name']} ({level['probability']:.0%}), "
-        f"most likely {best[0]['icao']} ({best[0]['probability']:.0%})"
-        for level, best in zip(levels, types, strict=True)
-    ])
+    result["did"] = column(
+        [
+            f"{level['name']} ({level['probability']:.0%}), "
+            f"most likely {best[0]['icao']} ({best[0]['probability']:.0%})"
+            for level, best in zip(levels, types, strict=True)
+        ]
+    )
     return result
 
 
@@ -75,7 +77,10 @@ def _posterior(
         return np.asarray(part[name].to_numpy(np.float64), np.float64)
 
     log = weights + evidence.size(
-        catalogue, numbers("length_m"), numbers("wingspan_m"), numbers("length_sd_m"),
+        catalogue,
+        numbers("length_m"),
+        numbers("wingspan_m"),
+        numbers("length_sd_m"),
         numbers("wingspan_sd_m"),
     )
     seen = evidence.shape(

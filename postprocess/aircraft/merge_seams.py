@@ -95,8 +95,11 @@ def _canonical(objects: gpd.GeoDataFrame) -> Ints:
         for label, votes, outline in zip(objects["label"], objects["votes"], outlines, strict=True)
     ]
     keys = (
-        np.asarray(texts), objects["cut"].to_numpy(), -objects["score"].to_numpy(),
-        objects["tile"].to_numpy(), *boxes[:, [2, 0, 3, 1]].T,
+        np.asarray(texts),
+        objects["cut"].to_numpy(),
+        -objects["score"].to_numpy(),
+        objects["tile"].to_numpy(),
+        *boxes[:, [2, 0, 3, 1]].T,
     )
     return np.asarray(np.lexsort(keys), np.int64)
 
@@ -106,19 +109,27 @@ def _views(frame: gpd.GeoDataFrame, plan: TilePlan) -> _Views:
     wrong = tiles[(tiles < 0) | (tiles >= len(plan))]
     if len(wrong):
         raise StepError(
-            "tile", int(wrong[0]), f"is not one of the plan's {len(plan)} tiles",
+            "tile",
+            int(wrong[0]),
+            f"is not one of the plan's {len(plan)} tiles",
             "give the plan that the candidates were found with",
         )
     seen, back = np.unique(tiles, return_inverse=True)
     squares = [(plan[int(i)].window, plan[int(i)].core) for i in seen]
-    sides = np.array(
-        [[(b.x0, b.y0, b.x1, b.y1) for b in pair] for pair in squares], np.float64
-    )[back]
+    sides = np.array([[(b.x0, b.y0, b.x1, b.y1) for b in pair] for pair in squares], np.float64)[
+        back
+    ]
     boxes = bounds(frame.geometry.values)
     outlines = np.asarray(frame["outline"].values, object)
     return _Views(
-        boxes, sides[:, 0], sides[:, 1], outlines, useful(outlines, boxes), tiles,
-        frame["cut"].to_numpy(np.int64), frame["score"].to_numpy(np.float64),
+        boxes,
+        sides[:, 0],
+        sides[:, 1],
+        outlines,
+        useful(outlines, boxes),
+        tiles,
+        frame["cut"].to_numpy(np.int64),
+        frame["score"].to_numpy(np.float64),
     )
 
 
@@ -147,9 +158,7 @@ def _agreeing(views: _Views, one: Ints, two: Ints, params: Params) -> Clusters:
         seen = np.minimum(shapely.area(mine), shapely.area(other)) > 0
         score[drawn[seen]] = shape_iou(mine[seen], other[seen])
     whole = (views.cuts[one] == 0) & (views.cuts[two] == 0) & (score > 0)
-    score[whole] = np.maximum(
-        score[whole], iou(views.boxes[one[whole]], views.boxes[two[whole]])
-    )
+    score[whole] = np.maximum(score[whole], iou(views.boxes[one[whole]], views.boxes[two[whole]]))
     edges = np.flatnonzero(score >= params.iou)
     # Best agreement first; of equals the one with more ground to agree on; then row order,
     # which is by coordinates.
@@ -224,8 +233,8 @@ def _resolve(
             values = np.asarray(result[name].array, object).copy()
             for row in rows:
                 values[row] = changes[row][name]
-            result[name] = gpd.GeoSeries(values) if name in ("geometry", "outline") else column(
-                list(values)
+            result[name] = (
+                gpd.GeoSeries(values) if name in ("geometry", "outline") else column(list(values))
             )
     return result
 
@@ -240,8 +249,10 @@ def _joined(
             votes[name] = max(score, votes.get(name, 0.0))
     tile = int(views.tiles[speaker])
     said: dict[str, Any] = {
-        "geometry": frame.geometry.iloc[speaker], "outline": frame["outline"].iloc[speaker],
-        "votes": dict(sorted(votes.items())), "score": float(views.scores[speaker]),
+        "geometry": frame.geometry.iloc[speaker],
+        "outline": frame["outline"].iloc[speaker],
+        "votes": dict(sorted(votes.items())),
+        "score": float(views.scores[speaker]),
         "cut": int(views.cuts[speaker]),
         "did": f"joined {len(members)} views, took the whole one of tile {tile}",
     }

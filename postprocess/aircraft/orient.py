@@ -25,8 +25,17 @@ from postprocess.frame import column
 from postprocess.shapes import Bools, Floats, Shapes, bounds
 
 COLUMNS = (
-    "length_m", "wingspan_m", "length_sd_m", "wingspan_sd_m", "heading_deg",
-    "heading_confidence", "symmetry", "sweep_deg", "sweep_sd_deg", "wing_at", "nacelles",
+    "length_m",
+    "wingspan_m",
+    "length_sd_m",
+    "wingspan_sd_m",
+    "heading_deg",
+    "heading_confidence",
+    "symmetry",
+    "sweep_deg",
+    "sweep_sd_deg",
+    "wing_at",
+    "nacelles",
 )
 
 
@@ -113,9 +122,7 @@ def _from_outlines(
     noise = np.sqrt(2) * params.end_px * gsd
     mixed = (1 - axis_right) * (length - span) ** 2
     uneven = 0.35 * np.abs(reach.right + reach.left) * gsd
-    blur_length, blur_span = (
-        POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2)
-    )
+    blur_length, blur_span = (POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2))
     span_px = reach.right - reach.left
     values["length_m"][rows] = length
     values["wingspan_m"][rows] = span
@@ -157,9 +164,7 @@ def _nacelles(outlines: Shapes, centre: Floats, angle: Floats, span_px: Floats) 
         part = slice(low, low + CHUNK)
         stack = rasters(outlines[part], centre[part], far[part])
         view = upright(stack, angle[part], NACELLE_BINS)
-        parts.append(
-            nacelles(view, span_px[part] / far[part], 1 / far[part], span_px[part])
-        )
+        parts.append(nacelles(view, span_px[part] / far[part], 1 / far[part], span_px[part]))
     return np.concatenate(parts)
 
 
@@ -172,12 +177,8 @@ def _from_boxes(
 ) -> None:
     x0, y0, x1, y1 = bounds(objects.geometry.values)[rows].T
     middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
-    width = context.distance_m(
-        np.stack([x0, middle_y], axis=1), np.stack([x1, middle_y], axis=1)
-    )
-    height = context.distance_m(
-        np.stack([middle_x, y0], axis=1), np.stack([middle_x, y1], axis=1)
-    )
+    width = context.distance_m(np.stack([x0, middle_y], axis=1), np.stack([x1, middle_y], axis=1))
+    height = context.distance_m(np.stack([middle_x, y0], axis=1), np.stack([middle_x, y1], axis=1))
     gsd = np.sqrt(width * height / np.maximum((x1 - x0) * (y1 - y0), 1e-9))
     sizes = from_boxes(width, height)
     noise = np.sqrt(2) * params.end_px * gsd * 2  # a box is drawn less well than an outline
@@ -193,7 +194,11 @@ def _said(values: dict[str, Floats], drawn: Bools) -> list[str]:
         if fine
         else f"about {length:.0f} x {span:.0f} m, from the box alone"
         for length, span, heading, sure, fine in zip(
-            values["length_m"], values["wingspan_m"], values["heading_deg"],
-            values["heading_confidence"], drawn, strict=True,
+            values["length_m"],
+            values["wingspan_m"],
+            values["heading_deg"],
+            values["heading_confidence"],
+            drawn,
+            strict=True,
         )
     ]

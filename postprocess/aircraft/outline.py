@@ -50,8 +50,10 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 def _said(raw: Shapes, boxes: Floats, good: Bools, agreement: Floats) -> list[str]:
     fill = np.where(shapely.is_missing(raw), 0, shapely.area(raw)) / np.maximum(area(boxes), 1e-9)
     return [
-        f"outline of the mask, agrees with the box to {agrees:.2f}" if fine
-        else "the box: no outline" if shape is None
+        f"outline of the mask, agrees with the box to {agrees:.2f}"
+        if fine
+        else "the box: no outline"
+        if shape is None
         else f"the box: an outline that fills {share:.0%} of it was no good"
         for fine, agrees, shape, share in zip(good, agreement, raw, fill, strict=True)
     ]

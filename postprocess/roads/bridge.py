@@ -98,14 +98,18 @@ def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> lis
 
 
 def _path(
-    image: NDArray[np.float32], valid: NDArray[np.bool_], start: Xy, stop: Xy,
+    image: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    start: Xy,
+    stop: Xy,
     corner: NDArray[np.int64],
 ) -> Path:
     """The cheapest path between two places of a small window; probability -1 where it cannot be."""
     # Smoothed, so that the path follows a faint road and not the noise about it.
     cost = np.where(valid, 1 / (ndimage.gaussian_filter(image, 1.5) + 0.1), 1e6)
-    ends = [tuple(int(v) for v in np.minimum(p[::-1], np.array(cost.shape) - 1))
-            for p in (start, stop)]
+    ends = [
+        tuple(int(v) for v in np.minimum(p[::-1], np.array(cost.shape) - 1)) for p in (start, stop)
+    ]
     steps, _ = route_through_array(cost, ends[0], ends[1])  # type: ignore[no-untyped-call] # no types
     rows, cols = np.array(steps).T
     mean = float(image[rows, cols].mean()) if valid[rows, cols].all() else -1.0
@@ -115,7 +119,11 @@ def _path(
 
 
 def _choose(
-    found: Network, ends: Tips, open_gaps: Gaps, paths: list[Path], context: Context,
+    found: Network,
+    ends: Tips,
+    open_gaps: Gaps,
+    paths: list[Path],
+    context: Context,
     params: Params,
 ) -> list[int]:
     """Gaps to close, best first: a dead end is used once, and no bridge crosses anything."""

@@ -80,9 +80,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     return objects
 
 
-def _figures(
-    found: Network, objects: gpd.GeoDataFrame, stroke: NDArray[np.int64]
-) -> pd.DataFrame:
+def _figures(found: Network, objects: gpd.GeoDataFrame, stroke: NDArray[np.int64]) -> pd.DataFrame:
     """One row a stroke: length_m, width_m, straightness, junctions.
 
     The width is the lines' mean weighted by length; straightness the chord of each line over its

@@ -75,8 +75,9 @@ def components(cores: Sequence[Block], read: ReadMask, neighbours: Neighbours) -
             above, below = below, above
     total = int(first[-1])
     joined = np.concatenate([*pairs, np.empty((0, 2), np.int64)]) - 1
-    links = coo_array((np.ones(len(joined), np.bool_), (joined[:, 0], joined[:, 1])),
-                      shape=(total, total))
+    links = coo_array(
+        (np.ones(len(joined), np.bool_), (joined[:, 0], joined[:, 1])), shape=(total, total)
+    )
     number, joined_root = connected_components(links, directed=False) if total else (0, first[:0])
     root = np.asarray(joined_root, np.int32)
     local = np.concatenate([*counts, np.empty(0, np.int64)])

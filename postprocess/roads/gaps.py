@@ -94,9 +94,7 @@ def _first_few(tip: Index) -> NDArray[np.bool_]:
     return place < CHOICES
 
 
-def _point(
-    lines: NDArray[np.object_], at: NDArray[np.float64], length: NDArray[np.float64]
-) -> Xy:
+def _point(lines: NDArray[np.object_], at: NDArray[np.float64], length: NDArray[np.float64]) -> Xy:
     """(k, 2) points at distances from the start, or, where negative (or -0), from the end."""
     place = np.where(np.signbit(at), length + at, at)
     return np.asarray(
@@ -119,8 +117,9 @@ def _between_ends(ends: Tips, reach: float, limit: float) -> Gaps:
     ahead = gap / np.maximum(span, 1e-9)[:, None]
     turn = np.maximum(_turn(ends.out[one], ahead), _turn(ends.out[other], -ahead))
     good = (turn <= limit) & (span > 0) & (ends.line[one] != ends.line[other])
-    return Gaps(one[good], ends.xy[other][good], ends.line[other][good], other[good], turn[good],
-                span[good])
+    return Gaps(
+        one[good], ends.xy[other][good], ends.line[other][good], other[good], turn[good], span[good]
+    )
 
 
 def _to_lines(found: Network, ends: Tips, reach: float, limit: float) -> Gaps:
@@ -154,8 +153,14 @@ def _to_lines(found: Network, ends: Tips, reach: float, limit: float) -> Gaps:
     far = span[nearest] > 0
     chosen = nearest[far]
     # A T-junction stands as it likes on the line met; only the dead end's own turn counts.
-    return Gaps(tip[chosen].astype(np.int64), to[chosen], line[chosen].astype(np.int64),
-                np.full(len(chosen), -1), turn[far], span[chosen])
+    return Gaps(
+        tip[chosen].astype(np.int64),
+        to[chosen],
+        line[chosen].astype(np.int64),
+        np.full(len(chosen), -1),
+        turn[far],
+        span[chosen],
+    )
 
 
 def _none() -> Gaps:

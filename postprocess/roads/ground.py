@@ -74,7 +74,10 @@ def _nearest(context: Context, points: Xy) -> tuple[Xy, NDArray[np.bool_]]:
 
 
 def _redrawn(
-    found: Network, stray: NDArray[np.bool_], points: Xy, owner: NDArray[np.int64],
+    found: Network,
+    stray: NDArray[np.bool_],
+    points: Xy,
+    owner: NDArray[np.int64],
     there: NDArray[np.bool_],
 ) -> Network:
     """The network with its stray lines drawn anew through the points that are there."""

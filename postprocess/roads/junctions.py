@@ -65,7 +65,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
             break
     if faults := audit(found):
         raise StepError(
-            "junctions", "; ".join(faults[:3]), "the network is not sound after every repair",
+            "junctions",
+            "; ".join(faults[:3]),
+            "the network is not sound after every repair",
             "raise merge_m or lower smooth's shift_m, and report the scene",
         )
     if len(found):

@@ -68,7 +68,9 @@ def reading(context: Context, name: str) -> Iterator[DatasetReader]:
         size, grid = (dataset.width, dataset.height), (context.grid.width, context.grid.height)
         if size != grid:
             raise StepError(
-                "raster", name, f"is {size[0]} x {size[1]}, the grid {grid[0]} x {grid[1]}",
+                "raster",
+                name,
+                f"is {size[0]} x {size[1]}, the grid {grid[0]} x {grid[1]}",
                 "run the detector again for this scene",
             )
         yield dataset
@@ -84,12 +86,27 @@ def writing(context: Context, name: str, band: str) -> Iterator[DatasetWriter]:
     path = context.handed_on(name)
     a, (sx, sy) = place.affine, grid.scale
     transform = Affine(a.a * sx, a.b * sy, a.c, a.d * sx, a.e * sy, a.f)
-    with replacing(path) as beside, rasterio.open(
-        beside, "w", driver="GTiff", width=grid.width, height=grid.height, count=1, dtype="uint8",
-        tiled=True, blockxsize=TILE, blockysize=TILE, compress="deflate", zlevel=1,
-        bigtiff="if_safer", sparse_ok=True, transform=transform,
-        crs=None if place.crs is None else place.crs.to_wkt(),
-    ) as dataset:
+    with (
+        replacing(path) as beside,
+        rasterio.open(
+            beside,
+            "w",
+            driver="GTiff",
+            width=grid.width,
+            height=grid.height,
+            count=1,
+            dtype="uint8",
+            tiled=True,
+            blockxsize=TILE,
+            blockysize=TILE,
+            compress="deflate",
+            zlevel=1,
+            bigtiff="if_safer",
+            sparse_ok=True,
+            transform=transform,
+            crs=None if place.crs is None else place.crs.to_wkt(),
+        ) as dataset,
+    ):
         dataset.set_band_description(1, band)
         yield dataset
 

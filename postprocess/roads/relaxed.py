@@ -103,9 +103,7 @@ def _near(mask: Mask, buffer: float) -> Mask:
     return np.asarray(ndimage.distance_transform_edt(~mask) <= buffer, np.bool_)
 
 
-def _points(
-    lines: NDArray[np.object_], spacing: float, valid: Mask | None
-) -> NDArray[np.object_]:
+def _points(lines: NDArray[np.object_], spacing: float, valid: Mask | None) -> NDArray[np.object_]:
     """Middles of equal stretches of each line, those on valid pixels."""
     length = shapely.length(lines)
     count = np.maximum(np.round(length / spacing).astype(np.int64), 1)

@@ -170,4 +170,3 @@ def _goals(nodes: Xy, known: Xy, goal: Xy) -> Xy:
         if place in index:
             out[i] = goal[index[place]]
     return out
-

@@ -28,9 +28,7 @@ def along(lines: NDArray[np.object_], spacing: float) -> tuple[Xy, NDArray[np.in
     return np.asarray(points, np.float64), np.asarray(owner, np.int64)
 
 
-def batches(
-    lines: NDArray[np.object_], spacing: float, most: int = 1_000_000
-) -> Iterator[slice]:
+def batches(lines: NDArray[np.object_], spacing: float, most: int = 1_000_000) -> Iterator[slice]:
     """Runs of lines that hold about `most` points at that spacing: memory follows the run."""
     if len(lines):
         points = np.cumsum(shapely.length(lines) / spacing + shapely.get_num_coordinates(lines))
@@ -54,8 +52,9 @@ def probability(context: Context, points: Xy) -> Values:
     out = np.zeros(len(points))
     with reading(context, "probability") as dataset:
         for block, part in by_block(context, points, 2):
-            out[part] = bilinear(valid_probability(dataset, block.window), block.window,
-                                 points[part])
+            out[part] = bilinear(
+                valid_probability(dataset, block.window), block.window, points[part]
+            )
     return out
 
 
@@ -133,9 +132,7 @@ def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
 def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:
     """(n,) values of an image that covers `box`, at (n, 2) grid pixels; 0 outside."""
     places = np.stack([points[:, 1] - box.y0 - 0.5, points[:, 0] - box.x0 - 0.5])
-    return np.asarray(
-        ndimage.map_coordinates(image, places, order=1, mode="constant"), np.float64
-    )
+    return np.asarray(ndimage.map_coordinates(image, places, order=1, mode="constant"), np.float64)
 
 
 def _shore(mask: NDArray[np.bool_], block: Block, size: tuple[int, int]) -> Xy:

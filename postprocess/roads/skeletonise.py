@@ -60,5 +60,3 @@ def _one_pass(source: Path, context: Context, params: Params) -> tuple[bool, int
             length += int(np.count_nonzero(core))
             write_mask(out, block, core)
     return settled, length
-
-

@@ -41,7 +41,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     kept, back = _safe(found, lines, astray(context, lines, 1.0))
     moved = shapely.hausdorff_distance(found.lines, kept) * context.grid.gsd
     did = [
-        "left as traced: smoothed it would cross a line or invalid pixels" if put_back
+        "left as traced: smoothed it would cross a line or invalid pixels"
+        if put_back
         else f"moved by up to {far:.1f} m"
         for put_back, far in zip(back, moved, strict=True)
     ]

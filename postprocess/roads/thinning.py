@@ -19,9 +19,7 @@ def _table(second: bool) -> NDArray[np.bool_]:
     """For each of 256 neighbourhoods (bit 0 north, then clockwise): whether the pixel goes."""
     code = np.arange(256)
     n, ne, e, se, s, sw, w, nw = (((code >> bit) & 1).astype(bool) for bit in range(8))
-    runs = (
-        (~n & (ne | e)).astype(int) + (~e & (se | s)) + (~s & (sw | w)) + (~w & (nw | n))
-    )
+    runs = (~n & (ne | e)).astype(int) + (~e & (se | s)) + (~s & (sw | w)) + (~w & (nw | n))
     one = (nw | n).astype(int) + (ne | e) + (se | s) + (sw | w)
     two = (n | ne).astype(int) + (e | se) + (s | sw) + (w | nw)
     few = np.minimum(one, two)
@@ -36,9 +34,7 @@ _TABLES = (_table(False), _table(True))
 WHOLE = (slice(None), slice(None))
 
 
-def thin(
-    mask: Mask, iterations: int, inner: tuple[slice, slice] = WHOLE
-) -> tuple[Mask, bool]:
+def thin(mask: Mask, iterations: int, inner: tuple[slice, slice] = WHOLE) -> tuple[Mask, bool]:
     """Thin `mask` by at most `iterations` iterations of two subiterations each.
 
     Args:

@@ -116,5 +116,3 @@ def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         image, sigma, mode="constant", radius=_reach(sigma)
     )
     return blurred
-
-

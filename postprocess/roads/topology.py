@@ -116,8 +116,7 @@ def _cut(points: Xy, at: NDArray[np.float64], places: Xy) -> Lines:
     mark = np.bincount(np.cumsum(fresh) - 1, weights=mark) > 0
     full = full[fresh]
     stops = np.unique(np.concatenate([[0], np.flatnonzero(mark), [len(full) - 1]]))
-    parts = [shapely.linestrings(full[a : b + 1])
-             for a, b in pairwise(stops)]
+    parts = [shapely.linestrings(full[a : b + 1]) for a, b in pairwise(stops)]
     held = np.empty(len(parts), dtype=object)
     held[:] = parts
     return held

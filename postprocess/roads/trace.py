@@ -101,9 +101,7 @@ def _centres(pixels: NDArray[np.int64], width: int) -> NDArray[np.float64]:
     return np.stack([cols, rows], axis=1).astype(np.float64) + 0.5
 
 
-def _means(
-    xy: NDArray[np.float64], group: NDArray[np.int32], groups: int
-) -> NDArray[np.float64]:
+def _means(xy: NDArray[np.float64], group: NDArray[np.int32], groups: int) -> NDArray[np.float64]:
     count = np.bincount(group, minlength=groups)
     sums = [np.bincount(group, weights=axis, minlength=groups) for axis in xy.T]
     return np.stack(sums, axis=1) / count[:, None]

@@ -20,27 +20,54 @@ from detectors.retinanet import RetinaNet, RetinaNetSpec
 RESUNET = {"decoder_channels": [16, 16, 8, 8]}
 RETINANET = {"channels": 16, "anchor_sizes": [[12, 24], [40, 64], [90, 140]]}
 OBJECTS = {
-    "name": "tiny", "release": "1.0.0", "description": "Random boxes.", "classes": ["thing"],
-    "output": "objects", "gsd": 1.0, "gsd_range": [0.5, 2.0], "tile": 128, "halo": 32,
+    "name": "tiny",
+    "release": "1.0.0",
+    "description": "Random boxes.",
+    "classes": ["thing"],
+    "output": "objects",
+    "gsd": 1.0,
+    "gsd_range": [0.5, 2.0],
+    "tile": 128,
+    "halo": 32,
     "members": [
-        {"name": "boxes", "kind": "retinanet", "weights": "boxes.safetensors",
-         "threshold": 0.05, "arch": RETINANET},
-        {"name": "masks", "kind": "resunet", "weights": "masks.safetensors",
-         "threshold": 0.5, "arch": RESUNET},
+        {
+            "name": "boxes",
+            "kind": "retinanet",
+            "weights": "boxes.safetensors",
+            "threshold": 0.05,
+            "arch": RETINANET,
+        },
+        {
+            "name": "masks",
+            "kind": "resunet",
+            "weights": "masks.safetensors",
+            "threshold": 0.5,
+            "arch": RESUNET,
+        },
     ],
     "fusion": {"min_score": 0.05},
     "chain": [{"step": "merge_seams"}],
 }
 RASTER = {
-    **OBJECTS, "name": "tinyroads", "output": "raster",
-    "members": [{"name": "masks", "kind": "resunet", "weights": "masks.safetensors",
-                 "arch": {**RESUNET, "outputs": ["road", "centreline"]}}],
+    **OBJECTS,
+    "name": "tinyroads",
+    "output": "raster",
+    "members": [
+        {
+            "name": "masks",
+            "kind": "resunet",
+            "weights": "masks.safetensors",
+            "arch": {**RESUNET, "outputs": ["road", "centreline"]},
+        }
+    ],
     "chain": [{"step": "threshold"}],
 }
 FACTS = {
-    "data": [{"name": "none", "source": "random numbers", "licence": "CC0-1.0",
-              "attribution": "nobody"}],
-    "training": {"command": "none", "commit": "none"}, "metrics": {},
+    "data": [
+        {"name": "none", "source": "random numbers", "licence": "CC0-1.0", "attribution": "nobody"}
+    ],
+    "training": {"command": "none", "commit": "none"},
+    "metrics": {},
 }
 
 
@@ -74,12 +101,15 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        boxes = _lively(RetinaNet(RetinaNetSpec(1, channels=16, anchor_sizes=(
-            (12, 24), (40, 64), (90, 140)))))
-        masks = _lively(ResUNet(ResUNetSpec(
-            ("object", "boundary", "centre"), decoder_channels=(16, 16, 8, 8))))
-        roads = _lively(ResUNet(ResUNetSpec(
-            ("road", "centreline"), decoder_channels=(16, 16, 8, 8))))
+        boxes = _lively(
+            RetinaNet(RetinaNetSpec(1, channels=16, anchor_sizes=((12, 24), (40, 64), (90, 140))))
+        )
+        masks = _lively(
+            ResUNet(ResUNetSpec(("object", "boundary", "centre"), decoder_channels=(16, 16, 8, 8)))
+        )
+        roads = _lively(
+            ResUNet(ResUNetSpec(("road", "centreline"), decoder_channels=(16, 16, 8, 8)))
+        )
     release(home, OBJECTS, {"boxes.safetensors": boxes, "masks.safetensors": masks})
     release(home, RASTER, {"masks.safetensors": roads})
     return home
@@ -105,12 +135,23 @@ def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def write_tif(path: Path, pixels: np.ndarray, *, mask: np.ndarray | None = None, **profile) -> Path:
     """A GeoTIFF of (bands, h, w) with 1 m pixels in UTM; `mask` (h, w) uint8 goes inside."""
     count, height, width = pixels.shape
-    usual = {"driver": "GTiff", "count": count, "height": height, "width": width,
-             "dtype": pixels.dtype, "crs": "EPSG:32633", "tiled": True, "blockxsize": 128,
-             "blockysize": 128, "transform": Affine(1, 0, 500_000, 0, -1, 5_000_000)}
+    usual = {
+        "driver": "GTiff",
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": pixels.dtype,
+        "crs": "EPSG:32633",
+        "tiled": True,
+        "blockxsize": 128,
+        "blockysize": 128,
+        "transform": Affine(1, 0, 500_000, 0, -1, 5_000_000),
+    }
     usual["photometric"] = "rgb" if count >= 3 else "minisblack"
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), \
-            rasterio.open(path, "w", **{**usual, **profile}) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", **{**usual, **profile}) as file,
+    ):
         file.write(pixels)
         if mask is not None:
             file.write_mask(mask)
@@ -120,16 +161,23 @@ def write_tif(path: Path, pixels: np.ndarray, *, mask: np.ndarray | None = None,
 @pytest.fixture(scope="session")
 def pictures() -> SimpleNamespace:
     """`texture` and `write_tif` for tests (test files cannot import one another)."""
-    return SimpleNamespace(texture=texture, write_tif=write_tif, release=release,
-                           objects=OBJECTS, raster=RASTER,
-                           half_metre=Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000))
+    return SimpleNamespace(
+        texture=texture,
+        write_tif=write_tif,
+        release=release,
+        objects=OBJECTS,
+        raster=RASTER,
+        half_metre=Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000),
+    )
 
 
 @pytest.fixture(scope="session")
 def own_config(tmp_path_factory: pytest.TempPathFactory):
     """A function that writes a changed copy of a configuration to a file of its own."""
+
     def write(config: dict, **changes: object) -> str:
         path = tmp_path_factory.mktemp("config") / f"{config['name']}.yaml"
         path.write_text(yaml.safe_dump({**config, **changes}))
         return str(path)
+
     return write

@@ -40,10 +40,15 @@ def test_the_rendered_scene_has_both_kinds_in_view(tmp_path):
 def test_it_writes_features_and_pictures_of_every_detector(demo_home, tmp_path, monkeypatch):
     monkeypatch.setenv("LANNER_HOME", str(demo_home))
     scene, out = tmp_path / "scene.tif", tmp_path / "a" / "demo"
-    assert CliRunner().invoke(app, ["render", str(scene), "--size", "200x160", "--gsd", "1.0",
-                                    "--quiet"]).exit_code == 0
-    done = CliRunner().invoke(app, ["demo", "--out", str(out), "--scene", str(scene)],
-                              env={"COLUMNS": "200"})
+    assert (
+        CliRunner()
+        .invoke(app, ["render", str(scene), "--size", "200x160", "--gsd", "1.0", "--quiet"])
+        .exit_code
+        == 0
+    )
+    done = CliRunner().invoke(
+        app, ["demo", "--out", str(out), "--scene", str(scene)], env={"COLUMNS": "200"}
+    )
     assert done.exit_code == 0, done.output
     for name in ("aircraft", "roads"):
         assert json.loads((out / f"{name}.geojson").read_text())["type"] == "FeatureCollection"

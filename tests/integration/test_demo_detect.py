@@ -23,8 +23,9 @@ from lanner.pipeline import LEDGER, detect
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("scene") / "scene.tif"
-    done = CliRunner().invoke(app, ["render", str(path), "--size", "200x160", "--gsd", "1.0",
-                                    "--seed", "3", "--quiet"])
+    done = CliRunner().invoke(
+        app, ["render", str(path), "--size", "200x160", "--gsd", "1.0", "--seed", "3", "--quiet"]
+    )
     assert done.exit_code == 0, done.output
     return path
 
@@ -65,14 +66,17 @@ def test_json_is_the_summary_and_the_files(at_home, scene, tmp_path):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("words", "code", "said"), [
-    (["-d", "tinny"], 15, "did you mean 'tiny'?"),
-    (["-d", "tiny", "--members", "bxes"], 14, "did you mean 'boxes'?"),
-    (["-d", "tiny", "--gsd", "9"], 13, "--gsd"),
-    (["-d", "tiny", "--tile", "100"], 14, "--tile"),
-    (["-d", "tiny", "--device", "cude"], 19, "--device"),
-    (["-d", "gone.yaml"], 14, "gone.yaml"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["-d", "tinny"], 15, "did you mean 'tiny'?"),
+        (["-d", "tiny", "--members", "bxes"], 14, "did you mean 'boxes'?"),
+        (["-d", "tiny", "--gsd", "9"], 13, "--gsd"),
+        (["-d", "tiny", "--tile", "100"], 14, "--tile"),
+        (["-d", "tiny", "--device", "cude"], 19, "--device"),
+        (["-d", "gone.yaml"], 14, "gone.yaml"),
+    ],
+)
 def test_refusals_name_argument_and_remedy(at_home, scene, tmp_path, words, code, said):
     done = run(scene, *words, "-o", tmp_path / "x.gpkg")
     assert done.exit_code == code, done.output
@@ -100,8 +104,9 @@ def tiles_done(ledger: Path) -> int:
 
 def test_stopped_by_a_signal_and_resumed_to_the_same_bytes(at_home, tmp_path):
     scene, run_dir = tmp_path / "large.tif", tmp_path / "run"
-    made = CliRunner().invoke(app, ["render", str(scene), "--size", "448x384", "--gsd", "1.0",
-                                    "--quiet"])
+    made = CliRunner().invoke(
+        app, ["render", str(scene), "--size", "448x384", "--gsd", "1.0", "--quiet"]
+    )
     assert made.exit_code == 0
     plain, again = tmp_path / "a.geojson", tmp_path / "b.geojson"
     words = [scene, "-d", "tiny", "--run", run_dir, "-o", again]

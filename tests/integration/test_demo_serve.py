@@ -21,7 +21,9 @@ PROGRAM = Path(sys.executable).parent / "lanner"
 def serving(home: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server on a free port, and its address."""
     process = subprocess.Popen(
-        [PROGRAM, "serve", "--port", "0", *words], stderr=subprocess.PIPE, text=True,
+        [PROGRAM, "serve", "--port", "0", *words],
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "LANNER_HOME": str(home)},
     )
     try:

@@ -39,8 +39,8 @@ def images(pictures):
     for tile in PLAN:
         y, x = tile.window.y0 + 32, tile.window.x0 + 32
         pixels = np.zeros((3, 128, 128), np.float32)
-        part = scene[:, y:y + 128, x:x + 128]
-        pixels[:, :part.shape[1], :part.shape[2]] = part
+        part = scene[:, y : y + 128, x : x + 128]
+        pixels[:, : part.shape[1], : part.shape[2]] = part
         valid = np.ones((128, 128), bool)
         if tile.index % 5 == 0:
             valid[:, :50] = False
@@ -68,7 +68,7 @@ def test_results_do_not_depend_on_the_batch_or_order(case):
     for size in (3, len(images)):
         got = []
         for start in range(0, len(images), size):
-            got += map(encode, ensemble.run(images[start:start + size], GRID))
+            got += map(encode, ensemble.run(images[start : start + size], GRID))
         assert got == alone
     turned = list(map(encode, ensemble.run(images[::-1], GRID)))[::-1]
     assert turned == alone
@@ -118,7 +118,8 @@ def test_what_is_not_valid_is_not_looked_at(tiny_home, images):
     noisy = image.pixels.copy()
     noisy[:, ~image.valid] = 0.7
     assert encode(ensemble.run([TileImage(image.tile, noisy, image.valid)], GRID)[0]) == encode(
-        ensemble.run([image], GRID)[0])
+        ensemble.run([image], GRID)[0]
+    )
 
 
 def test_a_member_alone_is_the_ensemble_without_the_other(tiny_home, images):
@@ -194,10 +195,18 @@ def test_only_detectors_are_listed_and_names_are_their_own(tiny_home, tmp_path):
         entries(home)
 
 
-@pytest.mark.parametrize("how", [
-    "no folder", "no card", "card without licence", "other release", "no weights", "damaged",
-    "no calibration",
-])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no folder",
+        "no card",
+        "card without licence",
+        "other release",
+        "no weights",
+        "damaged",
+        "no calibration",
+    ],
+)
 def test_spoilt_releases_are_refused_and_listed(how, tiny_home, tmp_path, monkeypatch, pictures):
     home = copy_home(tiny_home, tmp_path)
     spoil(how, home / "weights/tiny/1.0.0")
@@ -216,8 +225,9 @@ def test_weights_of_another_architecture_are_refused(tiny_home, tmp_path):
     folder = tmp_path / "other"
     shutil.copytree(entry.release_dir, folder)
     state = load_file(folder / "masks.safetensors")
-    save_file({k: v for k, v in state.items() if "segmentation" not in k},
-              folder / "masks.safetensors")
+    save_file(
+        {k: v for k, v in state.items() if "segmentation" not in k}, folder / "masks.safetensors"
+    )
     with pytest.raises(WeightsError, match="another architecture"):
         Ensemble(entry.config, folder, "cpu")
     (folder / "masks.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
@@ -225,10 +235,13 @@ def test_weights_of_another_architecture_are_refused(tiny_home, tmp_path):
         Ensemble(entry.config, folder, "cpu")
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"arch": {"decoder_chanels": [8]}}, r"did you mean 'decoder_channels'"),
-    ({"arch": {"outputs": ["object", "centre"]}}, "objects need"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"arch": {"decoder_chanels": [8]}}, r"did you mean 'decoder_channels'"),
+        ({"arch": {"outputs": ["object", "centre"]}}, "objects need"),
+    ],
+)
 def test_architectures_that_do_not_fit_are_refused(change, words, tiny_home, tmp_path, pictures):
     config = {**pictures.objects, "members": [{**pictures.objects["members"][1], **change}]}
     path = tmp_path / "own.yaml"
@@ -244,13 +257,16 @@ def test_devices_that_are_not_there_are_refused(tiny_home):
         open_detector(tiny_home, "tiny", device="cuda:99")
 
 
-@pytest.mark.parametrize(("request_", "bands", "kind", "words"), [
-    ({"gsd": 3.0}, 3, GsdError, "--gsd .*0.5 to 2 m"),
-    ({"tile": 100}, 3, ConfigError, "--tile '100'.*use 128"),
-    ({"tile": 64}, 3, ConfigError, "--tile '64'.*at least 96"),
-    ({"members": ("nose",)}, 3, ConfigError, "--members 'nose'"),
-    ({}, 2, BandError, "red"),
-])
+@pytest.mark.parametrize(
+    ("request_", "bands", "kind", "words"),
+    [
+        ({"gsd": 3.0}, 3, GsdError, "--gsd .*0.5 to 2 m"),
+        ({"tile": 100}, 3, ConfigError, "--tile '100'.*use 128"),
+        ({"tile": 64}, 3, ConfigError, "--tile '64'.*at least 96"),
+        ({"members": ("nose",)}, 3, ConfigError, "--members 'nose'"),
+        ({}, 2, BandError, "red"),
+    ],
+)
 def test_requests_that_cannot_be_met(request_, bands, kind, words, at_home, tmp_path, pictures):
     scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(140, 140)[:bands])
     with pytest.raises(kind, match=words):
@@ -260,7 +276,10 @@ def test_requests_that_cannot_be_met(request_, bands, kind, words, at_home, tmp_
 def test_a_scene_too_coarse_names_its_sampling(at_home, tmp_path, pictures):
     from affine import Affine
 
-    scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(140, 140),
-                               transform=Affine(10, 0, 500_000, 0, -10, 5_000_000))
+    scene = pictures.write_tif(
+        tmp_path / "s.tif",
+        pictures.texture(140, 140),
+        transform=Affine(10, 0, 500_000, 0, -10, 5_000_000),
+    )
     with pytest.raises(GsdError, match=r"has 10 m pixels, tiny takes 0\.5 to 2 m"):
         detect(DetectRequest(str(scene), "tiny"), Cancel(), lambda _: None)

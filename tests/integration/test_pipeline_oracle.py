@@ -57,7 +57,7 @@ class Oracle:
             ys, xs = slice(max(w.y0, 0), w.y1), slice(max(w.x0, 0), w.x1)
             part = self.probability[:, ys, xs]
             y, x = ys.start - w.y0, xs.start - w.x0
-            out[:, y:y + part.shape[1], x:x + part.shape[2]] = part
+            out[:, y : y + part.shape[1], x : x + part.shape[2]] = part
             return raster_result(out * image.valid, image.valid)
         window = shapely.box(w.x0, w.y0, w.x1, w.y1)
         near = np.sort(self.tree.query(window, predicate="intersects"))
@@ -67,23 +67,41 @@ class Oracle:
         boxes = shapely.bounds(seen).reshape(-1, 4) - [w.x0, w.y0] * 2
         rings = [shapely.get_coordinates(s.exterior) - [w.x0, w.y0] for s in seen]
         n = len(seen)
-        return place(Fused(boxes, np.full(n, 0.9), np.zeros(n, np.int64), np.full((n, 1), 0.9),
-                           tuple(rings)), w, image.valid, grid)
+        return place(
+            Fused(
+                boxes, np.full(n, 0.9), np.zeros(n, np.int64), np.full((n, 1), 0.9), tuple(rings)
+            ),
+            w,
+            image.valid,
+            grid,
+        )
 
 
 def config(tile, halo, chain=("merge_seams",), **changes):
-    return DetectorConfig.model_validate({
-        "name": "oracle", "release": "1.0.0", "description": "", "classes": ["thing"],
-        "output": "objects", "gsd": 1.0, "gsd_range": [0.1, 2.0], "bands": ["gray"],
-        "tile": tile, "halo": halo, "chain": [{"step": s} for s in chain],
-        "members": [{"name": "oracle", "kind": "resunet", "weights": "none"}], **changes,
-    })
+    return DetectorConfig.model_validate(
+        {
+            "name": "oracle",
+            "release": "1.0.0",
+            "description": "",
+            "classes": ["thing"],
+            "output": "objects",
+            "gsd": 1.0,
+            "gsd_range": [0.1, 2.0],
+            "bands": ["gray"],
+            "tile": tile,
+            "halo": halo,
+            "chain": [{"step": s} for s in chain],
+            "members": [{"name": "oracle", "kind": "resunet", "weights": "none"}],
+            **changes,
+        }
+    )
 
 
 def ask(oracle, scene, setup, **kwargs):
     request = DetectRequest(str(scene), "oracle", **kwargs)
-    return detect_with(setup, lambda: Sight(oracle, "0" * 64, {}), request, Cancel(),
-                       lambda _: None)
+    return detect_with(
+        setup, lambda: Sight(oracle, "0" * 64, {}), request, Cancel(), lambda _: None
+    )
 
 
 def boxes_of(result):
@@ -100,7 +118,8 @@ def blank(tmp_path_factory, pictures):
         key = (width, height, *sorted(profile))
         if key not in made:
             made[key] = pictures.write_tif(
-                folder / f"{len(made)}.tif", np.full((1, height, width), 90, np.uint8), **profile)
+                folder / f"{len(made)}.tif", np.full((1, height, width), 90, np.uint8), **profile
+            )
         return made[key]
 
     return give
@@ -166,8 +185,9 @@ def test_crowds_are_counted_right_at_any_tiling(blank, seed, tiling):
 
 
 def test_objects_at_other_samplings_come_out_in_scene_pixels(tmp_path, pictures):
-    scene = pictures.write_tif(tmp_path / "s.tif", np.full((1, 801, 1203), 90, np.uint8),
-                               transform=pictures.half_metre)
+    scene = pictures.write_tif(
+        tmp_path / "s.tif", np.full((1, 801, 1203), 90, np.uint8), transform=pictures.half_metre
+    )
     shapes = shapely.box(*np.array([[100, 50, 130, 90], [300.25, 200.5, 355, 260]]).T)
     found = boxes_of(ask(Oracle(shapes), scene, config(TILE, HALO)))
     truth = shapely.bounds(shapes) * 2  # 0.5 m scene pixels
@@ -202,7 +222,8 @@ def test_tiles_without_a_valid_pixel_are_no_objects(tmp_path, pictures):
     scene = pictures.write_tif(tmp_path / "s.tif", pixels, nodata=0)
     shapes = shapely.box(*np.array([[50, 50, 80, 80], [300, 300, 330, 330.0]]).T)
     np.testing.assert_allclose(
-        boxes_of(ask(Oracle(shapes), scene, config(TILE, HALO))), [[50, 50, 80, 80]], atol=0.02)
+        boxes_of(ask(Oracle(shapes), scene, config(TILE, HALO))), [[50, 50, 80, 80]], atol=0.02
+    )
 
 
 MEASURE = """
@@ -227,11 +248,21 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_memory_does_not_grow_with_the_scenes_height(blank):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     grown = [
-        int(subprocess.run(
-            [sys.executable, "-c", MEASURE, str(Path(__file__).parent),
-             str(blank(1000, height, sparse_ok=True))],
-            check=True, capture_output=True, text=True, env=environment,
-        ).stdout)
+        int(
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    MEASURE,
+                    str(Path(__file__).parent),
+                    str(blank(1000, height, sparse_ok=True)),
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+                env=environment,
+            ).stdout
+        )
         for height in (1500, 9000)
     ]
     assert grown[1] < grown[0] + 30  # MB; the taller raster is 15 MB more, the tiles' floats 60

@@ -50,8 +50,9 @@ def kept(folder):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory, pictures):
-    return pictures.write_tif(tmp_path_factory.mktemp("scene") / "scene.tif",
-                              pictures.texture(SIDE, SIDE))
+    return pictures.write_tif(
+        tmp_path_factory.mktemp("scene") / "scene.tif", pictures.texture(SIDE, SIDE)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,7 @@ def kinds(folder, pictures, dtype):
     for path in paths.values():
         path.parent.mkdir(parents=True)
     nodata = 0 if dtype == np.uint8 else -9999
-    pictures.write_tif(paths["value"], np.where(valid, pixels, nodata).astype(dtype),
-                       nodata=nodata)
+    pictures.write_tif(paths["value"], np.where(valid, pixels, nodata).astype(dtype), nodata=nodata)
     pictures.write_tif(paths["mask"], rubbish, mask=inside)
     if dtype == np.uint8:
         pictures.write_tif(paths["alpha"], np.concatenate([rubbish, inside[None]]), alpha="yes")
@@ -93,9 +93,14 @@ def kinds(folder, pictures, dtype):
     return paths
 
 
-@pytest.mark.parametrize(("dtype", "detector"), [
-    (np.uint8, "tiny"), (np.uint8, "tinyroads"), (np.float32, "tinyroads"),
-])
+@pytest.mark.parametrize(
+    ("dtype", "detector"),
+    [
+        (np.uint8, "tiny"),
+        (np.uint8, "tinyroads"),
+        (np.float32, "tinyroads"),
+    ],
+)
 def test_nodata_of_any_kind_gives_the_same(dtype, detector, at_home, tmp_path, pictures):
     found = {}
     for name, path in kinds(tmp_path, pictures, dtype).items():
@@ -140,8 +145,10 @@ def test_blended_as_if_there_were_no_tiles(at_home, tmp_path, pictures, own_conf
     assert max(seams(scene, wide, tmp_path, (672, 480))) <= 0.01
 
 
-@pytest.mark.skipif(not (ROOT / "weights/roads/1.0.0/card.yaml").is_file(),
-                    reason="the released weights are not in this checkout")
+@pytest.mark.skipif(
+    not (ROOT / "weights/roads/1.0.0/card.yaml").is_file(),
+    reason="the released weights are not in this checkout",
+)
 def test_released_roads_blend_as_if_there_were_no_tiles(tmp_path, pictures, monkeypatch):
     monkeypatch.delenv("LANNER_HOME", raising=False)
     scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(440, 440))
@@ -170,14 +177,19 @@ def test_one_member_alone_votes_alone(at_home, scene, whole):
     votes = [set(json.loads(text)["properties"]["votes"]) for text in both.features]
     assert {"boxes", "masks"} == set().union(*votes)
     assert {"masks"} == set().union(
-        *(json.loads(text)["properties"]["votes"] for text in alone.features))
+        *(json.loads(text)["properties"]["votes"] for text in alone.features)
+    )
     assert alone.summary["detector"]["members"] == ["masks"]
     assert alone.summary["detector"]["weights_sha256"] != both.summary["detector"]["weights_sha256"]
 
 
 def test_without_a_crs_gsd_places_the_pixels(at_home, tmp_path, pictures):
-    scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(160, 160), crs=None,
-                               transform=rasterio.Affine.identity())
+    scene = pictures.write_tif(
+        tmp_path / "s.tif",
+        pictures.texture(160, 160),
+        crs=None,
+        transform=rasterio.Affine.identity(),
+    )
     result, _ = run(scene, gsd=0.5)
     boxes = np.array([json.loads(text)["properties"]["box_px"] for text in result.features])
     assert result.summary["plan"]["width"] == 80
@@ -200,9 +212,15 @@ class StopAt:
             self.when = self.when or time.monotonic()
 
 
-@pytest.mark.parametrize(("stage", "done"), [
-    ("open", 1), ("detect", 3), ("blend", 1), ("threshold", 0),
-])
+@pytest.mark.parametrize(
+    ("stage", "done"),
+    [
+        ("open", 1),
+        ("detect", 3),
+        ("blend", 1),
+        ("threshold", 0),
+    ],
+)
 def test_cancel_stops_soon_and_the_same_request_resumes(
     stage, done, at_home, scene, whole, tmp_path
 ):
@@ -216,7 +234,9 @@ def test_cancel_stops_soon_and_the_same_request_resumes(
     begun = next(p.done for p in told if p.stage == "detect")
     assert begun == {"open": 0, "detect": 3, "blend": 16, "threshold": 16}[stage]
     assert (result.features, kept(tmp_path / "run")) == (
-        whole("tinyroads")[0].features, whole("tinyroads")[1])
+        whole("tinyroads")[0].features,
+        whole("tinyroads")[1],
+    )
 
 
 SCRIPT = """
@@ -230,17 +250,21 @@ detect(DetectRequest(sys.argv[1], sys.argv[2], run_dir=Path(sys.argv[3])), Cance
 """
 
 
-@pytest.mark.parametrize(("detector", "line"), [
-    ("tiny", "detect 7"), ("tinyroads", "blend 2"),
-])
-def test_killed_and_run_again_to_the_same_bytes(
-    detector, line, at_home, scene, whole, tmp_path
-):
+@pytest.mark.parametrize(
+    ("detector", "line"),
+    [
+        ("tiny", "detect 7"),
+        ("tinyroads", "blend 2"),
+    ],
+)
+def test_killed_and_run_again_to_the_same_bytes(detector, line, at_home, scene, whole, tmp_path):
     folder = tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(scene), detector, str(folder)],
-        stdout=subprocess.PIPE, text=True, env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         for said in process.stdout:
             if said.strip() == line:

@@ -209,7 +209,8 @@ def test_one_runs_on_a_device_and_the_next_says_that_it_is_queued(serving, work,
         assert work.running == ["a"]
         work.go.set()
         assert [first.result(5).summary, second.result(5).summary] == [
-            {"scene": "a"}, {"scene": "b"}
+            {"scene": "a"},
+            {"scene": "b"},
         ]
         assert told == ["queued", "tiles"]
         assert work.most == 1
@@ -256,9 +257,7 @@ def test_a_client_killed_in_line_leaves_the_line(serving, work, pool):
         told = threading.Event()
         while not told.is_set():
             assert time.monotonic() - killed < LIMIT_S
-            future = pool.submit(
-                client.detect, "d.tif", "slow", on_progress=lambda _: told.set()
-            )
+            future = pool.submit(client.detect, "d.tif", "slow", on_progress=lambda _: told.set())
             time.sleep(0.2)
         work.go.set()
         assert future.result(5).summary == {"scene": "d"}
@@ -308,5 +307,6 @@ def test_a_failure_that_nobody_is_left_to_hear_of_is_logged(serving, work, pool,
         deaf.until(lambda _: any(r.exc_info for r in caplog.records), 2)
     lines = [record.fields for record in caplog.records]
     assert [(one["event"], one.get("code")) for one in lines] == [
-        ("rpc", "DEADLINE_EXCEEDED"), ("error", None)
+        ("rpc", "DEADLINE_EXCEEDED"),
+        ("error", None),
     ]

@@ -30,8 +30,17 @@ DIGEST = "0f" * 32
 
 def offer(name: str) -> DetectorOffer:
     return DetectorOffer(
-        name, "1.0.0", f"{name} pixels", ("bright",), "objects", 1.0, (0.5, 2.0), ("red",),
-        ("count",), (NetworkOffer("eye", "resunet", DIGEST),), "weights are missing",
+        name,
+        "1.0.0",
+        f"{name} pixels",
+        ("bright",),
+        "objects",
+        1.0,
+        (0.5, 2.0),
+        ("red",),
+        ("count",),
+        (NetworkOffer("eye", "resunet", DIGEST),),
+        "weights are missing",
     )
 
 
@@ -42,12 +51,20 @@ def bright(scene: str, ring: int) -> Iterator[str]:
             west = data.bounds.left + x * data.res[0]
             north = data.bounds.top - y * data.res[1]
             corners = [[west, north]] * ring
-            yield json.dumps({
-                "type": "Feature", "id": f"{x}-{y}",
-                "geometry": {"type": "Polygon", "coordinates": [corners]},
-                "properties": {"label": "bright", "confidence": x / 1000, "decision": "accept",
-                               "note": "piste d’été 飛"},
-            }, ensure_ascii=False)
+            yield json.dumps(
+                {
+                    "type": "Feature",
+                    "id": f"{x}-{y}",
+                    "geometry": {"type": "Polygon", "coordinates": [corners]},
+                    "properties": {
+                        "label": "bright",
+                        "confidence": x / 1000,
+                        "decision": "accept",
+                        "note": "piste d’été 飛",
+                    },
+                },
+                ensure_ascii=False,
+            )
 
 
 class Asked:
@@ -70,8 +87,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
     for name, (height, width) in (("all.tif", SIDE), ("one.tif", (1, 1))):
         with rasterio.open(
-            root / name, "w", driver="GTiff", width=width, height=height, count=1,
-            dtype="uint8", crs="EPSG:4326", transform=from_origin(7, 50, 1e-5, 1e-5),
+            root / name,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=1,
+            dtype="uint8",
+            crs="EPSG:4326",
+            transform=from_origin(7, 50, 1e-5, 1e-5),
         ) as out:
             out.write(np.full((height, width), 9, np.uint8), 1)
     return root
@@ -100,7 +124,8 @@ def running(folder: Path, asked: Asked) -> Iterator[RunningServer]:
         return DetectResult(Counted(texts), {"count": len(texts), "scène": "é"}, None)
 
     server = start(
-        detect, lambda: [offer("wide"), offer("bright"), offer("huge")],
+        detect,
+        lambda: [offer("wide"), offer("bright"), offer("huge")],
         ServeOptions(port=0, roots=(folder,)),
     )
     yield server
@@ -131,9 +156,9 @@ class Stranger:
         return rpc(send(**request), **options)
 
     def detect(self, detector: str, scene: str = "all.tif"):
-        return self.call("Detect", {
-            "spec": {"scene": {"uri": scene}, "detector": {"name": detector}}
-        })
+        return self.call(
+            "Detect", {"spec": {"scene": {"uri": scene}, "detector": {"name": detector}}}
+        )
 
 
 @pytest.fixture
@@ -281,7 +306,9 @@ def test_each_call_leaves_one_line_in_the_log(client, caplog):
             time.sleep(0.01)
     lines = [record.fields for record in caplog.records]
     assert [(one["method"], one["code"]) for one in lines] == [
-        ("Detect", "OK"), ("Detect", "INVALID_ARGUMENT"), ("ListDetectors", "OK")
+        ("Detect", "OK"),
+        ("Detect", "INVALID_ARGUMENT"),
+        ("ListDetectors", "OK"),
     ]
     assert lines[0]["scene"] == "one.tif"
     assert lines[0]["features"] == 1

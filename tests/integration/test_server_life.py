@@ -62,8 +62,11 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
     def one(grace: float = 5, host: str = "127.0.0.1") -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path), str(grace), host], cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [sys.executable, "-c", SCRIPT, str(tmp_path), str(grace), host],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         processes.append(process)
         assert process.stdout is not None
@@ -198,7 +201,8 @@ def test_serving_beyond_loopback_without_tls_is_warned_of(begin):
     process.terminate()
     _, err = process.communicate(timeout=10)
     assert [(one["event"], one["level"]) for one in logged(err)][:2] == [
-        ("listening", "info"), ("open", "warning")
+        ("listening", "info"),
+        ("open", "warning"),
     ]
 
 
@@ -244,7 +248,8 @@ def test_health_and_reflection(tmp_path):
             health.Check(health_pb2.HealthCheckRequest(service="other"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
-            "lanner.v1.DetectionService", "grpc.health.v1.Health",
+            "lanner.v1.DetectionService",
+            "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }
         watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
@@ -270,8 +275,9 @@ def test_a_server_of_another_kind_is_told_apart(tmp_path):
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
-    with lanner.Client(f"127.0.0.1:{port}") as client, pytest.raises(
-        ServerError, match="does not speak lanner"
+    with (
+        lanner.Client(f"127.0.0.1:{port}") as client,
+        pytest.raises(ServerError, match="does not speak lanner"),
     ):
         client.detectors()
     other.stop(0).wait()
@@ -312,9 +318,27 @@ def test_a_long_name_is_cut_in_the_log_and_in_the_error(tmp_path, caplog):
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 def test_tls(tmp_path):
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key", "-out",
-         "crt"], cwd=tmp_path, check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            "key",
+            "-out",
+            "crt",
+        ],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
     )
     key, certificate = ((tmp_path / name).read_bytes() for name in ("key", "crt"))
     options = ServeOptions(

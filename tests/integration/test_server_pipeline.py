@@ -21,8 +21,12 @@ LANNER = [sys.executable, "-c", "from lanner.cli import main; main()"]
 @pytest.fixture(scope="module")
 def environment(tiny_home: Path) -> dict[str, str]:
     # Two small processes: threads of their networks would only wait for one another.
-    return {**os.environ, "LANNER_HOME": str(tiny_home), "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1"}
+    return {
+        **os.environ,
+        "LANNER_HOME": str(tiny_home),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +42,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, pictures) -> Path:
 @pytest.fixture(scope="module")
 def address(environment: dict[str, str], scenes: Path) -> Iterator[str]:
     process = subprocess.Popen(
-        [*LANNER, "serve", "--port", "0", "--root", str(scenes)], env=environment, text=True,
-        stderr=subprocess.PIPE, cwd=scenes,
+        [*LANNER, "serve", "--port", "0", "--root", str(scenes)],
+        env=environment,
+        text=True,
+        stderr=subprocess.PIPE,
+        cwd=scenes,
     )
     assert process.stderr is not None
     lines = iter(process.stderr.readline, "")
@@ -59,7 +66,10 @@ def client(address: str) -> Iterator[lanner.Client]:
 
 def command(environment: dict[str, str], *arguments: object) -> str:
     done = subprocess.run(
-        [*LANNER, *map(str, arguments)], env=environment, text=True, capture_output=True,
+        [*LANNER, *map(str, arguments)],
+        env=environment,
+        text=True,
+        capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -69,8 +79,18 @@ def command(environment: dict[str, str], *arguments: object) -> str:
 def test_a_file_of_the_client_is_the_file_of_the_command_line(
     client, environment, scenes, tmp_path
 ):
-    command(environment, "detect", scenes / "town.tif", "-d", "tiny", "-o", tmp_path / "a.geojson",
-            "--device", "cpu", "--quiet")
+    command(
+        environment,
+        "detect",
+        scenes / "town.tif",
+        "-d",
+        "tiny",
+        "-o",
+        tmp_path / "a.geojson",
+        "--device",
+        "cpu",
+        "--quiet",
+    )
     result = client.detect("town.tif", "tiny", device="cpu")
     assert len(result.features) > 0
     assert result.to_geojson(tmp_path / "b.geojson") == tmp_path / "b.geojson"

@@ -77,7 +77,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
             if state.cut is not None and first >= state.cut:
                 self.plain(404)
                 return
-            part = data[first:last + 1]
+            part = data[first : last + 1]
             self.send_response(206 if wanted else 200)
             self.send_header("Content-Length", str(len(part)))
             self.send_header("Accept-Ranges", "bytes")
@@ -102,8 +102,16 @@ def cog(path: Path, side: int = 2048, seed: int = 0) -> Path:
     path.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(seed).integers(1, 60000, (3, side, side), dtype=np.uint16)
     with rasterio.open(
-        path, "w", driver="COG", width=side, height=side, count=3, dtype="uint16",
-        crs="EPSG:32633", transform=Affine(0.5, 0, 5e5, 0, -0.5, 5e6), compress="deflate",
+        path,
+        "w",
+        driver="COG",
+        width=side,
+        height=side,
+        count=3,
+        dtype="uint16",
+        crs="EPSG:32633",
+        transform=Affine(0.5, 0, 5e5, 0, -0.5, 5e6),
+        compress="deflate",
         blocksize=256,
     ) as file:
         file.write(pixels)
@@ -137,8 +145,11 @@ def test_remote_and_local_are_the_same_scene(server: Server, tmp_path: Path) -> 
         scene = open_scene(uri)
         plan = TilePlan(scene.grid(0.8), 128, 16)
         stretch = scene_stretch(scene, RGB, Normalise())
-        images.append(b"".join(
-            i.pixels.tobytes() for i in TileReader(scene, plan, RGB, stretch, 3).tiles(range(9))))
+        images.append(
+            b"".join(
+                i.pixels.tobytes() for i in TileReader(scene, plan, RGB, stretch, 3).tiles(range(9))
+            )
+        )
     assert images[0] == images[1]
 
 
@@ -191,10 +202,20 @@ def test_a_remote_scene_beside_a_local_one_leaves_its_sidecar_alone(
     """GDAL settings of the main thread reach every thread that has none of its own."""
     cog(tmp_path / "i.tif", 300)
     local = tmp_path / "local.tif"
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(
-        local, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8",
-        crs="EPSG:32633", transform=Affine(1, 0, 5e5, 0, -1, 5e6),
-    ) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(
+            local,
+            "w",
+            driver="GTiff",
+            width=64,
+            height=64,
+            count=3,
+            dtype="uint8",
+            crs="EPSG:32633",
+            transform=Affine(1, 0, 5e5, 0, -1, 5e6),
+        ) as file,
+    ):
         file.write(np.full((3, 64, 64), 9, np.uint8))
         file.write_mask(np.zeros((64, 64), bool))
     scene = open_scene(local, gsd=1.0)
@@ -204,13 +225,13 @@ def test_a_remote_scene_beside_a_local_one_leaves_its_sidecar_alone(
     assert image.empty
 
 
-def test_s3_through_gdal(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_s3_through_gdal(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cog(tmp_path / "bucket" / "h.tif", 300)
     for key, value in {
-        "AWS_S3_ENDPOINT": server.url.removeprefix("http://"), "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_NO_SIGN_REQUEST": "YES",
+        "AWS_S3_ENDPOINT": server.url.removeprefix("http://"),
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_NO_SIGN_REQUEST": "YES",
     }.items():
         monkeypatch.setenv(key, value)
     scene = open_scene("s3://bucket/h.tif")

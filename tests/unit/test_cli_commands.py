@@ -19,8 +19,14 @@ PROGRAM = Path(sys.executable).parent / "lanner"
 
 
 def lanner(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *map(str, words)], cwd=cwd, capture_output=True, text=True,
-                          check=False, env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1"})
+    return subprocess.run(
+        [PROGRAM, *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "120", "NO_COLOR": "1"},
+    )
 
 
 def test_help_names_every_command():
@@ -49,10 +55,13 @@ def test_errors_prints_the_table_for_people_and_programs():
     assert all(row["error"] in table for row in rows)
 
 
-@pytest.mark.parametrize(("out", "said"), [
-    ("x.shp", "'.shp' is no format"),
-    ("nowhere/x.gpkg", "mkdir -p nowhere"),
-])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("x.shp", "'.shp' is no format"),
+        ("nowhere/x.gpkg", "mkdir -p nowhere"),
+    ],
+)
 def test_a_bad_output_is_one_line_and_its_code_before_any_work(tmp_path, out, said):
     done = lanner("detect", "scene.tif", "-d", "aircraft", "-o", out, cwd=tmp_path)
     assert done.returncode == 18

@@ -27,7 +27,10 @@ def test_plain_lines_where_nobody_watches():
         show(Progress("write", 0, 1))
         show(Progress("write", 1, 1))
     assert stream.getvalue().splitlines() == [
-        "detect 1/100 (1 %)", "detect 100/100 (100 %)", "count 7", "write",
+        "detect 1/100 (1 %)",
+        "detect 100/100 (100 %)",
+        "count 7",
+        "write",
     ]
 
 

@@ -22,8 +22,12 @@ def dense(rows, classes=1):
 
 
 def test_weak_and_overlapping_boxes_go():
-    rows = [(10, 10, 50, 50, 0.6, 0), (12, 10, 52, 50, 0.9, 0), (80, 80, 100, 100, 0.2, 0),
-            (12, 12, 52, 52, 0.7, 1)]
+    rows = [
+        (10, 10, 50, 50, 0.6, 0),
+        (12, 10, 52, 50, 0.9, 0),
+        (80, 80, 100, 100, 0.2, 0),
+        (12, 12, 52, 52, 0.7, 1),
+    ]
     found = boxes_of(*dense(rows, 2), 128, 0.3, 0.5)
     np.testing.assert_allclose(found.boxes, [[12, 10, 52, 50], [12, 12, 52, 52]], atol=1e-4)
     assert found.labels.tolist() == [0, 1]  # classes do not suppress one another
@@ -39,8 +43,11 @@ def test_boxes_end_at_the_tile():
 
 
 def test_no_crowd_is_cut_short_but_noise_is_and_says_so(monkeypatch):
-    rows = [(10 * x, 10 * y, 10 * x + 8, 10 * y + 8, 0.5 + x / 500, 0)
-            for x in range(60) for y in range(60)]
+    rows = [
+        (10 * x, 10 * y, 10 * x + 8, 10 * y + 8, 0.5 + x / 500, 0)
+        for x in range(60)
+        for y in range(60)
+    ]
     whole = boxes_of(*dense(rows), 608, 0.3, 0.5)
     assert (len(whole), whole.capped) == (3600, False)
     monkeypatch.setattr(boxes_module, "CAP", 100)
@@ -55,18 +62,25 @@ def test_nothing_is_nothing():
 
 def device_with_room_for(room, seen):
     """A look at inputs that fails, as a GPU does, when it is given more than fits."""
+
     def look(inputs, other):
         seen.append(len(inputs))
         if len(inputs) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert len(other) == len(inputs)
         return [float(row.sum()) for row in inputs]
+
     return look
 
 
-@pytest.mark.parametrize(("room", "sizes"), [
-    (8, [8, 8]), (4, [8, 4, 4, 4]), (1, [8, 4, 2, *[1] * 10]),
-])
+@pytest.mark.parametrize(
+    ("room", "sizes"),
+    [
+        (8, [8, 8]),
+        (4, [8, 4, 4, 4]),
+        (1, [8, 4, 2, *[1] * 10]),
+    ],
+)
 def test_a_pass_that_does_not_fit_is_halved_and_nothing_is_lost(room, sizes):
     inputs, seen = torch.arange(20.0).reshape(10, 2), []
     passes = Passes(8)

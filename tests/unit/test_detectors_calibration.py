@@ -65,23 +65,33 @@ def test_temperature_one_is_identity_and_more_is_milder():
 
 def test_a_part_of_the_ensemble_may_have_its_own_curve(tmp_path):
     path = tmp_path / "calibration.json"
-    path.write_text(json.dumps({
-        "curve": {"kind": "isotonic", "knots": [[0, 0], [1, 0.5]]},
-        "subsets": {"a+b": {"kind": "temperature", "temperature": 2}},
-    }))
+    path.write_text(
+        json.dumps(
+            {
+                "curve": {"kind": "isotonic", "knots": [[0, 0], [1, 0.5]]},
+                "subsets": {"a+b": {"kind": "temperature", "temperature": 2}},
+            }
+        )
+    )
     found = load_calibration(path)
     assert isinstance(found.of(("b", "a")), Temperature)
     assert found.of(("a",)).apply(np.array([0.5])).tolist() == [0.25]
     assert isinstance(Calibration().of(("a",)), Identity)
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", '{"curve": {"kind": "magic"}}', '{"curves": {}}',
-    '{"curve": {"kind": "isotonic", "knots": [[0, 0.5], [1, 0.4]]}}',
-    '{"curve": {"kind": "isotonic", "knots": [[0.5, 0], [0.5, 1]]}}',
-    '{"curve": {"kind": "isotonic", "knots": [[0, 0], [1, 1.5]]}}',
-    '{"curve": {"kind": "temperature", "temperature": 0}}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"curve": {"kind": "magic"}}',
+        '{"curves": {}}',
+        '{"curve": {"kind": "isotonic", "knots": [[0, 0.5], [1, 0.4]]}}',
+        '{"curve": {"kind": "isotonic", "knots": [[0.5, 0], [0.5, 1]]}}',
+        '{"curve": {"kind": "isotonic", "knots": [[0, 0], [1, 1.5]]}}',
+        '{"curve": {"kind": "temperature", "temperature": 0}}',
+    ],
+)
 def test_what_is_no_calibration_is_refused(tmp_path, text):
     path = tmp_path / "calibration.json"
     path.write_text(text)

@@ -19,11 +19,18 @@ def some(seed, count):
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, 90_000, (count, 2))
     votes = np.where(rng.random((count, 2)) < 0.3, np.nan, rng.random((count, 2)))
-    rings = [None if rng.random() < 0.3 else rng.uniform(0, 90_000, (rng.integers(4, 9), 2))
-             for _ in range(count)]
+    rings = [
+        None if rng.random() < 0.3 else rng.uniform(0, 90_000, (rng.integers(4, 9), 2))
+        for _ in range(count)
+    ]
     return tile_result(
-        np.concatenate([low, low + rng.uniform(1, 200, (count, 2))], 1), rng.random(count),
-        rng.integers(0, 3, count), votes, rings, rng.integers(0, 16, count), int(seed % 3),
+        np.concatenate([low, low + rng.uniform(1, 200, (count, 2))], 1),
+        rng.random(count),
+        rng.integers(0, 3, count),
+        votes,
+        rings,
+        rng.integers(0, 16, count),
+        int(seed % 3),
     )
 
 
@@ -58,14 +65,20 @@ def test_nothing_and_rasters_too():
 
 def fused(*boxes):
     n = len(boxes)
-    return Fused(np.array(boxes, np.float64), np.linspace(0.9, 0.5, n), np.zeros(n, np.int64),
-                 np.full((n, 1), 0.9), (None,) * n)
+    return Fused(
+        np.array(boxes, np.float64),
+        np.linspace(0.9, 0.5, n),
+        np.zeros(n, np.int64),
+        np.full((n, 1), 0.9),
+        (None,) * n,
+    )
 
 
 def test_boxes_move_to_the_grid_and_stay_on_the_scene():
     window = Box(300, 200, 812, 712)  # hangs over the right and the lower border
-    placed = place(fused([10, 10, 20, 30], [190, 190, 230, 260]), window,
-                   np.ones((512, 512), bool), GRID)
+    placed = place(
+        fused([10, 10, 20, 30], [190, 190, 230, 260]), window, np.ones((512, 512), bool), GRID
+    )
     np.testing.assert_array_equal(placed.boxes, [[310, 210, 320, 230], [490, 390, 500, 400]])
 
 
@@ -76,10 +89,17 @@ def test_a_box_centred_on_nothing_goes():
     np.testing.assert_array_equal(placed.boxes, [[90, 10, 120, 30]])
 
 
-@pytest.mark.parametrize(("box", "bits"), [
-    ([150, 150, 200, 200], 0), ([101, 150, 200, 200], 1), ([150, 102, 200, 200], 2),
-    ([150, 150, 298, 200], 4), ([150, 150, 200, 300], 8), ([100, 100, 300, 300], 15),
-])
+@pytest.mark.parametrize(
+    ("box", "bits"),
+    [
+        ([150, 150, 200, 200], 0),
+        ([101, 150, 200, 200], 1),
+        ([150, 102, 200, 200], 2),
+        ([150, 150, 298, 200], 4),
+        ([150, 150, 200, 300], 8),
+        ([100, 100, 300, 300], 15),
+    ],
+)
 def test_cut_bits_inside_the_grid(box, bits):
     assert cuts(np.array([box], np.float64), Box(100, 100, 300, 300), GRID).tolist() == [bits]
 

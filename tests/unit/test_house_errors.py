@@ -12,9 +12,22 @@ from lanner.errors import TABLE, Cancelled, Door, LannerError, OutputError, door
 
 ROOT = Path(__file__).resolve().parents[2]
 GRPC = {
-    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
 }
 
 
@@ -28,9 +41,12 @@ def test_every_error_of_every_package_is_in_the_table():
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             importlib.import_module(module.name)
-    ours = {one for one in subclasses(LannerError)
-            if one.__module__.partition(".")[0] in {"lanner", "server", "postprocess", "tiling",
-                                                    "detectors"}}
+    ours = {
+        one
+        for one in subclasses(LannerError)
+        if one.__module__.partition(".")[0]
+        in {"lanner", "server", "postprocess", "tiling", "detectors"}
+    }
     public = {one for one in ours if not one.__name__.startswith("_")}
     assert {one.__name__ for one in public} == {one.__name__ for one in TABLE}
     # A private one is its public parent to everyone else, and that must say more than the root.
@@ -68,6 +84,8 @@ def test_a_message_is_one_line_with_argument_value_and_remedy():
 def test_the_documentation_says_what_the_table_says():
     text = (ROOT / "docs" / "errors.md").read_text()
     documented = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\w+) \| ([^|]+) \|", text, re.M)
-    expected = [(name, str(row.exit), str(row.http), row.grpc, meaning.split(" (")[0])
-                for name, meaning, row in error_rows()]
+    expected = [
+        (name, str(row.exit), str(row.http), row.grpc, meaning.split(" (")[0])
+        for name, meaning, row in error_rows()
+    ]
     assert [(a, b, c, d, e.strip()) for a, b, c, d, e in documented] == expected

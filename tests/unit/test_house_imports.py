@@ -28,15 +28,21 @@ def loaded_by(names: str) -> set[str]:
 def test_contracts_hold():
     done = subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("package", ["tiling", "postprocess", "server"])
 def test_importing_a_floor_brings_no_torch_and_nothing_from_above(package):
-    above = {"tiling": {"postprocess", "detectors", "server"},
-             "postprocess": {"server", "detectors"}, "server": {"detectors"}}[package]
+    above = {
+        "tiling": {"postprocess", "detectors", "server"},
+        "postprocess": {"server", "detectors"},
+        "server": {"detectors"},
+    }[package]
     assert not loaded_by(package) & {"torch", "torchvision", *above}
 
 

@@ -97,8 +97,11 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
-    owners = {**packages_distributions(), "google.protobuf": ["protobuf"],
-              "google.rpc": ["googleapis-common-protos"]}
+    owners = {
+        **packages_distributions(),
+        "google.protobuf": ["protobuf"],
+        "google.rpc": ["googleapis-common-protos"],
+    }
     declared = set(requirements())
     used: set[str] = set()
     for name in sorted(imported()):
@@ -111,8 +114,9 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
 
 @pytest.mark.parametrize("folder", [*PACKAGES, "tests", "scripts", "benchmarks", "qgis_plugin"])
 def test_no_file_outgrows_its_reader(folder):
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines())
-               for path in sources(folder)}
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources(folder)
+    }
     assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
 
 

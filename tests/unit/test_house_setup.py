@@ -46,7 +46,11 @@ def bootstrap(root: Path, **env: str) -> tuple[int, str, list[str]]:
     log.unlink(missing_ok=True)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_"))}
     done = subprocess.run(
-        [root / "scripts" / "bootstrap.sh"], cwd="/", capture_output=True, text=True, check=False,
+        [root / "scripts" / "bootstrap.sh"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
         env={**clean, "FAKE_LOG": str(log), "FAKE_CACHE": str(root.parent / "cache"), **env},
     )
     lines = log.read_text().splitlines() if log.exists() else []
@@ -73,11 +77,17 @@ def test_installs_once_and_again_only_when_something_changed(checkout):
 def test_settings_of_the_machine_do_not_leak_in(checkout):
     script(checkout / ".venv" / "bin" / "python", PYTHON)
     _, _, lines = bootstrap(
-        checkout, PIP_FIND_LINKS="/wheels", PIP_EXTRA_INDEX_URL="file:///x", UV_INDEX="file:///y",
-        UV_FIND_LINKS="/wheels", UV_CONSTRAINT="/c", UV_HTTP_TIMEOUT="7",
+        checkout,
+        PIP_FIND_LINKS="/wheels",
+        PIP_EXTRA_INDEX_URL="file:///x",
+        UV_INDEX="file:///y",
+        UV_FIND_LINKS="/wheels",
+        UV_CONSTRAINT="/c",
+        UV_HTTP_TIMEOUT="7",
     )
     assert {line for line in lines if not line.startswith("-m")} == {
-        "PIP_CONFIG_FILE=/dev/null", "UV_HTTP_TIMEOUT=7",
+        "PIP_CONFIG_FILE=/dev/null",
+        "UV_HTTP_TIMEOUT=7",
     }
 
 

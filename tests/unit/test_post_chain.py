@@ -23,8 +23,12 @@ from tiling.grid import Grid, TilePlan
 from tiling.place import Place
 
 SPECS = [
-    {"step": "merge_seams"}, {"step": "outline"}, {"step": "orient"}, {"step": "plausible"},
-    {"step": "identify"}, {"step": "triage", "accept_at": 0.6},
+    {"step": "merge_seams"},
+    {"step": "outline"},
+    {"step": "orient"},
+    {"step": "plausible"},
+    {"step": "identify"},
+    {"step": "triage", "accept_at": 0.6},
 ]
 
 
@@ -53,7 +57,9 @@ def objects():
         [*boxes, [700, 300, 730, 340], boxes[1]],
         scores=[0.9, 0.8, 0.7, 0.65, 0.55, 0.79],
         votes=[{"r": 0.9, "u": 0.95}, {"r": 0.8}, {"u": 0.7}, {"u": 0.6}, {"r": 0.5}, {"u": 0.7}],
-        tiles=[0, 0, 5, 6, 6, 1], cuts=[0] * 6, labels=["aircraft"] * 6,
+        tiles=[0, 0, 5, 6, 6, 1],
+        cuts=[0] * 6,
+        labels=["aircraft"] * 6,
         outlines=[*shapes, None, shapes[1]],
     )
     return frame
@@ -66,8 +72,13 @@ def test_a_run_leaves_objects_reasons_and_snapshots(tmp_path):
     assert list(result.rejected["rejected_by"]) == ["plausible"]
     assert result.rejected["rejected"].iloc[0].startswith("length 1")
     assert [p.name for p in sorted(tmp_path.glob("0*.parquet"))] == [
-        "00_input.parquet", "01_merge_seams.parquet", "02_outline.parquet", "03_orient.parquet",
-        "04_plausible.parquet", "05_identify.parquet", "06_triage.parquet",
+        "00_input.parquet",
+        "01_merge_seams.parquet",
+        "02_outline.parquet",
+        "03_orient.parquet",
+        "04_plausible.parquet",
+        "05_identify.parquet",
+        "06_triage.parquet",
     ]
     names = [step["step"] for step in result.objects["steps"].iloc[0]]
     assert names == [spec["step"] for spec in SPECS]
@@ -204,8 +215,11 @@ def test_a_private_step_may_not_hide_a_builtin_one_or_be_broken(stranger):
 
 @pytest.mark.parametrize(
     ("fail", "said"),
-    [("value", "failed with ValueError: went wrong"), ("frame", "returned a int"),
-     ("columns", r"returned objects without the columns \['votes'\]")],
+    [
+        ("value", "failed with ValueError: went wrong"),
+        ("frame", "returned a int"),
+        ("columns", r"returned objects without the columns \['votes'\]"),
+    ],
 )
 def test_a_failing_step_is_named(stranger, tmp_path, fail, said):
     with pytest.raises(StepError, match=f"step 'acme': {said}"):

@@ -29,8 +29,11 @@ def frame(shapes, **columns):
     shapes = np.array(shapes, object)
     n = len(shapes)
     made = candidates(
-        shapely.bounds(shapes), scores=np.linspace(0.4, 0.95, n),
-        votes=[{"retinanet": 0.5, "resunet": 0.1 + 0.2}] * n, tiles=[0] * n, cuts=[0] * n,
+        shapely.bounds(shapes),
+        scores=np.linspace(0.4, 0.95, n),
+        votes=[{"retinanet": 0.5, "resunet": 0.1 + 0.2}] * n,
+        tiles=[0] * n,
+        cuts=[0] * n,
         labels=["aircraft"] * n,
     )
     made["geometry"] = gpd.GeoSeries(shapes)
@@ -47,16 +50,35 @@ def squares(n=5):
 
 def test_the_contract_is_kept():
     made = frame(
-        squares(2), length_m=[41.537, np.nan], heading_deg=[359.97, 12.34], wingspan_m=[39.0, 1.0],
+        squares(2),
+        length_m=[41.537, np.nan],
+        heading_deg=[359.97, 12.34],
+        wingspan_m=[39.0, 1.0],
         types=column([[{"icao": "K35R", "name": "KC-135", "probability": 0.5}], []]),
         taxonomy=column([{"path": ["aircraft"], "name": "aircraft", "probability": 1.0}] * 2),
         acme_grade=column(["a", None]),
     )
     first, second = (json.loads(text)["properties"] for text in features(made, context()))
     assert list(first) == [
-        "id", "detector", "label", "confidence", "decision", "votes", "box_px", "length_m",
-        "wingspan_m", "heading_deg", "types", "taxonomy", "acme_grade", "scene_id", "acquired",
-        "detector_version", "weights_sha256", "config_sha256", "steps",
+        "id",
+        "detector",
+        "label",
+        "confidence",
+        "decision",
+        "votes",
+        "box_px",
+        "length_m",
+        "wingspan_m",
+        "heading_deg",
+        "types",
+        "taxonomy",
+        "acme_grade",
+        "scene_id",
+        "acquired",
+        "detector_version",
+        "weights_sha256",
+        "config_sha256",
+        "steps",
     ]
     assert first["detector"] == "aircraft" and first["detector_version"] == "1.2.0"
     assert first["length_m"] == 41.54 and first["heading_deg"] == 0.0

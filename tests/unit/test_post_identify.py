@@ -21,8 +21,9 @@ from postprocess.frame import candidates, column
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CATALOGUE = read_catalogue(CONFIGS / "types.yaml", CONFIGS / "taxonomy.yaml")
-WHERE = Context("s", None, None, None, None, DetectorFacts("a", "1", "w", "c"), None,
-                cancel=Cancel())
+WHERE = Context(
+    "s", None, None, None, None, DetectorFacts("a", "1", "w", "c"), None, cancel=Cancel()
+)
 
 
 def objects(*rows):
@@ -30,11 +31,23 @@ def objects(*rows):
     n = len(rows)
     table = np.array([(*row, *[np.nan] * (8 - len(row))) for row in rows], float).reshape(n, 8)
     frame = candidates(
-        [[0, 0, 9, 9]] * n, scores=np.ones(n), votes=[{"m": 1.0}] * n, tiles=[0] * n,
-        cuts=[0] * n, labels=["aircraft"] * n,
+        [[0, 0, 9, 9]] * n,
+        scores=np.ones(n),
+        votes=[{"m": 1.0}] * n,
+        tiles=[0] * n,
+        cuts=[0] * n,
+        labels=["aircraft"] * n,
     )
-    names = ("length_m", "wingspan_m", "length_sd_m", "wingspan_sd_m", "sweep_deg",
-             "sweep_sd_deg", "wing_at", "nacelles")
+    names = (
+        "length_m",
+        "wingspan_m",
+        "length_sd_m",
+        "wingspan_sd_m",
+        "sweep_deg",
+        "sweep_sd_deg",
+        "wing_at",
+        "nacelles",
+    )
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values
     return frame
@@ -62,19 +75,33 @@ def test_the_catalogue_is_large_sorted_and_sound():
     assert "mrciolino/AllPlanes" in attribution and "Apache-2.0" in attribution
 
 
-@pytest.mark.parametrize(("icao", "length", "span", "family"), [
-    ("K35R", 41.53, 39.88, "tanker"), ("B738", 39.47, 34.31, "narrow_body"),
-    ("B738", 39.47, 35.79, "narrow_body"), ("A320", 37.57, 35.80, "narrow_body"),
-    ("A320", 37.57, 34.10, "narrow_body"), ("B77W", 73.86, 64.80, "wide_body"),
-    ("A388", 72.72, 79.75, "wide_body"), ("C130", 29.79, 40.41, "military_transport"),
-    ("F16", 15.03, 9.45, "fighter"), ("E3TF", 46.61, 44.42, "surveillance"),
-    ("B52", 48.5, 56.4, "bomber"), ("C17", 53.0, 51.75, "military_transport"),
-    ("C172", 8.28, 11.0, "light_single"), ("GLF5", 29.4, 28.5, "business_jet"),
-    ("DH8D", 32.8, 28.4, "propeller_airliner"), ("IL76", 46.6, 50.5, "military_transport"),
-    ("T160", 54.1, 35.6, "bomber"), ("L39", 12.13, 9.46, "jet_trainer"),
-    ("E190", 36.24, 28.72, "regional_jet"), ("A124", 69.1, 73.3, "military_transport"),
-    ("V22", 17.5, 15.5, "tiltrotor"), ("BE20", 13.34, 16.61, "light_twin"),
-])
+@pytest.mark.parametrize(
+    ("icao", "length", "span", "family"),
+    [
+        ("K35R", 41.53, 39.88, "tanker"),
+        ("B738", 39.47, 34.31, "narrow_body"),
+        ("B738", 39.47, 35.79, "narrow_body"),
+        ("A320", 37.57, 35.80, "narrow_body"),
+        ("A320", 37.57, 34.10, "narrow_body"),
+        ("B77W", 73.86, 64.80, "wide_body"),
+        ("A388", 72.72, 79.75, "wide_body"),
+        ("C130", 29.79, 40.41, "military_transport"),
+        ("F16", 15.03, 9.45, "fighter"),
+        ("E3TF", 46.61, 44.42, "surveillance"),
+        ("B52", 48.5, 56.4, "bomber"),
+        ("C17", 53.0, 51.75, "military_transport"),
+        ("C172", 8.28, 11.0, "light_single"),
+        ("GLF5", 29.4, 28.5, "business_jet"),
+        ("DH8D", 32.8, 28.4, "propeller_airliner"),
+        ("IL76", 46.6, 50.5, "military_transport"),
+        ("T160", 54.1, 35.6, "bomber"),
+        ("L39", 12.13, 9.46, "jet_trainer"),
+        ("E190", 36.24, 28.72, "regional_jet"),
+        ("A124", 69.1, 73.3, "military_transport"),
+        ("V22", 17.5, 15.5, "tiltrotor"),
+        ("BE20", 13.34, 16.61, "light_twin"),
+    ],
+)
 def test_known_aircraft_have_their_published_sizes(icao, length, span, family):
     facts = next(facts for facts in CATALOGUE.types if facts.icao == icao)
     assert facts.length == pytest.approx(length, rel=0.015)
@@ -91,18 +118,26 @@ def test_every_family_leads_to_the_root_and_every_type_has_one():
     assert used == set(CATALOGUE.families) - parents
 
 
-@pytest.mark.parametrize(("types", "taxonomy", "said"), [
-    ("version: 1\ntypes: []", "version: 1\nfamilies: {aircraft: {name: a}}", "malformed"),
-    ("version: 1\ntypes: [", "version: 1\nfamilies: {}", "malformed"),
-    ("TYPE TYPE", "version: 1\nfamilies: {aircraft: {name: a}}", "'X1': is twice"),
-    ("TYPE", "version: 1\nfamilies: {other: {name: a}}", "has no parent"),
-    ("TYPE", "version: 1\nfamilies: {a: {name: a, parent: b}, b: {name: b, parent: a}}",
-     "leads nowhere"),
-    ("TYPE", "version: 1\nfamilies: {aircraft: {name: a}}", "family 'jet': is not in"),
-])
+@pytest.mark.parametrize(
+    ("types", "taxonomy", "said"),
+    [
+        ("version: 1\ntypes: []", "version: 1\nfamilies: {aircraft: {name: a}}", "malformed"),
+        ("version: 1\ntypes: [", "version: 1\nfamilies: {}", "malformed"),
+        ("TYPE TYPE", "version: 1\nfamilies: {aircraft: {name: a}}", "'X1': is twice"),
+        ("TYPE", "version: 1\nfamilies: {other: {name: a}}", "has no parent"),
+        (
+            "TYPE",
+            "version: 1\nfamilies: {a: {name: a, parent: b}, b: {name: b, parent: a}}",
+            "leads nowhere",
+        ),
+        ("TYPE", "version: 1\nfamilies: {aircraft: {name: a}}", "family 'jet': is not in"),
+    ],
+)
 def test_a_bad_catalogue_is_refused_in_words(tmp_path, types, taxonomy, said):
-    one = ("  - {icao: X1, name: x, family: jet, length: 9, spans: [9], wing: swept, engines: 1, "
-           "engines_at: nose, built: 1, retired: false}\n")
+    one = (
+        "  - {icao: X1, name: x, family: jet, length: 9, spans: [9], wing: swept, engines: 1, "
+        "engines_at: nose, built: 1, retired: false}\n"
+    )
     if types.startswith("TYPE"):
         types = "version: 1\ntypes:\n" + one * len(types.split())
     (tmp_path / "types.yaml").write_text(types)
@@ -137,16 +172,26 @@ def test_every_common_type_is_found_from_its_own_measures():
 
 def test_an_unsure_type_still_is_a_sure_family():
     found = identified(
-        (39.5, 35.8, 0.8, 0.8, 28.0, 5.0, 0.53), (73.9, 64.8, 1.3, 1.2, 33.0, 5.0, 0.55),
-        (29.8, 40.4, 0.8, 0.8, 3.0, 5.0, 0.44), (8.3, 11.0, 0.6, 0.6, 2.0, 8.0, 0.38),
+        (39.5, 35.8, 0.8, 0.8, 28.0, 5.0, 0.53),
+        (73.9, 64.8, 1.3, 1.2, 33.0, 5.0, 0.55),
+        (29.8, 40.4, 0.8, 0.8, 3.0, 5.0, 0.44),
+        (8.3, 11.0, 0.6, 0.6, 2.0, 8.0, 0.38),
         (17.3, 11.3, 0.8, 0.8, 42.0, 8.0, 0.69),
     )
     level = [row["name"] for row in found["taxonomy"]]
-    assert level == ["narrow-body airliner", "wide-body airliner", "C-130 Hercules",
-                     level[3], level[4]]
+    assert level == [
+        "narrow-body airliner",
+        "wide-body airliner",
+        "C-130 Hercules",
+        level[3],
+        level[4],
+    ]
     assert "light aircraft" in found["taxonomy"].iloc[3]["path"]
     assert found["taxonomy"].iloc[4]["path"][:4] == [
-        "aircraft", "fixed-wing aircraft", "military aircraft", "combat or training jet"
+        "aircraft",
+        "fixed-wing aircraft",
+        "military aircraft",
+        "combat or training jet",
     ]
     assert all(row["probability"] >= 0.8 for row in found["taxonomy"])
     assert found["taxonomy"].iloc[2]["path"][-2:] == ["military transport", "C-130 Hercules"]
@@ -191,8 +236,12 @@ def test_winglets_and_folded_wings_are_spans_of_one_type():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.floats(3, 95), st.floats(3, 95), st.floats(0.2, 12), st.floats(0.2, 12),
-    st.one_of(st.just(np.nan), st.floats(-30, 80)), st.integers(1, 30),
+    st.floats(3, 95),
+    st.floats(3, 95),
+    st.floats(0.2, 12),
+    st.floats(0.2, 12),
+    st.one_of(st.just(np.nan), st.floats(-30, 80)),
+    st.integers(1, 30),
 )
 def test_probabilities_are_probabilities(length, span, length_sd, span_sd, sweep, top):
     place = np.nan if np.isnan(sweep) else 0.5
@@ -211,8 +260,10 @@ def test_probabilities_are_probabilities(length, span, length_sd, span_sd, sweep
 
 def test_chunks_and_order_do_not_matter(monkeypatch):
     rng = np.random.default_rng(0)
-    rows = [(f.length, f.spans[0], 0.8, 0.8, 20.0, 8.0, 0.5) for f in
-            rng.choice(np.array(CATALOGUE.types, object), 40)]
+    rows = [
+        (f.length, f.spans[0], 0.8, 0.8, 20.0, 8.0, 0.5)
+        for f in rng.choice(np.array(CATALOGUE.types, object), 40)
+    ]
     whole = identified(*rows)
     monkeypatch.setattr(identify, "CHUNK", 7)
     parts = identified(*rows[::-1])
@@ -234,8 +285,12 @@ def test_rare_and_retired_types_need_more_evidence():
 def triaged(scores, **more):
     n = len(scores)
     frame = candidates(
-        [[0, 0, 9, 9]] * n, scores=scores, votes=[{"a": 0.5, "b": 0.6}] * n, tiles=[0] * n,
-        cuts=[0] * n, labels=["x"] * n,
+        [[0, 0, 9, 9]] * n,
+        scores=scores,
+        votes=[{"a": 0.5, "b": 0.6}] * n,
+        tiles=[0] * n,
+        cuts=[0] * n,
+        labels=["x"] * n,
     )
     for name, values in more.items():
         frame[name] = values
@@ -243,30 +298,44 @@ def triaged(scores, **more):
 
 
 def test_triage_by_confidence():
-    found = triage.run(triaged([0.79996, 0.79994, 0.95, 0.1]), WHERE,
-                       triage.Params(accept_at=0.8))
+    found = triage.run(triaged([0.79996, 0.79994, 0.95, 0.1]), WHERE, triage.Params(accept_at=0.8))
     assert found["decision"].tolist() == ["accept", "review", "accept", "review"]
     assert found["confidence"].tolist() == [0.8, 0.7999, 0.95, 0.1]
     assert found["review_reasons"].tolist() == [
-        [], ["confidence below 0.8"], [], ["confidence below 0.8"]
+        [],
+        ["confidence below 0.8"],
+        [],
+        ["confidence below 0.8"],
     ]
 
 
 def test_triage_has_reasons_besides():
     frame = triaged(
-        [0.9] * 6, outline_source=column(["mask", "box", *["mask"] * 4]),
-        length_m=[40.0] * 6, length_sd_m=[1.0, 1, 9, 1, 1, 1], wingspan_m=[40.0] * 6,
+        [0.9] * 6,
+        outline_source=column(["mask", "box", *["mask"] * 4]),
+        length_m=[40.0] * 6,
+        length_sd_m=[1.0, 1, 9, 1, 1, 1],
+        wingspan_m=[40.0] * 6,
         wingspan_sd_m=[1.0] * 6,
     )
     frame.loc[3, "cut"] = 4
     frame["votes"] = column([*[{"a": 1.0, "b": 1.0}] * 4, {"a": 1.0}, {"a": 1.0, "b": 0.2}])
     found = triage.run(frame, WHERE, triage.Params(accept_at=0.8, least_votes=2))
     assert found["review_reasons"].tolist() == [
-        [], ["no outline"], ["length is uncertain"], ["its end was not seen"],
-        ["seen by fewer than 2 members"], [],
+        [],
+        ["no outline"],
+        ["length is uncertain"],
+        ["its end was not seen"],
+        ["seen by fewer than 2 members"],
+        [],
     ]
-    relaxed = triage.Params(accept_at=0.8, review_box_only=False, review_cut=False,
-                            largest_relative_sd=1.0, least_votes=0)
+    relaxed = triage.Params(
+        accept_at=0.8,
+        review_box_only=False,
+        review_cut=False,
+        largest_relative_sd=1.0,
+        least_votes=0,
+    )
     assert (triage.run(frame, WHERE, relaxed)["decision"] == "accept").all()
 
 

@@ -52,8 +52,11 @@ def views(boxes, plan, jitter=0.0, seed=0, min_px=0.0, outlines=None):
                 if (t[k] < window[k] if k < 2 else t[k] > window[k]) and window[k] != grid[k]
             )
             wobble = rng.uniform(-jitter, jitter, 4)
-            b = np.clip(b + np.where([cut & 1, cut & 2, cut & 4, cut & 8], 0, wobble),
-                        window[[0, 1, 0, 1]], window[[2, 3, 2, 3]])
+            b = np.clip(
+                b + np.where([cut & 1, cut & 2, cut & 4, cut & 8], 0, wobble),
+                window[[0, 1, 0, 1]],
+                window[[2, 3, 2, 3]],
+            )
             if b[2] - b[0] < 0.5 or b[3] - b[1] < 0.5:
                 continue
             rows.append(b)
@@ -66,8 +69,13 @@ def views(boxes, plan, jitter=0.0, seed=0, min_px=0.0, outlines=None):
     n = len(rows)
     scores = np.ones(n) if jitter == 0 else np.round(rng.uniform(0.5, 1, n), 2)
     frame = candidates(
-        np.array(rows), scores=scores, votes=[{"retinanet": float(s)} for s in scores],
-        tiles=tiles, cuts=cuts, labels=["aircraft"] * n, outlines=shapes or None,
+        np.array(rows),
+        scores=scores,
+        votes=[{"retinanet": float(s)} for s in scores],
+        tiles=tiles,
+        cuts=cuts,
+        labels=["aircraft"] * n,
+        outlines=shapes or None,
     )
     frame["truth"] = truth
     return frame
@@ -170,7 +178,8 @@ def cross(cx, cy, size, degrees):
     bars = shapely.union(shapely.box(-0.5, -0.06, 0.5, 0.06), shapely.box(-0.05, -0.5, 0.13, 0.5))
     return affinity.translate(
         affinity.rotate(affinity.scale(bars, size, size, origin=(0, 0)), degrees, origin=(0, 0)),
-        cx, cy,
+        cx,
+        cy,
     )
 
 
@@ -198,8 +207,15 @@ def test_fragments_of_rotated_aircraft_belong_to_their_aircraft():
                 truth.append(i)
     n = len(rows)
     for drawn in (outlines, None):
-        frame = candidates(rows, scores=np.ones(n), votes=[{"m": 1.0}] * n, tiles=tiles,
-                           cuts=cuts, labels=["aircraft"] * n, outlines=drawn)
+        frame = candidates(
+            rows,
+            scores=np.ones(n),
+            votes=[{"m": 1.0}] * n,
+            tiles=tiles,
+            cuts=cuts,
+            labels=["aircraft"] * n,
+            outlines=drawn,
+        )
         frame["truth"] = truth
         out = merged(frame, plan)
         assert sorted(out["truth"]) == list(range(len(shapes)))
@@ -209,8 +225,12 @@ def test_fragments_of_rotated_aircraft_belong_to_their_aircraft():
 def test_whole_duplicates_left_from_two_tiles_become_one():
     plan = plan_over((1000, 600), 512)
     frame = candidates(
-        [[300, 100, 340, 140], [306, 104, 346, 144]], scores=[0.7, 0.9],
-        votes=[{"a": 0.7}, {"b": 0.9}], tiles=[0, 1], cuts=[0, 0], labels=["aircraft"] * 2,
+        [[300, 100, 340, 140], [306, 104, 346, 144]],
+        scores=[0.7, 0.9],
+        votes=[{"a": 0.7}, {"b": 0.9}],
+        tiles=[0, 1],
+        cuts=[0, 0],
+        labels=["aircraft"] * 2,
     )
     loose = merged(frame, plan, iou=0.95, duplicate_iou=0.95)
     assert len(loose) == 2
@@ -222,8 +242,11 @@ def test_votes_are_the_best_of_each_member_and_home_speaks():
     plan = plan_over((1000, 600), 512)
     box = [300.0, 100, 330, 140]  # its centre lies in tile 0's core
     frame = candidates(
-        [box, [301.0, 100, 331, 140]], scores=[0.6, 0.9],
-        votes=[{"r": 0.5, "u": 0.7}, {"r": 0.8}], tiles=[0, 1], cuts=[0, 0],
+        [box, [301.0, 100, 331, 140]],
+        scores=[0.6, 0.9],
+        votes=[{"r": 0.5, "u": 0.7}, {"r": 0.8}],
+        tiles=[0, 1],
+        cuts=[0, 0],
         labels=["aircraft"] * 2,
     )
     out = merged(frame, plan)
@@ -236,8 +259,12 @@ def test_votes_are_the_best_of_each_member_and_home_speaks():
 def test_two_views_of_one_tile_are_never_joined():
     plan = plan_over((1000, 600), 512)
     frame = candidates(
-        [[300, 100, 330, 140], [300, 100, 330, 141], [300, 100, 330, 140]], scores=[1, 1, 1],
-        votes=[{}] * 3, tiles=[0, 0, 1], cuts=[0, 0, 0], labels=["aircraft"] * 3,
+        [[300, 100, 330, 140], [300, 100, 330, 141], [300, 100, 330, 140]],
+        scores=[1, 1, 1],
+        votes=[{}] * 3,
+        tiles=[0, 0, 1],
+        cuts=[0, 0, 0],
+        labels=["aircraft"] * 3,
     )
     out = merged(frame, plan, duplicate_iou=1.0)
     assert len(out) == 2
@@ -261,7 +288,8 @@ def test_row_order_does_not_matter(tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(2, 5), st.integers(1, 3),
+    st.integers(2, 5),
+    st.integers(1, 3),
     st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=6),
 )
 def test_any_disjoint_boxes_survive(cells, halo_steps, spans):
@@ -293,7 +321,8 @@ def test_a_hundred_thousand_candidates_are_quick():
 
 def test_says_what_is_missing():
     plan = plan_over((600, 600), 512)
-    frame = candidates([[0, 0, 9, 9]], scores=[1], votes=[{}], tiles=[99], cuts=[0],
-                       labels=["aircraft"])
+    frame = candidates(
+        [[0, 0, 9, 9]], scores=[1], votes=[{}], tiles=[99], cuts=[0], labels=["aircraft"]
+    )
     with pytest.raises(StepError, match="tile '99'"):
         merged(frame, plan)

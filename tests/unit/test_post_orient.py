@@ -42,22 +42,30 @@ def silhouette(kind):
 
     def wing(lead, reach, inner, outer):
         back = lead - slope * reach
-        return shapely.Polygon([
-            (lead, 0), (back, reach), (back - outer, reach), (lead - inner, 0),
-            (back - outer, -reach), (back, -reach),
-        ])
+        return shapely.Polygon(
+            [
+                (lead, 0),
+                (back, reach),
+                (back - outer, reach),
+                (lead - inner, 0),
+                (back - outer, -reach),
+                (back, -reach),
+            ]
+        )
 
     stab = tail * span / 2
     stab_root = 0.11 * length
     behind = max(slope * stab + stab_root / 2, stab_root)
     parts = [
-        fuselage, wing((0.5 - at) * length, span / 2, chord, tip * chord),
+        fuselage,
+        wing((0.5 - at) * length, span / 2, chord, tip * chord),
         wing(behind - length / 2, stab, stab_root, stab_root / 2),
     ]
     if kind == "airliner":
         parts += [
             shapely.box(x - 1, y - 1, x + 3, y + 1)
-            for y in (-6.0, 6.0) for x in ((0.5 - at) * length - slope * 6,)
+            for y in (-6.0, 6.0)
+            for x in ((0.5 - at) * length - slope * 6,)
         ]
     return shapely.union_all(parts)
 
@@ -86,7 +94,9 @@ def contour(shape):
     x0, y0, x1, y1 = (int(v) for v in shape.bounds)
     x0, y0, width, height, k = x0 - 3, y0 - 3, x1 - x0 + 7, y1 - y0 + 7, 4
     fine = rasterio.features.rasterize(
-        [shape], out_shape=(height * k, width * k), dtype="uint8",
+        [shape],
+        out_shape=(height * k, width * k),
+        dtype="uint8",
         transform=Affine(1 / k, 0, x0, 0, 1 / k, y0),
     )
     share = fine.astype(float).reshape(height, k, width, k).mean(axis=(1, 3))
@@ -106,8 +116,13 @@ def frame(shapes, with_outlines=True):
     shapes = np.array(shapes, object)
     n = len(shapes)
     return candidates(
-        shapely.bounds(shapes), scores=np.ones(n), votes=[{}] * n, tiles=[0] * n, cuts=[0] * n,
-        labels=["aircraft"] * n, outlines=list(shapes) if with_outlines else None,
+        shapely.bounds(shapes),
+        scores=np.ones(n),
+        votes=[{}] * n,
+        tiles=[0] * n,
+        cuts=[0] * n,
+        labels=["aircraft"] * n,
+        outlines=list(shapes) if with_outlines else None,
     )
 
 
@@ -205,9 +220,7 @@ def test_a_box_alone_gives_wide_honest_sizes():
     rng = np.random.default_rng(1)
     for kind in ("airliner", "transport", "business", "fighter"):
         length, span = KINDS[kind][:2]
-        shapes = [
-            turned(silhouette(kind), 1.0, h, (200, 200)) for h in rng.uniform(0, 360, 100)
-        ]
+        shapes = [turned(silhouette(kind), 1.0, h, (200, 200)) for h in rng.uniform(0, 360, 100)]
         found = measured(shapes, context(1.0), with_outlines=False)
         assert (found["outline_source"] == "box").all()
         assert found["heading_deg"].isna().all() and found["sweep_deg"].isna().all()
@@ -277,10 +290,18 @@ def test_a_good_outline_is_smoothed_and_a_bad_one_gives_way_to_the_box():
 
 def test_holes_are_filled_and_touching_rims_are_mended():
     ring = shapely.Point(200, 200).buffer(20).difference(shapely.Point(200, 200).buffer(5))
-    pinch = shapely.Polygon([
-        (300, 300), (320, 300), (320, 310), (330, 310), (330, 330), (320, 330), (320, 310),
-        (300, 310),
-    ])
+    pinch = shapely.Polygon(
+        [
+            (300, 300),
+            (320, 300),
+            (320, 310),
+            (330, 310),
+            (330, 330),
+            (320, 330),
+            (320, 310),
+            (300, 310),
+        ]
+    )
     assert not pinch.is_valid
     shapes = np.array([ring, pinch], object)
     found = outline.run(frame(shapes), context(1.0), outline.Params())
@@ -296,8 +317,11 @@ def test_holes_are_filled_and_touching_rims_are_mended():
 def test_what_cannot_be_an_aircraft_goes_with_its_reason():
     shapes = [
         contour(turned(silhouette("airliner"), 1.0, 20, (200, 200))),
-        contour(turned(affinity.scale(silhouette("airliner"), 3.2, 3.2, origin=(0, 0)), 1, 5,
-                       (200, 200))),
+        contour(
+            turned(
+                affinity.scale(silhouette("airliner"), 3.2, 3.2, origin=(0, 0)), 1, 5, (200, 200)
+            )
+        ),
         shapely.box(100, 100, 141, 139),
         shapely.box(100, 100, 190, 104),
         contour(turned(silhouette("light"), 1.0, 50, (200, 200))),
@@ -312,8 +336,9 @@ def test_what_cannot_be_an_aircraft_goes_with_its_reason():
 
 
 def test_margins_follow_the_error():
-    shape = [turned(affinity.scale(silhouette("airliner"), 2.3, 2.3, origin=(0, 0)), 1, 5,
-                    (200, 200))]
+    shape = [
+        turned(affinity.scale(silhouette("airliner"), 2.3, 2.3, origin=(0, 0)), 1, 5, (200, 200))
+    ]
     wide = measured(shape, context(1.0), with_outlines=False)
     assert wide["length_m"].iloc[0] > 75
     limit = plausible.Params(length_m=(4, 80), wingspan_m=(3, 80))

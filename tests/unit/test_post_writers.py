@@ -31,16 +31,20 @@ UTM = (32633, Affine(1, 0, 5e5, 0, -1, 4.4e6))
 def context(epsg=UTM[0], affine=UTM[1], acquired="2024-05-01T10:00:00Z", scale=1.0, size=4000):
     crs = None if epsg is None else CRS.from_user_input(epsg)
     grid = Grid.over((size, size), (scale, scale), 1.0)
-    return Context("scene-1", acquired, Place(affine, crs, (scale, scale)), grid, None, FACTS,
-                   workdir=None)
+    return Context(
+        "scene-1", acquired, Place(affine, crs, (scale, scale)), grid, None, FACTS, workdir=None
+    )
 
 
 def frame(shapes, **columns):
     shapes = np.array(shapes, object)
     n = len(shapes)
     made = candidates(
-        shapely.bounds(shapes), scores=np.linspace(0.4, 0.95, n),
-        votes=[{"retinanet": 0.5, "resunet": 0.1 + 0.2}] * n, tiles=[0] * n, cuts=[0] * n,
+        shapely.bounds(shapes),
+        scores=np.linspace(0.4, 0.95, n),
+        votes=[{"retinanet": 0.5, "resunet": 0.1 + 0.2}] * n,
+        tiles=[0] * n,
+        cuts=[0] * n,
         labels=["aircraft"] * n,
     )
     made["geometry"] = gpd.GeoSeries(shapes)
@@ -57,8 +61,14 @@ def squares(n=5):
 
 # --- a validator of RFC 7946, from the text of the standard -------------------------------------
 
-KINDS = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2,
-         "MultiPolygon": 3}
+KINDS = {
+    "Point": 0,
+    "MultiPoint": 1,
+    "LineString": 1,
+    "MultiLineString": 2,
+    "Polygon": 2,
+    "MultiPolygon": 3,
+}
 
 
 def depth(value):
@@ -180,7 +190,8 @@ def test_the_antimeridian_is_cut(tmp_path, epsg, lat, size):
     geod = Geod(ellps="WGS84")
     area = sum(
         abs(geod.polygon_area_perimeter(*np.array(ring).T)[0]) * (1 if i == 0 else -1)
-        for polygon in parts for i, ring in enumerate(polygon)
+        for polygon in parts
+        for i, ring in enumerate(polygon)
     )
     ring = where.place.to_lonlat(shapely.get_coordinates(square.exterior))
     hole = where.place.to_lonlat(shapely.get_coordinates(square.interiors[0]))
@@ -203,9 +214,13 @@ def test_a_ring_around_a_pole_is_carried_to_it(tmp_path, epsg, sign):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.floats(-179.9, 179.9), st.floats(-80, 80), st.floats(0, 360), st.booleans(),
-    st.lists(st.tuples(st.floats(0, 3900), st.floats(0, 3900), st.floats(3, 90)), min_size=1,
-             max_size=5),
+    st.floats(-179.9, 179.9),
+    st.floats(-80, 80),
+    st.floats(0, 360),
+    st.booleans(),
+    st.lists(
+        st.tuples(st.floats(0, 3900), st.floats(0, 3900), st.floats(3, 90)), min_size=1, max_size=5
+    ),
 )
 def test_any_scene_anywhere_is_valid(tmp_path_factory, lon, lat, turn, mirror, spots):
     """Scenes rotated, mirrored, at any place: winding and bounds hold."""
@@ -242,9 +257,9 @@ def test_files_hold_the_same_in_equal_bytes(tmp_path, ending):
         assert back.crs == where.place.crs
         x0, _, _, y1 = by_id.loc[json.loads(texts[0])["id"]].geometry.bounds
         assert (x0, y1) == (5e5 + 7, 4.4e6 - 3)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([
-        "again.qml", f"again.{ending}", "out.qml", f"out.{ending}"
-    ])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        ["again.qml", f"again.{ending}", "out.qml", f"out.{ending}"]
+    )
 
 
 @pytest.mark.parametrize("ending", ["geojson", "json", "gpkg", "fgb", "parquet"])
@@ -322,9 +337,7 @@ DISK_FULL = """
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "fgb", "parquet"])
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, ending, request):
     path = tmp_path / f"out.{ending}"
-    code = textwrap.dedent(DISK_FULL).format(
-        here=str(request.config.rootpath), path=str(path)
-    )
+    code = textwrap.dedent(DISK_FULL).format(here=str(request.config.rootpath), path=str(path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("refused:"), done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {f"out.{ending}", "out.qml"}

@@ -18,8 +18,14 @@ from lanner.render.road_chips import render_road_chip
 def test_catalogue_has_distinct_types_and_the_tanker():
     assert len(BY_ICAO) == len(TYPES) >= 25
     assert (BY_ICAO["K35R"].length, BY_ICAO["K35R"].span) == (41.53, 39.88)
-    assert {t.role for t in TYPES} == {"airliner", "business", "turboprop", "fighter", "military",
-                                       "light"}
+    assert {t.role for t in TYPES} == {
+        "airliner",
+        "business",
+        "turboprop",
+        "fighter",
+        "military",
+        "light",
+    }
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda t: t.icao)
@@ -117,8 +123,9 @@ def test_chips_come_fast():
 def test_road_chip_mask_has_the_true_width(seed):
     chip = render_road_chip(np.random.default_rng((2, seed)), 256, 0.5)
     assert chip.rgb.shape == (256, 256, 3)
-    lines = [shapely.LineString(r.line).buffer(r.width / 0.5 / 2, cap_style="flat")
-             for r in chip.roads]
+    lines = [
+        shapely.LineString(r.line).buffer(r.width / 0.5 / 2, cap_style="flat") for r in chip.roads
+    ]
     cut = shapely.union_all(lines).intersection(shapely.box(0, 0, 256, 256))
     assert chip.mask.sum() == pytest.approx(cut.area, abs=4 + 0.1 * cut.length)
     assert not (chip.centreline & ~chip.mask).any()

@@ -16,8 +16,14 @@ triangles = st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=3)
 
 def coverage(ring, shape=(100, 100), origin=(0, 0)):
     mask = np.zeros(shape, np.float32)
-    raster.cover(mask, np.array(ring, np.float64), np.array([0, len(ring)]), np.array([0]),
-                 np.ones(1, np.float32), np.array([*origin, 1.0, 1.0]))
+    raster.cover(
+        mask,
+        np.array(ring, np.float64),
+        np.array([0, len(ring)]),
+        np.array([0]),
+        np.ones(1, np.float32),
+        np.array([*origin, 1.0, 1.0]),
+    )
     return mask
 
 
@@ -37,7 +43,7 @@ def test_coverage_is_the_area_within_the_canvas(points):
 def test_a_pixel_does_not_depend_on_the_canvas_it_is_on(points, dx, dy):
     whole = coverage(points, (200, 200), (-50, -50))
     part = coverage(points, (60, 70), (dx, dy))
-    np.testing.assert_allclose(part, whole[50 + dy:110 + dy, 50 + dx:120 + dx], atol=1e-5)
+    np.testing.assert_allclose(part, whole[50 + dy : 110 + dy, 50 + dx : 120 + dx], atol=1e-5)
 
 
 def test_coverage_of_a_rectangle_is_exact():
@@ -79,5 +85,5 @@ def test_picture_is_the_same_however_it_is_cut():
     whole = picture.render((0, 0), (240, 260), (2.0, 2.0))
     for x, y, w, h in [(0, 0, 100, 80), (31, 57, 130, 101), (200, 190, 60, 50)]:
         part = picture.render((x, y), (h, w), (2.0, 2.0))
-        assert np.abs(part.astype(int) - whole[y:y + h, x:x + w]).max() <= 1
+        assert np.abs(part.astype(int) - whole[y : y + h, x : x + w]).max() <= 1
     assert len(np.unique(whole[..., 0])) > 60

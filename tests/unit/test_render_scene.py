@@ -49,8 +49,11 @@ def test_truth_in_lonlat_falls_on_its_pixels(tmp_path, georeference):
         assert drawn.symmetric_difference(expected).area < 0.01 * expected.area
         assert drawn.hausdorff_distance(expected) < 0.01
         x0, y0, x1, y1 = facts["box_px"]
-        assert shapely.box(x0, y0, x1, y1).buffer(1e-6).contains(
-            expected.intersection(shapely.box(0, 0, made.spec.width, made.spec.height)))
+        assert (
+            shapely.box(x0, y0, x1, y1)
+            .buffer(1e-6)
+            .contains(expected.intersection(shapely.box(0, 0, made.spec.width, made.spec.height)))
+        )
         assert shapely.is_ccw(shapely.LinearRing(ring))
 
 
@@ -96,8 +99,10 @@ def test_missing_pixels_are_marked_as_the_spec_says(tmp_path, dtype, nodata):
 
 
 def test_every_sample_type_holds_the_same_picture(tmp_path):
-    pictures = {d: read(write_scene(tmp_path, d).path).astype(float)
-                for d in ("uint8", "uint16", "int16", "float32")}
+    pictures = {
+        d: read(write_scene(tmp_path, d).path).astype(float)
+        for d in ("uint8", "uint16", "int16", "float32")
+    }
     base = pictures["float32"].ravel()
     for dtype in ("uint8", "uint16", "int16"):
         slope, rest = np.polyfit(base, pictures[dtype].ravel(), 1)
@@ -107,8 +112,9 @@ def test_every_sample_type_holds_the_same_picture(tmp_path):
 
 
 def test_bands_are_grey_colour_and_infrared(tmp_path):
-    grey, colour, four = (read(write_scene(tmp_path, bands=b).path).astype(float)
-                          for b in (1, 3, 4))
+    grey, colour, four = (
+        read(write_scene(tmp_path, bands=b).path).astype(float) for b in (1, 3, 4)
+    )
     assert (grey.shape[0], colour.shape[0], four.shape[0]) == (1, 3, 4)
     np.testing.assert_array_equal(colour, four[:3])
     mixed = np.tensordot([0.3, 0.5, 0.2], colour, 1)
@@ -121,8 +127,9 @@ def test_bands_are_grey_colour_and_infrared(tmp_path):
 def test_pixels_do_not_depend_on_blocks_or_compression(tmp_path):
     spec = dict(width=1300, height=700, gsd=1.0, seed=2, clouds=0.2)
     pictures = []
-    for k, more in enumerate([{}, {"tiled": False}, {"compress": "none"},
-                              {"tiled": False, "compress": "zstd"}]):
+    for k, more in enumerate(
+        [{}, {"tiled": False}, {"compress": "none"}, {"tiled": False, "compress": "zstd"}]
+    ):
         path = tmp_path / f"{k}.tif"
         render(path, RenderSpec(**spec, **more))
         pictures.append(read(path))
@@ -144,7 +151,7 @@ def test_cells_join_without_a_seam(tmp_path):
     assert noise[inner].std() == pytest.approx(1.8, rel=0.1)
     assert np.abs(noise[inner]).max() < 12
     edge = scene_module.CELL_COLS
-    assert noise[..., edge - 1:edge + 1].std() == pytest.approx(1.8, rel=0.15)
+    assert noise[..., edge - 1 : edge + 1].std() == pytest.approx(1.8, rel=0.15)
 
 
 def test_same_spec_same_bytes_other_seed_other_scene(tmp_path):
@@ -166,8 +173,11 @@ def test_progress_counts_bands_of_rows(tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_aircraft_never_overlap_and_some_nearly_touch(seed):
     world = build_world(RenderSpec(2400, 2400, 0.5, seed))
-    rings = [shapely.Polygon(f["properties"]["outline_px"])
-             for f in truth(world)["features"] if f["properties"]["label"] == "aircraft"]
+    rings = [
+        shapely.Polygon(f["properties"]["outline_px"])
+        for f in truth(world)["features"]
+        if f["properties"]["label"] == "aircraft"
+    ]
     assert len(rings) > 20
     a, b = shapely.STRtree(rings).query(rings, predicate="intersects")
     assert (a == b).all()
@@ -186,8 +196,12 @@ def test_roads_are_one_network_of_true_width(seed):
     world = build_world(RenderSpec(3000, 3000, 1.0, seed))
     lines = [shapely.LineString(r.line) for r in world.roads]
     assert {r.kind for r in world.roads} >= {"residential", "track"}
-    bounds = {"track": (2.6, 3.4), "residential": (5.6, 7.2), "primary": (9, 11),
-              "motorway": (19, 21)}
+    bounds = {
+        "track": (2.6, 3.4),
+        "residential": (5.6, 7.2),
+        "primary": (9, 11),
+        "motorway": (19, 21),
+    }
     assert all(bounds[r.kind][0] <= r.width <= bounds[r.kind][1] for r in world.roads)
     # Pieces that meet, to the width of a road, form one network but for field tracks.
     main = [line for line, r in zip(lines, world.roads, strict=True) if r.kind != "track"]
@@ -199,8 +213,10 @@ def test_clouds_cover_their_share_and_hide_aircraft(tmp_path):
     folders = [tmp_path / name for name in ("cloudy", "clear")]
     for folder in folders:
         folder.mkdir()
-    made, clear = (write_scene(folder, clouds=share, width=1200, height=1200)
-                   for folder, share in zip(folders, (0.4, 0.0), strict=True))
+    made, clear = (
+        write_scene(folder, clouds=share, width=1200, height=1200)
+        for folder, share in zip(folders, (0.4, 0.0), strict=True)
+    )
     world = build_world(made.spec)
     x, y = np.meshgrid(np.arange(0, 1200, 5) + 0.5, np.arange(0, 1200, 5) + 0.5)
     points = np.stack([x.ravel(), y.ravel()], 1)
@@ -235,12 +251,22 @@ def test_ground_sampling_is_on_the_ground_in_every_crs():
     assert place.gsd[0] == pytest.approx(0.5 * cos(radians(48.36)), rel=6e-3)
 
 
-@pytest.mark.parametrize(("fields", "named"), [
-    ({"width": 3}, "width"), ({"gsd": float("nan")}, "gsd"), ({"nodata": "nan"}, "nodata"),
-    ({"nodata": "alpha", "dtype": "int16"}, "nodata"), ({"nodata_wedge": True}, "nodata_wedge"),
-    ({"bands": 2}, "bands"), ({"clouds": 1.5}, "clouds"), ({"dtype": "int8"}, "dtype"),
-    ({"lat": 89}, "lat"), ({"aircraft": -1}, "aircraft"), ({"compress": "lzma"}, "compress"),
-])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"width": 3}, "width"),
+        ({"gsd": float("nan")}, "gsd"),
+        ({"nodata": "nan"}, "nodata"),
+        ({"nodata": "alpha", "dtype": "int16"}, "nodata"),
+        ({"nodata_wedge": True}, "nodata_wedge"),
+        ({"bands": 2}, "bands"),
+        ({"clouds": 1.5}, "clouds"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"lat": 89}, "lat"),
+        ({"aircraft": -1}, "aircraft"),
+        ({"compress": "lzma"}, "compress"),
+    ],
+)
 def test_impossible_specs_are_refused(fields, named):
     with pytest.raises(ConfigError) as caught:
         RenderSpec(**{"width": 64, "height": 64, **fields})

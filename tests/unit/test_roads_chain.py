@@ -24,8 +24,16 @@ from postprocess.roads.topology import audit
 from tests.fixtures_roads import CROSSINGS, SIZE, TOWN, painted, road_context, spoilt
 
 STEPS = (
-    "threshold", "clean", "skeletonise", "trace", "prune", "bridge", "smooth", "junctions",
-    "measure", "classify",
+    "threshold",
+    "clean",
+    "skeletonise",
+    "trace",
+    "prune",
+    "bridge",
+    "smooth",
+    "junctions",
+    "measure",
+    "classify",
 )
 BLOCKED = ("threshold", "clean", "skeletonise", "trace")
 

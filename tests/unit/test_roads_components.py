@@ -62,9 +62,7 @@ def test_a_snake_through_every_block_is_one() -> None:
 
 
 @pytest.mark.parametrize(("neighbours", "number"), [(4, 2), (8, 1)])
-def test_a_diagonal_over_the_corner_of_four_blocks(
-    neighbours: Literal[4, 8], number: int
-) -> None:
+def test_a_diagonal_over_the_corner_of_four_blocks(neighbours: Literal[4, 8], number: int) -> None:
     mask = np.zeros((8, 8), np.bool_)
     mask[3, 4] = mask[4, 3] = True
     assert len(labelled(mask, mask, 4, neighbours)[0].total) == number

@@ -38,8 +38,9 @@ def traced(skeleton: NDArray[np.bool_], size: int) -> list[list[int]]:
     for block in blocks(width, height, size, HALO):
         w = block.window
         off = HALO + size
-        parts.append(block_paths(padded[w.y0 + off : w.y1 + off, w.x0 + off : w.x1 + off],
-                                 block, width))
+        parts.append(
+            block_paths(padded[w.y0 + off : w.y1 + off, w.x0 + off : w.x1 + off], block, width)
+        )
     parts = [part for part in parts if len(part.pixels)]
     if not parts:
         return []
@@ -115,9 +116,15 @@ def test_lines_pass_every_joint_once_and_end_only_at_nodes(pixels: NDArray[np.bo
     labels, number = ndimage.label(pixels, EIGHT)
     assert all(labels[divmod(a, width)] == labels[divmod(b, width)] for a, b in steps)
     alone = np.count_nonzero(pixels & ~touching)
-    graph = shapely.line_merge(shapely.union_all(
-        [shapely.LineString([divmod(p, width) for p in pair]) for pair in steps]
-    )) if steps else shapely.MultiLineString()
+    graph = (
+        shapely.line_merge(
+            shapely.union_all(
+                [shapely.LineString([divmod(p, width) for p in pair]) for pair in steps]
+            )
+        )
+        if steps
+        else shapely.MultiLineString()
+    )
     clusters = shapely.get_parts(shapely.union_all(shapely.buffer(graph, 0.1)))
     assert len(clusters[~shapely.is_empty(clusters)]) + alone == number
 
@@ -130,8 +137,10 @@ def test_strings_walk_every_edge_once_from_end_to_end(edges: list[tuple[int, int
     chains = string(tail, head, through)
     assert sorted(chains.edge) == list(range(len(edges)))
     for a, b in zip(chains.start[:-1], chains.start[1:], strict=True):
-        walk = [edges[e][::-1] if back else edges[e]
-                for e, back in zip(chains.edge[a:b], chains.reverse[a:b], strict=True)]
+        walk = [
+            edges[e][::-1] if back else edges[e]
+            for e, back in zip(chains.edge[a:b], chains.reverse[a:b], strict=True)
+        ]
         assert all(one[1] == other[0] for one, other in pairwise(walk))
         assert all(through[one[1]] for one in walk[:-1])
         closed = walk[0][0] == walk[-1][1]

@@ -138,8 +138,9 @@ def test_facing_ends_are_joined_over_a_gap_of(tmp_path: Path, gap: int, closed: 
     mask = painted(lined(road((20, 100), (280, 130))), 7, 300)
     mask[:, 140 : 140 + gap] = 0
     context = road_context(tmp_path, mask)
-    frame = bridge.run(up_to(context, threshold, clean, skeletonise, trace, prune), context,
-                       bridge.Params())
+    frame = bridge.run(
+        up_to(context, threshold, clean, skeletonise, trace, prune), context, bridge.Params()
+    )
     assert len(frame) == (1 if closed else 2)
     if closed:
         assert "gap of" in frame.did[0]
@@ -251,8 +252,9 @@ def test_measure_gives_geodesic_metres_and_the_roads_own_probability(tmp_path: P
     mask = painted(lined(line), 8, 300)
     context = road_context(tmp_path, (mask * 0.8).astype(np.uint8), gsd=0.5)
     (context.workdir / "clean.tif").write_bytes(context.raster("probability").read_bytes())
-    out = measure.run(road_frame(lined(line, road((20, 100), (20, 99.5)))), context,
-                      measure.Params())
+    out = measure.run(
+        road_frame(lined(line, road((20, 100), (20, 99.5)))), context, measure.Params()
+    )
     assert out.length_m[0] == pytest.approx(130, abs=0.1)
     assert out.length_m[1] == pytest.approx(0.25, abs=0.01)
     assert out.width_m[0] == pytest.approx(4, abs=0.1)
@@ -261,8 +263,14 @@ def test_measure_gives_geodesic_metres_and_the_roads_own_probability(tmp_path: P
 
 
 def test_strokes_go_straight_on() -> None:
-    found = network(lined(road((0, 0), (50, 0)), road((50, 0), (100, 3)), road((50, 0), (50, 60)),
-                          road((50, 0), (90, 60))))
+    found = network(
+        lined(
+            road((0, 0), (50, 0)),
+            road((50, 0), (100, 3)),
+            road((50, 0), (50, 60)),
+            road((50, 0), (90, 60)),
+        )
+    )
     number = strokes(found, 30, 20)
     assert number[0] == number[1]
     assert len({number[0], number[2], number[3]}) == 3

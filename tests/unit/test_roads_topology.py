@@ -49,9 +49,11 @@ def shapes(found: Network) -> set[str]:
 
 
 STREETS = st.lists(
-    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=2, max_size=4,
-             unique=True),
-    min_size=1, max_size=6,
+    st.lists(
+        st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=2, max_size=4, unique=True
+    ),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -153,8 +155,13 @@ def test_tips_near_a_line_are_joined_to_it() -> None:
 
 
 def test_junctions_near_each_other_become_one() -> None:
-    lines = made([(0, 0), (20, 0)], [(20, 0), (24, 0)], [(24, 0), (40, 0)], [(20, 0), (20, 20)],
-                 [(24, 0), (24, -20)])
+    lines = made(
+        [(0, 0), (20, 0)],
+        [(20, 0), (24, 0)],
+        [(24, 0), (40, 0)],
+        [(20, 0), (20, 20)],
+        [(24, 0), (24, -20)],
+    )
     found = contract(lines, np.full(len(lines.nodes), 6.0))
     assert len(found) == 4
     assert [22.0, 0.0] in found.nodes.tolist()
@@ -171,12 +178,20 @@ def test_a_ladder_does_not_collapse() -> None:
 
 
 def test_oblique_crossing_is_told_from_staggered_side_roads() -> None:
-    half = made([(0, 0), (12, 0)], *(LineString([(0, 0), (-40, 40 * s)]) for s in (0.45, -0.45)),
-                *(LineString([(12, 0), (52, 40 * s)]) for s in (0.45, -0.45)))
+    half = made(
+        [(0, 0), (12, 0)],
+        *(LineString([(0, 0), (-40, 40 * s)]) for s in (0.45, -0.45)),
+        *(LineString([(12, 0), (52, 40 * s)]) for s in (0.45, -0.45)),
+    )
     most = np.full(len(half.nodes), 20.0)
     assert crossings(half, most, 25).tolist() == [True] + 4 * [False]
-    staggered = made([(0, 0), (12, 0)], [(0, 0), (-40, 0)], [(0, 0), (0, 40)], [(12, 0), (52, 0)],
-                     [(12, 0), (12, -40)])
+    staggered = made(
+        [(0, 0), (12, 0)],
+        [(0, 0), (-40, 0)],
+        [(0, 0), (0, 40)],
+        [(12, 0), (52, 0)],
+        [(12, 0), (12, -40)],
+    )
     assert not crossings(staggered, most, 25).any()
 
 
@@ -190,8 +205,11 @@ def test_moved_nodes_take_their_lines_along() -> None:
 
 def test_a_bent_junction_is_straightened(tmp_path: Path) -> None:
     context = road_context(tmp_path, np.full((200, 200), 255, np.uint8))
-    bent = made([(10, 100), (95, 100), (100, 102.5)], [(100, 102.5), (105, 100), (190, 100)],
-                [(100, 102.5), (100, 190)])
+    bent = made(
+        [(10, 100), (95, 100), (100, 102.5)],
+        [(100, 102.5), (105, 100), (190, 100)],
+        [(100, 102.5), (100, 190)],
+    )
     found = place_nodes(bent, np.full(len(bent.nodes), 7.0), context)
     node = found.nodes[found.degree == 3][0]
     assert np.hypot(*(node - [100, 100])) < 0.3
@@ -220,8 +238,9 @@ def test_pieces_are_measured_whole() -> None:
 
 
 def tangled(rng: np.random.Generator) -> gpd.GeoDataFrame:
-    lines = [arm(*rng.uniform(40, 360, 2), rng.uniform(0, 7), 0, rng.uniform(5, 200))
-             for _ in range(30)]
+    lines = [
+        arm(*rng.uniform(40, 360, 2), rng.uniform(0, 7), 0, rng.uniform(5, 200)) for _ in range(30)
+    ]
     lines += [circle(*rng.uniform(60, 340, 2), rng.uniform(4, 40)) for _ in range(6)]
     held: NDArray[np.object_] = np.array(lines, dtype=object)
     return road_frame(held)
@@ -264,7 +283,8 @@ def test_any_tangle_comes_out_sound(tmp_path: Path, seed: int) -> None:
     kept = out[out.rejected.isna()]
     assert len(kept) > 20
     assert audit(from_frame(kept)) == []
-    again = junctions.run(frame.sample(frac=1, random_state=seed).reset_index(drop=True), context,
-                          junctions.Params())
+    again = junctions.run(
+        frame.sample(frac=1, random_state=seed).reset_index(drop=True), context, junctions.Params()
+    )
     again = again[again.rejected.isna()]
     assert shapely.equals_exact(again.geometry.array, kept.geometry.array).all()

@@ -25,7 +25,9 @@ LIMIT = 4 * 1024 * 1024
 
 def text_of(number: int, size: int, letter: str = "x") -> str:
     feature = {
-        "type": "Feature", "id": f"f{number}", "geometry": None,
+        "type": "Feature",
+        "id": f"f{number}",
+        "geometry": None,
         "properties": {"label": "aircraft", "confidence": 0.5, "decision": "review"},
     }
     feature["properties"]["pad"] = letter * size
@@ -41,17 +43,19 @@ def rebuilt(texts: list[str]) -> tuple[str, ...]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(
-    st.tuples(
-        st.one_of(
-            st.integers(0, 2000),
-            st.integers(BATCH_BYTES - 400, BATCH_BYTES + 100),
-            st.integers(LARGE_BYTES - 400, LARGE_BYTES + 100),
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(
+                st.integers(0, 2000),
+                st.integers(BATCH_BYTES - 400, BATCH_BYTES + 100),
+                st.integers(LARGE_BYTES - 400, LARGE_BYTES + 100),
+            ),
+            st.sampled_from("xé飛"),
         ),
-        st.sampled_from("xé飛"),
-    ),
-    max_size=6,
-))
+        max_size=6,
+    )
+)
 def test_any_mixture_of_sizes_survives(sizes):
     texts = [text_of(i, n // len(c.encode()), c) for i, (n, c) in enumerate(sizes)]
     assert rebuilt(texts) == tuple(texts)
@@ -96,13 +100,18 @@ def test_nothing_is_made_before_it_is_asked_for():
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("properties, expected", [
-    ({"id": "a", "label": "road", "confidence": 0.25, "decision": "accept"},
-     pb.Feature(id="a", label="road", confidence=0.25, decision=pb.DECISION_ACCEPT)),
-    ({"confidence": 0}, pb.Feature(confidence=0.0)),
-    ({"confidence": None, "decision": "new"}, pb.Feature()),
-    (None, pb.Feature()),
-])
+@pytest.mark.parametrize(
+    "properties, expected",
+    [
+        (
+            {"id": "a", "label": "road", "confidence": 0.25, "decision": "accept"},
+            pb.Feature(id="a", label="road", confidence=0.25, decision=pb.DECISION_ACCEPT),
+        ),
+        ({"confidence": 0}, pb.Feature(confidence=0.0)),
+        ({"confidence": None, "decision": "new"}, pb.Feature()),
+        (None, pb.Feature()),
+    ],
+)
 def test_typed_fields_come_from_the_properties(properties, expected):
     text = json.dumps({"type": "Feature", "geometry": None, "properties": properties})
     expected.geojson = text

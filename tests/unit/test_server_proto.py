@@ -44,7 +44,9 @@ def test_stale_missing_and_left_over_code_is_noticed_and_mended(copy):
     done = gen_proto("--check", "--folder", str(copy))
     assert done.returncode == 1
     assert re.findall(r"v1/(\S+)", done.stderr) == [
-        "detection_pb2.pyi", "detection_service_pb2.py", "old_pb2.py"
+        "detection_pb2.pyi",
+        "detection_service_pb2.py",
+        "old_pb2.py",
     ]
     assert gen_proto("--folder", str(copy)).returncode == 0
     assert gen_proto("--check", "--folder", str(copy)).returncode == 0
@@ -83,14 +85,18 @@ def test_every_rpc_has_messages_of_its_own():
 
 
 def test_choices_that_will_grow_are_oneofs():
-    grows = {f"{m.name}.{one.name}" for m in MESSAGES for one in m.oneofs
-             if not one.name.startswith("_")}
+    grows = {
+        f"{m.name}.{one.name}" for m in MESSAGES for one in m.oneofs if not one.name.startswith("_")
+    }
     assert grows == {"SceneSource.source", "DetectorChoice.choice", "DetectResponse.event"}
 
 
 def test_a_zero_that_means_something_can_be_told_from_nothing():
-    for message, name in (("DetectionSpec", "gsd_m"), ("DetectionSpec", "tile"),
-                          ("Feature", "confidence")):
+    for message, name in (
+        ("DetectionSpec", "gsd_m"),
+        ("DetectionSpec", "tile"),
+        ("Feature", "confidence"),
+    ):
         assert FILES[0].message_types_by_name[message].fields_by_name[name].has_presence
 
 
@@ -113,8 +119,9 @@ def test_importing_lanner_loads_no_grpc():
         "assert 'Client' in dir(lanner); lanner.Client; assert 'grpc' in sys.modules; "
         "assert not {'torch', 'geopandas', 'rasterio'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

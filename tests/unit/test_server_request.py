@@ -15,8 +15,15 @@ from server.request import to_job
 from server.scenes import ScenePolicy
 
 OFFER = DetectorOffer(
-    "aircraft", "1.2.0", "Finds aircraft.", ("aircraft",), "objects", 0.5, (0.2, 1.0),
-    ("red", "green", "blue"), ("merge_seams", "triage"),
+    "aircraft",
+    "1.2.0",
+    "Finds aircraft.",
+    ("aircraft",),
+    "objects",
+    0.5,
+    (0.2, 1.0),
+    ("red", "green", "blue"),
+    ("merge_seams", "triage"),
     (NetworkOffer("boxes", "retinanet", "ab" * 32), NetworkOffer("masks", "resunet", "cd" * 32)),
 )
 
@@ -48,14 +55,25 @@ def test_an_empty_device_is_auto(scenes):
     assert to_job(spec(device=""), scenes, [OFFER]).device == "auto"
 
 
-@pytest.mark.parametrize("changes, error", [
-    ({"gsd": 0.0}, GsdError), ({"gsd": -1.0}, GsdError), ({"gsd": float("nan")}, GsdError),
-    ({"gsd": float("inf")}, GsdError), ({"device": "gpu"}, DeviceError),
-    ({"device": "cuda:"}, DeviceError), ({"device": "cuda:1234"}, DeviceError),
-    ({"device": "cpu\n"}, DeviceError), ({"tile": 0}, ConfigError), ({"tile": 100}, ConfigError),
-    ({"tile": 8192}, ConfigError), ({"tile": -64}, ConfigError), ({"members": []}, ConfigError),
-    ({"members": ["boxes", "none"]}, ConfigError),
-])
+@pytest.mark.parametrize(
+    "changes, error",
+    [
+        ({"gsd": 0.0}, GsdError),
+        ({"gsd": -1.0}, GsdError),
+        ({"gsd": float("nan")}, GsdError),
+        ({"gsd": float("inf")}, GsdError),
+        ({"device": "gpu"}, DeviceError),
+        ({"device": "cuda:"}, DeviceError),
+        ({"device": "cuda:1234"}, DeviceError),
+        ({"device": "cpu\n"}, DeviceError),
+        ({"tile": 0}, ConfigError),
+        ({"tile": 100}, ConfigError),
+        ({"tile": 8192}, ConfigError),
+        ({"tile": -64}, ConfigError),
+        ({"members": []}, ConfigError),
+        ({"members": ["boxes", "none"]}, ConfigError),
+    ],
+)
 def test_what_cannot_be_is_refused(scenes, changes, error):
     with pytest.raises(error):
         to_job(spec(**changes), scenes, [OFFER])
@@ -88,9 +106,15 @@ def test_a_scene_that_is_no_unicode_is_refused_by_the_client():
         _spec("a\udcff.tif", "aircraft", "auto", gsd=None, tile=None, members=None)
 
 
-@pytest.mark.parametrize("offer", [
-    OFFER, replace(OFFER, problem="weights are missing"), replace(OFFER, output="raster"),
-], ids=["plain", "problem", "raster"])
+@pytest.mark.parametrize(
+    "offer",
+    [
+        OFFER,
+        replace(OFFER, problem="weights are missing"),
+        replace(OFFER, output="raster"),
+    ],
+    ids=["plain", "problem", "raster"],
+)
 def test_an_offer_crosses_unchanged(offer):
     raw = to_message(offer).SerializeToString()
     assert from_message(pb.Detector.FromString(raw)) == offer
@@ -104,8 +128,16 @@ def test_an_output_of_a_later_release_is_left_empty():
 
 def test_the_facts_of_the_pipeline_are_an_offer():
     info = DetectorInfo(
-        "aircraft", "1.2.0", "Finds aircraft.", ("aircraft",), "objects", 0.5, (0.2, 1.0),
-        ("red", "green", "blue"), ("boxes", "masks"), ("merge_seams", "triage"),
+        "aircraft",
+        "1.2.0",
+        "Finds aircraft.",
+        ("aircraft",),
+        "objects",
+        0.5,
+        (0.2, 1.0),
+        ("red", "green", "blue"),
+        ("boxes", "masks"),
+        ("merge_seams", "triage"),
         (NetworkInfo("boxes", "retinanet", "ab" * 32), NetworkInfo("masks", "resunet", "cd" * 32)),
     )
     assert from_message(to_message(info)) == OFFER

@@ -44,10 +44,20 @@ def test_a_root_may_itself_be_a_link(tree):
     assert ScenePolicy((tree / "alias",)).resolve("a.tif") == str(tree / "in/a.tif")
 
 
-@pytest.mark.parametrize("uri", [
-    "../secret/s.tif", "sub/../../secret/s.tif", "/etc/passwd", "/etc/no-such-file",
-    "link.tif", "door/s.tif", "door/none.tif", "../in-next/d.tif", "..",
-])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "../secret/s.tif",
+        "sub/../../secret/s.tif",
+        "/etc/passwd",
+        "/etc/no-such-file",
+        "link.tif",
+        "door/s.tif",
+        "door/none.tif",
+        "../in-next/d.tif",
+        "..",
+    ],
+)
 def test_what_is_outside_is_refused_whether_it_exists_or_not(policy, tree, uri):
     with pytest.raises(SceneError):
         policy.resolve(uri)
@@ -85,10 +95,18 @@ def test_remote_scenes_need_leave(policy, uri):
     assert ScenePolicy(policy.roots, allow_remote=True).resolve(uri) == uri
 
 
-@pytest.mark.parametrize("uri", [
-    "file:///etc/passwd", "/vsicurl/http://h/a.tif", "/vsizip//etc/x.zip", "ftp://h/a.tif",
-    "/vsistdin/", "vrt:///etc/passwd", "://",
-])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file:///etc/passwd",
+        "/vsicurl/http://h/a.tif",
+        "/vsizip//etc/x.zip",
+        "ftp://h/a.tif",
+        "/vsistdin/",
+        "vrt:///etc/passwd",
+        "://",
+    ],
+)
 def test_other_kinds_of_address_are_never_opened(policy, uri):
     for one in (policy, ScenePolicy(policy.roots, allow_remote=True)):
         with pytest.raises(SceneError):
@@ -100,9 +118,28 @@ def test_without_roots_nothing_local_is_opened(tree):
         ScenePolicy(()).resolve(str(tree / "in/a.tif"))
 
 
-@given(st.lists(st.sampled_from(
-    ["..", ".", "in", "sub", "door", "link.tif", "own.tif", "a.tif", "secret", "s.tif", "/", "loop"]
-), min_size=1, max_size=7))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "..",
+                ".",
+                "in",
+                "sub",
+                "door",
+                "link.tif",
+                "own.tif",
+                "a.tif",
+                "secret",
+                "s.tif",
+                "/",
+                "loop",
+            ]
+        ),
+        min_size=1,
+        max_size=7,
+    )
+)
 def test_no_path_leads_outside(tmp_path_factory, parts):
     base = tmp_path_factory.getbasetemp() / "walk"
     if not base.exists():

@@ -39,7 +39,10 @@ def test_every_class_comes_back_as_itself(kind):
     assert type(back) is kind
     assert str(back) == str(error)
     assert (back.argument, back.value, back.problem, back.remedy) == (
-        "--tile", "77", "is  odd\nreally", "give 64"
+        "--tile",
+        "77",
+        "is  odd\nreally",
+        "give 64",
     )
 
 
@@ -66,7 +69,10 @@ def test_the_details_are_those_of_google_rpc():
     assert (status.code, status.message) == (failure.code.value[0], failure.message)
     assert (info.domain, info.reason) == ("lanner", "SCENE_ERROR")
     assert dict(info.metadata) == {
-        "argument": "scene", "value": "a.tif", "problem": "is broken", "remedy": "mend it",
+        "argument": "scene",
+        "value": "a.tif",
+        "problem": "is broken",
+        "remedy": "mend it",
         "class": "SceneError",
     }
 
@@ -86,10 +92,16 @@ def test_a_reason_of_a_later_release_is_still_an_error():
     assert type(back) is LannerError
 
 
-@pytest.mark.parametrize("metadata", [
-    [], [(DETAILS_KEY, b"\xff\xff\xff")], [(DETAILS_KEY, "text")], [("x", b"")],
-    [(DETAILS_KEY, status_pb2.Status(code=3).SerializeToString())],
-])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [],
+        [(DETAILS_KEY, b"\xff\xff\xff")],
+        [(DETAILS_KEY, "text")],
+        [("x", b"")],
+        [(DETAILS_KEY, status_pb2.Status(code=3).SerializeToString())],
+    ],
+)
 def test_what_is_not_ours_is_not_decoded(metadata):
     assert decode(metadata) is None
 
@@ -132,7 +144,5 @@ def test_the_documentation_lists_every_reason():
     text = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
     documented = re.findall(r"^\| ([A-Z_]+) \| ([A-Z_]+) \| `(\w+)` \|$", text, re.M)
     raised = [Cancelled(), *(kind("a", 1, "b", "c") for kind in KINDS)]
-    expected = [
-        (reason(type(one)), encode(one).code.name, type(one).__name__) for one in raised
-    ]
+    expected = [(reason(type(one)), encode(one).code.name, type(one).__name__) for one in raised]
     assert sorted(documented) == sorted(expected)

@@ -38,13 +38,14 @@ def cut(plan: TilePlan, index: int, whole: np.ndarray, valid: np.ndarray) -> Cut
     ys, xs = slice(max(w.y0, 0), w.y1), slice(max(w.x0, 0), w.x1)
     part = whole[:, ys, xs]
     oy, ox = max(0, -w.y0), max(0, -w.x0)
-    values[:, oy:oy + part.shape[1], ox:ox + part.shape[2]] = part
-    known[oy:oy + part.shape[1], ox:ox + part.shape[2]] = valid[ys, xs]
+    values[:, oy : oy + part.shape[1], ox : ox + part.shape[2]] = part
+    known[oy : oy + part.shape[1], ox : ox + part.shape[2]] = valid[ys, xs]
     return values, known
 
 
-def blend(path: Path, plan: TilePlan, whole: np.ndarray, valid: np.ndarray,
-          place: Place | None = None) -> Path:
+def blend(
+    path: Path, plan: TilePlan, whole: np.ndarray, valid: np.ndarray, place: Place | None = None
+) -> Path:
     names = tuple(f"c{i}" for i in range(len(whole)))
     with Blender(path, plan, len(whole), names, place) as blender:
         for tile in plan:
@@ -59,8 +60,13 @@ def content(path: Path) -> Cut:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([(64, 0), (64, 16), (96, 40)]),
-       st.integers(1, 2), st.integers(0, 99))
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.sampled_from([(64, 0), (64, 16), (96, 40)]),
+    st.integers(1, 2),
+    st.integers(0, 99),
+)
 def test_blending_equals_not_tiling(
     width: int, height: int, tiling: tuple[int, int], channels: int, seed: int
 ) -> None:
@@ -86,7 +92,7 @@ def test_views_that_differ_are_weighed_by_distance_from_the_border(tmp_path: Pat
             blender.add(tile, np.full((1, 96, 96), value), np.ones((96, 96), bool))
             w = tile.window
             ys, xs = slice(max(w.y0, 0), min(w.y1, 64)), slice(max(w.x0, 0), min(w.x1, 160))
-            seen = weights[ys.start - w.y0:ys.stop - w.y0, xs.start - w.x0:xs.stop - w.x0]
+            seen = weights[ys.start - w.y0 : ys.stop - w.y0, xs.start - w.x0 : xs.stop - w.x0]
             total[ys, xs] += seen
             sums[ys, xs] += seen * value
     got, mask = content(tmp_path / "a.tif")
@@ -107,8 +113,9 @@ def test_one_bad_view_does_not_spoil_a_pixel(tmp_path: Path) -> None:
     with Blender(tmp_path / "a.tif", plan, 1, ("p",)) as blender:
         for tile in plan:
             valid = np.full((96, 96), tile.col == 0)
-            blender.add(tile, np.full((1, 96, 96), 0.2 if tile.col == 0 else np.nan, np.float32),
-                        valid)
+            blender.add(
+                tile, np.full((1, 96, 96), 0.2 if tile.col == 0 else np.nan, np.float32), valid
+            )
     got, mask = content(tmp_path / "a.tif")
     assert mask[:, :80].all() and not mask[:, 80:].any()
     assert (got[0, :, :80] == 51).all() and not got[0, :, 80:].any()
@@ -120,8 +127,17 @@ def test_the_same_tiles_give_the_same_bytes_whatever_else_goes_on(tmp_path: Path
     valid = rng.random((900, 700)) > 0.1
     plan = TilePlan(grid(700, 900), 128, 32)
     first = blend(tmp_path / "first.tif", plan, whole, valid).read_bytes()
-    with rasterio.open(tmp_path / "noise.tif", "w", driver="GTiff", width=8000, height=8000,
-                       count=2, dtype="uint8", tiled=True, sparse_ok=True):
+    with rasterio.open(
+        tmp_path / "noise.tif",
+        "w",
+        driver="GTiff",
+        width=8000,
+        height=8000,
+        count=2,
+        dtype="uint8",
+        tiled=True,
+        sparse_ok=True,
+    ):
         pass
     stop = threading.Event()
 
@@ -161,8 +177,9 @@ def test_without_a_crs_or_a_place(tmp_path: Path) -> None:
     flat = grid(70, 50)
     whole, valid = np.ones((1, 50, 70), np.float32), np.ones((50, 70), bool)
     for place in (None, Place(Affine.identity(), None, (1.0, 1.0))):
-        with rasterio.open(blend(tmp_path / "a.tif", TilePlan(flat, 64, 16), whole, valid, place)
-                           ) as file:
+        with rasterio.open(
+            blend(tmp_path / "a.tif", TilePlan(flat, 64, 16), whole, valid, place)
+        ) as file:
             assert file.crs is None and (file.width, file.height) == (70, 50)
             assert (file.read() == 255).all()
 
@@ -201,10 +218,14 @@ def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
 def test_what_tiles_must_look_like(tmp_path: Path) -> None:
     plan = TilePlan(grid(100, 100), 128, 0)
     valid = np.ones((128, 128), bool)
-    for values, words in ((np.zeros((2, 128, 128), np.float32), "has shapes"),
-                          (np.full((1, 128, 128), np.nan, np.float32), "are no number")):
-        with (pytest.raises(OutputError, match=words),
-              Blender(tmp_path / "a.tif", plan, 1, ("p",)) as blender):
+    for values, words in (
+        (np.zeros((2, 128, 128), np.float32), "has shapes"),
+        (np.full((1, 128, 128), np.nan, np.float32), "are no number"),
+    ):
+        with (
+            pytest.raises(OutputError, match=words),
+            Blender(tmp_path / "a.tif", plan, 1, ("p",)) as blender,
+        ):
             blender.add(plan[0], values, valid)
     with pytest.raises(OutputError, match="are not 2 channel names"):
         Blender(tmp_path / "a.tif", plan, 2, ("p",))
@@ -239,8 +260,11 @@ except OutputError as error:
 def test_a_full_disk_is_an_error(tmp_path: Path, limit: int) -> None:
     """As a file size limit; the whole raster needs 2.91 MB, its rows 2.2."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "a.tif"), str(limit)], check=True,
-        capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        [sys.executable, "-c", FULL, str(tmp_path / "a.tif"), str(limit)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
     )
     assert "cannot be written" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []

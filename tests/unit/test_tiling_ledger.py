@@ -59,8 +59,9 @@ def test_any_payload_comes_back(
 def test_threads_may_share_it(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite", "k") as ledger:
         threads = [
-            threading.Thread(target=lambda n=n: [ledger.put(i, b"%d" % i)
-                                                 for i in range(n, 200, 4)])
+            threading.Thread(
+                target=lambda n=n: [ledger.put(i, b"%d" % i) for i in range(n, 200, 4)]
+            )
             for n in range(4)
         ]
         for thread in threads:
@@ -105,7 +106,8 @@ def test_killed_at_any_moment_every_put_that_returned_is_whole(tmp_path: Path) -
     told = -1
     for pause in (0.0, 0.03, 0.11, 0.2):
         worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+            [sys.executable, "-c", WORKER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
         assert worker.stdout is not None
         first = worker.stdout.readline()
         assert first.startswith("open") and int(first.split()[1]) >= told + 1

@@ -20,8 +20,17 @@ RGB = ("red", "green", "blue")
 def scene(path: Path, pixels: np.ndarray, **more: object) -> Scene:
     count, height, width = pixels.shape
     with rasterio.open(
-        path, "w", driver="GTiff", width=width, height=height, count=count, dtype=pixels.dtype,
-        crs="EPSG:32633", transform=Affine(1, 0, 5e5, 0, -1, 5e6), tiled=True, **more,
+        path,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=count,
+        dtype=pixels.dtype,
+        crs="EPSG:32633",
+        transform=Affine(1, 0, 5e5, 0, -1, 5e6),
+        tiled=True,
+        **more,
     ) as file:
         file.write(pixels)
     return open_scene(path)
@@ -51,10 +60,19 @@ def test_percentiles_of_the_valid_pixels(tmp_path: Path, mode: str) -> None:
     assert scene_stretch(source, RGB, Normalise(mode=mode, percentiles=(2, 97))) == stretch
 
 
-@pytest.mark.parametrize(("dtype", "scale", "shift"), [
-    ("uint16", 60000, 0), ("uint16", 2000, 0), ("int16", 30000, 0), ("int16", 60000, -30000),
-    ("float32", 1, 0), ("float32", 1e-2, 5), ("float64", 1e9, -3), ("uint32", 4e9, 0),
-])
+@pytest.mark.parametrize(
+    ("dtype", "scale", "shift"),
+    [
+        ("uint16", 60000, 0),
+        ("uint16", 2000, 0),
+        ("int16", 30000, 0),
+        ("int16", 60000, -30000),
+        ("float32", 1, 0),
+        ("float32", 1e-2, 5),
+        ("float64", 1e9, -3),
+        ("uint32", 4e9, 0),
+    ],
+)
 def test_the_same_scene_in_another_type_looks_the_same(
     tmp_path: Path, dtype: str, scale: float, shift: float
 ) -> None:
@@ -63,8 +81,12 @@ def test_the_same_scene_in_another_type_looks_the_same(
     for name, raw in (("a", pixels.astype("float64")), ("b", pixels * scale + shift)):
         source = scene(tmp_path / f"{name}.tif", raw.astype(dtype if name == "b" else "float64"))
         stretch = scene_stretch(source, RGB, Normalise())
-        images.append(stretch.apply(raw.astype(dtype if name == "b" else "float64")
-                                    .astype(np.float32), np.ones(raw.shape[1:], bool)))
+        images.append(
+            stretch.apply(
+                raw.astype(dtype if name == "b" else "float64").astype(np.float32),
+                np.ones(raw.shape[1:], bool),
+            )
+        )
     # One step of the coarsest of these types is 1/2000 of the range, a third of it is used.
     np.testing.assert_allclose(images[1], images[0], atol=3 / 1000)
     assert images[0].min() == 0 and images[0].max() == 1
@@ -74,8 +96,7 @@ def test_a_big_scene_is_sampled_evenly(tmp_path: Path) -> None:
     side = 2500
     ramp = np.linspace(0, 10000, side, dtype=np.float32)
     pixels = np.broadcast_to(ramp, (1, side, side))
-    stretch = scene_stretch(scene(tmp_path / "a.tif", pixels, compress="deflate"), RGB,
-                            Normalise())
+    stretch = scene_stretch(scene(tmp_path / "a.tif", pixels, compress="deflate"), RGB, Normalise())
     assert stretch.low[0] == pytest.approx(100, abs=100)
     assert stretch.high[0] == pytest.approx(9900, abs=100)
 

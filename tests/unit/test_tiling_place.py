@@ -29,9 +29,14 @@ MOON = (
 LOCAL = 'LOCAL_CS["plant grid",UNIT["metre",1]]'
 
 
-def write(path: Path, transform: Affine | None, crs: str | None = "EPSG:32633",
-          size: tuple[int, int] = (WIDTH, HEIGHT), tags: dict[str, str] | None = None,
-          **more: object) -> Path:
+def write(
+    path: Path,
+    transform: Affine | None,
+    crs: str | None = "EPSG:32633",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    tags: dict[str, str] | None = None,
+    **more: object,
+) -> Path:
     width, height = size
     profile = {"driver": "GTiff", "width": width, "height": height, "count": 1, "dtype": "uint8"}
     profile |= {k: v for k, v in (("crs", crs), ("transform", transform)) if v is not None}
@@ -48,10 +53,16 @@ def turned(degrees: float, size: float) -> Affine:
     return Affine(a, b, 500100 - 20 * a - 10 * b, d, e, 5000100 - 20 * d - 10 * e)
 
 
-@pytest.mark.parametrize("affine", [
-    turned(0, 0.5), turned(30, 0.5), turned(-117, 2.0),
-    Affine(0.5, 0, 500090, 0, 0.5, 5000095),
-], ids=["north-up", "turned", "turned far", "south-up"])
+@pytest.mark.parametrize(
+    "affine",
+    [
+        turned(0, 0.5),
+        turned(30, 0.5),
+        turned(-117, 2.0),
+        Affine(0.5, 0, 500090, 0, 0.5, 5000095),
+    ],
+    ids=["north-up", "turned", "turned far", "south-up"],
+)
 @pytest.mark.parametrize("point", [False, True], ids=["area", "point"])
 def test_a_known_target_is_where_it_is(tmp_path: Path, affine: Affine, point: bool) -> None:
     """Pixel corner (20, 10) is 500100, 5000100 however the file writes it down."""
@@ -84,13 +95,16 @@ def test_pixel_is_point_as_the_standard_writes_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(place.to_crs([(0.5, 0.5)]), [(500000, 5000000)], atol=1e-9)
 
 
-@pytest.mark.parametrize(("crs", "affine", "x", "y"), [
-    # Web Mercator stretches by 1 / cos(latitude), and by the ellipsoid's shape.
-    ("EPSG:3857", Affine(1, 0, 0, 0, -1, 8399737.889818355), 0.5, 0.5),
-    ("EPSG:4326", Affine(1e-5, 0, 10, 0, -1e-5, 60), 0.5578, 1.1141),
-    ("EPSG:32633", Affine(0.3, 0, 5e5, 0, -0.3, 5e6), 0.30012, 0.30012),
-    ("EPSG:2263", Affine(1, 0, 985000, 0, -1, 200000), 0.3048, 0.3048),  # US survey feet
-])
+@pytest.mark.parametrize(
+    ("crs", "affine", "x", "y"),
+    [
+        # Web Mercator stretches by 1 / cos(latitude), and by the ellipsoid's shape.
+        ("EPSG:3857", Affine(1, 0, 0, 0, -1, 8399737.889818355), 0.5, 0.5),
+        ("EPSG:4326", Affine(1e-5, 0, 10, 0, -1e-5, 60), 0.5578, 1.1141),
+        ("EPSG:32633", Affine(0.3, 0, 5e5, 0, -0.3, 5e6), 0.30012, 0.30012),
+        ("EPSG:2263", Affine(1, 0, 985000, 0, -1, 200000), 0.3048, 0.3048),  # US survey feet
+    ],
+)
 def test_ground_sampling_is_on_the_ground(
     tmp_path: Path, crs: str, affine: Affine, x: float, y: float
 ) -> None:
@@ -112,15 +126,18 @@ def test_a_grid_pixel_is_square_on_the_ground(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.floats(-170, 170), st.floats(-80, 80), st.floats(0, 360), st.floats(0.1, 30),
-    st.integers(-5000, 5000), st.integers(-5000, 5000),
+    st.floats(-170, 170),
+    st.floats(-80, 80),
+    st.floats(0, 360),
+    st.floats(0.1, 30),
+    st.integers(-5000, 5000),
+    st.integers(-5000, 5000),
 )
-def test_there_and_back(
-    lon: float, lat: float, angle: float, size: float, x: int, y: int
-) -> None:
+def test_there_and_back(lon: float, lat: float, angle: float, size: float, x: int, y: int) -> None:
     zone = f"EPSG:{326 if lat >= 0 else 327}{int((lon + 180) // 6) + 1:02d}"
-    easting, northing = pyproj.Transformer.from_crs(
-        "OGC:CRS84", zone, always_xy=True).transform(lon, lat)
+    easting, northing = pyproj.Transformer.from_crs("OGC:CRS84", zone, always_xy=True).transform(
+        lon, lat
+    )
     base = turned(angle, size)
     affine = Affine(base.a, base.b, easting, base.d, base.e, northing)
     place = Place(affine, pyproj.CRS(zone), (size, size))
@@ -133,7 +150,8 @@ def test_there_and_back(
 
 def test_over_the_antimeridian(tmp_path: Path) -> None:
     scene = open_scene(
-        write(tmp_path / "a.tif", Affine(1e-4, 0, 180 - 30e-4, 0, -1e-4, -17), "EPSG:4326"))
+        write(tmp_path / "a.tif", Affine(1e-4, 0, 180 - 30e-4, 0, -1e-4, -17), "EPSG:4326")
+    )
     west, east = scene.place.to_lonlat([(0, 20), (60, 20)])
     assert west[0] == pytest.approx(179.997) and east[0] == pytest.approx(-179.997)
     metres = scene.place.distance_m([(0, 20)], [(60, 20)])[0]
@@ -150,7 +168,11 @@ def test_without_a_crs_the_caller_gives_the_sampling(tmp_path: Path) -> None:
     assert place.length_m([(0, 0), (3, 4), (3, 4)]) == pytest.approx(2.5)
     assert place.length_m([(1, 1)]) == place.length_m([]) == 0
     assert place.azimuth_deg([(0, 0)] * 4, [(0, -1), (1, 0), (0, 1), (-1, -1e-20)]).tolist() == [
-        0, 90, 180, 270]
+        0,
+        90,
+        180,
+        270,
+    ]
     for call in (place.to_lonlat, place.from_lonlat):
         with pytest.raises(PlaceError, match=r"CRS.*gdal_edit\.py -a_srs"):
             call([(0, 0)])
@@ -163,16 +185,19 @@ def test_a_sampling_that_is_none(tmp_path: Path, gsd: float) -> None:
         open_scene(path, gsd=gsd)
 
 
-@pytest.mark.parametrize(("affine", "crs", "words"), [
-    (Affine(1, 0, 5e5, 0, -1, 5e6), None, "no CRS"),
-    (None, "EPSG:32633", "no affine"),
-    (Affine(1, 1, 5e5, 1, 1, 5e6), "EPSG:32633", "degenerate"),
-    (Affine(1, 0, 5e5, 0, 0, 5e6), "EPSG:32633", "degenerate"),
-    (Affine(1, 0.5, 5e5, 0, -1, 5e6), "EPSG:32633", "right angle"),
-    (Affine(1, 0, 5e5, 0, -1, 5e6), LOCAL, "Engineering CRS"),
-    (Affine(1, 0, 5e5, 0, -1, 5e6), "EPSG:4326", "cannot hold the scene's coordinates"),
-    (Affine(1, 0, 5e5, 0, -1, 5e6), "EPSG:4978", "Geocentric CRS"),
-])
+@pytest.mark.parametrize(
+    ("affine", "crs", "words"),
+    [
+        (Affine(1, 0, 5e5, 0, -1, 5e6), None, "no CRS"),
+        (None, "EPSG:32633", "no affine"),
+        (Affine(1, 1, 5e5, 1, 1, 5e6), "EPSG:32633", "degenerate"),
+        (Affine(1, 0, 5e5, 0, 0, 5e6), "EPSG:32633", "degenerate"),
+        (Affine(1, 0.5, 5e5, 0, -1, 5e6), "EPSG:32633", "right angle"),
+        (Affine(1, 0, 5e5, 0, -1, 5e6), LOCAL, "Engineering CRS"),
+        (Affine(1, 0, 5e5, 0, -1, 5e6), "EPSG:4326", "cannot hold the scene's coordinates"),
+        (Affine(1, 0, 5e5, 0, -1, 5e6), "EPSG:4978", "Geocentric CRS"),
+    ],
+)
 def test_what_has_no_place_is_refused_with_a_remedy(
     tmp_path: Path, affine: Affine | None, crs: str | None, words: str
 ) -> None:
@@ -192,9 +217,14 @@ def test_another_planet_is_refused_whatever_is_given(tmp_path: Path, gsd: float 
 
 def gcps(bend: float) -> list[GroundControlPoint]:
     return [
-        GroundControlPoint(row, col, 5e5 + 2 * col + 0.3 * row + bend * (col == row == 0),
-                           5e6 - 2 * row + 0.3 * col)
-        for row in (0, 20, 40) for col in (0, 30, 60)
+        GroundControlPoint(
+            row,
+            col,
+            5e5 + 2 * col + 0.3 * row + bend * (col == row == 0),
+            5e6 - 2 * row + 0.3 * col,
+        )
+        for row in (0, 20, 40)
+        for col in (0, 30, 60)
     ]
 
 
@@ -205,10 +235,14 @@ def test_gcps_that_an_affine_fits_place_a_scene(tmp_path: Path) -> None:
     np.testing.assert_allclose(place.to_crs([(30, 20)]), [(5e5 + 66, 5e6 - 31)], atol=0.2)
 
 
-@pytest.mark.parametrize(("points", "words"), [
-    (gcps(9.0), r"off by 2\.\d pixels"), (gcps(0)[:2], "2 GCPs in no triangle"),
-    (gcps(0)[:3], "in no triangle"),
-])
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (gcps(9.0), r"off by 2\.\d pixels"),
+        (gcps(0)[:2], "2 GCPs in no triangle"),
+        (gcps(0)[:3], "in no triangle"),
+    ],
+)
 def test_gcps_that_no_affine_fits_are_refused(
     tmp_path: Path, points: list[GroundControlPoint], words: str
 ) -> None:
@@ -219,10 +253,22 @@ def test_gcps_that_no_affine_fits_are_refused(
 
 
 def test_rpcs_only_are_refused(tmp_path: Path) -> None:
-    rpcs = RPC(height_off=100, height_scale=500, lat_off=60, lat_scale=0.1, long_off=10,
-               long_scale=0.1, line_off=20, line_scale=20, samp_off=30, samp_scale=30,
-               line_num_coeff=[0.0] * 20, line_den_coeff=[1.0] + [0.0] * 19,
-               samp_num_coeff=[0.0] * 20, samp_den_coeff=[1.0] + [0.0] * 19)
+    rpcs = RPC(
+        height_off=100,
+        height_scale=500,
+        lat_off=60,
+        lat_scale=0.1,
+        long_off=10,
+        long_scale=0.1,
+        line_off=20,
+        line_scale=20,
+        samp_off=30,
+        samp_scale=30,
+        line_num_coeff=[0.0] * 20,
+        line_den_coeff=[1.0] + [0.0] * 19,
+        samp_num_coeff=[0.0] * 20,
+        samp_den_coeff=[1.0] + [0.0] * 19,
+    )
     path = write(tmp_path / "a.tif", None, None, rpcs=rpcs)
     with pytest.raises(PlaceError, match="gdalwarp -rpc"):
         open_scene(path)
@@ -237,7 +283,10 @@ def test_the_smallest_scenes_have_a_ground_sampling(tmp_path: Path, size: tuple[
 
 def test_compound_and_three_dimensional_crs_are_taken_flat(tmp_path: Path) -> None:
     for code in ("EPSG:7405", "EPSG:4979"):
-        affine = Affine(1e-5, 0, 10, 0, -1e-5, 60) if code == "EPSG:4979" else Affine(
-            1, 0, 4e5, 0, -1, 3e5)
+        affine = (
+            Affine(1e-5, 0, 10, 0, -1e-5, 60)
+            if code == "EPSG:4979"
+            else Affine(1, 0, 4e5, 0, -1, 3e5)
+        )
         crs = open_scene(write(tmp_path / f"{code[5:]}.tif", affine, code)).place.crs
         assert crs is not None and len(crs.axis_info) == 2

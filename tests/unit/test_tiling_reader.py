@@ -29,8 +29,17 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     pixels = np.random.default_rng(4).integers(1, 255, (3, SIDE, SIDE), dtype=np.uint8)
     pixels[:, :300, :300] = 0
     with rasterio.open(
-        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=3, dtype="uint8", nodata=0,
-        crs="EPSG:32633", transform=Affine(1, 0, 5e5, 0, -1, 5e6), tiled=True,
+        path,
+        "w",
+        driver="GTiff",
+        width=SIDE,
+        height=SIDE,
+        count=3,
+        dtype="uint8",
+        nodata=0,
+        crs="EPSG:32633",
+        transform=Affine(1, 0, 5e5, 0, -1, 5e6),
+        tiled=True,
         compress="deflate",
     ) as file:
         file.write(pixels)
@@ -67,11 +76,12 @@ def test_tiles_of_two_plans_put_together_are_the_same_scene(scene: Scene) -> Non
         whole = np.zeros((3, plan.grid.height, plan.grid.width), np.float32)
         for image in TileReader(scene, plan, RGB, PLAIN, 2).tiles(range(len(plan))):
             core = image.tile.core
-            whole[:, core.y0:core.y1, core.x0:core.x1] = image.pixels[
-                :, halo:halo + core.height, halo:halo + core.width]
+            whole[:, core.y0 : core.y1, core.x0 : core.x1] = image.pixels[
+                :, halo : halo + core.height, halo : halo + core.width
+            ]
             window = image.tile.window
-            assert not image.pixels[:, :max(0, -window.y0)].any()
-            assert not image.valid[:, plan.grid.width - window.x0:].any()
+            assert not image.pixels[:, : max(0, -window.y0)].any()
+            assert not image.valid[:, plan.grid.width - window.x0 :].any()
         pictures.append(whole)
     assert pictures[0].tobytes() == pictures[1].tobytes()
 

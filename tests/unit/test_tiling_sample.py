@@ -29,10 +29,21 @@ SCALES = (1.0, 0.37, 1.3, 2.0, 3.332, 4.7, 11.3, 60.0)
 
 def write(path: Path, pixels: np.ndarray, valid: np.ndarray | None = None, **more: object) -> Path:
     count, height, width = pixels.shape
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
-        path, "w", driver="GTiff", width=width, height=height, count=count, dtype=pixels.dtype,
-        crs="EPSG:32633", transform=Affine(1, 0, 5e5, 0, -1, 5e6), **more,
-    ) as file:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=count,
+            dtype=pixels.dtype,
+            crs="EPSG:32633",
+            transform=Affine(1, 0, 5e5, 0, -1, 5e6),
+            **more,
+        ) as file,
+    ):
         file.write(pixels)
         if valid is not None:
             file.write_mask(valid)
@@ -48,8 +59,15 @@ def scene(dtype: str, overviews: bool) -> Scene:
         pixels += rng.random(pixels.shape, np.float32)
     valid = rng.random((HEIGHT, WIDTH)) > 0.02
     valid[60:110, 100:160] = False
-    path = write(Path(tempfile.mkdtemp()) / "a.tif", pixels, valid, tiled=True, blockxsize=64,
-                 blockysize=32, compress="lzw")
+    path = write(
+        Path(tempfile.mkdtemp()) / "a.tif",
+        pixels,
+        valid,
+        tiled=True,
+        blockxsize=64,
+        blockysize=32,
+        compress="lzw",
+    )
     if overviews:
         with rasterio.open(path, "r+") as file:
             file.build_overviews([2, 4], Resampling.average)
@@ -57,8 +75,12 @@ def scene(dtype: str, overviews: bool) -> Scene:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), st.sampled_from(SCALES), st.sampled_from(["uint8", "uint16", "float32"]),
-       st.booleans())
+@given(
+    st.data(),
+    st.sampled_from(SCALES),
+    st.sampled_from(["uint8", "uint16", "float32"]),
+    st.booleans(),
+)
 def test_a_pixel_has_one_value_to_the_last_bit(
     data: st.DataObject, scale: float, dtype: str, overviews: bool
 ) -> None:
@@ -113,7 +135,7 @@ def test_a_gradient_keeps_its_place(tmp_path: Path, scale: float) -> None:
         got, valid = sampler.read(Box(0, 0, grid.width, grid.height))
     assert valid.all()
     inner = slice(2, -2)
-    centres = np.mgrid[:grid.height, :grid.width] + 0.5
+    centres = np.mgrid[: grid.height, : grid.width] + 0.5
     centres *= np.array([grid.scale[1], grid.scale[0]])[:, None, None]
     expected = 3 * centres[1] + 7 * centres[0]
     off = (got[0] - expected)[inner, inner]
@@ -181,14 +203,21 @@ def test_block_means(height: int, width: int, factor: int) -> None:
             assert share[j, i] == pytest.approx(valid[block].mean())
             if valid[block].any():
                 np.testing.assert_allclose(
-                    means[:, j, i], pixels[:, *block][:, valid[block]].mean(axis=1), rtol=1e-5)
+                    means[:, j, i], pixels[:, *block][:, valid[block]].mean(axis=1), rtol=1e-5
+                )
             else:
                 assert not means[:, j, i].any()
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0.05, 40), st.floats(0.05, 40),
-       st.sampled_from([64, 96, 512]), st.sampled_from([0, 16, 31]))
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.floats(0.05, 40),
+    st.floats(0.05, 40),
+    st.sampled_from([64, 96, 512]),
+    st.sampled_from([0, 16, 31]),
+)
 def test_cores_cover_the_grid_once_and_the_grid_the_scene(
     width: int, height: int, gx: float, gy: float, tile: int, halo: int
 ) -> None:

@@ -23,16 +23,24 @@ RGB = ("red", "green", "blue")
 TRANSFORM = Affine(0.5, 0, 5e5, 0, -0.5, 5e6)
 
 
-def write(path: Path, count: int = 3, dtype: str = "uint16", side: int = 16,
-          driver: str = "GTiff", descriptions: tuple[str, ...] = (),
-          interp: tuple[Ci, ...] = (), tags: dict[str, str] | None = None,
-          **more: object) -> Path:
+def write(
+    path: Path,
+    count: int = 3,
+    dtype: str = "uint16",
+    side: int = 16,
+    driver: str = "GTiff",
+    descriptions: tuple[str, ...] = (),
+    interp: tuple[Ci, ...] = (),
+    tags: dict[str, str] | None = None,
+    **more: object,
+) -> Path:
     values = np.arange(1, count + 1)[:, None, None] * 10
     rng = np.random.default_rng(0)
     pixels = (values + rng.integers(0, 9, (count, side, side))).astype(dtype)
     profile = {"crs": "EPSG:32633", "transform": TRANSFORM} | more
-    with rasterio.open(path, "w", driver=driver, width=side, height=side, count=count,
-                       dtype=dtype, **profile) as file:
+    with rasterio.open(
+        path, "w", driver=driver, width=side, height=side, count=count, dtype=dtype, **profile
+    ) as file:
         if interp:
             file.colorinterp = interp
         file.write(pixels)
@@ -43,24 +51,37 @@ def write(path: Path, count: int = 3, dtype: str = "uint16", side: int = 16,
     return path
 
 
-@pytest.mark.parametrize(("more", "names", "indices"), [
-    ({"count": 3, "dtype": "uint8"}, RGB, (1, 2, 3)),
-    ({"count": 3}, RGB, (1, 2, 3)),
-    ({"count": 4}, (*RGB, "band4"), (1, 2, 3)),
-    ({"count": 4, "dtype": "uint8", "photometric": "rgb", "alpha": "yes"}, RGB, (1, 2, 3)),
-    ({"count": 4, "descriptions": ("Blue", "Green", "Red", "NIR")},
-     ("blue", "green", "red", "nir"), (3, 2, 1)),
-    ({"count": 4, "descriptions": ("B02", "B03", "B04", "B08")},
-     ("blue", "green", "red", "nir"), (3, 2, 1)),
-    ({"count": 3, "descriptions": ("Band 1", "Band 2", "Band 3")}, RGB, (1, 2, 3)),
-    ({"count": 4, "descriptions": ("red band", "b2 (green)", "BLUE", "swir1")},
-     (*RGB, "swir1"), (1, 2, 3)),
-    ({"count": 4, "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue)}, ("nir", *RGB), (2, 3, 4)),
-    ({"count": 1}, ("gray",), (1, 1, 1)),
-    ({"count": 1, "descriptions": ("Panchromatic",)}, ("gray",), (1, 1, 1)),
-    ({"count": 4, "descriptions": (*RGB, "Alpha")}, RGB, (1, 2, 3)),
-    ({"count": 2, "interp": (Ci.gray, Ci.alpha), "alpha": "yes"}, ("gray",), (1, 1, 1)),
-], ids=lambda value: "")
+@pytest.mark.parametrize(
+    ("more", "names", "indices"),
+    [
+        ({"count": 3, "dtype": "uint8"}, RGB, (1, 2, 3)),
+        ({"count": 3}, RGB, (1, 2, 3)),
+        ({"count": 4}, (*RGB, "band4"), (1, 2, 3)),
+        ({"count": 4, "dtype": "uint8", "photometric": "rgb", "alpha": "yes"}, RGB, (1, 2, 3)),
+        (
+            {"count": 4, "descriptions": ("Blue", "Green", "Red", "NIR")},
+            ("blue", "green", "red", "nir"),
+            (3, 2, 1),
+        ),
+        (
+            {"count": 4, "descriptions": ("B02", "B03", "B04", "B08")},
+            ("blue", "green", "red", "nir"),
+            (3, 2, 1),
+        ),
+        ({"count": 3, "descriptions": ("Band 1", "Band 2", "Band 3")}, RGB, (1, 2, 3)),
+        (
+            {"count": 4, "descriptions": ("red band", "b2 (green)", "BLUE", "swir1")},
+            (*RGB, "swir1"),
+            (1, 2, 3),
+        ),
+        ({"count": 4, "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue)}, ("nir", *RGB), (2, 3, 4)),
+        ({"count": 1}, ("gray",), (1, 1, 1)),
+        ({"count": 1, "descriptions": ("Panchromatic",)}, ("gray",), (1, 1, 1)),
+        ({"count": 4, "descriptions": (*RGB, "Alpha")}, RGB, (1, 2, 3)),
+        ({"count": 2, "interp": (Ci.gray, Ci.alpha), "alpha": "yes"}, ("gray",), (1, 1, 1)),
+    ],
+    ids=lambda value: "",
+)
 def test_bands_are_found_by_name(
     tmp_path: Path, more: dict[str, object], names: tuple[str, ...], indices: tuple[int, ...]
 ) -> None:
@@ -69,12 +90,15 @@ def test_bands_are_found_by_name(
     assert scene.band_indices(RGB) == indices
 
 
-@pytest.mark.parametrize(("more", "wanted", "words"), [
-    ({"count": 2}, RGB, "no red, green, blue band, only band1, band2"),
-    ({"count": 3}, (*RGB, "nir"), "no nir band, only red, green, blue"),
-    ({"count": 1}, ("nir",), "no nir band, only gray"),
-    ({"count": 3, "descriptions": ("vh", "vv", "ratio")}, RGB, "only vh, vv, ratio"),
-])
+@pytest.mark.parametrize(
+    ("more", "wanted", "words"),
+    [
+        ({"count": 2}, RGB, "no red, green, blue band, only band1, band2"),
+        ({"count": 3}, (*RGB, "nir"), "no nir band, only red, green, blue"),
+        ({"count": 1}, ("nir",), "no nir band, only gray"),
+        ({"count": 3, "descriptions": ("vh", "vv", "ratio")}, RGB, "only vh, vv, ratio"),
+    ],
+)
 def test_a_missing_band_is_named_with_those_found(
     tmp_path: Path, more: dict[str, object], wanted: tuple[str, ...], words: str
 ) -> None:
@@ -87,22 +111,28 @@ def test_bands_of_one_name_stay_apart(tmp_path: Path) -> None:
     assert open_scene(path).bands == ("red", "red2", "red3")
 
 
-@pytest.mark.parametrize(("driver", "name", "dtype", "more"), [
-    ("GTiff", "a.tif", "uint8", {}),
-    ("GTiff", "a.tif", "float32", {"tiled": True, "blockxsize": 16, "blockysize": 16}),
-    ("COG", "a.tif", "uint16", {}),
-    ("JP2OpenJPEG", "a.jp2", "uint16", {"QUALITY": 100, "REVERSIBLE": "YES"}),
-    ("PNG", "a.png", "uint8", {"worldfile": "yes"}),
-    ("JPEG", "a.jpg", "uint8", {"worldfile": "yes"}),
-    ("HFA", "a.img", "float32", {}),
-    ("NITF", "a.ntf", "uint8", {"crs": "EPSG:4326", "ICORDS": "G",
-                                "transform": Affine(1e-5, 0, 10, 0, -1e-5, 50)}),
-])
+@pytest.mark.parametrize(
+    ("driver", "name", "dtype", "more"),
+    [
+        ("GTiff", "a.tif", "uint8", {}),
+        ("GTiff", "a.tif", "float32", {"tiled": True, "blockxsize": 16, "blockysize": 16}),
+        ("COG", "a.tif", "uint16", {}),
+        ("JP2OpenJPEG", "a.jp2", "uint16", {"QUALITY": 100, "REVERSIBLE": "YES"}),
+        ("PNG", "a.png", "uint8", {"worldfile": "yes"}),
+        ("JPEG", "a.jpg", "uint8", {"worldfile": "yes"}),
+        ("HFA", "a.img", "float32", {}),
+        (
+            "NITF",
+            "a.ntf",
+            "uint8",
+            {"crs": "EPSG:4326", "ICORDS": "G", "transform": Affine(1e-5, 0, 10, 0, -1e-5, 50)},
+        ),
+    ],
+)
 def test_formats_that_are_let_in(
     tmp_path: Path, driver: str, name: str, dtype: str, more: dict[str, object]
 ) -> None:
-    scene = open_scene(write(tmp_path / name, driver=driver, dtype=dtype, side=64, **more),
-                       gsd=0.5)
+    scene = open_scene(write(tmp_path / name, driver=driver, dtype=dtype, side=64, **more), gsd=0.5)
     assert (scene.width, scene.height, scene.dtype) == (64, 64, dtype)
     assert scene.id == "a" and scene.gsd == (0.5, 0.5)
     with GridSampler(scene, scene.grid(0.5), RGB) as sampler:
@@ -129,10 +159,19 @@ def test_an_overview_that_is_another_file_is_refused(tmp_path: Path) -> None:
         open_scene(path)
 
 
-@pytest.mark.parametrize("uri", [
-    "nothing.tif", "/vsizip//tmp/a.zip/a.tif", "GTIFF_DIR:1:a.tif", "vrt://a.tif?bands=1",
-    "ftp://host/a.tif", "/vsicurl/http://host/a.tif", "<VRTDataset/>", "",
-])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "nothing.tif",
+        "/vsizip//tmp/a.zip/a.tif",
+        "GTIFF_DIR:1:a.tif",
+        "vrt://a.tif?bands=1",
+        "ftp://host/a.tif",
+        "/vsicurl/http://host/a.tif",
+        "<VRTDataset/>",
+        "",
+    ],
+)
 def test_other_ways_into_gdal_are_shut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
@@ -149,10 +188,15 @@ def test_file_names_that_look_like_something_else(tmp_path: Path) -> None:
         assert open_scene(tmp_path / name).id == Path(name).stem
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"", "is an empty file"), (b"hello, this is no raster", "cannot be opened as a raster"),
-    (b"II*\0\x08\0\0\0", "cannot be opened as a raster"), (b"\x89PNG\r\n\x1a\n", "cannot be"),
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is an empty file"),
+        (b"hello, this is no raster", "cannot be opened as a raster"),
+        (b"II*\0\x08\0\0\0", "cannot be opened as a raster"),
+        (b"\x89PNG\r\n\x1a\n", "cannot be"),
+    ],
+)
 def test_what_is_no_raster(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(SceneError, match=rf"a\.tif.*{words}"):
@@ -169,16 +213,19 @@ def test_folders_palettes_and_complex_numbers(tmp_path: Path) -> None:
         open_scene(path)
 
 
-@pytest.mark.parametrize(("driver", "name", "dtype", "more"), [
-    ("GTiff", "a.tif", "uint16", {}),
-    ("GTiff", "a.tif", "uint16", {"compress": "deflate", "tiled": True}),
-    ("GTiff", "a.tif", "uint8", {"compress": "jpeg", "photometric": "ycbcr"}),
-    ("COG", "a.tif", "uint16", {}),
-    ("PNG", "a.png", "uint8", {}),
-    ("JPEG", "a.jpg", "uint8", {}),
-    ("JP2OpenJPEG", "a.jp2", "uint16", {}),
-    ("HFA", "a.img", "uint16", {}),
-])
+@pytest.mark.parametrize(
+    ("driver", "name", "dtype", "more"),
+    [
+        ("GTiff", "a.tif", "uint16", {}),
+        ("GTiff", "a.tif", "uint16", {"compress": "deflate", "tiled": True}),
+        ("GTiff", "a.tif", "uint8", {"compress": "jpeg", "photometric": "ycbcr"}),
+        ("COG", "a.tif", "uint16", {}),
+        ("PNG", "a.png", "uint8", {}),
+        ("JPEG", "a.jpg", "uint8", {}),
+        ("JP2OpenJPEG", "a.jp2", "uint16", {}),
+        ("HFA", "a.img", "uint16", {}),
+    ],
+)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_cut_file_is_an_error_and_never_zeros(
     tmp_path: Path, driver: str, name: str, dtype: str, more: dict[str, object], share: float
@@ -204,18 +251,24 @@ def test_the_error_names_the_pixels(tmp_path: Path) -> None:
         sampler.read(Box(500, 550, 700, 700))
 
 
-@pytest.mark.parametrize(("tags", "expected"), [
-    ({"TIFFTAG_DATETIME": "2021:06:30 10:11:12"}, "2021-06-30T10:11:12"),
-    ({"ACQUISITIONDATETIME": "2020-01-02T03:04:05.678Z"}, "2020-01-02T03:04:05Z"),
-    ({"ACQUISITIONDATETIME": "2020-01-02 03:04:05", "TIFFTAG_DATETIME": "2021:06:30 10:11:12"},
-     "2020-01-02T03:04:05"),
-    ({"acquired": "20200102"}, "2020-01-02"),
-    ({"TIFFTAG_DATETIME": "0000:00:00 00:00:00"}, None),
-    ({}, None),
-])
-def test_when_it_was_acquired(
-    tmp_path: Path, tags: dict[str, str], expected: str | None
-) -> None:
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"TIFFTAG_DATETIME": "2021:06:30 10:11:12"}, "2021-06-30T10:11:12"),
+        ({"ACQUISITIONDATETIME": "2020-01-02T03:04:05.678Z"}, "2020-01-02T03:04:05Z"),
+        (
+            {
+                "ACQUISITIONDATETIME": "2020-01-02 03:04:05",
+                "TIFFTAG_DATETIME": "2021:06:30 10:11:12",
+            },
+            "2020-01-02T03:04:05",
+        ),
+        ({"acquired": "20200102"}, "2020-01-02"),
+        ({"TIFFTAG_DATETIME": "0000:00:00 00:00:00"}, None),
+        ({}, None),
+    ],
+)
+def test_when_it_was_acquired(tmp_path: Path, tags: dict[str, str], expected: str | None) -> None:
     assert open_scene(write(tmp_path / "a.tif", tags=tags)).acquired == expected
 
 
@@ -228,8 +281,10 @@ def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
         file.write_mask(np.eye(16, dtype=bool))
     assert (tmp_path / "a.tif.msk").exists()
-    assert open_scene(path).sha256() not in (expected, hashlib.sha256(path.read_bytes())
-                                             .hexdigest())
+    assert open_scene(path).sha256() not in (
+        expected,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
 def test_a_scene_is_a_value(tmp_path: Path) -> None:

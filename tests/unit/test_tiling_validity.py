@@ -38,8 +38,13 @@ def write(
 ) -> None:
     data = np.where(valid, pixels, 0).astype(dtype)
     profile = {
-        "driver": "GTiff", "width": pixels.shape[2], "height": pixels.shape[1], "count": 3,
-        "dtype": dtype, "crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, 1, 1),
+        "driver": "GTiff",
+        "width": pixels.shape[2],
+        "height": pixels.shape[1],
+        "count": 3,
+        "dtype": dtype,
+        "crs": "EPSG:32633",
+        "transform": from_origin(5e5, 5e6, 1, 1),
         "photometric": "rgb",
     }
     if tiled:
@@ -126,8 +131,16 @@ def test_a_sentinel_in_one_band_spoils_the_pixel_and_no_neighbour(tmp_path: Path
     pixels[1, 4, 4] = -9999
     path = tmp_path / "a.tif"
     with rasterio.open(
-        path, "w", driver="GTiff", width=9, height=9, count=3, dtype="float32", nodata=-9999,
-        crs="EPSG:32633", transform=from_origin(5e5, 5e6, 1, 1),
+        path,
+        "w",
+        driver="GTiff",
+        width=9,
+        height=9,
+        count=3,
+        dtype="float32",
+        nodata=-9999,
+        crs="EPSG:32633",
+        transform=from_origin(5e5, 5e6, 1, 1),
     ) as file:
         file.write(pixels.astype("float32"))
     scene = open_scene(path, gsd=1.0)
@@ -143,8 +156,15 @@ def test_not_finite_is_invalid_without_being_declared(tmp_path: Path, value: flo
     pixels[0, 1, 2] = value
     path = tmp_path / "a.tif"
     with rasterio.open(
-        path, "w", driver="GTiff", width=5, height=5, count=1, dtype="float32",
-        crs="EPSG:32633", transform=from_origin(5e5, 5e6, 1, 1),
+        path,
+        "w",
+        driver="GTiff",
+        width=5,
+        height=5,
+        count=1,
+        dtype="float32",
+        crs="EPSG:32633",
+        transform=from_origin(5e5, 5e6, 1, 1),
     ) as file:
         file.write(pixels)
     scene = open_scene(path, gsd=1.0)
@@ -157,8 +177,16 @@ def test_not_finite_is_invalid_without_being_declared(tmp_path: Path, value: flo
 def test_a_nodata_value_no_pixel_can_hold_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with rasterio.open(
-        path, "w", driver="GTiff", width=4, height=4, count=1, dtype="int16",
-        crs="EPSG:32633", transform=from_origin(5e5, 5e6, 1, 1), nodata=-9999,
+        path,
+        "w",
+        driver="GTiff",
+        width=4,
+        height=4,
+        count=1,
+        dtype="int16",
+        crs="EPSG:32633",
+        transform=from_origin(5e5, 5e6, 1, 1),
+        nodata=-9999,
     ) as file:
         file.write(np.zeros((1, 4, 4), np.int16))
     require_valid(open_scene(path), RGB)
@@ -176,8 +204,7 @@ def test_a_scene_without_a_valid_pixel(tmp_path: Path, kind: str, side: int) -> 
         require_valid(scene, RGB)
     with pytest.raises(SceneError, match="holds no valid pixel"):
         scene_stretch(scene, RGB, Normalise())
-    reader = TileReader(scene, TilePlan(scene.grid(1.0), 64, 0), RGB,
-                        scene_stretch_of_zeros(), 1)
+    reader = TileReader(scene, TilePlan(scene.grid(1.0), 64, 0), RGB, scene_stretch_of_zeros(), 1)
     assert reader.read(0).empty
 
 
@@ -198,8 +225,10 @@ def test_one_valid_pixel_in_a_corner_is_found(tmp_path: Path) -> None:
     stretch = scene_stretch(scene, RGB, Normalise())
     assert stretch.low == stretch.high == (9.0, 9.0, 9.0)
     raw = np.full((3, 2, 2), 9, np.float32)
-    assert stretch.apply(raw, np.array([[1, 1], [1, 0]], bool))[0].tolist() == [[0.5, 0.5],
-                                                                               [0.5, 0.0]]
+    assert stretch.apply(raw, np.array([[1, 1], [1, 0]], bool))[0].tolist() == [
+        [0.5, 0.5],
+        [0.5, 0.0],
+    ]
 
 
 @pytest.mark.parametrize("kind", ["nodata", "alpha", "msk", "internal"])
@@ -216,8 +245,10 @@ def test_overviews_keep_validity(tmp_path: Path, kind: str, mask_overviews: bool
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4, 8], Resampling.average)
     if not mask_overviews and kind in ("msk", "internal"):
-        with (rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind == "internal"),
-              rasterio.open(path, "r+") as file):
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind == "internal"),
+            rasterio.open(path, "r+") as file,
+        ):
             file.write_mask(valid)
     scene = open_scene(path, gsd=1.0)
     trusted = mask_overviews or kind in ("nodata", "alpha")
