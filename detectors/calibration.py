@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, ValidationError, model_validator
-from scipy.optimize import isotonic_regression
+from scipy.optimize import isotonic_regression, minimize
 
 from detectors.views import Floats
 from lanner.config import Strict
@@ -69,22 +69,44 @@ class Temperature(Strict):
         return result
 
 
-Curve = Annotated[Identity | Isotonic | Temperature, Field(discriminator="kind")]
+class Platt(Strict):
+    """A line on the logit (Platt, 1999): strictly rising, so that it never ties what differed."""
+
+    kind: Literal["platt"] = "platt"
+    slope: float = Field(gt=0)
+    intercept: float
+
+    def apply(self, scores: Floats) -> Floats:
+        """(n,) scores to (n,) probabilities."""
+        clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+        logit = np.log(clipped / (1 - clipped))
+        result: Floats = 1 / (1 + np.exp(-(self.slope * logit + self.intercept)))
+        return result
+
+
+AnyCurve = Identity | Isotonic | Temperature | Platt
+Curve = Annotated[AnyCurve, Field(discriminator="kind")]
 
 
 class Calibration(Strict):
-    """`calibration.json`: the curve of the whole ensemble, and those of parts of it.
+    """`calibration.json`: curves of the votes, of the whole ensemble, and of parts of it.
 
-    `subsets` is keyed by member names joined with `+` in alphabetical order. A part without a
-    curve of its own takes that of the whole.
+    `votes` is keyed by member name and makes members' scores comparable before they are fused;
+    `curve` is for fused scores. `subsets` is keyed by member names joined with `+` in
+    alphabetical order. A part without a curve of its own takes that of the whole.
     """
 
+    votes: dict[str, Curve] = Field(default_factory=dict)
     curve: Curve = Identity()
     subsets: dict[str, Curve] = Field(default_factory=dict)
 
-    def of(self, members: tuple[str, ...]) -> Identity | Isotonic | Temperature:
-        """The curve for an ensemble of these members."""
+    def of(self, members: tuple[str, ...]) -> AnyCurve:
+        """The curve for the fused scores of an ensemble of these members."""
         return self.subsets.get("+".join(sorted(members)), self.curve)
+
+    def of_vote(self, member: str) -> AnyCurve:
+        """The curve for the scores of one member before fusion."""
+        return self.votes.get(member, Identity())
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -141,3 +163,31 @@ def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotoni
     inner = (knots_x > 0) & (knots_x < 1)
     middle = zip(knots_x[inner].tolist(), knots_y[inner].tolist(), strict=True)
     return Isotonic(knots=((0.0, 0.0), *middle, (1.0, float(knots_y[-1]))))
+
+
+def fit_platt(scores: ArrayLike, hits: ArrayLike) -> Platt:
+    """Fit by maximum likelihood, with Platt's softened targets against over-confidence.
+
+    Args:
+        scores: (n,) scores, 0..1.
+        hits: (n,) whether each was right.
+
+    Raises:
+        ValueError: sizes differ, or only hits, or only misses.
+    """
+    x, y = np.asarray(scores, np.float64), np.asarray(hits, bool)
+    if x.shape != y.shape or x.ndim != 1 or y.all() or not y.any():
+        raise ValueError(f"need two equal rows with hits and misses, got {x.shape}, {y.shape}")
+    clipped = np.clip(x, 1e-7, 1 - 1e-7)
+    logit = np.log(clipped / (1 - clipped))
+    right, wrong = y.sum(), (~y).sum()
+    target = np.where(y, (right + 1) / (right + 2), 1 / (wrong + 2))
+
+    def loss(params: Floats) -> float:
+        z = params[0] * logit + params[1]
+        return float(np.mean(np.logaddexp(0, z) - target * z))
+
+    slope, intercept = minimize(
+        loss, [1.0, 0.0], method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]
+    ).x
+    return Platt(slope=round(float(slope), 6), intercept=round(float(intercept), 6))

@@ -59,6 +59,7 @@ class Ensemble:
         self.members = tuple(load_member(config, one, folder, self.compute) for one in chosen)
         whole = calibration.load_calibration(folder / calibration.FILE)
         self.curve = whole.of(self.names)
+        self.vote_curves = tuple(whole.of_vote(name) for name in self.names)
         self.channels: tuple[str, ...] = _channels(config, self.members)
         self._passes = Passes(self.compute.batch)
 
@@ -123,7 +124,13 @@ class Ensemble:
     def _views(self, inputs: Tensor, valid: Tensor) -> list[list[Views]]:
         """What each member sees on each tile of one pass, by tile."""
         by_member = [member.see(inputs, valid) for member in self.members]
-        return [list(views) for views in zip(*by_member, strict=True)]
+        return [
+            [
+                v.rescored(curve.apply(v.scores))
+                for v, curve in zip(views, self.vote_curves, strict=True)
+            ]
+            for views in zip(*by_member, strict=True)
+        ]
 
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
         """Mean of the members' probabilities on each tile of one pass, by their weights."""

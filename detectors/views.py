@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def rescored(self, scores: Floats) -> Views:
+        """The same views with other scores, (n,)."""
+        return replace(self, scores=scores)
 
     @classmethod
     def of(

@@ -20,7 +20,7 @@ from training.metrics import f1_at, summary
 from training.sources import hrplanes, read_coco
 from training.views import fused_score, lone_score, member_views, pipeline_boxes
 
-from detectors.calibration import fit_isotonic
+from detectors.calibration import fit_platt
 from detectors.card import seal
 from detectors.ensemble import Ensemble
 from lanner.config import load_config
@@ -70,6 +70,24 @@ COMMANDS = (
 )
 
 
+def fit(config, folder, held, names, weights):
+    """Calibration of the votes, then of what is fused from calibrated votes."""
+    views = member_views(Ensemble(config, folder), held)
+    lone = [lone_score(views, held, k) for k in range(len(names))]
+    votes = [fit_platt(r["score"], r["hit"]) for r in lone]
+    views = [
+        [v.rescored(curve.apply(v.scores)) for v, curve in zip(seen, votes, strict=True)]
+        for seen in views
+    ]
+    fused = fused_score(views, held, weights, config.fusion)
+    print("held back", {n: flat(r) for n, r in zip(names, lone, strict=True)}, flat(fused))
+    return {
+        "votes": {n: c.model_dump(mode="json") for n, c in zip(names, votes, strict=True)},
+        "curve": fit_platt(fused["score"], fused["hit"]).model_dump(mode="json"),
+        "subsets": {n: {"kind": "identity"} for n in names},
+    }
+
+
 def flat(result):
     """The figures of a metrics summary, rounded."""
     return {k: round(result[k], 4) for k in ("ap50", "f1", "precision", "recall")}
@@ -91,22 +109,14 @@ def main():
     _, held = hrplanes(args.data)
     weights = [m.weight for m in config.members]
     names = [m.name for m in config.members]
-    ensemble = Ensemble(config, folder)
-    views = member_views(ensemble, held)
-    curves = {}
-    fits = {"default": fused_score(views, held, weights, config.fusion)}
-    for k, name in enumerate(names):
-        fits[name] = fused_score([[v[k]] for v in views], held, weights[k : k + 1], config.fusion)
-    for name, result in fits.items():
-        curves[name] = fit_isotonic(result["score"], result["hit"]).model_dump(mode="json")
-    whole = curves.pop("default")
-    (folder / "calibration.json").write_text(
-        json.dumps({"curve": whole, "subsets": curves}, indent=1) + "\n"
-    )
+    whole = fit(config, folder, held, names, weights)
+    (folder / "calibration.json").write_text(json.dumps(whole, indent=1) + "\n")
     ensemble = Ensemble(config, folder)
     test = read_coco(args.data / "aircraft/hrplanes", "test")
-    seen = member_views(ensemble, test)
-    figures = {name: flat(lone_score(seen, test, k)) for k, name in enumerate(names)}
+    figures = {
+        name: flat(summary(pipeline_boxes(config, Ensemble(config, folder, members=[name]), test)))
+        for name in names
+    }
     whole = summary(pipeline_boxes(config, ensemble, test))
     figures["ensemble"] = flat(whole)
     figures["ensemble f1 at 0.5"] = round(float(f1_at(whole, 0.5)), 4)

@@ -24,12 +24,15 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
+    parser.add_argument("--gentle", type=float, default=0.0, help="share of views changed little")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    batches = RoadBatches(read_massachusetts(args.data, "train"), style_table(args.data), args.seed)
+    batches = RoadBatches(
+        read_massachusetts(args.data, "train"), style_table(args.data), args.seed, args.gentle
+    )
     loader = torch.utils.data.DataLoader(
         batches, batch_size=None, num_workers=args.workers, prefetch_factor=4
     )

@@ -49,8 +49,8 @@ class RoadBatches(IterableDataset):
     users' images come both ways, and a white border must not look like a road.
     """
 
-    def __init__(self, pictures, styles, seed, chip=None, pixels=1_000_000):
-        self.styles, self.seed, self.pixels, self.chip = styles, seed, pixels, chip
+    def __init__(self, pictures, styles, seed, gentle=0.0, pixels=1_000_000):
+        self.styles, self.seed, self.pixels, self.gentle = styles, seed, pixels, gentle
         self.pictures = [(rgb, mask, skeletonize(mask), valid) for rgb, mask, valid, _ in pictures]
         self.odds = np.array([v.mean() for *_, v in self.pictures])
         self.odds /= self.odds.sum()
@@ -71,9 +71,11 @@ class RoadBatches(IterableDataset):
 
     def view(self, rng, size):
         """float32 (s, s, 3), float32 (2, s, s) road and centreline, bool shown, bool judged."""
+        mild = rng.random() < self.gentle
+        low, high = (0.85, 1.2) if mild else (0.6, 1.7)
         for _ in range(8):
             rgb, mask, line, valid = self.pictures[rng.choice(len(self.pictures), p=self.odds)]
-            scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.7))))
+            scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
             m = view_matrix(rng, rgb.shape, size, scale, free_rotation=True)
             ok = warp(valid.astype(np.uint8), m, size, scale, nearest=True) > 0
             if ok.mean() > 0.4:
@@ -82,9 +84,9 @@ class RoadBatches(IterableDataset):
         road = warp(mask.astype(np.uint8) * 255, m, size, scale) > 127
         near = warp(cv2.dilate(line.astype(np.uint8) * 255, np.ones((3, 3))), m, size, scale)
         centre = np.clip(near.astype(np.float32) / 255 * max(1.0, 1.0 / scale), 0, 1)
-        if rng.random() < 0.35:
+        if not mild and rng.random() < 0.35:
             image = self.restyle(rng, image, ok)
-        image = recolour(rng, image, 1.2)
+        image = recolour(rng, image, 0.5 if mild else 1.2)
         shown = ok
         if rng.random() < 0.5:
             there = warp(np.full(ok.shape, 1, np.uint8), np.eye(3)[:2], size, 1.0, nearest=True) > 0
