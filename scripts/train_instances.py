@@ -37,6 +37,7 @@ def main():
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -70,7 +71,10 @@ def main():
         own = net.net.encoder.state_dict()
         own.update({k: v for k, v in body.items() if k in own})
         net.net.encoder.load_state_dict(own)
-    torch.nn.init.constant_(net.net.segmentation_head[0].bias, -3.0)
+    if args.start:
+        net.load_state_dict({k: v.float() for k, v in load_file(args.start).items()})
+    else:
+        torch.nn.init.constant_(net.net.segmentation_head[0].bias, -3.0)
     average, optimiser, log = Average(net), adamw(net, args.lr), Log(args.out)
     net.train()
     for step, (images, target, valid, boxes) in zip(range(args.steps), loader, strict=False):

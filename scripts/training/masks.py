@@ -9,8 +9,10 @@ WORK = 72
 """Side in pixels at which a box is segmented."""
 
 
-def weak_masks(rgb, boxes):
+def weak_masks(rgb, boxes, guess=None):
     """Number the objects of an image from 1; -1 where a box gave no believable mask.
+
+    `guess` (h, w) is an earlier network's object probability: it starts GrabCut where given.
 
     Returns:
         int32 (h, w): 0 background, k+1 inside object k, -1 unknown.
@@ -19,7 +21,7 @@ def weak_masks(rgb, boxes):
     order = np.argsort([-(b[2] - b[0]) * (b[3] - b[1]) for b in boxes])
     for k in order:
         x0, y0, x1, y1 = boxes[k]
-        mask, window = one_mask(rgb, boxes, int(k))
+        mask, window = one_mask(rgb, boxes, int(k), guess)
         wx0, wy0, wx1, wy1 = window
         region = out[wy0:wy1, wx0:wx1]
         if mask is None:
@@ -31,7 +33,7 @@ def weak_masks(rgb, boxes):
     return out
 
 
-def one_mask(rgb, boxes, k):
+def one_mask(rgb, boxes, k, guess=None):
     """(bool mask over window, window) of one box; None for the mask when not believable."""
     h, w = rgb.shape[:2]
     x0, y0, x1, y1 = boxes[k]
@@ -62,7 +64,14 @@ def one_mask(rgb, boxes, k):
         return None, window
     part = crop[bx[1] : bx[3], bx[0] : bx[2]].astype(np.float32)
     far = np.abs(part - np.median(ring, 0)).max(2) / (ring.std(0).mean() + 6)
-    inside[likely & (far > min(1.2, np.quantile(far, 0.7)))] = cv2.GC_PR_FGD
+    if guess is None:
+        inside[likely & (far > min(1.2, np.quantile(far, 0.7)))] = cv2.GC_PR_FGD
+    else:
+        seen = cv2.resize(guess[wy0:wy1, wx0:wx1], (cw, ch), interpolation=cv2.INTER_LINEAR)
+        seen = seen[bx[1] : bx[3], bx[0] : bx[2]]
+        inside[seen > 0.7] = cv2.GC_PR_FGD
+        inside[seen > 0.97] = cv2.GC_FGD
+        inside[seen < 0.05] = cv2.GC_BGD
     for j, (ox0, oy0, ox1, oy1) in enumerate(boxes):
         if j != k and ox0 < wx1 and ox1 > wx0 and oy0 < wy1 and oy1 > wy0:
             a = (
