@@ -90,21 +90,23 @@ def one_mask(rgb, boxes, k, guess=None):
         cv2.grabCut(crop, label, None, back, fore, 4, cv2.GC_INIT_WITH_MASK)
     except cv2.error:
         return None, window
-    mask = ((label == cv2.GC_FGD) | (label == cv2.GC_PR_FGD)).astype(np.uint8)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
-    if count < 2:
-        return None, window
-    best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    mask = (parts == best).astype(np.uint8)
-    bw, bh = bx[2] - bx[0], bx[3] - bx[1]
-    fill = stats[best, cv2.CC_STAT_AREA] / max(1, bw * bh)
-    spans = (
-        stats[best, cv2.CC_STAT_WIDTH] / max(1, bw),
-        stats[best, cv2.CC_STAT_HEIGHT] / max(1, bh),
-    )
-    if not 0.13 < fill < 0.72 or min(spans) < 0.66:
+    mask = believable(label, bx)
+    if mask is None:
         return None, window
     small = cv2.resize(
         mask.astype(np.float32), (wx1 - wx0, wy1 - wy0), interpolation=cv2.INTER_AREA
     )
     return small > 0.5, window
+
+
+def believable(label, box):
+    """The largest part that GrabCut kept, uint8; None when it does not fill its box sensibly."""
+    mask = ((label == cv2.GC_FGD) | (label == cv2.GC_PR_FGD)).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
+    if count < 2:
+        return None
+    best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    bw, bh = max(1, box[2] - box[0]), max(1, box[3] - box[1])
+    fill = stats[best, cv2.CC_STAT_AREA] / (bw * bh)
+    reach = min(stats[best, cv2.CC_STAT_WIDTH] / bw, stats[best, cv2.CC_STAT_HEIGHT] / bh)
+    return (parts == best).astype(np.uint8) if 0.13 < fill < 0.72 and reach >= 0.66 else None
