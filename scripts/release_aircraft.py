@@ -138,7 +138,7 @@ def main():
             "training": {
                 "command": list(COMMANDS),
                 "commit": commit.stdout.strip(),
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
             },
             "metrics": {"HRPlanes test, IoU 0.5": figures},
         },

@@ -140,7 +140,7 @@ def main():
         "training": {
             "command": "python scripts/train_roads.py DATA RUNS/roads-resunet",
             "commit": commit.stdout.strip(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
         },
     }
     seal(folder, {**facts, "metrics": {}})

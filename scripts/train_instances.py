@@ -50,8 +50,8 @@ def main():
         (0.55, from_pictures(train, masks, 0.6, 1.6)),
         (0.10, from_pictures(aerial(args.data), {}, 0.8, 2.4)),
         (0.06, from_pictures(clean, {}, 0.3, 1.2)),
-        (0.15, from_composites(Compositor(args.data, clean))),
-        (0.14, from_pictures(*read_chips(args.chips), 0.6, 1.6)),
+        (0.18, from_composites(Compositor(args.data, clean))),
+        (0.18, from_pictures(*read_chips(args.chips), 0.6, 1.6)),
     ]
     loader = torch.utils.data.DataLoader(
         InstanceBatches(makers, args.seed),

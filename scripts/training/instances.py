@@ -140,7 +140,7 @@ def instance_loss(logits, target, valid, boxes):
     p = torch.sigmoid(logits[:, 0])
     dice = 1 - (2 * (p * t * known).sum() + 1) / ((p * known).sum() + (t * known).sum() + 1)
     n = known.sum().clamp(min=1)
-    rare = 1 + 3 * t
+    rare = 1 + 0.5 * t
     seg = (bce * rare * known).sum() / n + dice
     sure = v * (edge != UNKNOWN)
     te = (edge == 1).float()
