@@ -61,9 +61,15 @@ class MaskMember:
         return self.net.spec.outputs
 
     def probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
-        """(channels, h, w) of each of (n, 3, h, w) tiles, 0 where not valid (n, h, w)."""
-        seen = torch.sigmoid(self.net(inputs)) * valid[:, None]
-        return list(seen.cpu().numpy())
+        """(channels, h, w) of each of (n, 3, h, w) tiles, 0 where not valid (n, h, w).
+
+        With `mirror` it is the mean of two looks, one at the tile mirrored left to right.
+        """
+        seen = torch.sigmoid(self.net(inputs))
+        if self.config.mirror:
+            again = inputs.flip(-1).contiguous(memory_format=torch.channels_last)
+            seen = (seen + torch.sigmoid(self.net(again)).flip(-1)) / 2
+        return list((seen * valid[:, None]).cpu().numpy())
 
     def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
         """Instances of each of (n, 3, h, w) prepared tiles."""
