@@ -21,6 +21,7 @@ class Params(Strict):
     box_iou: float = Field(0.5, ge=0, le=1)
     simplify_px: float = Field(0.75, ge=0)
     rounds: int = Field(1, ge=0, le=3)
+    beyond_px: float = Field(0.5, ge=0, description="what an outline may reach beyond its box")
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
@@ -33,6 +34,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result = objects.copy()
     boxes = bounds(objects.geometry.values)
     raw = filled(np.asarray(objects["outline"].values, object))
+    raw = within(raw, boxes, params.beyond_px)
     good = useful(raw, boxes, params.box_iou)
     shapes = shapely.box(*boxes.T).astype(object) if len(boxes) else np.empty(0, object)
     shapes[good] = smoothed(raw[good], params.simplify_px, params.rounds)
@@ -67,6 +69,27 @@ def filled(outlines: Shapes) -> Shapes:
     result[flat] = shapely.polygons(shapely.get_exterior_ring(outlines[flat]))
     broken = flat & ~shapely.is_valid(result)
     result[broken] = [_mended(shape) for shape in result[broken]]
+    return result
+
+
+def within(outlines: Shapes, boxes: Floats, beyond: float) -> Shapes:
+    """The largest piece of each outline inside its box; None stays.
+
+    The fused box comes from members that learned tight boxes; what a mask shows beyond it is
+    shadow or a neighbour.
+    """
+    result = outlines.copy()
+    there = ~shapely.is_missing(outlines)
+    frames = shapely.box(*(boxes[there] + np.array([-beyond, -beyond, beyond, beyond])).T)
+    cut = shapely.intersection(shapely.make_valid(outlines[there]), frames)
+    parts, owner = shapely.get_parts(cut, return_index=True)
+    flat = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    parts, owner = parts[flat], owner[flat]
+    kept = np.full(len(cut), None, object)
+    # Smallest first, so that the largest is written last.
+    rising = np.lexsort((np.arange(len(parts)), shapely.area(parts)))
+    kept[owner[rising]] = parts[rising]
+    result[there] = kept
     return result
 
 
