@@ -61,12 +61,17 @@ FACTS = {
         },
     ],
 }
+# What was run, in order; each later line of a network goes on from the one before it.
 COMMANDS = (
-    "python scripts/train_retinanet.py DATA RUNS/aircraft-retinanet",
-    "python scripts/make_masks.py DATA RUNS/masks.npz",
-    "python scripts/make_chips.py RUNS/chips.npz",
-    "python scripts/train_instances.py DATA RUNS/masks.npz RUNS/chips.npz RUNS/aircraft-resunet "
-    "--encoder-from RUNS/aircraft-retinanet/retinanet.safetensors",
+    "train_retinanet.py DATA RUNS/aircraft-retinanet --steps 2500 (stopped after 600)",
+    "train_retinanet.py ... --start RUNS/retinanet-600 --lr 9e-4 --seed 2 --steps 1700",
+    "make_masks.py DATA RUNS/masks.npz",
+    "make_chips.py RUNS/chips.npz",
+    "train_instances.py DATA RUNS/masks.npz RUNS/chips.npz RUNS/aircraft-resunet "
+    "--encoder-from RUNS/aircraft-retinanet/retinanet.safetensors --steps 1400",
+    "make_masks.py DATA RUNS/masks2.npz --guess-from RUNS/aircraft-resunet/resunet.safetensors",
+    "train_instances.py DATA RUNS/masks2.npz ... --start RUNS/resunet-1400 --lr 7e-4 --seed 5 "
+    "--steps 750",
 )
 
 

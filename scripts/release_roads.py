@@ -45,6 +45,13 @@ FACTS = {
         },
     ],
 }
+# What was run, in order; each line goes on from the one before it.
+COMMANDS = (
+    "train_roads.py DATA RUNS/roads-resunet --steps 2400 (stopped after 600)",
+    "train_roads.py ... --start RUNS/roads-1 --steps 2000",
+    "train_roads.py ... --start RUNS/roads-2 --gentle 0.6 --lr 7e-4 --seed 3 --steps 1350",
+    "train_roads.py ... --start RUNS/roads-3 --gentle 0.6 --lr 6e-4 --seed 7 --steps 750",
+)
 
 
 def near(a, b, buffer=3):
@@ -138,7 +145,7 @@ def main():
         "release": config.release,
         **FACTS,
         "training": {
-            "command": "python scripts/train_roads.py DATA RUNS/roads-resunet",
+            "command": list(COMMANDS),
             "commit": commit.stdout.strip(),
             "torch": str(torch.__version__),
         },
