@@ -18,7 +18,6 @@ import rasterio
 import shapely
 import torch
 from rasterio.features import rasterize
-from scipy.ndimage import distance_transform_edt
 from skimage.morphology import skeletonize
 from training.roads import read_massachusetts
 
@@ -26,6 +25,7 @@ from detectors.card import seal
 from lanner.config import load_config
 from lanner.job import Cancel, DetectRequest
 from lanner.pipeline import detect
+from postprocess.roads.relaxed import Relaxed, relaxed_masks
 
 FACTS = {
     "description": "Roads as mask and centreline: Res-UNet on a four-stage ResNet-18.",
@@ -54,24 +54,10 @@ COMMANDS = (
 )
 
 
-def near(a, b, buffer=3):
-    """(pixels of a within `buffer` of b, pixels of a)."""
-    if not a.any():
-        return 0, 0
-    reach = distance_transform_edt(~b) <= buffer if b.any() else np.zeros_like(a)
-    return int((a & reach).sum()), int(a.sum())
-
-
-def relaxed(pairs):
+def relaxed(pairs, buffer=3):
     """Relaxed precision, recall and F1 summed over [(found, truth)] masks."""
-    tp, found = np.sum([near(f, t) for f, t in pairs], 0)
-    hit, total = np.sum([near(t, f) for f, t in pairs], 0)
-    p, r = tp / max(1, found), hit / max(1, total)
-    return {
-        "precision": round(float(p), 4),
-        "recall": round(float(r), 4),
-        "f1": round(float(2 * p * r / (p + r)), 4),
-    }
+    total = sum((relaxed_masks(f, t, buffer) for f, t in pairs), Relaxed(0, 0, 0, 0))
+    return {name: round(getattr(total, name), 4) for name in ("precision", "recall", "f1")}
 
 
 def measure(config_name, pictures, threshold=0.5):

@@ -15,6 +15,7 @@ from detectors.calibration import (
     Isotonic,
     Temperature,
     fit_isotonic,
+    fit_platt,
     load_calibration,
 )
 from lanner.errors import WeightsError
@@ -101,3 +102,19 @@ def test_what_is_no_calibration_is_refused(tmp_path, text):
         load_calibration(tmp_path / "missing.json")
     with pytest.raises(ValueError, match="rise"):
         Isotonic(knots=((0.0, 0.0), (0.0, 1.0)))
+
+
+def test_platt_recovers_what_the_scores_are_worth():
+    rng = np.random.default_rng(5)
+    scores = rng.uniform(0.02, 0.98, 8000)
+    worth = 1 / (1 + np.exp(-(2.5 * np.log(scores / (1 - scores)) - 1)))
+    curve = fit_platt(scores, rng.random(8000) < worth)
+    assert curve.slope == pytest.approx(2.5, rel=0.1)
+    assert curve.intercept == pytest.approx(-1, abs=0.15)
+    rising = curve.apply(np.linspace(0.01, 0.99, 200))
+    assert (np.diff(rising) > 0).all()
+
+
+def test_platt_refuses_what_teaches_nothing():
+    with pytest.raises(ValueError, match="hits and misses"):
+        fit_platt(np.full(9, 0.5), np.ones(9, bool))
