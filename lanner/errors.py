@@ -75,6 +75,18 @@ class BusyError(ServerError):
     """The server has as much work as it accepts (the same request may succeed later)."""
 
 
+class DatasetError(LannerError):
+    """Training images or labels are missing, damaged, contradictory or too bad to use."""
+
+
+class TrainingError(LannerError):
+    """Training cannot go on (it diverged, or there is nothing to learn from)."""
+
+
+class GateError(LannerError):
+    """A release or a comparison was refused: a figure is worse than it may be."""
+
+
 class Cancelled(LannerError):
     """The caller cancelled or went away."""
 
@@ -104,6 +116,9 @@ TABLE: dict[type[LannerError], Door] = {
     DeviceError: Door("UNAVAILABLE", 503, 19),
     ServerError: Door("UNAVAILABLE", 503, 20),
     BusyError: Door("RESOURCE_EXHAUSTED", 429, 21),
+    DatasetError: Door("INVALID_ARGUMENT", 422, 22),
+    TrainingError: Door("ABORTED", 500, 23),
+    GateError: Door("FAILED_PRECONDITION", 409, 24),
     Cancelled: Door("CANCELLED", 499, 130),
     LannerError: Door("INTERNAL", 500, 1),
 }

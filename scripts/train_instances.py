@@ -10,18 +10,11 @@ import torch
 from safetensors.torch import load_file
 from training.common import Average, Log, adamw, cosine, save
 from training.instances import InstanceBatches, from_composites, from_pictures, instance_loss
-from training.sources import Compositor, Picture, aerial, hrplanes, negatives
+from training.masks import without_shadow
+from training.sources import Compositor, aerial, hrplanes, negatives, read_chips
 
 from detectors.inputs import prepare
 from detectors.resunet import ResUNet, ResUNetSpec
-
-
-def read_chips(path):
-    """Rendered chips as pictures, and their masks by name."""
-    data = np.load(path)
-    count = len(data.files) // 3
-    pictures = [Picture(data[f"rgb{k}"], data[f"boxes{k}"], name=f"chip{k}") for k in range(count)]
-    return pictures, {f"chip{k}": data[f"ids{k}"] for k in range(count)}
 
 
 def main():
@@ -46,12 +39,13 @@ def main():
     clean = negatives(args.data)
     train, _ = hrplanes(args.data)
     masks = dict(np.load(args.masks))
+    masks = {p.name: without_shadow(p.rgb, masks[p.name], p.boxes) for p in train}
     makers = [
-        (0.55, from_pictures(train, masks, 0.6, 1.6)),
-        (0.10, from_pictures(aerial(args.data), {}, 0.8, 2.4)),
+        (0.42, from_pictures(train, masks, 0.6, 1.6)),
+        (0.08, from_pictures(aerial(args.data), {}, 0.8, 2.4)),
         (0.06, from_pictures(clean, {}, 0.3, 1.2)),
-        (0.18, from_composites(Compositor(args.data, clean))),
-        (0.18, from_pictures(*read_chips(args.chips), 0.6, 1.6)),
+        (0.22, from_composites(Compositor(args.data, clean))),
+        (0.22, from_pictures(*read_chips(args.chips), 0.6, 1.8)),
     ]
     loader = torch.utils.data.DataLoader(
         InstanceBatches(makers, args.seed),

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from training.boxes import BoxBatches, box_loss
 from training.common import Average, Log, adamw, cosine, save
-from training.sources import Compositor, aerial, hrplanes, negatives
+from training.sources import Compositor, aerial, hrplanes, negatives, read_chips
 
 from detectors.inputs import prepare
 from detectors.retinanet import RetinaNet, RetinaNetSpec
@@ -23,6 +23,7 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--chips", type=Path, required=True, help="rendered chips of make_chips.py")
     parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -31,8 +32,14 @@ def main():
     torch.set_flush_denormal(True)
     clean = negatives(args.data)
     train, _ = hrplanes(args.data)
-    groups = [(train, 0.6, 1.6), (aerial(args.data), 0.7, 2.4), (clean, 0.3, 1.2)]
-    batches = BoxBatches(groups, [0.66, 0.14, 0.08], Compositor(args.data, clean), args.seed)
+    chips, _ = read_chips(args.chips)
+    groups = [
+        (train, 0.5, 1.6),
+        (aerial(args.data), 0.7, 2.4),
+        (clean, 0.3, 1.2),
+        (chips, 0.5, 1.5),
+    ]
+    batches = BoxBatches(groups, [0.54, 0.16, 0.08, 0.12], Compositor(args.data, clean), args.seed)
     loader = torch.utils.data.DataLoader(
         batches, batch_size=None, num_workers=args.workers, prefetch_factor=4
     )

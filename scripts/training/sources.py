@@ -73,18 +73,83 @@ def negatives(root: Path, per_class=25):
     return [Picture(rgb, np.zeros((0, 4), np.float32)) for rgb in out]
 
 
+def read_chips(path):
+    """Rendered chips as pictures, and their masks by name."""
+    data = np.load(path)
+    count = len(data.files) // 3
+    pictures = [Picture(data[f"rgb{k}"], data[f"boxes{k}"], name=f"chip{k}") for k in range(count)]
+    return pictures, {f"chip{k}": data[f"ids{k}"] for k in range(count)}
+
+
+@dataclass
+class Cutout:
+    """An aircraft to paste: uint8 `rgb` (h, w, 3), `solid` its silhouette and `paste` the share of
+    each pixel that is pasted, both uint8 (h, w). A photograph brings its own ground and shadow.
+    """
+
+    rgb: np.ndarray
+    solid: np.ndarray
+    paste: np.ndarray
+    photograph: bool
+
+
+def read_cutouts(root: Path) -> list[Cutout]:
+    """Aircraft with the background removed, and the photographs that they were cut from."""
+    out = []
+    for path in sorted((root / "aircraft/cutouts/no-background").glob("*/*.webp")):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is None or image.ndim != 3 or image.shape[2] != 4:
+            continue
+        image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
+        out.append(Cutout(image[..., :3], image[..., 3], image[..., 3], False))
+        whole = Path(str(path).replace("no-background", "with-background"))
+        photo = registered(image, read_rgb(whole)) if whole.exists() else None
+        if photo is not None:
+            out.append(photo)
+    return out
+
+
+def registered(cutout, photo, side=160, least=0.94) -> Cutout | None:
+    """The photograph with the silhouette laid where its cut-out matches; None where it does not."""
+    photo = cv2.resize(
+        photo,
+        None,
+        fx=side / max(photo.shape[:2]),
+        fy=side / max(photo.shape[:2]),
+        interpolation=cv2.INTER_AREA,
+    )
+    best, found = least, None
+    for share in np.linspace(0.6, 1.0, 33):
+        scale = share * side / max(cutout.shape[:2])
+        small = cv2.resize(cutout, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if small.shape[0] > photo.shape[0] or small.shape[1] > photo.shape[1]:
+            continue
+        seen = np.repeat((small[..., 3:] > 127).astype(np.float32), 3, 2)
+        fit = cv2.matchTemplate(
+            photo.astype(np.float32),
+            small[..., :3].astype(np.float32),
+            cv2.TM_CCOEFF_NORMED,
+            mask=seen,
+        )
+        fit[~np.isfinite(fit)] = -1
+        if fit.max() > best:
+            best, found = fit.max(), (small[..., 3], *np.unravel_index(fit.argmax(), fit.shape))
+    if found is None:
+        return None
+    alpha, y, x = found
+    solid = np.zeros(photo.shape[:2], np.uint8)
+    solid[y : y + alpha.shape[0], x : x + alpha.shape[1]] = alpha
+    paste = np.zeros_like(solid)
+    paste[4:-4, 4:-4] = 255
+    paste = np.maximum(cv2.blur(paste, (7, 7)), solid)
+    return Cutout(photo, solid, paste, True)
+
+
 class Compositor:
     """Cut-out aircraft pasted, turned and shadowed, on images without any: masks are exact."""
 
     def __init__(self, root: Path, backgrounds: list[Picture]):
-        files = sorted((root / "aircraft/cutouts/no-background").glob("*/*.webp"))
-        self.cutouts = [
-            cv2.cvtColor(im, cv2.COLOR_BGRA2RGBA)
-            for f in files
-            if (im := cv2.imread(str(f), cv2.IMREAD_UNCHANGED)) is not None
-            and im.ndim == 3
-            and im.shape[2] == 4
-        ]
+        self.cutouts = read_cutouts(root)
         self.backgrounds = backgrounds
 
     def chip(self, rng, size: int) -> Picture:
@@ -100,58 +165,77 @@ class Compositor:
         )
         y, x = (int(rng.integers(0, rgb.shape[i] - size + 1)) for i in (0, 1))
         rgb = rgb[y : y + size, x : x + size].astype(np.float32)
-        mask = np.zeros((size, size), np.int32)
+        mask, taken = np.zeros((size, size), np.int32), np.zeros((size, size), bool)
         boxes = []
-        base = np.exp(rng.uniform(np.log(12), np.log(80)))
-        sun = rng.uniform(0, 2 * np.pi)
+        base = np.exp(rng.uniform(np.log(12), np.log(100)))
+        sun = Sun(rng.uniform(0, 2 * np.pi), rng.uniform(0.03, 0.2), rng.uniform(0.3, 0.75))
+        dark = rng.random() < 0.25
         for _ in range(int(rng.integers(1, 10))):
-            patch = self._turned(rng, base * np.exp(rng.normal(0, 0.2)))
-            if patch is None or max(patch.shape[:2]) >= size:
+            cut = self._turned(rng, base * np.exp(rng.normal(0, 0.2)))
+            if cut is None or max(cut.solid.shape) >= size:
                 continue
-            h, w = patch.shape[:2]
+            h, w = cut.solid.shape
             py, px = int(rng.integers(0, size - h)), int(rng.integers(0, size - w))
-            alpha = patch[..., 3:].astype(np.float32) / 255
-            if (mask[py : py + h, px : px + w][alpha[..., 0] > 0.3] > 0).any():
+            place = np.s_[py : py + h, px : px + w]
+            if (taken[place] & (cut.paste > 80)).any():
                 continue
-            rgb = _shadow(rgb, alpha[..., 0], py, px, sun, max(h, w))
-            tone = patch[..., :3].astype(np.float32) * rng.uniform(0.75, 1.3) + rng.uniform(-15, 25)
-            region = rgb[py : py + h, px : px + w]
-            rgb[py : py + h, px : px + w] = region * (1 - alpha) + np.clip(tone, 0, 255) * alpha
-            solid = alpha[..., 0] > 0.5
+            solid, alpha = cut.solid > 127, cut.paste[..., None].astype(np.float32) / 255
             if solid.sum() < 20:
                 continue
-            mask[py : py + h, px : px + w][solid] = len(boxes) + 1
+            gain = rng.uniform(0.3, 0.7) if dark and not cut.photograph else rng.uniform(0.75, 1.3)
+            if not cut.photograph:
+                rgb = _shadow(rgb, alpha[..., 0], py, px, sun)
+            tone = cut.rgb.astype(np.float32) * gain + rng.uniform(-15, 25)
+            rgb[place] = rgb[place] * (1 - alpha) + np.clip(tone, 0, 255) * alpha
+            taken[place] |= cut.paste > 80
+            mask[place][solid] = len(boxes) + 1
             ys, xs = np.nonzero(solid)
             boxes.append([px + xs.min(), py + ys.min(), px + xs.max() + 1, py + ys.max() + 1])
         return Picture(
             np.clip(rgb, 0, 255).astype(np.uint8), np.array(boxes, np.float32).reshape(-1, 4), mask
         )
 
-    def _turned(self, rng, target):
+    def _turned(self, rng, target) -> Cutout | None:
+        """A random cut-out at a random angle, its aircraft about `target` pixels long."""
         cut = self.cutouts[rng.integers(len(self.cutouts))]
-        h, w = cut.shape[:2]
-        scale = target / max(h, w)
-        if scale < 0.5:
-            cut = cv2.GaussianBlur(cut, (0, 0), 0.4 / scale)
+        h, w = cut.solid.shape
+        ys, xs = np.nonzero(cut.solid > 127)
+        scale = target / max(np.ptp(ys), np.ptp(xs), 1)
         side = int(np.ceil(np.hypot(h, w) * scale)) + 2
         m = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(0, 360), scale)
         m[:, 2] += side / 2 - np.array([w / 2, h / 2])
-        out = cv2.warpAffine(cut, m, (side, side), flags=cv2.INTER_LINEAR)
-        ys, xs = np.nonzero(out[..., 3] > 60)
+
+        def turned(image):
+            if scale < 0.5:
+                image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
+            return cv2.warpAffine(image, m, (side, side), flags=cv2.INTER_LINEAR)
+
+        rgb, solid, paste = turned(cut.rgb), turned(cut.solid), turned(cut.paste)
+        ys, xs = np.nonzero(paste > 60)
         if len(ys) < 20:
             return None
-        return out[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        box = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        return Cutout(rgb[box], solid[box], paste[box], cut.photograph)
 
 
-def _shadow(rgb, alpha, py, px, sun, extent):
+@dataclass
+class Sun:
+    """Where shadows fall (radians), how far (share of the object) and how dark they are."""
+
+    angle: float
+    reach: float
+    dark: float
+
+
+def _shadow(rgb, alpha, py, px, sun: Sun):
     """Darken the ground behind the object, away from the sun."""
     size = rgb.shape[0]
-    d = 0.06 * extent
-    dy, dx = round(np.sin(sun) * d), round(np.cos(sun) * d)
     h, w = alpha.shape
+    d = sun.reach * max(h, w)
+    dy, dx = round(np.sin(sun.angle) * d), round(np.cos(sun.angle) * d)
     y0, x0 = max(0, py + dy), max(0, px + dx)
     y1, x1 = min(size, py + dy + h), min(size, px + dx + w)
     if y1 > y0 and x1 > x0:
         part = alpha[y0 - py - dy : y1 - py - dy, x0 - px - dx : x1 - px - dx, None]
-        rgb[y0:y1, x0:x1] *= 1 - 0.5 * part
+        rgb[y0:y1, x0:x1] *= 1 - sun.dark * part
     return rgb

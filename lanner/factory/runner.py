@@ -1,0 +1,126 @@
+"""Runs steps, remembers what each was made from, and skips what is still right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lanner import __version__
+from lanner.errors import DatasetError
+from lanner.factory.shop import STEPS, Outcome, Shop
+
+RECORD = "step.json"
+
+# A step's snapshot depends on its own section, on these others, and on the step named last.
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "explore": ("sources", "explore", "seed"),
+    "process": ("process", "seed"),
+    "dataset": ("dataset", "seed"),
+    "train": ("train", "seed"),
+    "evaluate": ("evaluate",),
+    "search": ("search", "evaluate"),
+    "release": ("release", "evaluate"),
+}
+_AFTER: dict[str, str | None] = {
+    "explore": None,
+    "process": "explore",
+    "dataset": "process",
+    "train": "dataset",
+    "evaluate": "train",
+    "search": "evaluate",
+    "release": "evaluate",
+}
+
+
+def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]:
+    """Run one step, or say what it said when it was last run and nothing has changed since.
+
+    Args:
+        shop: configuration and folders.
+        step: one of `STEPS`.
+        force: run it even so.
+
+    Returns:
+        What the step says, and whether it was run now.
+
+    Raises:
+        DatasetError: the step before was never run, or is out of date; the message names it.
+        LannerError: whatever the step raises; its folder holds what was finished.
+    """
+    folder = shop.step_dir(step)
+    before = _AFTER[step]
+    if before is not None:
+        _require_fresh(shop, before)
+    key = step_key(shop, step)
+    if not force and (old := _record(folder)) is not None and old["key"] == key:
+        return Outcome(old["summary"], tuple(folder / name for name in old["show"])), False
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    started = time.monotonic()
+    outcome = _runner(step)(shop)
+    record = {
+        "step": step,
+        "key": key,
+        "lanner": __version__,
+        "seconds": round(time.monotonic() - started, 3),
+        "config": shop.config.model_dump(mode="json"),
+        "summary": outcome.summary,
+        "show": [str(path.relative_to(folder)) for path in outcome.show],
+    }
+    beside = folder / f"{RECORD}.part"
+    beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+    beside.replace(folder / RECORD)
+    return outcome, True
+
+
+def step_key(shop: Shop, step: str) -> str:
+    """Checksum of everything that a step's snapshot follows from, earlier steps included."""
+    whole = shop.config.model_dump(mode="json")
+    facts: dict[str, Any] = {name: whole[name] for name in _SECTIONS[step]}
+    if step in ("train", "evaluate", "search", "release"):
+        facts["detector"] = shop.detector().model_dump(mode="json")
+    before = _AFTER[step]
+    facts["before"] = None if before is None else step_key(shop, before)
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fresh(shop: Shop, step: str) -> bool:
+    """Whether a step was run and nothing that it follows from has changed."""
+    old = _record(shop.step_dir(step))
+    return old is not None and old["key"] == step_key(shop, step)
+
+
+def _require_fresh(shop: Shop, step: str) -> None:
+    before = _AFTER[step]
+    if before is not None:
+        _require_fresh(shop, before)
+    if not fresh(shop, step):
+        seen = _record(shop.step_dir(step)) is not None
+        raise DatasetError(
+            "STEP",
+            step,
+            "was run with another configuration" if seen else "was not run yet",
+            f"run: lanner factory {step} {shop.path}",
+        )
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record
+
+
+def _runner(step: str) -> Callable[[Shop], Outcome]:
+    run: Callable[[Shop], Outcome] = import_module(f"lanner.factory.{step}").run
+    return run
+
+
+__all__ = ["STEPS", "fresh", "run_step", "step_key"]
