@@ -1,0 +1,1 @@
+"""Step evaluate: predictions of the test images, calibration, figures, a report."""

@@ -1,0 +1,1 @@
+"""Measures of detectors: plain functions of arrays, lines and graphs."""
