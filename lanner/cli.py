@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lanner import __version__
 from lanner.cli_detect import detect
+from lanner.cli_factory import factory
 from lanner.cli_render import render
 from lanner.cli_report import AsJson, Debug, reporting
 from lanner.cli_serve import serve
@@ -101,6 +102,7 @@ def version() -> None:
 
 app.command()(render)
 app.command()(serve)
+app.add_typer(factory, name="factory")
 
 
 def main() -> None:

@@ -1,0 +1,88 @@
+"""Opens a factory: its file, its folder, and what is known of each step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lanner.errors import DatasetError
+from lanner.factory.config import FactoryConfig, load_factory
+from lanner.factory.runner import RECORD, fresh
+from lanner.factory.shop import STEPS, Shop
+from lanner.job import Cancel, Progress
+
+State = Literal["fresh", "stale", "missing"]
+
+
+@dataclass(frozen=True)
+class StepState:
+    """How a step stands; `seconds` is what its last run took, None where there was none."""
+
+    step: str
+    state: State
+    folder: Path
+    seconds: float | None = None
+
+
+def open_shop(
+    path: Path,
+    workdir: Path | None = None,
+    cancel: Cancel | None = None,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Shop:
+    """A factory file and its folder.
+
+    The folder is `workdir`, else the file's own `workdir` (relative to the file), else
+    `runs/<factory>` in the current folder.
+
+    Raises:
+        ConfigError: the file, or the detector it names, is missing or malformed.
+    """
+    config = load_factory(path)
+    shop = Shop(config, path, _folder(config, path, workdir), cancel or Cancel(), tell)
+    # A mistake there should be told before the first step, not before the fourth.
+    shop.detector()
+    return shop
+
+
+def step_states(shop: Shop) -> tuple[StepState, ...]:
+    """How each step stands, in order."""
+    return tuple(_state(shop, step) for step in STEPS)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """`step.json` of a step's folder.
+
+    Raises:
+        DatasetError: missing or damaged.
+    """
+    path = folder / RECORD
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            "RUN", folder, f"{RECORD} cannot be read ({error})", "name the folder of a finished run"
+        ) from error
+    return record
+
+
+def _folder(config: FactoryConfig, path: Path, workdir: Path | None) -> Path:
+    if workdir is not None:
+        return workdir
+    if config.workdir:
+        return path.parent / config.workdir
+    return Path("runs") / config.factory
+
+
+def _state(shop: Shop, step: str) -> StepState:
+    folder = shop.step_dir(step)
+    if not (folder / RECORD).exists():
+        return StepState(step, "missing", folder)
+    seconds = read_record(folder).get("seconds")
+    return StepState(step, "fresh" if fresh(shop, step) else "stale", folder, seconds)
+
+
+__all__ = ["State", "StepState", "open_shop", "read_record", "step_states"]

@@ -1,0 +1,147 @@
+"""Step search: operating points on the raw predictions that step evaluate kept."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lanner.errors import DatasetError
+from lanner.factory.runner import step_key
+from lanner.factory.search.draw import draw_front, draw_importance, importances
+from lanner.factory.search.edit import edited
+from lanner.factory.search.points import bench_of, measuring
+from lanner.factory.search.space import Axis, parse_space, size_of, value_at
+from lanner.factory.search.study import (
+    Kept,
+    Objective,
+    Searched,
+    parse_objectives,
+    search_points,
+)
+from lanner.factory.shop import Outcome, Shop
+from lanner.job import Progress
+
+KEPT = "points.jsonl"
+"""Measured points, so that a search that was stopped goes on."""
+
+
+def run(shop: Shop) -> Outcome:
+    """Try operating points and choose one.
+
+    Leaves `points.csv`, `pareto.png`, `importance.png`, `space.json` and `best.yaml`, the
+    detector with the chosen point. Nothing of the detector itself is changed.
+
+    Raises:
+        ConfigError: the space or an objective names nothing, with the nearest that there is.
+        DatasetError: no raw predictions of `search.split`.
+    """
+    settings, folder = shop.config.search, shop.step_dir("search")
+    detector = shop.detector()
+    text = shop.path.read_text(encoding="utf-8")
+    axes = parse_space(settings.space, detector, text)
+    objectives = parse_objectives(settings.objectives)
+    raw = raw_folder(shop, settings.split)
+    now = {axis.path: value_at(detector, axis.path) for axis in axes}
+    bench = bench_of(raw, detector, shop.config.evaluate)
+    facts = [step_key(shop, "evaluate"), bench.detector, bench.settings, settings.split]
+    started = time.monotonic()
+
+    def told(done: int) -> None:
+        shop.tell(Progress("search", done, settings.points))
+        shop.cancel.check()
+
+    told(0)
+    with measuring(bench, settings.workers, settings.backend) as measure:
+        present = measure([now])[0]
+        found = search_points(
+            axes,
+            objectives,
+            measure,
+            points=settings.points,
+            seed=settings.seed,
+            now=now,
+            kept=Kept(folder / KEPT, hashlib.sha256("\n".join(facts).encode()).hexdigest()),
+            tell=told,
+        )
+    seconds = time.monotonic() - started
+    best = found.points[found.best]
+    weight = importances(found.study, objectives)
+    _put(folder / "points.csv", _table(found, axes, objectives))
+    space = size_of(axes)
+    _put(folder / "space.json", json.dumps(space, indent=1) + "\n")
+    changes = {path: value for path, value in best.point.items() if value != now[path]}
+    yaml_text = shop.detector_path.read_text(encoding="utf-8")
+    _put(folder / "best.yaml", edited(yaml_text, changes))
+    front, bars = folder / "pareto.png", folder / "importance.png"
+    draw_front(found, objectives, present, front)
+    draw_importance(weight, objectives, bars)
+    summary = {
+        "points": len(found.points),
+        "without figures": sum(bool(one.error) for one in found.points),
+        "configurations in the space": space["configurations"],
+        "now": {one.text: present.figures.get(one.figure) for one in objectives},
+        "best": {one.text: best.figures[one.figure] for one in objectives},
+        "changed": changes,
+        "front": len(found.front),
+        **_speed(raw, seconds),
+    }
+    return Outcome(summary, (front, bars, folder / "best.yaml", folder / "points.csv"))
+
+
+def raw_folder(shop: Shop, split: str) -> Path:
+    """The raw predictions of a split that step evaluate kept.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    folder = shop.step_dir("evaluate") / "raw" / split
+    if not (folder / "predict.json").exists():
+        raise DatasetError(
+            "split",
+            split,
+            "has no raw predictions",
+            f"add it to evaluate.splits (or calibrate_on), then: lanner factory evaluate "
+            f"{shop.path}",
+        )
+    return folder
+
+
+def _speed(raw: Path, seconds: float) -> dict[str, Any]:
+    """Seconds of the search, and how many full predictions of the set that is."""
+    facts = json.loads((raw / "predict.json").read_text(encoding="utf-8"))
+    whole = float(facts["seconds"]["whole"])
+    return {
+        "seconds": round(seconds, 3),
+        "seconds of one full prediction": round(whole, 3),
+        "search / prediction": round(seconds / whole, 4) if whole > 0 else None,
+    }
+
+
+def _table(found: Searched, axes: tuple[Axis, ...], objectives: tuple[Objective, ...]) -> str:
+    """`points.csv`: a row a point, objectives first, then every other figure."""
+    names = [one.figure for one in objectives]
+    others = sorted({name for one in found.points for name in one.figures} - set(names))
+    stream = io.StringIO()
+    out = csv.writer(stream, lineterminator="\n")
+    out.writerow(["point", "front", "best", *names, *(a.path for a in axes), *others, "error"])
+    for i, one in enumerate(found.points):
+        figures = [one.figures.get(name, "") for name in names]
+        rest = [one.figures.get(name, "") for name in others]
+        values = [one.point[axis.path] for axis in axes]
+        marks = [int(i in found.front), int(i == found.best)]
+        out.writerow([i, *marks, *figures, *values, *rest, one.error])
+    return stream.getvalue()
+
+
+def _put(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+__all__ = ["KEPT", "raw_folder", "run"]

@@ -1,0 +1,145 @@
+"""Measures operating points on stored raw predictions, here or in other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+from detectors.calibration import Calibration
+from lanner.config import DetectorConfig
+from lanner.errors import ConfigError, StepError
+from lanner.factory.config import Evaluate
+from lanner.factory.evaluate.figures import figures_of
+from lanner.factory.evaluate.raw import RawSet, fit_calibration, load_raw
+from lanner.factory.search.space import Point, at_point
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What points are measured on: small, so that it can be sent to any process.
+
+    `detector` and `settings` are JSON text of the detector and of section evaluate.
+    """
+
+    folder: str
+    detector: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One point with its figures by name; `error` says why there are none."""
+
+    point: Point
+    figures: dict[str, float]
+    error: str = ""
+
+
+Measure = Callable[[Sequence[Point]], list[Measured]]
+
+
+def bench_of(folder: Path, detector: DetectorConfig, settings: Evaluate) -> Bench:
+    """The bench of a folder of raw predictions."""
+    return Bench(
+        str(folder), detector.model_dump_json(), json.dumps(settings.model_dump(mode="json"))
+    )
+
+
+def measure(bench: Bench, point: Point) -> Measured:
+    """Figures of the detector at one point, calibrated anew for it.
+
+    A combination that the chain refuses is a point without figures.
+    """
+    ready = _ready(bench)
+    try:
+        config = at_point(ready.detector, point)
+        figures = figures_of(ready.raw, config, ready.calibration(config), ready.settings, True)
+    except (ConfigError, StepError) as error:
+        return Measured(point, {}, str(error))
+    except ValueError as error:  # pydantic: two values that each alone would do
+        return Measured(point, {}, " ".join(str(error).split()))
+    return Measured(point, plain_figures(figures))
+
+
+def plain_figures(figures: dict[str, Any]) -> dict[str, float]:
+    """Values by name out of what `figures_of` gives; unknown ones are left out."""
+    return {
+        name: float(one["value"])
+        for name, one in figures["figures"].items()
+        if one["value"] is not None
+    }
+
+
+@contextmanager
+def measuring(
+    bench: Bench, workers: int, backend: Literal["processes", "ray"]
+) -> Iterator[Measure]:
+    """A function that measures points, several at once, giving them back in order.
+
+    Args:
+        bench: what they are measured on; every process loads it once.
+        workers: processes; 0 for one a core, 1 for none besides this one.
+        backend: processes of this machine, or a Ray cluster that sees the same files.
+
+    Raises:
+        ConfigError: Ray is asked for and not installed.
+    """
+    count = workers or len(os.sched_getaffinity(0))
+    if backend == "ray":
+        yield _ray(bench)
+    elif count == 1:
+        yield lambda points: [measure(bench, point) for point in points]
+    else:
+        # Threads of this process would not survive a plain fork.
+        context = get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        with ProcessPoolExecutor(count, mp_context=context) as pool:
+            yield lambda points: list(pool.map(measure, [bench] * len(points), points))
+
+
+def _ray(bench: Bench) -> Measure:
+    try:
+        import ray  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise ConfigError(
+            "search.backend",
+            "ray",
+            "Ray is not installed",
+            "install it (pip install 'lanner[ray]'), or say backend: processes",
+        ) from error
+    ray.init(ignore_reinit_error=True)
+    remote = ray.remote(measure)
+    return lambda points: list(ray.get([remote.remote(bench, point) for point in points]))
+
+
+class _Ready:
+    """A bench that is loaded; keeps the calibration of variants that fuse alike."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.detector = DetectorConfig.model_validate_json(bench.detector)
+        self.settings = Evaluate.model_validate_json(bench.settings)
+        self.raw: RawSet = load_raw(Path(bench.folder), self.settings.chain_until)
+        self._calibrations: dict[str, Calibration] = {}
+
+    def calibration(self, config: DetectorConfig) -> Calibration:
+        fusing = {"members": [m.model_dump() for m in config.members], "f": config.fusion}
+        key = repr(fusing)
+        if key not in self._calibrations:
+            self._calibrations[key] = fit_calibration(self.raw, config, self.settings.iou)
+        return self._calibrations[key]
+
+
+@lru_cache(maxsize=1)
+def _ready(bench: Bench) -> _Ready:
+    return _Ready(bench)
+
+
+__all__ = ["Bench", "Measure", "Measured", "bench_of", "measure", "measuring", "plain_figures"]

@@ -1,0 +1,175 @@
+"""Files to begin with: a detector and its factory, every key explained in a comment."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from lanner.errors import ConfigError, OutputError
+
+_HINTS = {
+    "coco": """\
+    root: .
+    splits: {train: train.json, valid: valid.json, test: test.json} # label files, from root
+""",
+    "dota": """\
+    root: .                     # holds images/ and labelTxt/, in a folder a split
+    splits: {train: train, valid: valid, test: test}
+""",
+    "yolo": """\
+    root: .                     # holds data.yaml or classes.txt
+    splits: {train: train, valid: valid, test: test} # folders
+""",
+    "voc": """\
+    root: .                     # images with an XML file beside each
+    splits: {train: train, valid: valid, test: test} # folders
+""",
+    "geo": """\
+    root: .                     # GeoTIFFs, each with a vector file of the same name beside it
+    # options: {labels: all.gpkg, field: class} # one vector file for the folder instead
+""",
+    "masks": """\
+    root: .                     # holds images and their masks: 0 background, 1 the first class
+    options: {images: images, masks: masks}
+""",
+    "images": """\
+    root: .                     # images without labels
+    role: negative              # nothing of ours is in them; or: unlabelled
+""",
+}
+
+_DETECTOR = """\
+# What the detector is. The factory trains its members and writes accept_at.
+version: 1
+name: {name}
+release: 0.1.0          # the folder below weights/; raise it before a new release
+description: {what} in colour imagery.
+classes: [{classes}]
+output: objects
+gsd: {gsd:g}                # metres a pixel the network works at; images are resampled on reading
+gsd_range: [{low:g}, {high:g}] # what it takes
+bands: [red, green, blue]
+tile: 512
+halo: 96                # above the longest object, in pixels of gsd; a multiple of 32
+members:
+  - name: retinanet
+    kind: retinanet
+    weights: retinanet.safetensors
+    threshold: 0.1
+fusion: {{iou: 0.5, min_score: 0.05}}
+chain:
+  - step: merge_seams   # one object a real object, across tiles
+  - step: outline
+  - step: triage
+    accept_at: 0.8      # `release` sets it
+    review_box_only: false # there are no outlines without a resunet member
+"""
+
+_FACTORY = """\
+# How {name} is made: lanner factory all {name}.factory.yaml
+version: 1
+factory: {name}
+detector: {name}.yaml       # beside this file
+data: {data}                # folder of the sources, from this file; $NAME: from the environment
+seed: 1
+
+sources:
+  - name: first
+    format: {form}
+{hint}    classes: {{"*": {first}}}   # theirs: ours; "*" takes every class
+    licence: ""                 # goes on the card of the weights
+    attribution: ""
+
+explore:                        # over a limit the step fails; its report is written even so
+  limits: {{duplicates_across_splits: 0, out_of_image: 0}}
+
+process:                        # operations, in order
+  - op: repair                  # clip, de-duplicate, drop what is no box
+
+dataset:
+  split: {{by: {by}}}           # source: as they say; hash: by content; block: by place
+
+train:
+  members:
+    retinanet:
+      steps: 3000
+      lr: 8.0e-4
+
+evaluate:
+  splits: [test]
+  calibrate_on: valid
+
+search:                         # operating points, on stored predictions
+  space:
+    fusion.min_score: [0.02, 0.4]
+    members.retinanet.threshold: [0.05, 0.5]
+    chain.merge_seams.iou: [0.3, 0.7, 0.05]
+  objectives: [f1, -review]
+  points: 200
+
+release:
+  precision: 0.95               # of accepted objects
+  gates: [f1, ap50]             # may not get worse than in the released version
+  licence: ""
+"""
+
+
+def write_starter(
+    folder: Path, form: str, name: str, classes: tuple[str, ...], gsd: float, data: str
+) -> tuple[Path, Path]:
+    """Write `NAME.yaml` and `NAME.factory.yaml`.
+
+    Args:
+        folder: where to; made if need be.
+        form: format of the first source.
+        name: of detector and factory.
+        classes: what it finds.
+        gsd: metres a pixel the networks work at.
+        data: folder of the sources, relative to `folder`.
+
+    Raises:
+        ConfigError: unknown format, or a name that cannot be one.
+        OutputError: one of the files is there already, or cannot be written.
+    """
+    if form not in _HINTS:
+        near = difflib.get_close_matches(form, _HINTS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(_HINTS)}"
+        raise ConfigError("--format", form, "is no format that can be read", remedy)
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+        raise ConfigError("--name", name, "is no name", "use a-z, 0-9, - and _, a letter first")
+    plain = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
+    if not classes or not all(plain.fullmatch(one) for one in classes):
+        raise ConfigError("--classes", ",".join(classes), "names no class", "write it as tank,ship")
+    detector = _DETECTOR.format(
+        name=name,
+        what=classes[0].capitalize(),
+        classes=", ".join(classes),
+        gsd=gsd,
+        low=gsd / 2,
+        high=gsd * 2,
+    )
+    factory = _FACTORY.format(
+        name=name,
+        data=data,
+        form=form,
+        hint=_HINTS[form],
+        first=classes[0],
+        by="source" if "splits:" in _HINTS[form] else "block" if form == "geo" else "hash",
+    )
+    files = (folder / f"{name}.yaml", folder / f"{name}.factory.yaml")
+    for path in files:
+        if path.exists():
+            raise OutputError("DIR", path, "is there already", "choose another folder or --name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(files, (detector, factory), strict=True):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            "DIR", folder, f"cannot be written to ({error.strerror})", "choose another folder"
+        ) from error
+    return files
+
+
+__all__ = ["write_starter"]
