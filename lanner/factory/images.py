@@ -25,6 +25,9 @@ RASTERS = frozenset({".tif", ".tiff", ".jp2", ".ntf", ".img"})
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"}) | RASTERS
 """Endings that are taken for images."""
 
+_STRIP = 512
+"""Rows of a raster decoded at a time where its pixels are not kept."""
+
 # A broken file shows itself in any of these: Pillow has no error of its own for each format.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
@@ -68,6 +71,30 @@ def image_size(path: Path) -> tuple[int, int]:
             scene = open_scene(path, gsd=1.0)
             return scene.width, scene.height
         with Image.open(path) as image:
+            return image.size
+    except (LannerError, *_BROKEN) as error:
+        raise _undecodable(path, error) from error
+
+
+def verify(path: Path) -> tuple[int, int]:
+    """Decode an image whole, keeping nothing: a cut file shows itself only so.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        DatasetError: missing, cut off, or no image.
+    """
+    try:
+        if _by_gdal(path):
+            scene = open_scene(path, gsd=1.0)
+            with opened(scene.uri) as dataset:
+                source = Source(dataset, scene.uri, scene.found.indices, scene.found.alpha)
+                for top in range(0, scene.height, _STRIP):
+                    source.read(Box(0, top, scene.width, min(top + _STRIP, scene.height)))
+            return scene.width, scene.height
+        with Image.open(path) as image:
+            image.load()
             return image.size
     except (LannerError, *_BROKEN) as error:
         raise _undecodable(path, error) from error

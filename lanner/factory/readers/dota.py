@@ -1,0 +1,77 @@
+"""DOTA: a text file an image, eight corner coordinates, class and difficulty a line.
+
+Format: Xia et al., DOTA: A Large-scale Dataset for Object Detection in Aerial Images, 2018.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lanner.factory.readers.parts import (
+    bounds,
+    by_stem,
+    images_below,
+    number,
+    paired,
+    ring,
+    text_of,
+)
+from lanner.factory.readers.reading import Reading
+from lanner.factory.samples import Label
+
+OPTIONS = frozenset({"images", "labels", "no_file"})
+"""`images`, `labels`: folder names. `no_file`: images without a label file are `unlabelled` (and
+recorded) or `negative`."""
+
+
+def read(reading: Reading, split: str | None, name: str) -> None:
+    """Read the label files beside a folder of images; difficult objects get a flag."""
+    folders = paired(
+        reading.root, name, reading.option("images", "images"), reading.option("labels", "labelTxt")
+    )
+    files = by_stem(folders[1], ".txt")
+    found = list(images_below(folders[0]))
+    reading.lonely(files, found)
+    for path in found:
+        image = reading.look(path)
+        if image is None:
+            continue
+        if path.stem not in files:
+            reading.unmatched(image, split)
+            continue
+        labels, gsd = _labels(reading, files[path.stem])
+        reading.add(split, image, labels, gsd=gsd)
+
+
+def _labels(reading: Reading, path: Path) -> tuple[list[Label], float | None]:
+    """Objects of one file and the ground sampling that its head states, metres a pixel."""
+    out, gsd = [], None
+    for row, line in enumerate(text_of(path).splitlines(), 1):
+        what = f"{reading.shown(path)} line {row}"
+        if not line.strip() or line.startswith("imagesource:"):
+            continue
+        if line.startswith("gsd:"):
+            gsd = _gsd(line)
+            continue
+        words = line.split()
+        try:
+            if len(words) not in (9, 10):
+                raise ValueError("not eight numbers, a class and a difficulty")
+            outline = ring(number(word) for word in words[:8])
+        except ValueError as error:
+            reading.skip(what, f"is malformed ({error})")
+            continue
+        ours = reading.ours(words[8])
+        if ours is not None:
+            hard = len(words) == 10 and words[9] != "0"
+            out.append(Label(ours, bounds(outline), outline, flags=("difficult",) * hard))
+    return out, gsd
+
+
+def _gsd(line: str) -> float | None:
+    """Metres a pixel; the files say `null` where nobody knows."""
+    try:
+        value = number(line.partition(":")[2].strip())
+    except ValueError:
+        return None
+    return value if value > 0 else None

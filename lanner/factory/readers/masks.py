@@ -1,0 +1,109 @@
+"""Images with masks of classes, pixel by pixel."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from lanner.errors import ConfigError, DatasetError
+from lanner.factory.images import read_mask, read_rgb, write_png
+from lanner.factory.readers.parts import by_stem, images_below, paired
+from lanner.factory.readers.reading import Reading, class_order
+from lanner.factory.samples import MASK_UNKNOWN
+
+OPTIONS = frozenset({"images", "masks", "missing", "binary", "no_file"})
+"""`images`, `masks`: folder names. `missing: white`: large areas of pure white are no image.
+`binary`: whatever is not 0 is the first class, as always in masks of 1 bit. `no_file`: images
+without a mask are `unlabelled` (and recorded) or `negative`."""
+
+WHITE, WHITE_PX, BORDER_PX = 250, 2000, 9
+"""Brighter than this in all bands is white; that many connected pixels of it are no image, and
+half the border's pixels around them are blends of the two."""
+
+Mask = NDArray[np.uint8]
+
+
+def read(reading: Reading, split: str | None, name: str) -> None:
+    """Read masks, and write them as the factory has them below the folder of the step explore.
+
+    A mask's value k means the k-th name of `classes`, then of `drop`; 255 is unknown. What is
+    written has the classes' numbers of `class_order`.
+
+    Raises:
+        DatasetError: a value without a class.
+    """
+    folders = paired(
+        reading.root, name, reading.option("images", "images"), reading.option("masks", "masks")
+    )
+    missing = reading.option("missing", "")
+    if missing not in ("", "white"):
+        raise ConfigError("options.missing", missing, "is not known", "give white, or nothing")
+    files = by_stem(folders[1], ".png")
+    found = list(images_below(folders[0]))
+    reading.lonely(files, found)
+    for path in found:
+        image = reading.look(path)
+        if image is None:
+            continue
+        if path.stem not in files:
+            reading.unmatched(image, split)
+            continue
+        file = files[path.stem]
+        try:
+            raw, bits = read_mask(file), _one_bit(file)
+        except DatasetError as error:
+            reading.skip(image.name, f"its mask {error.problem}")
+            continue
+        if raw.shape != (image.height, image.width):
+            size = f"{raw.shape[1]}x{raw.shape[0]}"
+            reading.skip(image.name, f"is {image.width}x{image.height}, its mask {size} pixels")
+            continue
+        if bits or reading.option("binary", False):
+            raw = (raw > 0).astype(np.uint8)
+        mask = _classes(reading, raw, reading.shown(file))
+        if missing:
+            mask[~seen(read_rgb(path))] = MASK_UNKNOWN
+        sample = reading.add(split, image)
+        target = reading.shop.step_dir("explore") / "masks" / f"{sample.id}.png"
+        write_png(mask, target)
+        reading.samples[-1] = sample.but(mask=target.resolve())
+
+
+def seen(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where there is image, (h, w): large areas of pure white are none, bright roofs are."""
+    white = (rgb > WHITE).all(axis=2).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(white)
+    large = np.flatnonzero(stats[:count, cv2.CC_STAT_AREA] > WHITE_PX)
+    absent = np.isin(parts, large[large > 0]).astype(np.uint8)
+    return cv2.dilate(absent, np.ones((BORDER_PX, BORDER_PX), np.uint8)) == 0
+
+
+def _classes(reading: Reading, raw: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> Mask:
+    """A source's values as ours, (h, w) uint8."""
+    theirs = [*reading.source.classes, *reading.source.drop]
+    order = class_order(reading.shop.config)
+    out = np.zeros(raw.shape, np.uint8)
+    for value in np.unique(raw).tolist():
+        if value == 0:
+            continue
+        if value == MASK_UNKNOWN:
+            out[raw == value] = MASK_UNKNOWN
+            continue
+        if value > len(theirs):
+            raise DatasetError(
+                f"sources.{reading.source.name}.classes",
+                name,
+                f"holds the value {value}, and there are {len(theirs)} classes",
+                "name a class for each value from 1 on, or give options: {binary: true}",
+            )
+        ours = reading.ours(theirs[value - 1])
+        if ours is not None:
+            out[raw == value] = order.index(ours) + 1
+    return out
+
+
+def _one_bit(path: object) -> bool:
+    with Pillow.open(str(path)) as image:
+        return image.mode == "1"

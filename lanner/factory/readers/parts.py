@@ -1,0 +1,117 @@
+"""Small parts of readers: numbers, boxes, rings, folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lanner.errors import DatasetError
+from lanner.factory.images import SUFFIXES
+from lanner.factory.samples import Box, Ring
+
+DECIMALS = 6
+"""Coordinates are rounded to so many decimals of a pixel, so that a file written from them and
+read again gives the same numbers."""
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Image files of a folder and the folders in it, sorted; hidden ones are passed over."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside):
+            yield path
+
+
+def paired(root: Path, split: str, images: str, labels: str) -> tuple[Path, Path]:
+    """The folders of images and labels of a split, in any of the usual orders.
+
+    Tried: split/images with split/labels, images/split with labels/split, and both in split.
+
+    Args:
+        root: folder of the source.
+        split: folder of the split, "" for the root.
+        images: name of the folder of images.
+        labels: name of the folder of labels.
+
+    Raises:
+        DatasetError: none of them is there.
+    """
+    tried = [
+        (root / split / images, root / split / labels),
+        (root / images / split, root / labels / split),
+        (root / split, root / split),
+    ]
+    for first, second in tried:
+        if first.is_dir() and second.is_dir():
+            return first, second
+    raise DatasetError(
+        "labels",
+        root / split,
+        f"holds no folders {images} and {labels}",
+        "correct root, splits, or options.images and options.labels",
+    )
+
+
+def number(value: object) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is no number")
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError(f"{value!r} is not finite")
+    return found
+
+
+def neat(box: Iterable[float]) -> Box:
+    """Four numbers, rounded to `DECIMALS`."""
+    x0, y0, x1, y1 = (round(float(value), DECIMALS) + 0.0 for value in box)
+    return x0, y0, x1, y1
+
+
+def ring(flat: Iterable[float]) -> Ring:
+    """x, y, x, y ... as points, rounded to `DECIMALS`."""
+    values = [round(float(value), DECIMALS) + 0.0 for value in flat]
+    return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def bounds(points: Ring) -> Box:
+    """The box of a ring or line."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def text_of(path: Path) -> str:
+    """A label file as text.
+
+    Raises:
+        DatasetError: unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            "labels", path, f"cannot be read ({error})", "give UTF-8 text"
+        ) from error
+
+
+def by_stem(folder: Path, ending: str, but: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Label files below a folder by the name they share with their image.
+
+    Raises:
+        DatasetError: two have the same name, so that it is not clear whose they are.
+    """
+    out: dict[str, Path] = {}
+    for path in sorted(folder.rglob(f"*{ending}")):
+        if path.name in but:
+            continue
+        if path.stem in out:
+            raise DatasetError(
+                "labels", path, f"is called like {out[path.stem]}", "give each split its own folder"
+            )
+        out[path.stem] = path
+    return out

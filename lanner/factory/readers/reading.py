@@ -1,0 +1,328 @@
+"""What all readers share: folders, classes, options, ids, and the list of what was skipped."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lanner.errors import ConfigError, DatasetError, PlaceError
+from lanner.factory.config import FactoryConfig, Source
+from lanner.factory.images import RASTERS, verify
+from lanner.factory.samples import Label, Role, Sample
+from lanner.factory.shop import Shop
+from lanner.job import Progress
+from tiling.scene import open_scene
+
+ANY = "*"
+_NAMED = 8
+"""Names shown of what is skipped together."""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Something that was left out, and the reason."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Read:
+    """A source as it was read."""
+
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skip, ...] = ()
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that decodes: its path, size, and where a raster says so its place."""
+
+    path: Path
+    name: str
+    width: int
+    height: int
+    gsd: float | None = None
+    place: tuple[float, float] | None = None
+
+
+class Reading:
+    """One source while it is read: collects samples and skips.
+
+    Args:
+        shop: configuration and folders.
+        source: what is read.
+        options: names of the options that the format knows.
+
+    Raises:
+        DatasetError: the source's folder is missing.
+        ConfigError: an option is unknown.
+    """
+
+    def __init__(self, shop: Shop, source: Source, options: frozenset[str]) -> None:
+        self.shop, self.source = shop, source
+        self.root = (shop.data / source.root).resolve()
+        self.samples: list[Sample] = []
+        self.skipped: list[Skip] = []
+        self._ids: set[str] = set()
+        self._seen: Counter[str] = Counter()
+        if not self.root.is_dir():
+            raise DatasetError(
+                f"sources.{source.name}.root", self.root, "is no folder", "correct root or data"
+            )
+        for name in sorted(set(source.options) - options):
+            raise ConfigError(
+                f"sources.{source.name}.options",
+                name,
+                f"is no option of the format {source.format}",
+                _nearest(name, options) or "remove it",
+            )
+
+    def option(self, name: str, default: Any) -> Any:
+        """An option as given, or its default.
+
+        Raises:
+            ConfigError: it is of another type than its default.
+        """
+        value = self.source.options.get(name, default)
+        wanted = (int, float) if isinstance(default, float) else type(default)
+        right = isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool)
+        if default is not None and not right:
+            raise ConfigError(
+                f"sources.{self.source.name}.options.{name}",
+                value,
+                f"is no {type(default).__name__}",
+                f"give something like {default!r}",
+            )
+        return value
+
+    def splits(self) -> list[tuple[str | None, str]]:
+        """(our split, its file or folder) of the splits in use; (None, "") where there are none."""
+        if not self.source.splits:
+            if self.source.use:
+                raise ConfigError(
+                    f"sources.{self.source.name}.use",
+                    ",".join(self.source.use),
+                    "names splits, and the source has none",
+                    "give splits too",
+                )
+            return [(None, "")]
+        for name in self.source.use:
+            if name not in self.source.splits:
+                raise ConfigError(
+                    f"sources.{self.source.name}.use",
+                    name,
+                    "is no split of the source",
+                    _nearest(name, self.source.splits) or "add it to splits",
+                )
+        wanted = self.source.use or tuple(self.source.splits)
+        return [(name, self.source.splits[name]) for name in sorted(wanted)]
+
+    def skip(self, what: str, why: str) -> None:
+        """Record what is left out."""
+        self.skipped.append(Skip(what, why))
+
+    def skip_many(self, what: str, names: Iterable[object], why: str) -> None:
+        """Record several things of one kind and one reason together; none where none."""
+        found = [str(name) for name in names]
+        if found:
+            some = ", ".join(found[:_NAMED]) + (" ..." if len(found) > _NAMED else "")
+            self.skip(f"{what}: {len(found)} ({some})", why)
+
+    def ours(self, theirs: str) -> str | None:
+        """Our class for the source's, None where it is dropped; counts it.
+
+        Raises:
+            DatasetError: neither mapped nor dropped.
+        """
+        if theirs in self.source.drop:
+            return None
+        classes = self.source.classes
+        if theirs not in classes and ANY not in classes:
+            near = _nearest(theirs, {*classes, *self.source.drop})
+            raise DatasetError(
+                f"sources.{self.source.name}.classes",
+                theirs,
+                "is a class of the source, neither in classes nor in drop",
+                f"add it to one of them; {near}" if near else "add it to one of them",
+            )
+        self._seen[theirs if theirs in classes else ANY] += 1
+        return classes.get(theirs, classes.get(ANY))
+
+    def require_objects(self) -> None:
+        """Make sure that each of our classes has an object, and negatives have none.
+
+        Raises:
+            DatasetError: they do not.
+        """
+        name, classes = self.source.name, self.source.classes
+        if self.source.role == "negative":
+            full = [one.id for one in self.samples if one.labels]
+            if full:
+                raise DatasetError(
+                    f"sources.{name}.role",
+                    "negative",
+                    f"{len(full)} images have objects, first {full[0]}",
+                    "drop their classes, or call the source labelled",
+                )
+        if self.source.role != "labelled":
+            return
+        for ours in dict.fromkeys(classes.values()):
+            keys = [key for key, value in classes.items() if value == ours]
+            if not any(self._seen[key] for key in keys):
+                raise DatasetError(
+                    f"sources.{name}.classes",
+                    ours,
+                    f"is an empty class: no object is called {' or '.join(keys)}",
+                    "correct the name in classes or take it out",
+                )
+        for key in classes:
+            if not self._seen[key] and key != ANY:
+                self.skip(f"class {key}", "no object is called so")
+
+    def look(self, path: Path, said: tuple[int, int] | None = None) -> Image | None:
+        """Decode an image; None, recorded, where it cannot be used.
+
+        Args:
+            path: the image.
+            said: width and height that the labels state, None where they do not.
+        """
+        self.shop.cancel.check()
+        done = len(self.samples)
+        if done % 50 == 0:
+            self.shop.tell(Progress(f"read {self.source.name}", done, 0))
+        name = self.shown(path)
+        try:
+            width, height = verify(path)
+        except DatasetError as error:
+            self.skip(name, error.problem)
+            return None
+        if said is not None and said != (width, height):
+            stated = f"{said[0]}x{said[1]}"
+            self.skip(name, f"is {width}x{height}, and its labels are for {stated} pixels")
+            return None
+        gsd, place = _located(path, width, height)
+        return Image(path, name, width, height, gsd, place)
+
+    def shown(self, path: Path) -> str:
+        """A path for messages, relative to the source's root."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def add(
+        self,
+        split: str | None,
+        image: Image,
+        labels: Iterable[Label] = (),
+        *,
+        role: Role | None = None,
+        mask: Path | None = None,
+        gsd: float | None = None,
+    ) -> Sample:
+        """Make a sample of an image and its labels, and keep it.
+
+        Args:
+            split: ours.
+            image: from `look`.
+            labels: in our classes.
+            role: the source's where None.
+            mask: PNG of classes.
+            gsd: metres a pixel that the labels state; the configuration's and the raster's own
+                go before.
+        """
+        role = role or self.source.role
+        sample = Sample(
+            id=self._id(split, image),
+            source=self.source.name,
+            split=split,
+            image=image.path,
+            width=image.width,
+            height=image.height,
+            role=role,
+            gsd=self.source.gsd or image.gsd or gsd,
+            place=image.place,
+            labels=() if role == "unlabelled" else tuple(labels),
+            mask=mask,
+            weight=self.source.weight,
+        )
+        self.samples.append(sample)
+        return sample
+
+    def lonely(self, files: dict[str, Path], images: Iterable[Path]) -> None:
+        """Record label files without an image.
+
+        Raises:
+            DatasetError: no label file has one.
+        """
+        stems = {path.stem for path in images}
+        left = [self.shown(path) for stem, path in files.items() if stem not in stems]
+        if left and len(left) == len(files):
+            raise DatasetError(
+                f"sources.{self.source.name}",
+                left[0],
+                f"and {len(left) - 1} more label files fit no image at all",
+                "name label files like their images, or correct splits and options",
+            )
+        self.skip_many("label files", left, "no image is called like them")
+
+    def unmatched(self, image: Image, split: str | None) -> None:
+        """Keep an image that has no label file, unlabelled unless the options say otherwise."""
+        wanted = self.option("no_file", "unlabelled")
+        if wanted not in ("unlabelled", "negative"):
+            raise ConfigError(
+                f"sources.{self.source.name}.options.no_file",
+                wanted,
+                "is no role for images without a label file",
+                "give unlabelled or negative",
+            )
+        role: Role = self.source.role
+        if role == "labelled":
+            role = "negative" if wanted == "negative" else "unlabelled"
+            if role == "unlabelled":
+                self.skip(image.name, "has no label file: taken as unlabelled")
+        self.add(split, image, role=role)
+
+    def _id(self, split: str | None, image: Image) -> str:
+        head = "/".join(part for part in (self.source.name, split) if part)
+        relative = Path(*(part for part in Path(image.name).parts if part != ".."))
+        longer = relative.with_name(relative.stem).as_posix()
+        for tail in (relative.stem, longer, relative.as_posix()):
+            found = f"{head}/{tail}"
+            if found not in self._ids:
+                self._ids.add(found)
+                return found
+        raise DatasetError(
+            f"sources.{self.source.name}", image.name, "is read twice", "list each image once"
+        )
+
+
+def class_order(config: FactoryConfig) -> tuple[str, ...]:
+    """Our classes in the order the sources name them first: class k has value k + 1 in masks."""
+    return tuple(
+        dict.fromkeys(ours for source in config.sources for ours in source.classes.values())
+    )
+
+
+def _located(
+    path: Path, width: int, height: int
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Metres a pixel and lon, lat of the centre of a raster that has a place."""
+    if path.suffix.lower() not in RASTERS:
+        return None, None
+    try:
+        scene = open_scene(path)
+        lon, lat = scene.place.to_lonlat([[width / 2, height / 2]])[0]
+    except PlaceError:
+        # It decodes, and images need no place.
+        return None, None
+    return math.sqrt(scene.gsd[0] * scene.gsd[1]), (float(lon), float(lat))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else None

@@ -1,0 +1,199 @@
+"""Vector files of labels: read, checked against their CRS, and brought to a raster's pixels."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+
+from lanner.errors import DatasetError
+from tiling.place import LONLAT, Place
+from tiling.scene import Scene
+
+if TYPE_CHECKING:
+    import geopandas
+
+DRIVERS = ("GeoJSON", "GPKG", "FlatGeobuf")
+"""Formats that are let in: others can name files elsewhere, or run code."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Features of a file, by their number in it from 1; `empty` had no geometry."""
+
+    path: Path
+    frame: geopandas.GeoDataFrame
+    empty: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Numbers of the features that have a geometry."""
+        return tuple(self.frame.index.tolist())
+
+    def value(self, row: int, column: str) -> Any:
+        """A feature's attribute."""
+        return self.frame.at[row, column]
+
+    def on(self, scene: Scene) -> tuple[list[int], list[Any]]:
+        """Features whose bounds meet a raster: their numbers, and geometries in its pixels."""
+        import shapely
+
+        crs = scene.place.crs
+        frame = self.frame if crs is None else self.frame.to_crs(crs)
+        corners = scene.place.to_crs(_corners(scene))
+        window = shapely.box(*corners.min(axis=0), *corners.max(axis=0))
+        hits = sorted(frame.sindex.query(window).tolist())
+        moved = [_in_pixels(frame.geometry.iloc[k], scene.place) for k in hits]
+        rows = [self.rows[k] for k in hits]
+        sound = [k for k, one in enumerate(moved) if np.isfinite(one.bounds).all()]
+        return [rows[k] for k in sound], [moved[k] for k in sound]
+
+    def misfit(self, scenes: Sequence[Scene]) -> DatasetError:
+        """What to say where no feature lies on any of the rasters."""
+        crs, raw = self.frame.crs, self.frame.total_bounds
+        if crs.is_projected and _like_degrees(raw):
+            return DatasetError(
+                "labels",
+                self.path,
+                f"says {crs.name}, which is in metres, but its coordinates look like degrees "
+                f"({_shown(raw)}), and none lies on an image",
+                "correct its CRS",
+            )
+        there = self.frame.to_crs(LONLAT).total_bounds
+        points = [one.place.to_lonlat(_corners(one)) for one in scenes]
+        ours = np.concatenate([np.min(points, axis=(0, 1)), np.max(points, axis=(0, 1))])
+        return DatasetError(
+            "labels",
+            self.path,
+            f"fits no image: its {len(self)} features lie within lon, lat {_shown(there)}, "
+            f"the images within {_shown(ours)}",
+            "give the labels of these images, or correct the CRS of one of them",
+        )
+
+
+def read_vectors(
+    path: Path, scenes: Iterable[Scene], *, layer: str | None = None, columns: tuple[str, ...] = ()
+) -> Vectors:
+    """Read a vector file.
+
+    Args:
+        path: GeoJSON, GeoPackage or FlatGeobuf.
+        scenes: rasters it belongs to; a file without CRS is taken to have theirs.
+        layer: which one, where the file has several.
+        columns: those that are needed.
+
+    Raises:
+        DatasetError: missing, unreadable, another format, a missing column or layer, a CRS
+            that contradicts the coordinates, or none beside rasters of several.
+    """
+    import geopandas
+
+    _check(path, layer)
+    try:
+        frame = geopandas.read_file(path, layer=layer, engine="pyogrio")
+    except (ValueError, RuntimeError) as error:
+        raise _unreadable(path, str(error)) from error
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise _unreadable(path, "it has no geometries")
+    for column in columns:
+        if column not in frame.columns:
+            known = sorted(str(one) for one in frame.columns if one != "geometry")
+            near = difflib.get_close_matches(column, known, n=1)
+            raise DatasetError(
+                "labels",
+                path,
+                f"has no field {column}, only {', '.join(known) or 'geometries'}",
+                f"did you mean {near[0]!r}?" if near else "correct options",
+            )
+    frame.index = range(1, len(frame) + 1)
+    gone = frame.geometry.isna() | frame.geometry.is_empty
+    frame = _with_crs(path, frame, scenes)
+    empty = tuple(frame.index[gone].tolist())
+    frame = frame[~gone]
+    if len(frame) and frame.crs.is_geographic:
+        _check_degrees(path, frame)
+    return Vectors(path, frame, empty)
+
+
+def _check(path: Path, layer: str | None) -> None:
+    """Let in a file of a known format, with one layer or the one named."""
+    import pyogrio
+
+    if not path.is_file():
+        raise DatasetError("labels", path, "is not there", "correct options.labels")
+    try:
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        if layer is not None and layer not in layers:
+            raise DatasetError(
+                "options.layer", layer, f"is not in {path.name}", f"give one of {', '.join(layers)}"
+            )
+        if layer is None and len(layers) > 1:
+            raise DatasetError(
+                "labels", path, f"has {len(layers)} layers", f"give options.layer: {layers[0]}"
+            )
+        driver = pyogrio.read_info(path, layer=layer)["driver"]
+    except (ValueError, RuntimeError) as error:
+        raise _unreadable(path, str(error)) from error
+    if driver not in DRIVERS:
+        raise DatasetError(
+            "labels", path, f"is {driver}", f"give one of {', '.join(DRIVERS)} (ogr2ogr)"
+        )
+
+
+def _unreadable(path: Path, why: str) -> DatasetError:
+    return DatasetError("labels", path, f"cannot be read ({why})", "export it again")
+
+
+def _with_crs(
+    path: Path, frame: geopandas.GeoDataFrame, scenes: Iterable[Scene]
+) -> geopandas.GeoDataFrame:
+    if frame.crs is not None:
+        return frame
+    found = {one.place.crs.to_wkt() for one in scenes if one.place.crs is not None}
+    if len(found) != 1:
+        names = sorted(pyproj.CRS.from_wkt(one).name for one in found)
+        raise DatasetError(
+            "labels",
+            path,
+            f"mixed CRS: it states none, and the images have {', '.join(names) or 'none'}",
+            "write its CRS: ogr2ogr -a_srs EPSG:CODE out.gpkg LABELS",
+        )
+    return frame.set_crs(found.pop())
+
+
+def _check_degrees(path: Path, frame: geopandas.GeoDataFrame) -> None:
+    box = frame.total_bounds
+    if not (abs(box[0]) <= 360 and abs(box[2]) <= 360 and abs(box[1]) <= 90 and abs(box[3]) <= 90):
+        raise DatasetError(
+            "labels",
+            path,
+            f"says {frame.crs.name}, which is in degrees, but its coordinates reach {_shown(box)}",
+            "write its true CRS: ogr2ogr -a_srs EPSG:CODE out.gpkg LABELS",
+        )
+
+
+def _in_pixels(geometry: Any, place: Place) -> Any:
+    import shapely
+
+    return shapely.transform(shapely.force_2d(geometry), place.from_crs)
+
+
+def _corners(scene: Scene) -> list[list[float]]:
+    width, height = scene.width, scene.height
+    return [[0, 0], [width, 0], [width, height], [0, height]]
+
+
+def _like_degrees(box: Any) -> bool:
+    return bool(abs(box[0]) <= 180 and abs(box[2]) <= 180 and max(abs(box[1]), abs(box[3])) <= 90)
+
+
+def _shown(box: Any) -> str:
+    return " ".join(f"{value:.6g}" for value in box)

@@ -1,0 +1,82 @@
+"""Pascal VOC: an XML file an image.
+
+Format: Everingham et al., The Pascal Visual Object Classes Challenge, 2010.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from lanner.errors import ConfigError
+from lanner.factory.readers.parts import by_stem, images_below, neat, number, paired
+from lanner.factory.readers.reading import Reading
+from lanner.factory.samples import Label
+
+OPTIONS = frozenset({"images", "labels", "origin", "no_file"})
+"""`images`, `labels`: folder names. `origin`: 1 where pixels are counted from 1 and the last one
+is inside, as the format says; 0 for files with coordinates of pixel corners. `no_file`: images
+without a label file are `unlabelled` (and recorded) or `negative`."""
+
+
+def read(reading: Reading, split: str | None, name: str) -> None:
+    """Read the XML files beside a folder of images; difficult and truncated objects get flags."""
+    folders = paired(
+        reading.root,
+        name,
+        reading.option("images", "JPEGImages"),
+        reading.option("labels", "Annotations"),
+    )
+    origin = reading.option("origin", 1)
+    if origin not in (0, 1):
+        raise ConfigError("options.origin", origin, "is neither 0 nor 1", "give one of them")
+    files = by_stem(folders[1], ".xml")
+    found = list(images_below(folders[0]))
+    reading.lonely(files, found)
+    for path in found:
+        if path.stem not in files:
+            image = reading.look(path)
+            if image is not None:
+                reading.unmatched(image, split)
+            continue
+        file = files[path.stem]
+        try:
+            root = ET.parse(file).getroot()
+        except (ET.ParseError, OSError) as error:
+            reading.skip(reading.shown(file), f"is no XML ({error}), so its image is left out")
+            continue
+        image = reading.look(path, _size(root))
+        if image is not None:
+            reading.add(split, image, _labels(reading, file, root, origin))
+
+
+def _size(root: ET.Element) -> tuple[int, int] | None:
+    """The stated width and height; many files say 0 or nothing."""
+    try:
+        width = int(root.findtext("size/width", "0"))
+        height = int(root.findtext("size/height", "0"))
+    except ValueError:
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _labels(reading: Reading, file: Path, root: ET.Element, origin: int) -> list[Label]:
+    out = []
+    for row, node in enumerate(root.iter("object"), 1):
+        try:
+            name = (node.findtext("name") or "").strip()
+            if not name:
+                raise ValueError("no name")
+            x0, y0, x1, y1 = (
+                number(node.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
+            )
+        except ValueError as error:
+            reading.skip(f"{reading.shown(file)} object {row}", f"is malformed ({error})")
+            continue
+        ours = reading.ours(name)
+        if ours is not None:
+            flags = tuple(
+                key for key in ("difficult", "truncated") if node.findtext(key, "0").strip() == "1"
+            )
+            out.append(Label(ours, neat((x0 - origin, y0 - origin, x1, y1)), flags=flags))
+    return out
