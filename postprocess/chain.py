@@ -116,6 +116,33 @@ class Chain:
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)
 
+    def apply(
+        self, objects: gpd.GeoDataFrame, context: Context, notes: Sequence[dict[str, str]] = ()
+    ) -> ChainResult:
+        """Run all steps in memory: no snapshots, and no restart in the middle.
+
+        Args:
+            objects: what comes in; not changed.
+            context: surroundings.
+            notes: what earlier steps did to the scene at large.
+
+        Raises:
+            StepError: a step failed (named).
+            Cancelled: the caller went away, seen between steps.
+        """
+        taken, gone = tidy(objects, "input"), []
+        said = list(notes)
+        for done, link in enumerate(self.links):
+            context.cancel.check()
+            taken, rejected, note = _one(link, taken, context, said, done)
+            said.append(note)
+            gone.append(rejected)
+        some = [part for part in gone if len(part)]
+        if not some:
+            none = empty().assign(rejected_by=column([]), rejected_at=pd.Series(dtype="int64"))
+            return ChainResult(taken, none)
+        return ChainResult(taken, tidy(pd.concat(some, ignore_index=True), "rejected"))
+
     def _index(self, start: str | int) -> int:
         if isinstance(start, int) and 1 <= start <= len(self.links):
             return start - 1

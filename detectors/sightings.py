@@ -1,0 +1,111 @@
+"""What each member of an ensemble sees on a tile, before votes are calibrated and fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detectors.device import Compute, Passes, compute, running
+from detectors.inputs import prepare
+from detectors.members import BoxMember, MaskMember, load_member
+from detectors.results import TileResult, no_candidates, raster_result
+from detectors.views import Views, no_views
+from lanner.config import DetectorConfig
+
+if TYPE_CHECKING:
+    from tiling.reader import TileImage
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """The networks of one detector, asked one by one.
+
+    They see what `detectors.ensemble.Ensemble` shows them: the same inputs, in the same passes.
+    """
+
+    members: tuple[BoxMember | MaskMember, ...]
+    compute: Compute
+
+    @classmethod
+    def load(
+        cls, config: DetectorConfig, weights: Mapping[str, Path], device: str = "auto"
+    ) -> Sightings:
+        """Build the members of `config` and fill each from its file.
+
+        Raises:
+            ConfigError: an architecture that does not fit.
+            WeightsError: weights missing, unreadable or of another architecture.
+            DeviceError: no such device.
+        """
+        where = compute(device)
+        placed = [
+            one.model_copy(update={"weights": str(Path(weights[one.name]).resolve())})
+            for one in config.members
+        ]
+        return cls(tuple(load_member(config, one, Path(), where) for one in placed), where)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels of a raster detector's first member."""
+        first = self.members[0]
+        return first.channels if isinstance(first, MaskMember) else ()
+
+    @property
+    def batch(self) -> int:
+        """Tiles that are best handed over at once."""
+        return self.compute.batch
+
+    @property
+    def identity(self) -> str:
+        """What results depend on besides configuration and weights."""
+        return f"{self.compute.name} torch {torch.__version__}"
+
+    def views(self, images: Sequence[TileImage]) -> list[tuple[Views, ...]]:
+        """What each member sees on each tile, in tile pixels; nothing where nothing is valid."""
+        nothing = tuple(no_views() for _ in self.members)
+        result = [nothing] * len(images)
+        seen, shown = self._shown(images)
+        if not seen:
+            return result
+
+        def look(inputs: Tensor, valid: Tensor) -> list[tuple[Views, ...]]:
+            return list(zip(*(m.see(inputs, valid) for m in self.members), strict=True))
+
+        with running(self.compute):
+            for i, views in zip(seen, Passes(self.batch).run(shown, look), strict=True):
+                result[i] = views
+        return result
+
+    def rasters(self, images: Sequence[TileImage]) -> list[tuple[TileResult, ...]]:
+        """The probability of each member on each tile, in steps of 1/255, of raster detectors."""
+        nothing = tuple(no_candidates(0) for _ in self.members)
+        result = [nothing] * len(images)
+        seen, shown = self._shown(images)
+        if not seen:
+            return result
+        masks = [member for member in self.members if isinstance(member, MaskMember)]
+
+        def look(inputs: Tensor, valid: Tensor) -> list[tuple[NDArray[np.float32], ...]]:
+            return list(zip(*(m.probability(inputs, valid) for m in masks), strict=True))
+
+        with running(self.compute):
+            for i, levels in zip(seen, Passes(self.batch).run(shown, look), strict=True):
+                result[i] = tuple(raster_result(one, images[i].valid) for one in levels)
+        return result
+
+    def _shown(self, images: Sequence[TileImage]) -> tuple[list[int], tuple[Tensor, Tensor]]:
+        seen = [i for i, image in enumerate(images) if image.valid.any()]
+        if not seen:
+            return seen, (torch.empty(0), torch.empty(0))
+        where = self.compute.device
+        pixels = torch.from_numpy(np.stack([images[i].pixels for i in seen])).to(where)
+        valid = torch.from_numpy(np.stack([images[i].valid for i in seen])).to(where)
+        inputs = prepare(pixels, valid).contiguous(memory_format=torch.channels_last)
+        return seen, (inputs, valid)

@@ -1,0 +1,331 @@
+"""Every network over every image, once; what they said is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.card import sha256_file
+from lanner.config import DetectorConfig
+from lanner.errors import DatasetError, PlaceError, SceneError, WeightsError
+from lanner.factory.evaluate import store
+from lanner.factory.evaluate.fusing import LOW
+from lanner.factory.images import read_mask, read_rgb
+from lanner.factory.samples import MASK_UNKNOWN, Sample, read_samples, write_samples
+from lanner.factory.shop import SAMPLES, Shop
+from lanner.job import Progress
+
+if TYPE_CHECKING:
+    from detectors.sightings import Sightings
+    from tiling.grid import TilePlan
+    from tiling.reader import TileImage, TileReader
+    from tiling.scene import Scene
+
+WHITE, WHITE_SHARE = 250, 0.5
+"""An unknown area that is mostly this bright in every band is missing image, not ground."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    config: DetectorConfig
+    eyes: Sightings
+    folder: Path
+    pretend: bool
+    key: str
+
+
+def run_networks(
+    shop: Shop, split: str, members: Mapping[str, Path], folder: Path, device: str
+) -> None:
+    """See `lanner.factory.evaluate.raw.predict`."""
+    from detectors.sightings import Sightings
+
+    config = shop.detector()
+    every = read_samples(shop.need("dataset", SAMPLES))
+    samples = [one for one in every if one.split == split and one.role != "unlabelled"]
+    if not samples:
+        raise DatasetError("split", split, "has no samples", "name another split in evaluate")
+    checksums = {one.name: _checksum(one.name, members) for one in config.members}
+    started = time.monotonic()
+    eyes = Sightings.load(_keeping(config), members, device)
+    pretend = shop.config.evaluate.pretend_gsd
+    work = _Work(config, eyes, folder, pretend, _key(config, checksums, eyes.identity, pretend))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / store.FACTS).unlink(missing_ok=True)
+    done, left_out, seconds, pixels = [], {}, [0.0, 0.0], 0
+    for count, sample in enumerate(samples):
+        shop.cancel.check()
+        shop.tell(Progress(f"predict {split}", count, len(samples)))
+        reason = _refused(sample, config, pretend)
+        if reason is not None:
+            left_out[sample.id] = reason
+            continue
+        facts = _one(sample, work)
+        seconds[0] += facts["seconds"]["networks"]
+        seconds[1] += facts["seconds"]["whole"]
+        pixels += facts["pixels"]
+        done.append(sample)
+    shop.tell(Progress(f"predict {split}", len(samples), len(samples)))
+    if not done:
+        reason = next(iter(left_out.values()))
+        raise DatasetError(
+            "split", split, f"has no image that {config.name} takes: {reason}", "see pretend_gsd"
+        )
+    write_samples(done, folder / store.SAMPLES)
+    store.write_json(
+        {
+            "split": split,
+            "detector": config.model_dump(mode="json"),
+            "weights": checksums,
+            "runs_on": eyes.identity,
+            "key": work.key,
+            "left_out": left_out,
+            "megapixels": round(pixels / 1e6, 6),
+            "seconds": {
+                "networks": round(seconds[0], 3),
+                "whole": round(seconds[1], 3),
+                "now": round(time.monotonic() - started, 3),
+            },
+        },
+        folder / store.FACTS,
+    )
+
+
+def _keeping(config: DetectorConfig) -> DetectorConfig:
+    """The same detector that tells of fainter boxes."""
+    members = tuple(
+        one.model_copy(update={"threshold": min(one.threshold, LOW)})
+        if one.kind == "retinanet"
+        else one
+        for one in config.members
+    )
+    return config.model_copy(update={"members": members})
+
+
+def _checksum(name: str, members: Mapping[str, Path]) -> str:
+    if name not in members:
+        raise WeightsError("weights", name, "none are given", "train this member first")
+    try:
+        return sha256_file(Path(members[name]))
+    except OSError as error:
+        raise WeightsError(
+            "weights", members[name], f"cannot be read ({error.strerror})", "train it again"
+        ) from error
+
+
+def _key(config: DetectorConfig, checksums: dict[str, str], identity: str, pretend: bool) -> str:
+    """Checksum of what kept predictions depend on, the image apart."""
+    facts = config.model_dump(mode="json")
+    for name in ("fusion", "chain", "release", "description"):
+        facts.pop(name)
+    for one in facts["members"]:
+        one.pop("weight")
+        one.pop("weights")
+    text = json.dumps([facts, checksums, identity, pretend, LOW], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ground_sampling(sample: Sample, config: DetectorConfig, pretend: bool) -> float | None:
+    """Metres a pixel as far as it is known or pretended."""
+    return sample.gsd if sample.gsd is not None else config.gsd if pretend else None
+
+
+def _refused(sample: Sample, config: DetectorConfig, pretend: bool) -> str | None:
+    """Why an image cannot be shown to this detector; None where it can."""
+    gsd = ground_sampling(sample, config, pretend)
+    low, high = config.gsd_range
+    if gsd is None and sample.place is None:
+        return "its ground sampling is not known"
+    if gsd is not None and not low <= gsd <= high:
+        return f"{gsd:g} m pixels are not within {low:g} to {high:g} m"
+    return None
+
+
+def _one(sample: Sample, work: _Work) -> dict[str, Any]:
+    """Predictions of one image, made now or found."""
+    name = store.stem(sample.id)
+    key = hashlib.sha256(
+        json.dumps(
+            [work.key, sample.id, sha256_file(sample.image), sample.gsd, _mask_key(sample, work)]
+        ).encode()
+    ).hexdigest()
+    facts = store.read_facts(work.folder / f"{name}.json")
+    if facts is not None and facts["key"] == key:
+        return facts
+    started = time.monotonic()
+    with _opened(sample, work) as (scene, plan, reader):
+        if work.config.output == "raster":
+            spent = _rasters(name, plan, scene, reader, work)
+        else:
+            spent = _boxes(name, plan, reader, work)
+        facts = {
+            "key": key,
+            "pixels": plan.grid.width * plan.grid.height,
+            "seconds": {
+                "networks": round(spent, 3),
+                "whole": round(time.monotonic() - started, 3),
+            },
+            **store.geometry(scene, plan),
+        }
+    store.write_json(facts, work.folder / f"{name}.json")
+    return facts
+
+
+def _mask_key(sample: Sample, work: _Work) -> str | None:
+    if work.config.output != "raster" or sample.mask is None:
+        return None
+    return sha256_file(sample.mask)
+
+
+@contextmanager
+def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
+    """The scene, its tiles, and what reads them, as `lanner detect` makes them."""
+    from lanner.pipeline import READ_THREADS
+    from lanner.pipeline import _plan as tile_plan
+    from tiling.normalise import require_valid, scene_stretch
+    from tiling.reader import TileReader
+
+    config = work.config
+    with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
+        scene = _scene(sample, work, Path(folder))
+        plan = tile_plan(scene, config, None)
+        require_valid(scene, config.bands)
+        stretch = scene_stretch(scene, config.bands, config.normalise)
+        yield scene, plan, TileReader(scene, plan, config.bands, stretch, READ_THREADS)
+
+
+def _scene(sample: Sample, work: _Work, folder: Path) -> Scene:
+    """The image itself where tiling lets it in, else a GeoTIFF of its pixels."""
+    from tiling.scene import open_scene
+
+    gsd = ground_sampling(sample, work.config, work.pretend)
+    holes = _missing(sample) if work.config.output == "raster" else None
+    if holes is None:
+        try:
+            return _let_in(sample, gsd)
+        except SceneError:
+            # A format of its own (WebP): what cannot be decoded at all is told below.
+            pass
+    path = folder / f"{store.stem(sample.id)}.tif"
+    _write_tiff(read_rgb(sample.image), holes, path)
+    return open_scene(path, gsd=gsd)
+
+
+def _let_in(sample: Sample, gsd: float | None) -> Scene:
+    from tiling.scene import open_scene
+
+    if sample.place is not None:
+        try:
+            return open_scene(sample.image)
+        except PlaceError:
+            if gsd is None:
+                raise
+    return open_scene(sample.image, gsd=gsd)
+
+
+def _missing(sample: Sample) -> NDArray[np.bool_] | None:
+    """(h, w) where the image holds nothing: large unknown areas in white; None if nowhere."""
+    if sample.mask is None:
+        return None
+    from scipy import ndimage
+
+    unknown = read_mask(sample.mask) == MASK_UNKNOWN
+    if not unknown.any():
+        return None
+    white = (read_rgb(sample.image) >= WHITE).all(axis=2)
+    parts, count = ndimage.label(unknown)
+    share = ndimage.mean(white, parts, np.arange(1, count + 1))
+    empty = np.concatenate([[False], np.asarray(share) >= WHITE_SHARE])[parts]
+    return empty if empty.any() else None
+
+
+def _write_tiff(rgb: NDArray[np.uint8], holes: NDArray[np.bool_] | None, path: Path) -> None:
+    import rasterio
+
+    from tiling.access import writing_env
+
+    height, width = rgb.shape[:2]
+    with (
+        writing_env(),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=3,
+            dtype="uint8",
+            photometric="RGB",
+        ) as out,
+    ):
+        out.write(np.moveaxis(rgb, 2, 0))
+        if holes is not None:
+            out.write_mask(~holes)
+
+
+def _batches(reader: TileReader, batch: int) -> Iterator[list[TileImage]]:
+    waiting: list[TileImage] = []
+    with closing(reader.tiles(range(len(reader.plan)))) as images:  # type: ignore[type-var]
+        for image in images:
+            waiting.append(image)
+            if len(waiting) >= batch:
+                yield waiting
+                waiting = []
+    if waiting:
+        yield waiting
+
+
+def _boxes(name: str, plan: TilePlan, reader: TileReader, work: _Work) -> float:
+    spent, tiles = 0.0, []
+    for images in _batches(reader, work.eyes.batch):
+        before = time.monotonic()
+        views = work.eyes.views(images)
+        spent += time.monotonic() - before
+        tiles += [
+            (image.tile.index, image.valid, seen) for image, seen in zip(images, views, strict=True)
+        ]
+    store.write_views(tiles, work.folder / f"{name}.npz")
+    return spent
+
+
+def _rasters(name: str, plan: TilePlan, scene: Scene, reader: TileReader, work: _Work) -> float:
+    from lanner.looking import trusted
+    from tiling.blend import Blender
+
+    spent, channels = 0.0, work.eyes.channels
+    with ExitStack() as stack:
+        blenders = [
+            stack.enter_context(
+                Blender(
+                    work.folder / store.raster(name, one.name),
+                    plan,
+                    len(channels),
+                    tuple(channels),
+                    scene.place,
+                )
+            )
+            for one in work.config.members
+        ]
+        for images in _batches(reader, work.eyes.batch):
+            before = time.monotonic()
+            seen = work.eyes.rasters(images)
+            spent += time.monotonic() - before
+            for image, results in zip(images, seen, strict=True):
+                inside = image.valid & trusted(plan, image.tile)
+                for blender, result in zip(blenders, results, strict=True):
+                    if result.probability is None:
+                        blender.add(image.tile, None, None)
+                    else:
+                        values = result.probability.astype(np.float32) / np.float32(255)
+                        blender.add(image.tile, values, inside)
+    return spent
