@@ -58,7 +58,7 @@ def read(reading: Reading, split: str | None, name: str) -> None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(text_of(path))
+        data: dict[str, Any] = json.loads(text_of(path))
     except ValueError as error:
         raise DatasetError("labels", path, f"is no JSON ({error})", "export it again") from error
     for key in ("images", "annotations", "categories"):

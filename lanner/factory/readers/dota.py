@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lanner.factory.readers.parts import (
     bounds,
-    by_stem,
+    by_name,
     images_below,
+    name_in,
     number,
     paired,
     ring,
@@ -29,17 +30,17 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     folders = paired(
         reading.root, name, reading.option("images", "images"), reading.option("labels", "labelTxt")
     )
-    files = by_stem(folders[1], ".txt")
-    found = list(images_below(folders[0]))
+    files = by_name(folders[1], ".txt")
+    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
     reading.lonely(files, found)
-    for path in found:
+    for stem, path in found.items():
         image = reading.look(path)
         if image is None:
             continue
-        if path.stem not in files:
+        if stem not in files:
             reading.unmatched(image, split)
             continue
-        labels, gsd = _labels(reading, files[path.stem])
+        labels, gsd = _labels(reading, files[stem])
         reading.add(split, image, labels, gsd=gsd)
 
 

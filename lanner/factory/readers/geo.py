@@ -13,7 +13,7 @@ import numpy as np
 
 from lanner.errors import DatasetError, LannerError
 from lanner.factory.readers.geometry import Shape, shapes
-from lanner.factory.readers.parts import by_stem, images_below
+from lanner.factory.readers.parts import by_name, images_below, name_in
 from lanner.factory.readers.reading import Image, Reading
 from lanner.factory.readers.vectors import Vectors, read_vectors
 from lanner.factory.samples import Label
@@ -51,7 +51,7 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     if not folder.is_dir():
         raise DatasetError(f"sources.{reading.source.name}", folder, "is no folder", "correct it")
     given = reading.option("labels", "")
-    files = {} if given else _beside(folder)
+    files = {} if given else by_name(folder, *ENDINGS)
     placed = list(_placed(reading, folder))
     if not placed:
         return
@@ -59,7 +59,7 @@ def read(reading: Reading, split: str | None, name: str) -> None:
         path = folder / given if (folder / given).exists() else reading.root / given
         _from_one(reading, split, placed, path)
     else:
-        _from_many(reading, split, placed, files)
+        _from_many(reading, split, {name_in(folder, one.image.path): one for one in placed}, files)
 
 
 def _placed(reading: Reading, folder: Path) -> Iterator[Placed]:
@@ -77,18 +77,6 @@ def _placed(reading: Reading, folder: Path) -> Iterator[Placed]:
         yield Placed(dataclasses.replace(image, gsd=gsd, place=(lon, lat)), scene)
 
 
-def _beside(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for ending in ENDINGS:
-        for stem, path in by_stem(folder, ending).items():
-            if stem in files:
-                raise DatasetError(
-                    "labels", path, f"is called like {files[stem].name}", "keep one of them"
-                )
-            files[stem] = path
-    return files
-
-
 def _from_one(reading: Reading, split: str | None, placed: list[Placed], path: Path) -> None:
     vectors = _vectors(reading, path, placed)
     met: set[int] = set()
@@ -103,12 +91,12 @@ def _from_one(reading: Reading, split: str | None, placed: list[Placed], path: P
 
 
 def _from_many(
-    reading: Reading, split: str | None, placed: list[Placed], files: dict[str, Path]
+    reading: Reading, split: str | None, placed: dict[str, Placed], files: dict[str, Path]
 ) -> None:
-    reading.lonely(files, [one.image.path for one in placed])
+    reading.lonely(files, placed)
     fits, misfit = False, None
-    for one in placed:
-        path = files.get(one.image.path.stem)
+    for name, one in placed.items():
+        path = files.get(name)
         if path is None:
             reading.unmatched(one.image, split)
             continue

@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 
 from lanner.errors import ConfigError, DatasetError
 from lanner.factory.images import read_mask, read_rgb, write_png
-from lanner.factory.readers.parts import by_stem, images_below, paired
+from lanner.factory.readers.parts import by_name, images_below, name_in, paired
 from lanner.factory.readers.reading import Reading, class_order
 from lanner.factory.samples import MASK_UNKNOWN
 
@@ -40,17 +40,17 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     missing = reading.option("missing", "")
     if missing not in ("", "white"):
         raise ConfigError("options.missing", missing, "is not known", "give white, or nothing")
-    files = by_stem(folders[1], ".png")
-    found = list(images_below(folders[0]))
+    files = by_name(folders[1], ".png")
+    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
     reading.lonely(files, found)
-    for path in found:
+    for stem, path in found.items():
         image = reading.look(path)
         if image is None:
             continue
-        if path.stem not in files:
+        if stem not in files:
             reading.unmatched(image, split)
             continue
-        file = files[path.stem]
+        file = files[stem]
         try:
             raw, bits = read_mask(file), _one_bit(file)
         except DatasetError as error:
@@ -73,11 +73,12 @@ def read(reading: Reading, split: str | None, name: str) -> None:
 
 def seen(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where there is image, (h, w): large areas of pure white are none, bright roofs are."""
-    white = (rgb > WHITE).all(axis=2).astype(np.uint8)
+    white = np.asarray((rgb > WHITE).all(axis=2), np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(white)
     large = np.flatnonzero(stats[:count, cv2.CC_STAT_AREA] > WHITE_PX)
     absent = np.isin(parts, large[large > 0]).astype(np.uint8)
-    return cv2.dilate(absent, np.ones((BORDER_PX, BORDER_PX), np.uint8)) == 0
+    near = cv2.dilate(absent, np.ones((BORDER_PX, BORDER_PX), np.uint8))
+    return np.asarray(near == 0, np.bool_)
 
 
 def _classes(reading: Reading, raw: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> Mask:

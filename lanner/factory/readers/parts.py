@@ -99,19 +99,25 @@ def text_of(path: Path) -> str:
         ) from error
 
 
-def by_stem(folder: Path, ending: str, but: tuple[str, ...] = ()) -> dict[str, Path]:
-    """Label files below a folder by the name they share with their image.
+def by_name(folder: Path, *endings: str, but: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Files below a folder by the name that they share with their image (`name_in`).
 
     Raises:
-        DatasetError: two have the same name, so that it is not clear whose they are.
+        DatasetError: two have the same name, so that it is not clear which one counts.
     """
     out: dict[str, Path] = {}
-    for path in sorted(folder.rglob(f"*{ending}")):
-        if path.name in but:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in endings or path.name in but:
             continue
-        if path.stem in out:
+        name = name_in(folder, path)
+        if name in out:
             raise DatasetError(
-                "labels", path, f"is called like {out[path.stem]}", "give each split its own folder"
+                "labels", path, f"is called like {out[name].name}", "keep one of them"
             )
-        out[path.stem] = path
+        out[name] = path
     return out
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """A file's path within a folder, without its ending."""
+    return path.relative_to(folder).with_suffix("").as_posix()

@@ -197,6 +197,7 @@ class Reading:
         done = len(self.samples)
         if done % 50 == 0:
             self.shop.tell(Progress(f"read {self.source.name}", done, 0))
+        path = Path(os.path.normpath(path))
         name = self.shown(path)
         try:
             width, height = verify(path)
@@ -253,14 +254,14 @@ class Reading:
         self.samples.append(sample)
         return sample
 
-    def lonely(self, files: dict[str, Path], images: Iterable[Path]) -> None:
-        """Record label files without an image.
+    def lonely(self, files: dict[str, Path], images: Iterable[str]) -> None:
+        """Record label files without an image; both by the names that they share.
 
         Raises:
             DatasetError: no label file has one.
         """
-        stems = {path.stem for path in images}
-        left = [self.shown(path) for stem, path in files.items() if stem not in stems]
+        names = set(images)
+        left = [self.shown(path) for name, path in files.items() if name not in names]
         if left and len(left) == len(files):
             raise DatasetError(
                 f"sources.{self.source.name}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from lanner.errors import ConfigError
-from lanner.factory.readers.parts import by_stem, images_below, neat, number, paired
+from lanner.factory.readers.parts import by_name, images_below, name_in, neat, number, paired
 from lanner.factory.readers.reading import Reading
 from lanner.factory.samples import Label
 
@@ -30,16 +30,16 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     origin = reading.option("origin", 1)
     if origin not in (0, 1):
         raise ConfigError("options.origin", origin, "is neither 0 nor 1", "give one of them")
-    files = by_stem(folders[1], ".xml")
-    found = list(images_below(folders[0]))
+    files = by_name(folders[1], ".xml")
+    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
     reading.lonely(files, found)
-    for path in found:
-        if path.stem not in files:
+    for stem, path in found.items():
+        if stem not in files:
             image = reading.look(path)
             if image is not None:
                 reading.unmatched(image, split)
             continue
-        file = files[path.stem]
+        file = files[stem]
         try:
             root = ET.parse(file).getroot()
         except (ET.ParseError, OSError) as error:

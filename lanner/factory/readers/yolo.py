@@ -10,8 +10,9 @@ import yaml
 from lanner.errors import DatasetError
 from lanner.factory.readers.parts import (
     bounds,
-    by_stem,
+    by_name,
     images_below,
+    name_in,
     neat,
     number,
     paired,
@@ -42,15 +43,15 @@ def read(reading: Reading, split: str | None, name: str) -> None:
         reading.root, name, reading.option("images", "images"), reading.option("labels", "labels")
     )
     names = _class_names(reading, folders[1])
-    files = by_stem(folders[1], ".txt", but=_NAMES)
-    found = list(images_below(folders[0]))
+    files = by_name(folders[1], ".txt", but=_NAMES)
+    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
     reading.lonely(files, found)
-    for path in found:
+    for stem, path in found.items():
         image = reading.look(path)
         if image is None:
             continue
-        if path.stem in files:
-            reading.add(split, image, _labels(reading, files[path.stem], image, names))
+        if stem in files:
+            reading.add(split, image, _labels(reading, files[stem], image, names))
         else:
             reading.unmatched(image, split)
 

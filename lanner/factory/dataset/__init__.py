@@ -1,0 +1,97 @@
+"""The dataset: samples with their splits, frozen under a version that their content decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from lanner.errors import DatasetError
+from lanner.factory.dataset.export import export_coco, export_yolo
+from lanner.factory.dataset.manifest import (
+    MANIFEST,
+    Hashes,
+    changed,
+    least_objects,
+    make_manifest,
+    read_manifest,
+)
+from lanner.factory.dataset.split import assign_splits
+from lanner.factory.draw import contact_sheet
+from lanner.factory.samples import Sample, read_samples, write_samples
+from lanner.factory.shop import SAMPLES, Outcome, Shop
+from lanner.job import Progress
+
+__all__ = ["MANIFEST", "changed", "read_manifest", "run"]
+
+
+def run(shop: Shop) -> Outcome:
+    """Freeze what the step process left: splits, manifest, exports, a picture a split.
+
+    Raises:
+        DatasetError: an id used twice, samples that cannot be given a split, too few objects
+            of a class in train, a file that is gone.
+        OutputError: no room for the exports.
+    """
+    config, folder = shop.config.dataset, shop.step_dir("dataset")
+    samples = sorted(read_samples(shop.need("process", SAMPLES)), key=lambda one: one.id)
+    _check_ids(samples)
+    hashes = Hashes(folder / "hashes.json")
+    with hashes:
+        for done, sample in enumerate(samples):
+            shop.cancel.check()
+            if done % 50 == 0:
+                shop.tell(Progress("hash", done, len(samples)))
+            for path in (sample.image, sample.mask, sample.ids):
+                if path is not None:
+                    hashes.of(path)
+        near_m = shop.config.explore.near_m
+        frozen = assign_splits(samples, config.split, near_m, lambda one: hashes.of(one.image))
+        manifest = make_manifest(shop.config, frozen, hashes)
+    least_objects(manifest, config.least)
+    write_samples(frozen, folder / SAMPLES)
+    beside = folder / f"{MANIFEST}.part"
+    beside.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    beside.replace(folder / MANIFEST)
+    names = tuple(manifest["classes"])
+    left: dict[str, int] = {}
+    if "coco" in config.export:
+        left["coco"] = export_coco(frozen, names, manifest["version"], folder / "export" / "coco")
+    if "yolo" in config.export:
+        left["yolo"] = export_yolo(frozen, names, folder / "export" / "yolo")
+    splits = sorted({str(one.split) for one in frozen})
+    sheets = []
+    for split in splits:
+        shop.cancel.check()
+        chosen = [one for one in frozen if one.split == split]
+        sheets.append(contact_sheet(chosen, folder / f"samples_{split}.png"))
+    return Outcome(_summary(manifest, left), (*sheets, folder / MANIFEST))
+
+
+def _summary(manifest: dict[str, Any], left: dict[str, int]) -> dict[str, Any]:
+    """What the terminal shows: a row a split, images and objects of each class."""
+    table = {
+        split: {
+            "images": sum(manifest["images"][split].values()),
+            **{name: sum(by.values()) for name, by in manifest["counts"][split].items()},
+        }
+        for split in manifest["images"]
+    }
+    out = {"name": manifest["name"], "version": manifest["version"], "counts": table}
+    return {**out, "left_out_of_export": left} if left else out
+
+
+def _check_ids(samples: Sequence[Sample]) -> None:
+    """Ids are sorted; each may be there once.
+
+    Raises:
+        DatasetError: one is there twice, or there are none.
+    """
+    if not samples:
+        raise DatasetError("process", SAMPLES, "holds no sample", "correct sources or process")
+    for first, second in pairwise(samples):
+        if first.id == second.id:
+            raise DatasetError(
+                "samples", first.id, "is the id of two samples", "let operations name theirs apart"
+            )
