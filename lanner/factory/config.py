@@ -270,7 +270,9 @@ def line_of(text: str, where: tuple[int | str, ...]) -> int | None:
 
 def _explain(path: Path, text: str, error: ValidationError) -> ConfigError:
     """The first complaint, with the line it is about."""
-    first = error.errors()[0]
+    # A misspelt key that must be there is also one that is missing: name what can be mended.
+    whole = error.errors()
+    first = next((one for one in whole if one["type"] == "extra_forbidden"), whole[0])
     loc = tuple(first["loc"])
     where = ".".join(str(part) for part in loc) or "file"
     line = line_of(text, loc)

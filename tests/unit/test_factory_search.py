@@ -169,8 +169,15 @@ def test_an_edit_keeps_comments_and_everything_else():
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["fusion.iou", "fusion.missing", "members.boxes.weight", "members.masks.threshold"]
-            + ["chain.merge_seams.inside", "chain.outline.box_iou", "chain.triage.accept_at"]
+            [
+                "fusion.iou",
+                "fusion.missing",
+                "members.boxes.weight",
+                "members.masks.threshold",
+                "chain.merge_seams.inside",
+                "chain.outline.box_iou",
+                "chain.triage.accept_at",
+            ]
         ),
         st.floats(0.01, 0.99),
     )

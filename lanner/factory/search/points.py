@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from detectors.calibration import Calibration
 from lanner.config import DetectorConfig
 from lanner.errors import ConfigError, StepError
 from lanner.factory.config import Evaluate
-from lanner.factory.evaluate.figures import figures_of
-from lanner.factory.evaluate.raw import RawSet, fit_calibration, load_raw
 from lanner.factory.search.space import Point, at_point
+
+if TYPE_CHECKING:
+    from detectors.calibration import Calibration
+    from lanner.factory.evaluate.raw import RawSet
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def measure(bench: Bench, point: Point) -> Measured:
 
     A combination that the chain refuses is a point without figures.
     """
+    from lanner.factory.evaluate.figures import figures_of
+
     ready = _ready(bench)
     try:
         config = at_point(ready.detector, point)
@@ -100,7 +103,7 @@ def measuring(
     else:
         # Threads of this process would not survive a plain fork.
         context = get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, "lanner.factory.evaluate.figures"])
         with ProcessPoolExecutor(count, mp_context=context) as pool:
             yield lambda points: list(pool.map(measure, [bench] * len(points), points))
 
@@ -124,12 +127,16 @@ class _Ready:
     """A bench that is loaded; keeps the calibration of variants that fuse alike."""
 
     def __init__(self, bench: Bench) -> None:
+        from lanner.factory.evaluate.raw import load_raw
+
         self.detector = DetectorConfig.model_validate_json(bench.detector)
         self.settings = Evaluate.model_validate_json(bench.settings)
         self.raw: RawSet = load_raw(Path(bench.folder), self.settings.chain_until)
         self._calibrations: dict[str, Calibration] = {}
 
     def calibration(self, config: DetectorConfig) -> Calibration:
+        from lanner.factory.evaluate.raw import fit_calibration
+
         fusing = {"members": [m.model_dump() for m in config.members], "f": config.fusion}
         key = repr(fusing)
         if key not in self._calibrations:

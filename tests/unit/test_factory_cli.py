@@ -1,0 +1,134 @@
+"""`lanner factory` as a user meets it: help, starter files, states, errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lanner.cli import app
+from lanner.cli_factory import flat
+from lanner.config import load_config
+from lanner.factory.config import load_factory
+from lanner.factory.shop import STEPS
+
+FORMATS = ("coco", "dota", "yolo", "voc", "geo", "masks", "images")
+
+
+def factory(*words: object):
+    return CliRunner().invoke(app, ["factory", *map(str, words)])
+
+
+def test_every_step_is_a_command_that_teaches():
+    for step in STEPS:
+        done = factory(step, "--help")
+        assert done.exit_code == 0
+        assert f"lanner factory {step} tanks.factory.yaml" in done.stdout
+    listed = factory("--help").stdout
+    for tool in ("all", "status", "init", "compare", "forecast", "reproduce", "hook"):
+        assert f" {tool} " in listed
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_starter_files_are_right_as_they_are(tmp_path, form):
+    done = factory(
+        "init", tmp_path / "new", "--format", form, "--name", "tanks", "--classes", "a,b"
+    )
+    assert done.exit_code == 0, done.stderr
+    made = [Path(line) for line in done.stdout.split()]
+    config = load_factory(made[1])
+    detector = load_config(made[0])
+    assert config.sources[0].format == form
+    assert detector.classes == ("a", "b")
+    assert set(config.train.members) == {member.name for member in detector.members}
+    from lanner.factory.search.space import parse_space
+
+    assert len(parse_space(config.search.space, detector)) == 3
+    from postprocess.chain import Chain
+
+    assert Chain.from_specs(detector.chain).names[-1] == "triage"
+    # Never over somebody's work.
+    before = made[1].read_bytes()
+    again = factory("init", tmp_path / "new", "--name", "tanks")
+    assert again.exit_code == 18
+    assert "is there already" in again.stderr
+    assert made[1].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--format", "cocoo"], "did you mean 'coco'?"),
+        (["--name", "My Tanks"], "is no name"),
+        (["--classes", ","], "names no class"),
+        (["--classes", "a: b"], "names no class"),
+    ],
+)
+def test_init_refuses_what_would_not_load(tmp_path, words, said):
+    done = factory("init", tmp_path / "new", *words)
+    assert done.exit_code == 14
+    assert said in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_status_says_what_is_missing_and_what_to_run(tmp_path):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    rows = json.loads(factory("status", config, "--workdir", tmp_path / "w", "--json").stdout)
+    assert [row["step"] for row in rows] == list(STEPS)
+    assert {row["state"] for row in rows} == {"missing"}
+    assert rows[0]["folder"] == str(tmp_path / "w" / "01_explore")
+    assert "lanner factory explore" in factory("status", config).stdout
+
+
+def test_the_folder_of_a_run(tmp_path, monkeypatch):
+    from lanner.factory.opening import open_shop
+
+    factory("init", tmp_path / "c", "--name", "tanks")
+    config = tmp_path / "c" / "tanks.factory.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert open_shop(config).folder == Path("runs/tanks")
+    assert open_shop(config, Path("x")).folder == Path("x")
+    config.write_text(config.read_text() + "workdir: made\n")
+    assert open_shop(config).folder == tmp_path / "c" / "made"
+    assert open_shop(config, Path("x")).folder == Path("x")
+
+
+def test_a_step_too_early_names_the_one_before(tmp_path):
+    factory("init", tmp_path, "--name", "tanks")
+    done = factory("process", tmp_path / "tanks.factory.yaml", "--workdir", tmp_path / "w")
+    assert done.exit_code == 22
+    assert "lanner factory explore" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (("sources:", "sorces:"), 14, "line 8': is not a known key; did you mean 'sources'?"),
+        (("detector: tanks.yaml", "detector: gone.yaml"), 14, "gone.yaml"),
+        (("points: 200", "points: many"), 14, "search.points"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, change, code, said):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    config.write_text(config.read_text().replace(*change))
+    done = factory("explore", config, "--workdir", tmp_path / "w")
+    assert done.exit_code == code
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_summaries_become_rows():
+    rows = flat({"a": {"b": 1, "c": [1, 2]}, "d": 0.123456, "e": None})
+    assert rows == [("a.b", "1"), ("a.c", "1, 2"), ("d", "0.1235"), ("e", "None")]
+
+
+def test_help_is_quick_to_come():
+    heavy = "('numpy', 'pydantic', 'optuna')"
+    code = f"import lanner.cli, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

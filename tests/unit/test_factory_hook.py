@@ -1,0 +1,148 @@
+"""The hook of a bare repository: real pushes start real factories, in the background."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from lanner.errors import ConfigError, OutputError
+from lanner.factory.hook import MARK, find_factory, install
+
+ENV = {
+    **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+}
+
+BROKEN = "version: 1\nfactory: tanks\ndetector: tanks.yaml\nsorces: []\n"
+
+
+def git(*words: object, cwd: Path) -> str:
+    done = subprocess.run(
+        ["git", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=True, env=ENV
+    )
+    return done.stdout.strip() + done.stderr.strip()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    repo = tmp_path / "tanks of ours.git"
+    git("init", "--quiet", "--bare", repo, cwd=tmp_path)
+    return repo
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    tree = tmp_path / "clone"
+    git("init", "--quiet", tree, cwd=tmp_path)
+    return tree
+
+
+def commit(tree: Path, **files: str) -> str:
+    for name, text in files.items():
+        (tree / name.replace("__", ".")).write_text(text)
+    git("add", ".", cwd=tree)
+    git("commit", "--quiet", "--allow-empty", "-m", "x", cwd=tree)
+    return git("rev-parse", "HEAD", cwd=tree)
+
+
+def ended(note: Path) -> dict[str, object]:
+    for _ in range(600):
+        if note.exists():
+            facts = json.loads(note.read_text())
+            if facts["state"] not in ("waiting", "running"):
+                return facts
+        time.sleep(0.1)
+    raise AssertionError(f"{note} never ended")
+
+
+def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
+    work = tmp_path / "work"
+    hook = install(bare, work)
+    assert os.access(hook, os.X_OK)
+    first = commit(clone, a__txt="no factory here")
+    second = commit(clone, tanks__factory__yaml=BROKEN)
+    started = time.monotonic()
+    said = git("push", bare, f"{first}:refs/heads/train/none", "HEAD:train/tanks", cwd=clone)
+    git(
+        "push",
+        bare,
+        "HEAD:main",
+        f"{first}:refs/heads/train/no+",
+        cwd=clone,
+    )
+    pushed = time.monotonic() - started
+    assert "train/tanks starts in the background" in said
+    # Without a factory file: said, and the next one has its turn.
+    assert ended(work / "none" / f"{first}.json") == {"state": "failed", "exit": 14}
+    assert "*.factory.yaml" in (work / "none" / f"{first}.log").read_text()
+    # The factory itself was started, by its exit code and its own words.
+    assert ended(work / "tanks" / f"{second}.json") == {"state": "failed", "exit": 14}
+    log = (work / "tanks" / f"{second}.log").read_text()
+    assert "factory all" in log
+    assert "sorces" in log
+    assert "line 4" in log
+    assert (work / "tanks" / "tree" / "tanks.factory.yaml").read_text() == BROKEN
+    # main is no training, and a name that a shell might trip over is refused.
+    assert sorted(path.name for path in work.iterdir()) == ["lock", "none", "tanks"]
+    assert pushed < 20
+
+
+def test_only_the_newest_of_waiting_pushes_is_run(bare, clone, tmp_path):
+    import fcntl
+
+    work = tmp_path / "work"
+    install(bare, work)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody trains
+        old = commit(clone, tanks__factory__yaml=BROKEN)
+        git("push", bare, "HEAD:train/tanks", cwd=clone)
+        new = commit(clone, b__txt="newer")
+        git("push", bare, "HEAD:train/tanks", cwd=clone)
+    assert ended(work / "tanks" / f"{old}.json") == {"state": "superseded", "by": new}
+    assert ended(work / "tanks" / f"{new}.json")["state"] == "failed"
+
+
+def test_install_leaves_the_hooks_of_others_alone(bare, tmp_path):
+    hook = bare / "hooks" / "post-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho mine\n")
+    with pytest.raises(OutputError, match="another's hook"):
+        install(bare)
+    assert hook.read_text() == "#!/bin/sh\necho mine\n"
+    install(bare, force=True)
+    assert MARK in hook.read_text()
+    assert (hook.parent / "post-receive.before").read_text() == "#!/bin/sh\necho mine\n"
+    assert install(bare) == hook  # ours may be written again
+    assert subprocess.run(["sh", "-n", hook], check=False).returncode == 0
+
+
+def test_only_bare_repositories_get_a_hook(clone, tmp_path):
+    with pytest.raises(ConfigError, match="is not bare"):
+        install(clone / ".git")
+    with pytest.raises(ConfigError, match="not a git repository"):
+        install(tmp_path / "nowhere")
+
+
+def test_the_factory_file_of_a_tree(tmp_path):
+    with pytest.raises(ConfigError, match="holds 0 of them"):
+        find_factory(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.factory.yaml").touch()
+    assert find_factory(tmp_path) == tmp_path / "deep" / "a.factory.yaml"
+    (tmp_path / "b.factory.yaml").touch()
+    with pytest.raises(ConfigError, match="holds 2 of them"):
+        find_factory(tmp_path)
+    pointer = tmp_path / ".lanner-train"
+    pointer.write_text("b.factory.yaml\n")
+    assert find_factory(tmp_path) == tmp_path / "b.factory.yaml"
+    for wrong in ("../b.yaml", "c.factory.yaml", "", "/etc/passwd"):
+        pointer.write_text(wrong)
+        with pytest.raises(ConfigError, match="is no file of the tree"):
+            find_factory(tmp_path)
