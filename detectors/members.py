@@ -89,21 +89,29 @@ def load_member(
         ConfigError: `arch` names what the network does not have.
         WeightsError: the file is missing, unreadable, or of another architecture.
     """
-    net: RetinaNet | ResUNet
     # The random start is overwritten; the caller's generator is none of its business.
     with torch.random.fork_rng(devices=[]):
-        if member.kind == "retinanet":
-            net = RetinaNet(_spec(RetinaNetSpec, member, classes=len(config.classes)))
-        else:
-            usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
-            net = ResUNet(_spec(ResUNetSpec, member, outputs=usual))
-            _check_outputs(config, member, net.spec.outputs)
+        net = build(config, member)
     _fill(net, folder / member.weights)
     net.eval().requires_grad_(False)
     if where.device.type == "cpu":
         _steady_norms(net)
     net.to(device=where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return BoxMember(member, net) if isinstance(net, RetinaNet) else MaskMember(member, net)
+
+
+def build(config: DetectorConfig, member: Member) -> RetinaNet | ResUNet:
+    """One member's network with a random start, from torch's generator.
+
+    Raises:
+        ConfigError: `arch` names what the network does not have.
+    """
+    if member.kind == "retinanet":
+        return RetinaNet(_spec(RetinaNetSpec, member, classes=len(config.classes)))
+    usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
+    net = ResUNet(_spec(ResUNetSpec, member, outputs=usual))
+    _check_outputs(config, member, net.spec.outputs)
+    return net
 
 
 class SteadyGroupNorm(nn.GroupNorm):

@@ -1,0 +1,1 @@
+"""How the networks are trained: batches, losses, the loop. Imported by training alone."""

@@ -1,0 +1,285 @@
+"""What is to be trained, from what, and whether it was trained already."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lanner.config import DetectorConfig, Member, Strict
+from lanner.errors import ConfigError, TrainingError
+from lanner.factory.config import Training
+from lanner.factory.samples import Sample
+from lanner.factory.shop import SAMPLES, Shop
+
+FORMAT = 1
+"""Raised when the same configuration no longer gives the same weights."""
+
+RELEASE = "release"
+
+TERMS = {
+    "boxes": ("cls", "box"),
+    "instances": ("object", "boundary", "centre", "projection"),
+    "roads": ("bce", "dice", "centreline", "cldice"),
+}
+"""Loss terms of each task, as in `detectors.training`."""
+
+NO_MATTER = {"workers", "checkpoint_every", "threads"}
+"""Settings that the weights do not hang on (threads are kept through a resume)."""
+
+
+class Job(Strict):
+    """One member to train, as its process is told.
+
+    `start` and `encoder_from` are files, `folder` the member's own, `weights` what it is to
+    leave, `samples` the frozen dataset.
+    """
+
+    detector: DetectorConfig
+    member: str
+    training: Training
+    seed: int
+    devices: str
+    threads: int
+    samples: Path
+    folder: Path
+    weights: Path
+    start: Path | None
+    encoder_from: Path | None
+    key: str
+
+    @property
+    def task(self) -> str:
+        """One of `TERMS`."""
+        return task_of(self.detector, member_of(self.detector, self.member))
+
+
+def member_of(detector: DetectorConfig, name: str) -> Member:
+    """A member of the detector.
+
+    Raises:
+        ConfigError: it has none of that name; the message names the nearest.
+    """
+    for member in detector.members:
+        if member.name == name:
+            return member
+    raise ConfigError(
+        f"train.members.{name}",
+        name,
+        f"is no member of detector {detector.name}",
+        near(name, [one.name for one in detector.members]),
+    )
+
+
+def task_of(detector: DetectorConfig, member: Member) -> str:
+    """Which of `TERMS` a member learns."""
+    if member.kind == "retinanet":
+        return "boxes"
+    return "roads" if detector.output == "raster" else "instances"
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A remedy that names the nearest of the known names."""
+    names = sorted(known)
+    found = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {found[0]!r}?" if found else f"use one of {', '.join(names)}"
+
+
+def check(shop: Shop, detector: DetectorConfig, samples: Iterable[Sample]) -> None:
+    """Refuse what cannot be trained, before hours are spent on the member before it.
+
+    Raises:
+        ConfigError: an unknown member, source, loss term or order; a size that no network takes.
+        TrainingError: no member is asked for, or split train has nothing to learn from.
+    """
+    members = shop.config.train.members
+    if not members:
+        raise TrainingError(
+            "train.members", shop.path.name, "names no member", "name members of the detector"
+        )
+    everything = tuple(samples)
+    train = [one for one in everything if one.split == "train" and one.role != "unlabelled"]
+    known = {one.source for one in everything} | {one.name for one in shop.config.sources}
+    for place, (name, training) in enumerate(members.items()):
+        task = task_of(detector, member_of(detector, name))
+        where = f"train.members.{name}"
+        for source in training.mix:
+            if source not in known:
+                raise ConfigError(
+                    f"{where}.mix", source, "is no source of the dataset", near(source, known)
+                )
+        for term in training.loss:
+            if term not in TERMS[task]:
+                raise ConfigError(
+                    f"{where}.loss", term, f"is no loss term of {task}", near(term, TERMS[task])
+                )
+        if not training.sizes or any(size < 64 or size % 32 for size in training.sizes):
+            raise ConfigError(
+                f"{where}.sizes", training.sizes, "are sides in pixels", "use multiples of 32"
+            )
+        for source, mix in training.mix.items():
+            if not 0 < mix.scale[0] <= mix.scale[1]:
+                raise ConfigError(
+                    f"{where}.mix.{source}.scale", mix.scale, "must rise from above 0", "order it"
+                )
+        later = list(members)[place:]
+        if training.encoder_from in later:
+            raise ConfigError(
+                f"{where}.encoder_from",
+                training.encoder_from,
+                "is not trained before it",
+                "put that member first",
+            )
+        _something(name, task, train, training)
+    _classes(detector, train)
+
+
+def _something(name: str, task: str, train: list[Sample], training: Training) -> None:
+    """Refuse a member that has no object to learn from."""
+    mix = training.mix
+    drawn = [one for one in train if one.source not in mix or mix[one.source].odds > 0]
+    if task == "roads":
+        there = any(one.mask is not None for one in drawn)
+        remedy = "add masks (process: masks_from_polygons)"
+    else:
+        there = any(label.weight > 0 for one in drawn for label in one.labels)
+        remedy = "add labelled images to split train"
+    if not there:
+        raise TrainingError(
+            f"train.members.{name}", "train", "has nothing to learn from in split train", remedy
+        )
+
+
+def _classes(detector: DetectorConfig, train: list[Sample]) -> None:
+    if detector.output == "raster":
+        return
+    for label in sorted({label.label for one in train for label in one.labels}):
+        if label not in detector.classes:
+            raise ConfigError(
+                "classes",
+                label,
+                f"is in the dataset but no class of detector {detector.name}",
+                near(label, detector.classes),
+            )
+
+
+def dataset_key(shop: Shop, samples: Iterable[Sample]) -> tuple[str, str]:
+    """The dataset's version ("" where it says none), and a checksum of all that training uses."""
+    manifest = shop.step_dir("dataset") / "manifest.json"
+    version = ""
+    if manifest.exists():
+        version = str(json.loads(manifest.read_text(encoding="utf-8")).get("version", ""))
+    digest = hashlib.sha256(version.encode())
+    for one in samples:
+        labels = [[x.label, x.box, x.weight] for x in one.labels]
+        facts = [one.id, one.source, one.split, one.role, one.weight, labels]
+        facts += [one.mask is not None, one.ids is not None]
+        if not version:
+            facts += [str(one.image), str(one.mask), str(one.ids)]
+        digest.update(json.dumps(facts).encode())
+    return version, digest.hexdigest()
+
+
+def job_of(shop: Shop, detector: DetectorConfig, name: str, dataset: str) -> Job:
+    """What the process of one member is told; members before it are trained.
+
+    Raises:
+        ConfigError: `start` or `encoder_from` names no file.
+    """
+    training = shop.config.train.members[name]
+    member = member_of(detector, name)
+    folder = shop.step_dir("train")
+    start = _start(shop, detector, member, training)
+    encoder = _encoder(shop, name, training)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "member": {"kind": member.kind, "arch": member.arch, "name": name},
+        "classes": detector.classes,
+        "output": detector.output,
+        "training": {
+            key: value
+            for key, value in training.model_dump(mode="json").items()
+            if key not in NO_MATTER
+        },
+        "seed": shop.config.seed,
+        "devices": shop.config.train.devices,
+        "weights": {one.name: one.weight for one in shop.config.sources},
+        "dataset": dataset,
+        "start": _sha256(start),
+        "encoder": _sha256(encoder),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return Job(
+        detector=detector,
+        member=name,
+        training=_weighted(shop, training),
+        seed=int(hashlib.sha256(f"{shop.config.seed}/{name}".encode()).hexdigest()[:7], 16),
+        devices=shop.config.train.devices,
+        threads=training.threads or _threads(training.workers),
+        samples=shop.need("dataset", SAMPLES),
+        folder=folder / name,
+        weights=folder / f"{name}.safetensors",
+        start=start,
+        encoder_from=encoder,
+        key=key,
+    )
+
+
+def _weighted(shop: Shop, training: Training) -> Training:
+    """The same with the sources' own weights in their odds."""
+    from lanner.factory.config import Mix
+
+    mix = dict(training.mix)
+    for source in shop.config.sources:
+        if source.weight != 1:
+            own = mix.get(source.name, Mix())
+            mix[source.name] = own.model_copy(update={"odds": own.odds * source.weight})
+    return training.model_copy(update={"mix": mix})
+
+
+def _start(shop: Shop, detector: DetectorConfig, member: Member, training: Training) -> Path | None:
+    if training.start is None:
+        return None
+    where = f"train.members.{member.name}.start"
+    if training.start != RELEASE:
+        return _file(shop, where, training.start)
+    from detectors.catalog import resolve
+    from lanner.home import home
+
+    path = resolve(str(shop.detector_path), home()).release_dir / member.weights
+    if not path.exists():
+        raise ConfigError(
+            where, RELEASE, f"{path} is not there", "release the detector first, or leave it out"
+        )
+    return path
+
+
+def _encoder(shop: Shop, name: str, training: Training) -> Path | None:
+    if training.encoder_from is None:
+        return None
+    if training.encoder_from in shop.config.train.members:
+        return shop.step_dir("train") / f"{training.encoder_from}.safetensors"
+    return _file(shop, f"train.members.{name}.encoder_from", training.encoder_from)
+
+
+def _file(shop: Shop, where: str, name: str) -> Path:
+    path = (shop.path.parent / name).resolve()
+    if not path.is_file():
+        raise ConfigError(
+            where, name, f"no file {path}", "name a safetensors file, relative to the factory file"
+        )
+    return path
+
+
+def _sha256(path: Path | None) -> str | None:
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _threads(workers: int) -> int:
+    """Cores that are left to the network."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (there or 1) - workers)
