@@ -1,0 +1,112 @@
+"""Forecast: the law is found again, and the interval holds what is true."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanner.errors import ConfigError
+from lanner.factory.forecast import (
+    Law,
+    fit_laws,
+    forecast_points,
+    order_of,
+    read_points,
+)
+
+
+def points_of(law: Law, labels=(250, 500, 1000, 2000), noise=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    error = law.error(np.asarray(labels, float)) + rng.normal(0, noise, len(labels))
+    return [(n, float(1 - e)) for n, e in zip(labels, error, strict=True)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.5, 5), st.floats(0.2, 1.2), st.floats(0, 0.1))
+def test_a_law_is_found_again(a, b, c):
+    labels = np.geomspace(100, 20_000, 8)
+    law = Law(a, b, c)
+    found = fit_laws(labels, law.error(labels)[None])[0]
+    assert np.allclose(found.error(labels), law.error(labels), atol=2e-3)
+
+
+def test_labels_and_error_are_inverse():
+    law = Law(2.0, 0.5, 0.02)
+    assert law.labels(law.error(np.asarray([700.0]))[0]) == pytest.approx(700)
+    assert law.labels(0.02) == math.inf
+    assert Law(0.0, 0.5, 0.0).labels(0.1) == 0
+
+
+def test_what_the_target_needs(tmp_path):
+    law = Law(3.0, 0.5, 0.0)
+    true = law.labels(0.05)  # 3600
+    done = forecast_points(points_of(law), 0.95, tmp_path / "f")
+    assert done.needed == pytest.approx(true, rel=0.1)
+    assert done.low <= true <= done.high
+    assert done.have == 2000
+    assert done.share == pytest.approx(2000 / true, abs=0.06)
+    assert f"You have {100 * done.share:.0f} % of what you need" in done.sentence
+    assert done.show[0].read_bytes().startswith(b"\x89PNG")
+    assert json.loads(done.show[1].read_text()) == json.loads(json.dumps(done.facts()))
+    again = forecast_points(points_of(law), 0.95, tmp_path / "g")
+    assert (again.low, again.high) == (done.low, done.high)
+    assert again.show[0].read_bytes() == done.show[0].read_bytes()
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says(tmp_path):
+    law = Law(3.0, 0.5, 0.0)
+    labels = (250, 250, 500, 500, 1000, 1000, 2000, 2000)
+    held = 0
+    for seed in range(20):
+        seen = points_of(law, labels, noise=0.008, seed=seed)
+        done = forecast_points(seen, 0.95, tmp_path)
+        held += done.low <= law.labels(0.05) <= done.high
+    assert held >= 16
+
+
+def test_a_flat_curve_never_gets_there(tmp_path):
+    done = forecast_points(points_of(Law(3.0, 0.9, 0.12)), 0.95, tmp_path)
+    assert done.needed == math.inf
+    assert done.facts()["needed"] is None
+    assert "do not reach 0.95" in done.sentence
+    assert done.share == 0
+
+
+def test_a_target_that_is_reached(tmp_path):
+    done = forecast_points(points_of(Law(3.0, 0.5, 0.0)), 0.9, tmp_path, have=5000)
+    assert done.share == 1
+    assert "You have what you need" in done.sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("labels,score\n10,0.5\n20,0.6\n", "too few"),
+        ("labels,score\n10,0.5\n20,0.6\n40,1.6\n", "0 <= score <= 1"),
+        ("labels,score\n10,x\n", "no table"),
+        ("n,score\n10,0.5\n", "no table"),
+    ],
+)
+def test_refusals(tmp_path, text, said):
+    path = tmp_path / "p.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        forecast_points(read_points(path), 0.95, tmp_path)
+
+
+def test_nothing_to_go_by_is_said(tmp_path):
+    for path in (None, tmp_path / "none.csv"):
+        with pytest.raises(ConfigError, match="--points"):
+            read_points(path)
+    with pytest.raises(ConfigError, match="below 1"):
+        forecast_points(points_of(Law(3.0, 0.5, 0.0)), 1.0, tmp_path)
+
+
+def test_smaller_parts_lie_within_larger_ones():
+    names = sorted((f"a/{k}" for k in range(64)), key=lambda name: order_of(name, 1))
+    assert sorted(names) != names
+    assert names == sorted(reversed(names), key=lambda name: order_of(name, 1))
+    assert names != sorted(names, key=lambda name: order_of(name, 2))
