@@ -62,6 +62,8 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     started = time.monotonic()
+    # As it is now: step release changes the detector's file.
+    detector = shop.detector().model_dump(mode="json")
     outcome = _runner(step)(shop)
     record = {
         "step": step,
@@ -69,6 +71,8 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
         "lanner": __version__,
         "seconds": round(time.monotonic() - started, 3),
         "config": shop.config.model_dump(mode="json"),
+        "file": str(shop.path.resolve()),
+        "detector": detector,
         "summary": outcome.summary,
         "show": [str(path.relative_to(folder)) for path in outcome.show],
     }
@@ -83,11 +87,23 @@ def step_key(shop: Shop, step: str) -> str:
     whole = shop.config.model_dump(mode="json")
     facts: dict[str, Any] = {name: whole[name] for name in _SECTIONS[step]}
     if step in ("train", "evaluate", "search", "release"):
-        facts["detector"] = shop.detector().model_dump(mode="json")
+        facts["detector"] = _detector_facts(shop, step)
     before = _AFTER[step]
     facts["before"] = None if before is None else step_key(shop, before)
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _detector_facts(shop: Shop, step: str) -> dict[str, Any]:
+    """What a step takes from the detector: training hangs on neither fusion nor chain."""
+    whole = shop.detector().model_dump(mode="json")
+    if step != "train":
+        return whole
+    names = {"name", "classes", "output", "gsd", "bands", "normalise"}
+    if any(one.start == "release" for one in shop.config.train.members.values()):
+        names.add("release")
+    nets = [{key: one[key] for key in ("name", "kind", "arch")} for one in whole["members"]]
+    return {**{name: whole[name] for name in sorted(names)}, "members": nets}
 
 
 def fresh(shop: Shop, step: str) -> bool:
