@@ -10,34 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.calibration import Calibration
 from detectors.views import Floats, Ints
 from lanner.config import DetectorConfig, Member, config_sha256
 from lanner.errors import DatasetError
 from lanner.factory.evaluate import store
-from lanner.factory.evaluate.fusing import (
-    FusedSet,
-    Stack,
-    at_least,
-    check_variant,
-    fused_set,
-    placed_frame,
-    stacked,
-)
-from lanner.factory.evaluate.mosaic import STEPS, Layout, MosaicContext, Picture, context_of
+from lanner.factory.evaluate.fusing import at_least, check_variant, stacked
+from lanner.factory.evaluate.group import Detections, Group, roads
+from lanner.factory.evaluate.mosaic import STEPS, Layout, Picture
 from lanner.factory.evaluate.steps import (
     Memory,
     RasterChain,
     RasterState,
     key_of,
-    run_steps,
     steps_until,
 )
 from lanner.factory.evaluate.truth import inside
@@ -45,28 +35,7 @@ from lanner.factory.samples import Sample, read_samples
 from lanner.factory.shop import Shop
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-
     from postprocess.context import Context, DetectorFacts
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What a detector says of one image; coordinates in pixels of the image.
-
-    `boxes` (n, 4) x0 y0 x1 y1, `scores` (n,) calibrated, best first, `labels` n classes,
-    `decisions` n of 'accept' and 'review'. `frame` holds the rows with every column of the chain
-    (geometry and outline in image pixels) where asked for. Raster detectors give `lines`, (n,)
-    LineStrings in image pixels, and `mask`, the probability raster on the detector's grid.
-    """
-
-    boxes: Floats
-    scores: Floats
-    labels: tuple[str, ...]
-    decisions: tuple[str, ...]
-    frame: gpd.GeoDataFrame | None = field(default=None, compare=False)
-    lines: NDArray[np.object_] | None = None
-    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +147,7 @@ class RawSet:
         return [one for one in facts if one is not None]
 
     @cached_property
-    def _groups(self) -> dict[tuple[int, ...], _Group]:
+    def _groups(self) -> dict[tuple[int, ...], Group]:
         return {}
 
     @cached_property
@@ -186,14 +155,14 @@ class RawSet:
         room = 24 * max(len(self.samples), 1)
         return RasterChain(Memory(room, RasterState.forget))
 
-    def _group(self, numbers: Sequence[int]) -> _Group:
+    def _group(self, numbers: Sequence[int]) -> Group:
         key = tuple(numbers)
         if key not in self._groups:
             layout = Layout.of([self.place(number) for number in key])
             paths = [self.folder / f"{store.stem(self.samples[n].id)}.npz" for n in key]
             names = [one.name for one in self.config.members]
             stack = stacked(names, [store.read_views(path) for path in paths], layout)
-            self._groups[key] = _Group(layout, stack)
+            self._groups[key] = Group(layout, stack)
         return self._groups[key]
 
     def _traced(self, number: int, config: DetectorConfig, frames: bool) -> Detections:
@@ -217,136 +186,7 @@ class RawSet:
 
         key = key_of(self.samples[number].id, {m.name: m.weight for m in config.members})
         state = self._rasters.run(steps_until(config, self.until), context_in, key, empty())
-        return _roads(state.objects, picture, raster, frames)
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Images on one mosaic, and what was last done with them."""
-
-    layout: Layout
-    stack: Stack
-    fused: Memory = field(default_factory=lambda: Memory(4))
-    frames: Memory = field(default_factory=lambda: Memory(16))
-
-    @cached_property
-    def context(self) -> MosaicContext:
-        """Surroundings of a chain over all of them."""
-        from postprocess.context import DetectorFacts
-
-        gsd = self.layout.pictures[0].plan.grid.gsd if self.layout.pictures else 1.0
-        return context_of(self.layout, gsd, DetectorFacts("mosaic", "", "", ""))
-
-    @cached_property
-    def cores(self) -> Floats:
-        """(tiles, 4) cores of all tiles, on the grid of their image."""
-        cores = [t.core for picture in self.layout.pictures for t in picture.plan]
-        sides = [(c.x0, c.y0, c.x1, c.y1) for c in cores]
-        return np.asarray(sides, np.float64).reshape(-1, 4)
-
-    def detect(
-        self,
-        config: DetectorConfig,
-        calibration: Calibration,
-        steps: Sequence[Any],
-        frames: bool,
-    ) -> list[Detections]:
-        members = [
-            [one.name, one.weight, one.threshold, calibration.of_vote(one.name).model_dump()]
-            for one in config.members
-        ]
-        key = key_of(members, config.fusion.model_dump())
-        curve = calibration.of(tuple(one.name for one in config.members))
-
-        def objects() -> gpd.GeoDataFrame:
-            fused: FusedSet | None = self.fused.get(key)
-            if fused is None:
-                fused = fused_set(self.stack, config, calibration)
-                self.fused.put(key, fused)
-            return placed_frame(self.stack, fused, config, curve)
-
-        whole = key_of(key, curve.model_dump())
-        return self._split(run_steps(objects, steps, self.context, self.frames, whole), frames)
-
-    def _split(self, found: gpd.GeoDataFrame, frames: bool) -> list[Detections]:
-        """By image, in its pixels, best first."""
-        image = self.stack.image[found["tile"].to_numpy(np.int64)]
-        origin = self.layout.origins[image]
-        scale = np.asarray([p.plan.grid.scale for p in self.layout.pictures], np.float64)
-        scale = scale.reshape(-1, 2)[image]
-        boxes = (_boxes(found) - np.tile(origin, 2)) * np.tile(scale, 2)
-        scores = found["score"].to_numpy(np.float64)
-        order = np.lexsort((*boxes.T[::-1], -scores, image))
-        labels, decisions = found["label"].tolist(), _decisions(found)
-        ends = np.searchsorted(image[order], np.arange(len(self.layout.pictures) + 1))
-        result = []
-        for number, (start, end) in enumerate(pairwise(ends.tolist())):
-            rows = order[start:end]
-            frame = None
-            if frames:
-                frame = _moved(
-                    found.iloc[rows],
-                    self.layout.origins[number],
-                    self.layout.pictures[number].plan.grid.scale,
-                )
-            result.append(
-                Detections(
-                    boxes[rows],
-                    scores[rows],
-                    tuple(labels[i] for i in rows.tolist()),
-                    tuple(decisions[i] for i in rows.tolist()),
-                    frame,
-                )
-            )
-        return result
-
-
-def _boxes(found: gpd.GeoDataFrame) -> Floats:
-    """(n, 4): as detected where `outline` kept that, else the bounds."""
-    import shapely
-
-    if "box" in found.columns:
-        return np.asarray(found["box"].tolist(), np.float64).reshape(-1, 4)
-    shapes = np.asarray(found.geometry.values, object)
-    return np.asarray(shapely.bounds(shapes), np.float64).reshape(-1, 4)
-
-
-def _decisions(found: gpd.GeoDataFrame) -> list[str]:
-    return found["decision"].tolist() if "decision" in found else ["review"] * len(found)
-
-
-def _moved(rows: gpd.GeoDataFrame, origin: Floats, scale: tuple[float, float]) -> gpd.GeoDataFrame:
-    """The rows with geometry and outline in image pixels."""
-    import geopandas
-    import shapely
-
-    result = rows.reset_index(drop=True)
-    for name in ("geometry", "outline"):
-        shapes = np.asarray(result[name].values, object)
-        points = shapely.get_coordinates(shapes)
-        moved = shapely.set_coordinates(shapes.copy(), (points - origin) * np.asarray(scale))
-        result[name] = geopandas.GeoSeries(moved, index=result.index)
-    return result
-
-
-def _roads(found: gpd.GeoDataFrame, picture: Picture, raster: Path, frames: bool) -> Detections:
-    import shapely
-
-    rows = _moved(found, np.zeros(2), picture.plan.grid.scale)
-    shapes = np.asarray(rows.geometry.values, object)
-    boxes = np.asarray(shapely.bounds(shapes), np.float64).reshape(-1, 4)
-    scores = rows["score"].to_numpy(np.float64)
-    order = np.lexsort((*boxes.T[::-1], -scores))
-    labels, decisions = rows["label"].tolist(), _decisions(rows)
-    return Detections(
-        boxes[order],
-        scores[order],
-        tuple(labels[i] for i in order.tolist()),
-        tuple(decisions[i] for i in order.tolist()),
-        rows.iloc[order].reset_index(drop=True) if frames else None,
-        shapes[order],
-        raster,
-    )
+        return roads(state.objects, picture, raster, frames)
 
 
 def _facts_of(config: DetectorConfig) -> DetectorFacts:
@@ -427,3 +267,6 @@ def fit_calibration(raw: RawSet, config: DetectorConfig, iou: float = 0.5) -> Ca
     from lanner.factory.evaluate.calibrate import fit
 
     return fit(raw, config, iou)
+
+
+__all__ = ["Detections", "RawSet", "Sightings", "fit_calibration", "load_raw", "predict"]

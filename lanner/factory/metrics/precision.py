@@ -42,6 +42,17 @@ class Pool:
     image: Ints
     objects: Floats
 
+    def sorted(self) -> Pool:
+        """The same, best first again; of equals the first stays the first."""
+        order = np.argsort(-self.scores, kind="stable")
+        return Pool(
+            self.scores[order],
+            self.hit[:, order],
+            self.counts[:, order],
+            self.image[order],
+            self.objects,
+        )
+
     def statistic(self) -> Statistic:
         """Mean average precision over the t overlaps."""
         levels = range(len(self.hit))
@@ -79,16 +90,14 @@ def pool(
         counts.append(~ignored)
         images.append(np.full(len(score), i, np.int64))
         objects.append(np.count_nonzero(~other & ~real.ignored))
-    score = np.concatenate([np.empty(0), *scores])
-    order = np.argsort(-score, kind="stable")
     empty = np.empty((len(thresholds), 0), bool)
     return Pool(
-        score[order],
-        np.concatenate([empty, *hits], axis=1)[:, order],
-        np.concatenate([empty, *counts], axis=1)[:, order],
-        np.concatenate([np.empty(0, np.int64), *images])[order],
+        np.concatenate([np.empty(0), *scores]),
+        np.concatenate([empty, *hits], axis=1),
+        np.concatenate([empty, *counts], axis=1),
+        np.concatenate([np.empty(0, np.int64), *images]),
         np.asarray(objects, np.float64),
-    )
+    ).sorted()
 
 
 def mean_statistic(pools: Sequence[Pool]) -> Statistic:

@@ -1,0 +1,215 @@
+"""Measures of road detectors: of the mask, of the lines, and of getting along them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from detectors.views import Floats
+from lanner.config import DetectorConfig, StepSpec
+from lanner.factory.config import Evaluate
+from lanner.factory.evaluate.measured import Measured, sums
+from lanner.factory.evaluate.raw import Detections, RawSet
+from lanner.factory.evaluate.truth import road_mask
+from lanner.factory.metrics.bootstrap import Statistic, f1, ratio
+from lanner.factory.metrics.graphs import Lines, noded, places, spread
+from lanner.factory.metrics.reliability import reliability
+from lanner.factory.metrics.roads import apls, topo
+from lanner.factory.samples import Sample
+from postprocess.roads.relaxed import Relaxed, relaxed_lines, relaxed_masks
+
+ROAD = 0.5
+"""Probability from which on a pixel of the network's own mask is road."""
+
+EVERY_PX = 1.0
+"""Between the points at which a line is found right or wrong."""
+
+
+def measure_roads(
+    raw: RawSet,
+    found: Sequence[Detections],
+    config: DetectorConfig,
+    settings: Evaluate,
+    quick: bool,
+) -> Measured:
+    """Measures of one variant of a road detector; see `figures_of`.
+
+    `f1`, `precision` and `recall` are those of the lines within `relax_px` (Mnih, 2013), as are
+    the shares of lines that are right by their length; `mask_*` are of the probability from
+    `ROAD` on.
+    """
+    images = len(raw.samples)
+    graph, masks, ways, walks, lines = [], [], [], [], []
+    for number, (one, sample) in enumerate(zip(found, raw.samples, strict=True)):
+        mine = _lines_of(one)
+        gsd = sample.gsd or config.gsd
+        truth, (road, known) = true_lines(sample, gsd), road_mask(sample)
+        graph.append(relaxed_lines(mine, truth, settings.relax_px, known))
+        lines.append(_by_line(mine, truth, one, known, settings.relax_px))
+        if not quick:
+            seen = raster_mask(raw, number, config, known.shape)
+            masks.append(relaxed_masks(seen, road, settings.relax_px, known))
+            ways.append(apls(mine, truth, 1 / gsd))
+            walks.append(topo(mine, truth, 1 / gsd))
+    statistics = _relaxed(graph, "")
+    statistics.update(_lines_decided(lines, images))
+    judged = _pooled(lines)
+    calibrated = reliability(judged[0], judged[1], judged[3].astype(np.int64), images, judged[2])
+    statistics["ece"] = calibrated.error()
+    counts = {
+        "images": images,
+        "lines": sum(len(_lines_of(one)) for one in found),
+        "kilometres": round(
+            sum(
+                float(shapely.length(_lines_of(one)).sum()) * (sample.gsd or config.gsd)
+                for one, sample in zip(found, raw.samples, strict=True)
+            )
+            / 1000,
+            3,
+        ),
+    }
+    if quick:
+        return Measured(images, found, statistics, counts=counts)
+    statistics.update(_relaxed(graph, "graph_"))
+    statistics.update(_relaxed(masks, "mask_"))
+    known_ways = [(0.0, 0.0) if np.isnan(way) else (way, 1.0) for way in ways]
+    statistics["apls"] = ratio(*sums(known_ways, 2))
+    matched, marbles, holes = sums([(t.matched, t.marbles, t.holes) for t in walks], 3)
+    statistics["topo_f1"] = f1(matched, marbles, holes)
+    statistics["topo_precision"] = ratio(matched, marbles)
+    statistics["topo_recall"] = ratio(matched, holes)
+    curves = {"reliability": calibrated.diagram()}
+    return Measured(images, found, statistics, curves=curves, counts=counts)
+
+
+def _lines_of(one: Detections) -> Lines:
+    return np.empty(0, object) if one.lines is None else one.lines
+
+
+def raster_mask(
+    raw: RawSet, number: int, config: DetectorConfig, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """(h, w) of the image: where the probability says road, the nearest grid pixel's."""
+    import rasterio
+
+    with rasterio.open(raw.probability(number, config)) as source:
+        road = (source.read(1) >= ROAD * 255) & (source.read_masks(1) > 0)
+    height, width = shape
+    sx, sy = raw.place(number).plan.grid.scale
+    rows = np.minimum(((np.arange(height) + 0.5) / sy).astype(int), road.shape[0] - 1)
+    cols = np.minimum(((np.arange(width) + 0.5) / sx).astype(int), road.shape[1] - 1)
+    result: NDArray[np.bool_] = road[np.ix_(rows, cols)]
+    return result
+
+
+@lru_cache(maxsize=512)
+def true_lines(sample: Sample, gsd: float) -> Lines:
+    """Centre lines of the truth in image pixels, cut where they meet.
+
+    The labels' own lines where there are any, else the skeleton of the mask.
+    """
+    drawn = [shapely.LineString(one.line) for one in sample.labels if one.line is not None]
+    if drawn:
+        return noded(np.asarray(drawn, object))
+    road, _ = road_mask(sample)
+    return traced(road, gsd) if road.any() else np.empty(0, object)
+
+
+def traced(road: NDArray[np.bool_], gsd: float) -> Lines:
+    """Centre lines of a mask (h, w), by the steps that the chain uses."""
+    from affine import Affine
+
+    from postprocess.chain import Chain
+    from postprocess.context import Context, DetectorFacts
+    from postprocess.frame import empty
+    from postprocess.roads.raster import Block, write_mask, writing
+    from tiling.grid import Box, Grid
+    from tiling.place import Place
+
+    height, width = road.shape
+    chain = Chain.from_specs([StepSpec(step="skeletonise"), StepSpec(step="trace")])
+    with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
+        context = Context(
+            scene_id="truth",
+            acquired=None,
+            place=Place(Affine.identity(), None, (gsd, gsd)),
+            grid=Grid(width, height, (1.0, 1.0), gsd, width, height),
+            plan=None,
+            detector=DetectorFacts("truth", "", "", ""),
+            workdir=Path(folder),
+        )
+        whole = Box(0, 0, width, height)
+        with writing(context, "clean", "road") as out:
+            write_mask(out, Block(0, 0, whole, whole), road)
+        found = chain.apply(empty(), context).objects
+    return np.asarray(found.geometry.values, object)
+
+
+def _by_line(
+    mine: Lines, truth: Lines, one: Detections, known: NDArray[np.bool_], reach: float
+) -> Floats:
+    """(4, lines): score, share that lies near the truth, judged length, whether accepted."""
+    if not len(mine):
+        return np.empty((4, 0))
+    points = spread(mine, EVERY_PX)
+    xy = places(mine, points)
+    col, row = np.floor(xy).astype(np.int64).T
+    height, width = known.shape
+    judged = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+    judged[judged] = known[row[judged], col[judged]]
+    right = np.zeros(len(xy), bool)
+    if len(truth):
+        near = shapely.STRtree(truth).query(shapely.points(xy), predicate="dwithin", distance=reach)
+        right[near[0]] = True
+    length = np.bincount(points.line, judged, len(mine))
+    share = np.bincount(points.line, judged & right, len(mine)) / np.maximum(length, 1)
+    accepted = np.asarray([decision == "accept" for decision in one.decisions], np.float64)
+    return np.stack([one.scores, share, length, accepted])
+
+
+def _pooled(lines: Sequence[Floats]) -> Floats:
+    """(5, n): as `_by_line` with the image after the length, of all images."""
+    rows = [np.empty((5, 0))]
+    for number, part in enumerate(lines):
+        image = np.full((1, part.shape[1]), float(number))
+        rows.append(np.concatenate([part[:3], image, part[3:]]))
+    return np.concatenate(rows, axis=1)
+
+
+def _lines_decided(lines: Sequence[Floats], images: int) -> dict[str, Statistic]:
+    """Shares by length of what is accepted."""
+    table = np.zeros((3, images))
+    for number, (_, share, length, accepted) in enumerate(lines):
+        table[:, number] = (
+            length.sum(),
+            (length * accepted).sum(),
+            (length * accepted * share).sum(),
+        )
+    return {
+        "accepted": ratio(table[1], table[0]),
+        "accept_precision": ratio(table[2], table[1]),
+        "review": ratio(table[0] - table[1], table[0]),
+    }
+
+
+def _relaxed(parts: Sequence[Relaxed], prefix: str) -> dict[str, Statistic]:
+    """Relaxed F1, precision and recall of summed counts."""
+    rows = [(p.found_right, p.found, p.truth_right, p.truth) for p in parts]
+    found_right, found, truth_right, truth = sums(rows, 4)
+    precision, recall = ratio(found_right, found), ratio(truth_right, truth)
+
+    def harmonic(weights: Floats) -> Floats:
+        p, r = precision(weights), recall(weights)
+        # Nothing found where there is something, or the other way round, is 0.
+        one_sided = np.isnan(p) != np.isnan(r)
+        total = p + r
+        value = np.divide(2 * p * r, total, out=np.zeros(len(total)), where=total > 0)
+        return np.where(np.isnan(p) & np.isnan(r), np.nan, np.where(one_sided, 0.0, value))
+
+    return {f"{prefix}f1": harmonic, f"{prefix}precision": precision, f"{prefix}recall": recall}
