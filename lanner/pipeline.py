@@ -38,7 +38,7 @@ READ_THREADS = 2
 
 # GDAL's own default is a twentieth of the machine, on top of everything else that is counted.
 # It reads this once, before the first block; who sets it outside keeps his own.
-os.environ.setdefault("GDAL_CACHEMAX", "256")
+os.environ.setdefault("GDAL_CACHEMAX", "128")
 
 
 def detect(
