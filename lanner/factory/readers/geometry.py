@@ -40,7 +40,8 @@ def shapes(
 
     Yields:
         One shape for each point, piece of a line, and polygon; none where only the border is
-        touched. An uncut outline keeps its points in their order.
+        touched. An uncut outline keeps its points in their order, even one without area: that
+        is for others to judge.
     """
     parts = [one for one in _simple(geometry) if not one.is_empty]
     several = ("part",) if len(parts) > 1 else ()
@@ -93,7 +94,7 @@ def _pieces(feature: int, line: Any, frame: Any, flags: tuple[str, ...]) -> Iter
 def _polygon(feature: int, polygon: Any, frame: Any, flags: tuple[str, ...]) -> Shape | None:
     flags += ("holes",) * bool(polygon.interiors)
     outer = shapely.Polygon(polygon.exterior)
-    if frame.covers(outer.envelope) and outer.envelope.area > 0:
+    if frame.covers(outer.envelope):
         points = ring(shapely.get_coordinates(outer.exterior)[:-1].ravel().tolist())
         return Shape(feature, bounds(points), points, flags=flags)
     sound = shapely.make_valid(outer)

@@ -1,0 +1,308 @@
+"""Images in and out, and formats without a map: what is read, skipped and refused."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+
+from lanner.errors import ConfigError, DatasetError
+from lanner.factory.images import image_size, read_mask, read_rgb, verify, write_png
+from lanner.factory.samples import MASK_UNKNOWN
+from tests.fixtures_readers import RNG, H, W, draw, read, whys
+
+# Images
+
+
+def test_png_round_trip_and_the_same_bytes(tmp_path):
+    rgb = draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), rgb)
+    wide = np.arange(W * H, dtype=np.uint16).reshape(H, W) * 13
+    write_png(wide, tmp_path / "wide.png")
+    assert np.array_equal(read_mask(tmp_path / "wide.png"), wide)
+    assert read_mask(tmp_path / "wide.png").dtype == np.uint16
+
+
+def test_deep_images_are_stretched_between_percentiles(tmp_path):
+    ramp = np.tile(np.linspace(100, 4000, W, dtype=np.uint16), (H, 1))
+    write_png(ramp, tmp_path / "gray.png")
+    cv2.imwrite(str(tmp_path / "colour.png"), np.repeat(ramp[..., None], 3, 2))
+    with rasterio.open(
+        tmp_path / "deep.tif", "w", driver="GTiff", width=W, height=H, count=1, dtype="uint16"
+    ) as file:
+        file.write(ramp, 1)
+    for name in ("gray.png", "colour.png", "deep.tif"):
+        rgb = read_rgb(tmp_path / name)
+        low, high = np.percentile(ramp, (1, 99))
+        want = np.rint(np.clip((ramp - low) / (high - low), 0, 1) * 255)
+        assert rgb.shape == (H, W, 3), name
+        assert np.abs(rgb[..., 1].astype(float) - want).max() <= 1, name
+        assert image_size(tmp_path / name) == (W, H)
+
+
+def test_of_many_bands_the_colours_are_shown(tmp_path):
+    bands = np.stack([np.full((H, W), value, np.uint8) for value in (10, 20, 30, 40)])
+    for name, described in (("order", ()), ("named", ("nir", "blue", "green", "red"))):
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", width=W, height=H, count=4,
+            dtype="uint8", photometric="minisblack", alpha="no",
+        ) as file:  # fmt: skip
+            file.write(bands)
+            if described:
+                file.descriptions = described
+    assert read_rgb(tmp_path / "order.tif")[0, 0].tolist() == [10, 20, 30]
+    assert read_rgb(tmp_path / "named.tif")[0, 0].tolist() == [40, 30, 20]
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_cut_images_are_refused_by_name(tmp_path, ending):
+    path = tmp_path / f"cut.{ending}"
+    rgb = RNG.integers(0, 255, (H * 4, W * 4, 3), np.uint8)
+    assert cv2.imwrite(str(path), rgb)
+    assert verify(path) == (W * 4, H * 4)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    for look in (read_rgb, verify):
+        with pytest.raises(DatasetError, match=r"cut\..*does not decode"):
+            look(path)
+
+
+# COCO
+
+
+def coco(folder: Path, **changes: object) -> Path:
+    for k in (1, 2):
+        draw(folder / f"images/{k}.png", k)
+    data = {
+        "images": [
+            {"id": k, "file_name": f"images/{k}.png", "width": W, "height": H} for k in (1, 2)
+        ],
+        "categories": [{"id": 7, "name": "plane"}, {"id": 8, "name": "ship"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 10, 20]},
+            {
+                "id": 2, "image_id": 2, "category_id": 8, "bbox": [0, 0, 9, 9], "iscrowd": 1,
+                "segmentation": {"counts": [1], "size": [H, W]},
+            },
+            {
+                "id": 3, "image_id": 2, "category_id": 7, "bbox": [3, 3, 5, 4],
+                "segmentation": [[3, 3, 8, 3, 8, 7]],
+            },
+        ],
+        **changes,
+    }  # fmt: skip
+    (folder / "train.json").write_text(json.dumps(data))
+    return folder
+
+
+def test_coco(tmp_path):
+    found = read(coco(tmp_path), format="coco", splits={"train": "train.json"})
+    one, two = found.samples
+    assert (one.id, one.split, one.image) == ("s/train/1", "train", tmp_path / "images/1.png")
+    assert one.labels[0].box == (1, 2, 11, 22)
+    assert [label.weight for label in two.labels] == [0, 1]
+    assert two.labels[0].flags == ("crowd", "parts")
+    assert two.labels[1].polygon == ((3, 3), (8, 3), (8, 7))
+    assert not found.skipped
+
+
+def test_coco_bad_images_and_annotations_are_recorded(tmp_path):
+    root = coco(tmp_path)
+    data = json.loads((root / "train.json").read_text())
+    data["images"] += [
+        {"id": 3, "file_name": "images/3.png", "width": W, "height": H},
+        {"id": 4, "file_name": "images/gone.png", "width": W, "height": H},
+        {"id": 5, "file_name": "images/5.png", "width": 2 * W, "height": H},
+    ]
+    (root / "images/3.png").write_bytes(b"no image")
+    draw(root / "images/5.png", 5)
+    data["annotations"] += [
+        {"id": 10, "image_id": 99, "category_id": 7, "bbox": [1, 2, 3, 4]},
+        {"id": 11, "image_id": 1, "category_id": 70, "bbox": [1, 2, 3, 4]},
+        {"id": 12, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3]},
+        {"id": 13, "image_id": 1, "category_id": 7, "bbox": [1, float("nan"), 3, 4]},
+        {"id": 14, "image_id": 4, "category_id": 7, "bbox": [1, 2, 3, 4]},
+    ]
+    (root / "train.json").write_text(json.dumps(data))
+    found = read(root, format="coco", splits={"train": "train.json"})
+    assert len(found.samples) == 2
+    assert len(found.samples[0].labels) == 1
+    for part in ("3.png", "gone.png", "5.png", "(10)", "ion 11", "ion 12", "ion 13", "image 4: 1"):
+        assert part in whys(found), part
+    assert len(found.skipped) == 8
+
+
+def test_classes_are_mapped_dropped_or_refused(tmp_path):
+    root, facts = coco(tmp_path), {"format": "coco", "splits": {"train": "train.json"}}
+    found = read(root, **facts, classes={"plane": "aircraft"}, drop=["ship"])
+    assert {label.label for one in found.samples for label in one.labels} == {"aircraft"}
+    with pytest.raises(DatasetError, match=r"'ship'.*neither.*did you mean 'shop'"):
+        read(root, **facts, classes={"plane": "aircraft", "shop": "boat"})
+    with pytest.raises(DatasetError, match=r"'boat'.*empty class.*tug"):
+        read(root, **facts, classes={"plane": "aircraft", "tug": "boat"}, drop=["ship"])
+    found = read(root, **facts, classes={"plane": "a", "ship": "boat", "tug": "boat"})
+    assert "class tug: no object" in whys(found)
+
+
+def test_roles_without_labels(tmp_path):
+    root, facts = coco(tmp_path), {"format": "coco", "splits": {"train": "train.json"}}
+    assert not any(one.labels for one in read(root, **facts, role="unlabelled").samples)
+    with pytest.raises(DatasetError, match="have objects"):
+        read(root, **facts, role="negative")
+    found = read(root, **facts, role="negative", classes={}, drop=["plane", "ship"])
+    assert {one.role for one in found.samples} == {"negative"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("{", "no JSON"), ("[]", "no list of images"), ('{"images": [3]}', "no list of images")],
+)
+def test_coco_that_is_none(tmp_path, text, problem):
+    (tmp_path / "train.json").write_text(text)
+    with pytest.raises(DatasetError, match=problem):
+        read(tmp_path, format="coco", splits={"train": "train.json"})
+
+
+def test_splits_in_use(tmp_path):
+    root = coco(tmp_path)
+    (root / "test.json").write_text((root / "train.json").read_text())
+    splits = {"train": "train.json", "test": "test.json"}
+    assert len(read(root, format="coco", splits=splits).samples) == 4
+    used = read(root, format="coco", splits=splits, use=["test"])
+    assert {one.split for one in used.samples} == {"test"}
+    with pytest.raises(ConfigError, match="did you mean 'test'"):
+        read(root, format="coco", splits=splits, use=["tests"])
+
+
+# Text formats
+
+
+def test_dota(tmp_path):
+    draw(tmp_path / "train/images/P1.png")
+    draw(tmp_path / "train/images/P2.png", 1)
+    labels = tmp_path / "train/labelTxt"
+    labels.mkdir()
+    labels.joinpath("P1.txt").write_text(
+        "imagesource:GoogleEarth\ngsd:0.25\n10 5 30 5 30 15 10 15 plane 1\n1 2 3 plane\n"
+    )
+    labels.joinpath("P9.txt").write_text("")
+    found = read(tmp_path, format="dota", splits={"train": "train"})
+    one, two = found.samples
+    assert one.gsd == 0.25
+    assert one.labels[0].box == (10, 5, 30, 15)
+    assert one.labels[0].polygon == ((10, 5), (30, 5), (30, 15), (10, 15))
+    assert one.labels[0].flags == ("difficult",)
+    assert two.role == "unlabelled"
+    for part in ("P1.txt line 4", "P2.png: has no label file", "P9.txt"):
+        assert part in whys(found), part
+
+
+def yolo(root: Path, lines: str) -> Path:
+    draw(root / "images/train/a.png")
+    (root / "labels/train").mkdir(parents=True)
+    (root / "labels/train/a.txt").write_text(lines)
+    (root / "data.yaml").write_text("names: [plane, ship]\n")
+    return root
+
+
+def test_yolo(tmp_path):
+    lines = (
+        "0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.2 0.1 0.2 0.3\n\n0 40 30 20 30\n5 .5 .5 .1 .1\n0 .5 .5\n"
+    )
+    root = yolo(tmp_path, lines)
+    draw(root / "images/train/b.png", 1)
+    facts = {"format": "yolo", "splits": {"train": "train"}, "classes": {"plane": "p", "ship": "s"}}
+    found = read(root, **facts)
+    assert [label.box for label in found.samples[0].labels] == [(30, 15, 50, 45), (8, 6, 16, 18)]
+    assert found.samples[0].labels[1].polygon == ((8, 6), (16, 6), (16, 18))
+    assert [label.label for label in found.samples[0].labels] == ["p", "s"]
+    for part in ("line 4: is malformed (numbers are not normalised", "line 5", "line 6", "b.png"):
+        assert part in whys(found), part
+    negative = read(root, **facts, options={"no_file": "negative"})
+    assert negative.samples[1].role == "negative"
+
+
+def test_label_files_that_fit_no_image(tmp_path):
+    root = yolo(tmp_path, "0 .5 .5 .1 .1\n")
+    (root / "labels/train/a.txt").rename(root / "labels/train/other.txt")
+    with pytest.raises(DatasetError, match="fit no image at all"):
+        read(root, format="yolo", splits={"train": "train"})
+
+
+@pytest.mark.parametrize(
+    ("options", "box"), [({}, (9, 4, 30, 15)), ({"origin": 0}, (10, 5, 30, 15))]
+)
+def test_voc(tmp_path, options, box):
+    for name in "abc":
+        draw(tmp_path / f"JPEGImages/{name}.png")
+    (tmp_path / "Annotations").mkdir()
+    xml = (
+        "<annotation><size><width>{w}</width><height>60</height></size><object><name>plane</name>"
+        "<difficult>1</difficult><bndbox><xmin>10</xmin><ymin>5</ymin><xmax>30</xmax><ymax>15"
+        "</ymax></bndbox></object><object><name>plane</name></object></annotation>"
+    )
+    (tmp_path / "Annotations/a.xml").write_text(xml.format(w=W))
+    (tmp_path / "Annotations/b.xml").write_text(xml.format(w=W + 1))
+    (tmp_path / "Annotations/c.xml").write_text("<annotation>")
+    found = read(tmp_path, format="voc", options=options)
+    assert [one.id for one in found.samples] == ["s/a"]
+    assert [label.box for label in found.samples[0].labels] == [box]
+    assert found.samples[0].labels[0].flags == ("difficult",)
+    for part in ("a.xml object 2", "b.png: is 80x60", "c.xml: is no XML"):
+        assert part in whys(found), part
+
+
+# Masks and bare images
+
+
+def test_masks_get_the_numbers_of_our_classes(tmp_path):
+    draw(tmp_path / "images/a.png")
+    mask = np.zeros((H, W), np.uint8)
+    mask[:5], mask[5:9], mask[9:11] = 1, 2, MASK_UNKNOWN
+    write_png(mask, tmp_path / "masks/a.png")
+    found = read(tmp_path, format="masks", classes={"track": "road"}, drop=["water"])
+    got = read_mask(found.samples[0].mask)
+    assert (got[:5] == 1).all()
+    assert (got[5:9] == 0).all()
+    assert (got[9:11] == MASK_UNKNOWN).all()
+    with pytest.raises(DatasetError, match="value 2"):
+        read(tmp_path, format="masks", classes={"track": "road"})
+    with pytest.raises(DatasetError, match="empty class"):
+        read(tmp_path, format="masks", classes={"track": "a", "water": "b", "rail": "c"})
+
+
+def test_white_is_no_image_where_there_is_much_of_it(tmp_path):
+    rgb = RNG.integers(0, 200, (100, 120, 3), np.uint8)
+    rgb[:, :40] = 255
+    rgb[50:60, 80:90] = 255
+    write_png(rgb, tmp_path / "images/a.png")
+    cv2.imwrite(
+        str(tmp_path / "bits.png"), np.tri(100, 120, dtype=np.uint8) * 255,
+        [cv2.IMWRITE_PNG_BILEVEL, 1],
+    )  # fmt: skip
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "bits.png").rename(tmp_path / "masks/a.png")
+    facts = {"format": "masks", "classes": {"road": "road"}}
+    plain = read_mask(read(tmp_path, **facts).samples[0].mask)
+    assert set(np.unique(plain)) == {0, 1}
+    got = read_mask(read(tmp_path, **facts, options={"missing": "white"}).samples[0].mask)
+    assert (got[:, :44] == MASK_UNKNOWN).all()
+    assert np.array_equal(got[:, 44:], plain[:, 44:])
+    with pytest.raises(ConfigError, match="did you mean 'missing'"):
+        read(tmp_path, **facts, options={"mising": "white"})
+
+
+def test_bare_images_with_ids_of_their_own(tmp_path):
+    for name in ("field/a.png", "wood/a.png", "wood/b.png", "jet/c.png"):
+        draw(tmp_path / name)
+    (tmp_path / "wood/b.png").write_bytes(b"")
+    found = read(tmp_path, format="images", role="negative", options={"skip": ["jet"]})
+    assert [one.id for one in found.samples] == ["s/a", "s/wood/a"]
+    assert "wood/b.png: does not decode" in whys(found)
+    assert "jet/c.png" in whys(found)
+    with pytest.raises(ConfigError, match="role"):
+        read(tmp_path, format="images")
