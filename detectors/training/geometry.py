@@ -91,7 +91,7 @@ def warp(
     # OpenCV puts integers on pixel centres, we on pixel corners.
     moved = matrix.copy()
     moved[:, 2] += moved[:, :2] @ [0.5, 0.5] - 0.5
-    out: NDArray[Pixels] = cv2.warpAffine(
+    out: Any = cv2.warpAffine(
         source,
         moved,
         (size, size),
@@ -99,7 +99,7 @@ def warp(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(fill, fill, fill, fill),
     )
-    return out
+    return np.asarray(out, image.dtype)
 
 
 def warp_flags(

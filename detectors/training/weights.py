@@ -73,7 +73,8 @@ def write(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        if beside.exists():
+            beside.unlink()
         raise OutputError(
             "train", path, f"cannot be written ({error.strerror})", "make room, then run again"
         ) from error

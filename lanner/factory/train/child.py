@@ -21,8 +21,8 @@ from lanner.job import Cancel
 OUTPUT = "train.log"
 """What libraries said, in the member's folder."""
 
-GRACE = 10.0
-"""Seconds that a process has to end before it is killed."""
+GRACE = 30.0
+"""Seconds that a process has to end by itself before it is killed."""
 
 
 def run_member(
@@ -59,6 +59,7 @@ def run_member(
         )
         try:
             done = _listen(process, cancel, on)
+            process.wait(timeout=GRACE)
         finally:
             _end(process)
     if done is None:
@@ -104,10 +105,7 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 def _end(process: subprocess.Popen[str]) -> None:
     """End the process and those that it started."""
     if process.poll() is None:
-        try:
-            process.wait(timeout=0 if sys.exc_info()[0] else GRACE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(timeout=GRACE)
     except subprocess.TimeoutExpired:

@@ -66,19 +66,27 @@ def _teller(channel: IO[str]) -> Any:
 def _alone(folder: Path) -> IO[str]:
     """Hold the member's folder; a process left over by a killed parent soon lets it go."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("w")
+    lock = (folder / "lock").open("a")
     until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError as error:
-            if time.monotonic() > until:
-                lock.close()
-                raise TrainingError(
-                    "train", folder.name, "is being trained by another process", "wait for its end"
-                ) from error
-            time.sleep(0.2)
+    while not _taken(lock):
+        if time.monotonic() > until:
+            lock.close()
+            raise TrainingError(
+                "train", folder.name, "is being trained by another process", "wait for its end"
+            )
+        time.sleep(0.2)
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def train(job: Job, tell: Any) -> dict[str, Any]:
