@@ -1,1 +1,144 @@
 """Step evaluate: predictions of the test images, calibration, figures, a report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from detectors.calibration import FILE, Calibration
+from lanner.errors import DatasetError
+from lanner.factory.evaluate import store
+from lanner.factory.evaluate.figures import measure, told
+from lanner.factory.evaluate.raw import RawSet, fit_calibration, predict
+from lanner.factory.samples import read_samples
+from lanner.factory.shop import SAMPLES, Outcome, Shop
+
+FIGURES, TIMING, TABLE, REPORT = "figures.json", "timing.json", "objects.csv", "report.html"
+
+
+def run(shop: Shop) -> Outcome:
+    """Measure the detector that was trained.
+
+    Leaves `raw/SPLIT/` (see `raw.predict`) of every split of `evaluate.splits` and of
+    `evaluate.calibrate_on`, `calibration.json`, `figures.json` by split (the same bytes for the
+    same weights on the same machine), `timing.json`, `objects.csv` with every object found or
+    missed, pictures, and `report.html`, which needs nothing else.
+
+    Raises:
+        DatasetError: a split is empty, or there are no weights.
+        LannerError: whatever a prediction or a step raises; finished images stay.
+    """
+    from lanner.factory.evaluate.report import Chapter, write_report
+    from lanner.factory.evaluate.table import write_table
+
+    folder, settings, config = shop.step_dir("evaluate"), shop.config.evaluate, shop.detector()
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = weights_of(shop)
+    splits = dict.fromkeys((*settings.splits, settings.calibrate_on))
+    there = {one.split for one in read_samples(shop.need("dataset", SAMPLES))}
+    if settings.calibrate_on not in there:
+        raise DatasetError(
+            "evaluate.calibrate_on",
+            settings.calibrate_on,
+            "is a split without samples",
+            f"name one of {', '.join(sorted(str(name) for name in there))}",
+        )
+    raws = {split: predict(shop, split, weights, raw_dir(shop, split)) for split in splits}
+    calibration = fit_calibration(raws[settings.calibrate_on], config, settings.iou)
+    store.write_json(calibration.model_dump(mode="json"), folder / FILE)
+    chapters, timing = [], {}
+    for split in settings.splits:
+        shop.cancel.check()
+        started = time.monotonic()
+        measured = measure(raws[split], config, calibration, settings)
+        timing[split] = _speed(raws[split], time.monotonic() - started)
+        figures = told(measured, raws[split], settings)
+        chapters.append(Chapter(split, raws[split], measured, figures, timing[split]))
+    store.write_json({one.split: one.figures for one in chapters}, folder / FIGURES)
+    store.write_json(timing, folder / TIMING)
+    write_table(chapters, settings, folder / TABLE)
+    pictures = write_report(shop.config.factory, chapters, config, settings, folder / REPORT)
+    summary = {one.split: _short(one.figures["figures"]) for one in chapters}
+    return Outcome(summary, (folder / REPORT, *pictures))
+
+
+def raw_dir(shop: Shop, split: str) -> Path:
+    """Where the raw predictions of a split lie."""
+    return shop.step_dir("evaluate") / "raw" / split
+
+
+def weights_of(shop: Shop) -> dict[str, Path]:
+    """The weights file of each member: the one trained here, else the released one.
+
+    Raises:
+        DatasetError: a member has neither.
+    """
+    from lanner.released import find
+
+    trained = shop.step_dir("train")
+    released = find(str(shop.detector_path)).release_dir
+    files = {}
+    for member in shop.detector().members:
+        mine = trained / f"{member.name}.safetensors"
+        file = mine if member.name in shop.config.train.members else released / member.weights
+        if not file.is_file():
+            raise DatasetError(
+                "weights",
+                file,
+                "are not there",
+                f"add {member.name} to train.members, then: lanner factory train {shop.path.name}",
+            )
+        files[member.name] = file
+    return files
+
+
+def load_fitted(shop: Shop) -> Calibration:
+    """The calibration that this step left.
+
+    Raises:
+        DatasetError: the step was not run.
+        WeightsError: the file is damaged.
+    """
+    from detectors.calibration import load_calibration
+
+    return load_calibration(shop.need("evaluate", FILE))
+
+
+def _speed(raw: RawSet, measuring: float) -> dict[str, Any]:
+    """What it took on this machine."""
+    megapixels, seconds = raw.facts["megapixels"], raw.facts["seconds"]
+    return {
+        "images": len(raw.samples),
+        "megapixels": megapixels,
+        "networks_s": seconds["networks"],
+        "whole_s": seconds["whole"],
+        "chain_and_measures_s": round(measuring, 3),
+        "mpx_per_s": round(megapixels / seconds["whole"], 3) if seconds["whole"] else None,
+        "runs_on": raw.facts["runs_on"],
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+SHORT = (
+    "f1",
+    "precision",
+    "recall",
+    "ap50",
+    "map",
+    "ece",
+    "accepted",
+    "accept_precision",
+    "mask_f1",
+    "apls",
+    "topo_f1",
+    "types_top1",
+    "types_top5",
+)
+
+
+def _short(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures that the terminal shows."""
+    return {name: figures[name]["value"] for name in SHORT if name in figures}

@@ -73,6 +73,7 @@ class Group:
         steps: Sequence[Any],
         frames: bool,
     ) -> list[Detections]:
+        """What a variant says of each image, in its pixels; see `RawSet.detect`."""
         members = [
             [one.name, one.weight, one.threshold, calibration.of_vote(one.name).model_dump()]
             for one in config.members
@@ -152,6 +153,14 @@ def _moved(rows: gpd.GeoDataFrame, origin: Floats, scale: tuple[float, float]) -
 
 
 def roads(found: gpd.GeoDataFrame, picture: Picture, raster: Path, frames: bool) -> Detections:
+    """The lines of one image in its pixels, best first.
+
+    Args:
+        found: rows of the chain, on the grid.
+        picture: place and tiles of the image.
+        raster: its probability raster.
+        frames: whether `Detections.frame` is wanted.
+    """
     import shapely
 
     rows = _moved(found, np.zeros(2), picture.plan.grid.scale)

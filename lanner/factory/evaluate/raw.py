@@ -235,7 +235,7 @@ def predict(
         WeightsError: weights missing or of another architecture.
         Cancelled: the caller went away; finished images stay.
     """
-    from lanner.factory.evaluate.predict import run_networks
+    from lanner.factory.evaluate.networks import run_networks
 
     run_networks(shop, split, members, folder, device)
     return load_raw(folder, shop.config.evaluate.chain_until)
