@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
 from lanner.factory.runner import step_key
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
 from lanner.factory.search.points import bench_of, measuring
-from lanner.factory.search.space import Axis, parse_space, size_of, value_at
+from lanner.factory.search.space import Axis, at_point, parse_space, size_of, value_at
 from lanner.factory.search.study import (
     Kept,
     Objective,
@@ -46,6 +47,7 @@ def run(shop: Shop) -> Outcome:
     axes = parse_space(settings.space, detector, text)
     objectives = parse_objectives(settings.objectives)
     raw = raw_folder(shop, settings.split)
+    _check_ranges(axes, detector, raw)
     now = {axis.path: value_at(detector, axis.path) for axis in axes}
     bench = bench_of(raw, detector, shop.config.evaluate)
     facts = [step_key(shop, "evaluate"), bench.detector, bench.settings, settings.split]
@@ -109,6 +111,21 @@ def raw_folder(shop: Shop, split: str) -> Path:
             f"{shop.path}",
         )
     return folder
+
+
+def _check_ranges(axes: tuple[Axis, ...], detector: DetectorConfig, raw: Path) -> None:
+    """Refuse a range that stored predictions do not reach, before anything is measured.
+
+    Raises:
+        ConfigError: as said.
+    """
+    from lanner.factory.evaluate.fusing import check_variant
+    from lanner.factory.evaluate.raw import load_raw
+
+    kept = load_raw(raw).config
+    for axis in axes:
+        for value in axis.probes:
+            check_variant(at_point(detector, {axis.path: value}), kept)
 
 
 def _speed(raw: Path, seconds: float) -> dict[str, Any]:

@@ -1,0 +1,213 @@
+"""Two detectors on the same images: what differs, by how much, and where."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanner.errors import OutputError
+from lanner.factory.sides import Side, differences, open_side
+from lanner.job import Progress
+
+if TYPE_CHECKING:
+    from lanner.factory.draw import Cell
+    from lanner.factory.evaluate.objects import Judged
+
+SIDE = 480
+"""Pixels of the longest side of a picture."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows of `lanner.factory.sides.differences`, and what was written."""
+
+    rows: list[dict[str, Any]]
+    images: int
+    show: tuple[Path, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {
+            "images": self.images,
+            "figures": self.rows,
+            "show": [str(path) for path in self.show],
+        }
+
+
+def compare_runs(
+    a: Path,
+    b: Path,
+    out: Path,
+    *,
+    split: str = "test",
+    draws: int = 500,
+    worst: int = 12,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Comparison:
+    """Compare two evaluations, or two variants on one evaluation's predictions.
+
+    Leaves `differences.csv`, `differences.json`, `differences.png` and, for the images on which
+    the two disagree most, `disagree.png` (A on the left, B on the right).
+
+    Args:
+        a: folder of step evaluate (or of its factory).
+        b: the same, or a detector's YAML that reads A's predictions.
+        out: folder to write to; made if need be.
+        split: which images.
+        draws: of the bootstrap.
+        worst: pictures of disagreement.
+        tell: told of progress.
+
+    Raises:
+        DatasetError: not evaluated, or no image in common.
+        ConfigError: the YAML needs the networks to run again.
+        OutputError: the folder cannot be written.
+    """
+    tell(Progress("read", 0, 1))
+    variant = b.suffix in (".yaml", ".yml")
+    left = open_side("A", a, split)
+    right = open_side("B", a if variant else b, split, b if variant else None)
+    tell(Progress("compare", 0, 1))
+    rows = differences(left, right, draws)
+    files = [out / name for name in ("differences.png", "differences.csv", "differences.json")]
+    common = set(left.ids) & set(right.ids)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        draw_differences(rows, files[0])
+        _put(files[1], _table(rows))
+        _put(files[2], json.dumps({"images": len(common), "figures": rows}, indent=1) + "\n")
+    except OSError as error:
+        raise OutputError(
+            "--out", out, f"cannot be written to ({error.strerror})", "choose another folder"
+        ) from error
+    tell(Progress("draw", 0, 1))
+    cells = disagreements(left, right, worst)
+    if cells:
+        from lanner.factory.draw import sheet
+        from lanner.factory.images import write_png
+
+        files.insert(1, out / "disagree.png")
+        write_png(sheet(cells, 2, SIDE), files[1])
+    return Comparison(rows, len(common), tuple(files))
+
+
+def disagreements(a: Side, b: Side, worst: int) -> list[Cell]:
+    """Pictures of the images on which mistakes differ most, A's and B's by turns.
+
+    Green what is right, red what is false, yellow what was missed. For roads, the lines: blue
+    the found ones over the true mask.
+    """
+    from lanner.factory.draw import Cell
+
+    one, two = _mistakes(a), _mistakes(b)
+    apart = {
+        name: len(set(one[name].keys()) ^ set(two[name].keys())) for name in one if name in two
+    }
+    ranked = sorted((name for name in apart if apart[name]), key=lambda n: (-apart[n], n))
+    cells = []
+    for name in ranked[:worst]:
+        for side, mistakes in ((a, one), (b, two)):
+            caption = f"{side.name} {name}: {len(mistakes[name])} mistakes"
+            cells.append(Cell(_picture(side, name), caption))
+    return cells
+
+
+def draw_differences(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Each difference with its interval, better ones in blue, worse ones in red."""
+    from matplotlib.figure import Figure
+
+    colours = {"better": "#2166ac", "worse": "#b2182b", "same": "#777777"}
+    figure = Figure(figsize=(6.4, 1.2 + 0.28 * max(len(rows), 1)), layout="constrained")
+    axes = figure.subplots()
+    for k, row in enumerate(reversed(rows)):
+        colour = colours[row["verdict"]]
+        if row["low"] is not None:
+            axes.plot([row["low"], row["high"]], [k, k], color=colour, lw=2)
+        axes.plot(row["difference"], k, "o", color=colour)
+    axes.axvline(0, color="#222222", lw=1)
+    axes.set_yticks(range(len(rows)), [row["figure"] for row in reversed(rows)])
+    axes.set_xlabel("B - A, with the 95 % interval of paired images")
+    beside = path.with_suffix(".part.png")
+    figure.savefig(beside, dpi=130, metadata={"Software": None})
+    beside.replace(path)
+
+
+def _mistakes(side: Side) -> dict[str, dict[tuple[Any, ...], None]]:
+    """By image, what names each mistake: false boxes, missed objects; of roads, every line."""
+    if side.config.output == "raster":
+        found = side.raw.detect(side.config, side.calibration)
+        return {
+            name: {tuple(box.round(1).tolist()): None for box in one.boxes}
+            for name, one in zip(side.ids, found, strict=True)
+        }
+    result: dict[str, dict[tuple[Any, ...], None]] = {name: {} for name in side.ids}
+    for one in _judged(side):
+        if one.outcome in ("false", "missed"):
+            where = tuple(round(x) for x in one.box)
+            result[side.ids[one.image]][(one.outcome, one.label, *where)] = None
+    return result
+
+
+def _judged(side: Side, index: Sequence[int] | None = None) -> list[Judged]:
+    from lanner.factory.evaluate.objects import judged
+
+    found = side.raw.detect(side.config, side.calibration, index)
+    samples = side.raw.samples if index is None else [side.raw.samples[i] for i in index]
+    return judged(found, samples, side.config.classes, side.settings.iou)
+
+
+def _picture(side: Side, name: str) -> Any:
+    from lanner.factory.draw import DOUBTED, SURE, WRONG, Look, Mark, picture
+
+    number = side.ids.index(name)
+    sample = side.raw.samples[number]
+    if side.config.output == "raster":
+        return _lines_over(side, number)
+    colours = {"hit": SURE, "false": WRONG, "missed": DOUBTED}
+    marks = tuple(
+        Mark((one.box[0], one.box[1], one.box[2], one.box[3]), colours[one.outcome])
+        for one in _judged(side, [number])
+        if one.outcome in colours
+    )
+    return picture(sample, SIDE, Look(boxes=False, masks=False, marks=marks))
+
+
+def _lines_over(side: Side, number: int) -> Any:
+    """A sample with its true mask and the lines that were found."""
+    import cv2
+    import numpy as np
+    import shapely
+
+    from lanner.factory.draw import Look, picture
+
+    sample = side.raw.samples[number]
+    rgb = picture(sample, SIDE, Look(boxes=False))
+    scale = SIDE / max(sample.width, sample.height)
+    lines = side.raw.detect(side.config, side.calibration, [number])[0].lines
+    for line in () if lines is None else lines:
+        points = (shapely.get_coordinates(line) * scale).round().astype(np.int32)
+        cv2.polylines(rgb, [points.reshape(-1, 1, 2)], False, (0, 96, 255), 2)
+    return rgb
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    stream = io.StringIO()
+    names = ["figure", "a", "b", "difference", "low", "high", "verdict"]
+    out = csv.DictWriter(stream, names, lineterminator="\n")
+    out.writeheader()
+    out.writerows(rows)
+    return stream.getvalue()
+
+
+def _put(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+__all__ = ["Comparison", "compare_runs", "disagreements", "draw_differences"]

@@ -1,0 +1,79 @@
+"""Short trainings on parts of a dataset, for a learning curve."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lanner.errors import DatasetError
+from lanner.factory.forecast import order_of
+from lanner.factory.samples import read_samples, write_samples
+from lanner.factory.shop import SAMPLES, Shop
+
+
+def part_of(shop: Shop, fraction: float, folder: Path, steps: int) -> tuple[Shop, int]:
+    """A factory whose training split is a part of the images, and how many labels that has.
+
+    Parts are nested: a smaller one lies within every larger one. Other splits stay whole.
+
+    Args:
+        shop: its dataset must be frozen.
+        fraction: of the training images, above 0.
+        folder: where the part's steps leave their snapshots.
+        steps: of the training of each member.
+
+    Raises:
+        DatasetError: the dataset was not frozen, or the part has no label.
+    """
+    samples = read_samples(shop.need("dataset", SAMPLES))
+    train = [one for one in samples if one.split == "train"]
+    ranked = sorted(train, key=lambda one: order_of(one.id, shop.config.seed))
+    kept = {one.id for one in ranked[: math.ceil(fraction * len(ranked))]}
+    part = [one for one in samples if one.split != "train" or one.id in kept]
+    labels = sum(
+        sum(label.weight > 0 for label in one.labels) or one.mask is not None
+        for one in part
+        if one.split == "train"
+    )
+    if not labels:
+        raise DatasetError(
+            "forecast", f"{fraction:g}", "of the training images hold no label", "take more"
+        )
+    train_section = shop.config.train
+    members = {
+        name: one.model_copy(update={"steps": steps, "warmup": min(one.warmup, steps // 4)})
+        for name, one in train_section.members.items()
+    }
+    config = shop.config.model_copy(
+        update={"train": train_section.model_copy(update={"members": members})}
+    )
+    other = replace(shop, config=config, folder=folder)
+    write_samples(part, other.step_dir("dataset") / SAMPLES)
+    return other, labels
+
+
+def trained_figures(shop: Shop) -> dict[str, Any]:
+    """Train, evaluate, and give the figures of the first split by name.
+
+    What the steps finished in the folder earlier is kept.
+    """
+    from lanner.factory.evaluate import run as evaluate
+    from lanner.factory.train import run as train
+
+    for step, run in (("train", train), ("evaluate", evaluate)):
+        shop.cancel.check()
+        shop.step_dir(step).mkdir(parents=True, exist_ok=True)
+        run(shop)
+    figures = json.loads((shop.step_dir("evaluate") / "figures.json").read_text(encoding="utf-8"))
+    # Predictions are large, and nothing looks at them again.
+    shutil.rmtree(shop.step_dir("evaluate") / "raw", ignore_errors=True)
+    return figures_by_name(figures, shop.config.evaluate.splits[0])
+
+
+def figures_by_name(figures: dict[str, Any], split: str) -> dict[str, Any]:
+    """Values out of `figures.json`."""
+    return {name: one["value"] for name, one in figures[split]["figures"].items()}

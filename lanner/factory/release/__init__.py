@@ -1,0 +1,239 @@
+"""Step release: calibrated, thresholds set, gates passed, written to `weights/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from detectors.card import load_card, seal
+from detectors.catalog import Entry, check_release
+from lanner.config import DetectorConfig, load_config
+from lanner.errors import GateError
+from lanner.factory.compare import draw_differences
+from lanner.factory.release.accept import PATH, Threshold, accept_curve, choose, draw_curve
+from lanner.factory.release.folder import Target, stage, swap
+from lanner.factory.release.golden import FILE as GOLDEN
+from lanner.factory.release.golden import golden_outputs
+from lanner.factory.release.versions import (
+    DETECTOR,
+    released,
+    released_side,
+    weights_files,
+    weights_home,
+)
+from lanner.factory.samples import Sample, read_samples
+from lanner.factory.search.edit import edited
+from lanner.factory.search.space import at_point
+from lanner.factory.shop import SAMPLES, Outcome, Shop
+from lanner.factory.sides import Side, differences, split_folder
+from lanner.job import Progress
+
+FACTORY = "factory.yaml"
+"""The factory file, in the release folder."""
+
+
+def run(shop: Shop) -> Outcome:
+    """Release what was evaluated.
+
+    Leaves in its folder `figures.json` at the released operating point, `gates.json`,
+    `accept.png` and `gates.png`; writes `weights/<detector>/<release>/` beside the detector's
+    home and `accept_at` into the detector's file. The old release stays whole until the new one
+    is there.
+
+    Raises:
+        GateError: the target precision is out of reach, or a gated figure is worse than that of
+            the released version beyond its interval.
+        OutputError: a file is too large or cannot be written.
+        WeightsError: the evaluated weights, or those of the released version, are gone.
+    """
+    from lanner.factory.evaluate.figures import figures_of
+    from lanner.factory.evaluate.raw import fit_calibration, load_raw
+
+    settings, wanted = shop.config.evaluate, shop.config.release
+    folder, detector = shop.step_dir("release"), shop.detector()
+    _tell(shop, "calibrate")
+    evaluated = shop.step_dir("evaluate")
+    held = load_raw(split_folder(evaluated, settings.calibrate_on), settings.chain_until)
+    calibration = fit_calibration(held, detector, settings.iou)
+    show: list[Path] = []
+    threshold: Threshold | None = None
+    text = shop.detector_path.read_text(encoding="utf-8")
+    if any(spec.step == "triage" for spec in detector.chain):
+        curve = accept_curve(held, detector, calibration, settings)
+        threshold = choose(curve, wanted.precision)
+        draw_curve(curve, threshold, wanted.precision, folder / "accept.png")
+        show.append(folder / "accept.png")
+        detector = at_point(detector, {PATH: threshold.at})
+        text = edited(text, {PATH: threshold.at})
+    figures: dict[str, Any] = {}
+    sides = {}
+    for split in settings.splits:
+        _tell(shop, f"measure {split}")
+        raw = load_raw(split_folder(evaluated, split), settings.chain_until)
+        figures[split] = figures_of(raw, detector, calibration, settings)
+        sides[split] = Side(f"new {detector.release}", raw, detector, calibration, settings)
+    _put(folder / "figures.json", figures)
+    home = weights_home(shop.detector_path)
+    before = released(home, detector)
+    rows = [] if before is None else _compared(shop, before, sides)
+    _put(folder / "gates.json", {"against": before and before.name, "rows": rows})
+    if rows:
+        draw_differences(rows, folder / "gates.png")
+        show.append(folder / "gates.png")
+    _refuse(rows, before)
+    weights = weights_files(shop, held.facts["weights"])
+    target = Target(home / detector.name / detector.release)
+    texts = {DETECTOR: text, FACTORY: shop.path.read_text(encoding="utf-8")}
+    stage(target, detector, weights, calibration, texts)
+    samples = _golden_samples(sides[settings.splits[0]], wanted.golden) if sides else []
+    facts = _card(shop, detector, weights, _metrics(figures, threshold, wanted.precision))
+    # Sealed once without, so that the very folder that is released gives the golden outputs.
+    seal(target.part, facts)
+    entry = Entry(load_config(target.part / DETECTOR), target.part / DETECTOR, target.part)
+    check_release(entry)
+    _tell(shop, "golden outputs")
+    _put(target.part / GOLDEN, golden_outputs(shop, entry, samples))
+    seal(target.part, facts)
+    shop.cancel.check()
+    swap(target, shop.detector_path, text)
+    return Outcome(
+        {
+            "release": str(target.folder),
+            "measured against": before.name if before else "nothing: it is the first",
+            "accept": threshold.facts() if threshold else "the chain has no step triage",
+            "gates": {f"{r['split']} {r['figure']}": r["verdict"] for r in rows},
+            "figures": {split: _short(one) for split, one in figures.items()},
+            "golden": [sample.id for sample in samples],
+        },
+        (*show, target.folder / "card.yaml"),
+    )
+
+
+def _compared(shop: Shop, before: Path, sides: dict[str, Side]) -> list[dict[str, Any]]:
+    """Rows of differences of the gated figures, on every split."""
+    rows = []
+    for split, new in sides.items():
+        _tell(shop, f"released version on {split}")
+        old = released_side(shop, before, split, new)
+        gates = _gates(shop, old, new)
+        found = differences(old, new, shop.config.evaluate.bootstrap, gates)
+        rows += [{"split": split, **row} for row in found]
+    return rows
+
+
+def _gates(shop: Shop, old: Side, new: Side) -> Sequence[str]:
+    """The gated figures; of those that nobody asked for, the ones that the detector has."""
+    gates = shop.config.release.gates
+    if "gates" in shop.config.release.model_fields_set:
+        return gates
+    return [name for name in gates if name in old.statistics and name in new.statistics]
+
+
+def _refuse(rows: list[dict[str, Any]], before: Path | None) -> None:
+    worse = [row for row in rows if row["verdict"] == "worse"]
+    if worse and before is not None:
+        row = worse[0]
+        raise GateError(
+            "release.gates",
+            row["figure"],
+            f"is {row['b']:.4f} on {row['split']}, {row['a']:.4f} in release {before.name}: worse "
+            f"beyond its interval ({row['low']:+.4f} to {row['high']:+.4f})",
+            "improve it, or leave the gate out; the release is as it was",
+        )
+
+
+def _golden_samples(side: Side, count: int) -> list[Sample]:
+    """The first images in which something is found."""
+    if not count:
+        return []
+    found = side.raw.detect(side.config, side.calibration)
+    full = [s for s, one in zip(side.raw.samples, found, strict=True) if len(one.scores)]
+    return sorted(full, key=lambda sample: sample.id)[:count]
+
+
+def _metrics(figures: dict[str, Any], threshold: Threshold | None, target: float) -> dict[str, Any]:
+    """Figures with their intervals, by split, for the card."""
+    result: dict[str, Any] = {
+        split: {
+            name: {key: round(value, 4) for key, value in one.items() if value is not None}
+            for name, one in whole["figures"].items()
+            if one["value"] is not None
+        }
+        for split, whole in figures.items()
+    }
+    if threshold is not None:
+        result["accept"] = {"target precision": target, **threshold.facts()}
+    return result
+
+
+def _short(figures: dict[str, Any]) -> dict[str, float]:
+    names = ("f1", "ap50", "mask_f1", "graph_f1", "ece", "accepted", "accept_precision")
+    values = figures["figures"]
+    return {name: values[name]["value"] for name in names if name in values}
+
+
+def _card(
+    shop: Shop, detector: DetectorConfig, weights: dict[str, Path], metrics: dict[str, Any]
+) -> dict[str, Any]:
+    from lanner.factory.train.plan import dataset_key
+    from lanner.factory.train.tracking import commit_of
+
+    samples = read_samples(shop.need("dataset", SAMPLES))
+    wanted = shop.config.release
+    return {
+        "detector": detector.name,
+        "release": detector.release,
+        "description": wanted.description or detector.description,
+        "licence": wanted.licence,
+        "data": _data(shop, samples, weights),
+        "training": {
+            "command": f"lanner factory all {shop.path.name}",
+            "commit": commit_of(shop.detector_path.parent) or "not under version control",
+            "dataset": dataset_key(shop, samples)[0],
+            "lanner": version("lanner"),
+            "torch": version("torch"),
+        },
+        "metrics": metrics,
+    }
+
+
+def _data(shop: Shop, samples: Sequence[Sample], weights: dict[str, Path]) -> list[dict[str, str]]:
+    """What the weights learned from: the sources, what was made of them, earlier releases'."""
+    rows = [
+        {
+            "name": one.name,
+            "source": Path(one.root).name if Path(one.root).is_absolute() else one.root,
+            "licence": one.licence,
+            "attribution": one.attribution,
+        }
+        for one in shop.config.sources
+    ]
+    named = {row["name"] for row in rows}
+    made = sorted({sample.source for sample in samples} - named)
+    rows += [
+        {"name": name, "source": "step process", "licence": "of what it is made of"}
+        | {"attribution": "lanner factory process"}
+        for name in made
+    ]
+    trained = shop.step_dir("train")
+    for folder in sorted({path.parent for path in weights.values()} - {trained}):
+        earlier = [one.model_dump() for one in load_card(folder).data]
+        rows += [one for one in earlier if one["name"] not in {row["name"] for row in rows}]
+    return rows
+
+
+def _tell(shop: Shop, stage_: str) -> None:
+    shop.cancel.check()
+    shop.tell(Progress(stage_, 0, 1))
+
+
+def _put(path: Path, facts: Any) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+__all__ = ["FACTORY", "run"]

@@ -1,0 +1,112 @@
+"""The release folder: made beside, checked, then put in the place of the old one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectors.calibration import FILE as CALIBRATION
+from detectors.calibration import Calibration
+from lanner.config import DetectorConfig
+from lanner.errors import OutputError
+from lanner.factory.release.versions import DETECTOR
+
+LARGEST = 30_000_000
+"""Bytes of a file: what repositories and mirrors take without further ado."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a release goes; `part` is made first and `old` is what was there before."""
+
+    folder: Path
+
+    @property
+    def part(self) -> Path:
+        """The folder that is made."""
+        return self.folder.with_name(f".{self.folder.name}.part")
+
+    @property
+    def old(self) -> Path:
+        """The release that is replaced, until the new one is there."""
+        return self.folder.with_name(f".{self.folder.name}.old")
+
+
+def stage(
+    target: Target,
+    detector: DetectorConfig,
+    weights: Mapping[str, Path],
+    calibration: Calibration,
+    texts: Mapping[str, str],
+) -> None:
+    """Make the new folder beside the old one: weights, calibration, and texts by file name.
+
+    Raises:
+        OutputError: a file is too large, or cannot be written.
+    """
+    for name, path in weights.items():
+        if path.stat().st_size >= LARGEST:
+            raise OutputError(
+                "release",
+                path,
+                f"member {name} has {path.stat().st_size / 1e6:.1f} MB, {LARGEST / 1e6:.0f} MB "
+                "are the most",
+                "use a smaller encoder in `arch`",
+            )
+    try:
+        recover(target)
+        if target.part.exists():
+            shutil.rmtree(target.part)
+        target.part.mkdir(parents=True)
+        for member in detector.members:
+            shutil.copyfile(weights[member.name], target.part / member.weights)
+        facts = calibration.model_dump(mode="json")
+        (target.part / CALIBRATION).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        for name, text in texts.items():
+            (target.part / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            "release", target.folder, f"cannot be written ({error.strerror})", "free some space"
+        ) from error
+
+
+def swap(target: Target, detector_path: Path, text: str) -> None:
+    """Put the new folder and the detector's new text in their places, both or neither.
+
+    Raises:
+        OutputError: one of them cannot be replaced; the old release and text are there still.
+    """
+    beside = detector_path.with_name(f".{detector_path.name}.part")
+    before = target.folder.exists()
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if before:
+            target.folder.rename(target.old)
+        target.part.rename(target.folder)
+        beside.replace(detector_path)
+    except OSError as error:
+        if target.old.exists():
+            if target.folder.exists():
+                target.folder.rename(target.part)
+            target.old.rename(target.folder)
+        raise OutputError(
+            "release",
+            target.folder,
+            f"cannot be put in place ({error.strerror})",
+            "check who owns weights/ and the detector's file; the old release is as it was",
+        ) from error
+    shutil.rmtree(target.old, ignore_errors=True)
+
+
+def recover(target: Target) -> None:
+    """Bring back a release that a kill left moved aside."""
+    if target.old.exists() and not target.folder.exists():
+        target.old.rename(target.folder)
+    elif target.old.exists():
+        shutil.rmtree(target.old)
+
+
+__all__ = ["DETECTOR", "LARGEST", "Target", "recover", "stage", "swap"]

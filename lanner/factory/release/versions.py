@@ -1,0 +1,137 @@
+"""Where releases lie, which one there is, and which files the networks' weights are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from detectors.calibration import FILE, load_calibration
+from detectors.card import FILE as CARD
+from detectors.card import check_files, load_card, sha256_file
+from lanner.config import DetectorConfig, load_config
+from lanner.errors import WeightsError
+from lanner.factory.shop import Shop
+from lanner.factory.sides import Side, split_folder
+
+DETECTOR = "detector.yaml"
+"""The detector as it was released, in its release folder."""
+
+
+def weights_home(detector_path: Path) -> Path:
+    """The `weights/` folder beside a detector's file, or beside its `configs/` folder."""
+    folder = detector_path.parent
+    return (folder.parent if folder.name == "configs" else folder) / "weights"
+
+
+def released(home: Path, detector: DetectorConfig) -> Path | None:
+    """The release that a new one is measured against: of the same version, else the newest."""
+    folders = [path.parent for path in (home / detector.name).glob(f"*/{CARD}")]
+    folders = [path for path in folders if not path.name.startswith(".")]
+    same = home / detector.name / detector.release
+    if same in folders:
+        return same
+    return max(folders, key=lambda path: version_key(path.name), default=None)
+
+
+def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts 1.10.0 above 1.9.0; what is no number goes below numbers."""
+    parts = re.findall(r"\d+|[^\d.]+", text)
+    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
+
+
+def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
+    """The files that evaluation used, by member, found by their checksums.
+
+    Args:
+        shop: the factory; its train step and the detector's releases are looked at.
+        wanted: SHA-256 by member, as `predict.json` has them.
+
+    Raises:
+        WeightsError: a file is gone.
+    """
+    detector = shop.detector()
+    home = weights_home(shop.detector_path)
+    result = {}
+    for member in detector.members:
+        train = shop.step_dir("train")
+        places = [train / f"{member.name}.safetensors"]
+        places += sorted(home.glob(f"{detector.name}/*/{member.weights}"))
+        places += sorted(_installed(detector.name, member.weights))
+        same = (p for p in places if p.is_file() and sha256_file(p) == wanted.get(member.name))
+        found = next(same, None)
+        if found is None:
+            raise WeightsError(
+                "weights",
+                member.name,
+                "the file that was evaluated is gone",
+                f"run: lanner factory train {shop.path}, then evaluate",
+            )
+        result[member.name] = found
+    return result
+
+
+def released_side(shop: Shop, folder: Path, split: str, new: Side) -> Side:
+    """The released version on the images of a split, predicted where it was not yet.
+
+    Raises:
+        WeightsError: files of the release are missing or not what its card says.
+    """
+    from lanner.factory.evaluate.raw import load_raw, predict
+
+    config = shop.detector()
+    own = folder / DETECTOR
+    if own.exists():
+        config = load_config(own)
+    check_files(folder, load_card(folder), (*(m.weights for m in config.members), FILE))
+    weights = {member.name: folder / member.weights for member in config.members}
+    raw_folder = split_folder(shop.step_dir("evaluate"), split)
+    settings = shop.config.evaluate
+    if _same_networks(config, weights, new):
+        raw = load_raw(raw_folder, settings.chain_until)
+    else:
+        path = own if own.exists() else shop.detector_path
+        settings_of = shop.config.model_copy(update={"detector": str(path.resolve())})
+        other = replace(shop, config=settings_of)
+        where = shop.step_dir("release") / "released" / folder.name / split
+        predict(other, split, weights, where)
+        raw = load_raw(where, settings.chain_until)
+    calibration = load_calibration(folder / FILE)
+    return Side(f"release {folder.name}", raw, config, calibration, settings)
+
+
+def _same_networks(config: DetectorConfig, weights: Mapping[str, Path], new: Side) -> bool:
+    """Whether the new one's predictions are also those of the released one."""
+    from lanner.errors import ConfigError
+    from lanner.factory.evaluate.fusing import check_variant
+
+    kept = new.raw.facts.get("weights", {})
+    if any(kept.get(name) != sha256_file(path) for name, path in weights.items()):
+        return False
+    try:
+        check_variant(config, new.raw.config)
+    except ConfigError:
+        return False
+    return True
+
+
+def _installed(detector: str, weights: str) -> list[Path]:
+    """Files of installed releases; members that are not trained come from there."""
+    from lanner.errors import ConfigError
+    from lanner.home import weights_dir
+
+    try:
+        return list(weights_dir().glob(f"{detector}/*/{weights}"))
+    except ConfigError:
+        return []  # a detector of one's own needs no installed ones
+
+
+__all__ = [
+    "DETECTOR",
+    "released",
+    "released_side",
+    "version_key",
+    "weights_files",
+    "weights_home",
+]

@@ -1,0 +1,231 @@
+"""Does an evaluation again from its record, in a fresh folder, and compares to the byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lanner.config import DetectorConfig, load_config
+from lanner.errors import DatasetError, GateError
+from lanner.factory.config import FactoryConfig
+from lanner.factory.opening import read_record
+from lanner.factory.shop import Shop
+from lanner.factory.sides import evaluate_folder
+from lanner.job import Cancel, Progress
+
+FIGURES = "figures.json"
+SHOWN = 40
+"""Differences that are printed."""
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came of it; `differences` is empty where everything is identical."""
+
+    run: Path
+    figures: int
+    differences: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        if not self.differences:
+            return f"{self.run}: all {self.figures} figures are identical."
+        return f"{self.run}: {len(self.differences)} differences."
+
+    def facts(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {
+            "run": str(self.run),
+            "figures": self.figures,
+            "identical": not self.differences,
+            "differences": list(self.differences),
+        }
+
+    def refuse(self) -> None:
+        """Raise where anything differs.
+
+        Raises:
+            GateError: so it is.
+        """
+        if self.differences:
+            raise GateError(
+                "RUN",
+                self.run,
+                f"could not be reproduced, {len(self.differences)} differences",
+                "compare versions of Lanner and torch, the device, and what else the list names",
+            )
+
+
+def reproduce_run(
+    run: Path,
+    config: Path | None = None,
+    out: Path | None = None,
+    *,
+    train: bool = False,
+    cancel: Cancel | None = None,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Reproduced:
+    """Evaluate again what a run evaluated, with the detector and settings of its record.
+
+    Predictions are made anew; with `train` so are the weights. Images, labels and weights are
+    those of the run; where they have changed since, that is a difference.
+
+    Args:
+        run: folder of step evaluate, or of its factory.
+        config: another factory file; None for the recorded one.
+        out: fresh folder; None for a temporary one.
+        train: train again first.
+        cancel: looked at between pieces of work.
+        tell: told of progress.
+
+    Raises:
+        DatasetError: no finished evaluation there, or the fresh folder is not empty.
+        LannerError: whatever the steps raise.
+    """
+    folder = evaluate_folder(run)
+    record = read_record(folder)
+    old = _figures(folder)
+    with _fresh(out) as place:
+        shop = _shop(record, config, place, cancel or Cancel(), tell)
+        said = _changed(shop, folder.parent)
+        _carry(shop, folder.parent, train)
+        if train:
+            from lanner.factory.train import run as train_run
+
+            shop.step_dir("train").mkdir(parents=True, exist_ok=True)
+            train_run(shop)
+            said += _weights(shop, folder.parent)
+        from lanner.factory.evaluate import run as evaluate_run
+
+        shop.step_dir("evaluate").mkdir(parents=True, exist_ok=True)
+        evaluate_run(shop)
+        new = _figures(shop.step_dir("evaluate"))
+    said += unlike(json.loads(old), json.loads(new))
+    if old != new and not said:
+        said.append(f"{FIGURES}: the same figures in other bytes")
+    return Reproduced(run, _count(json.loads(old)), tuple(said))
+
+
+def unlike(one: Any, two: Any, where: str = "") -> list[str]:
+    """Where two pieces of JSON data differ, a line each: path, first value, second value."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        names = [*one, *(name for name in two if name not in one)]
+        return [
+            line
+            for name in names
+            for line in unlike(
+                one.get(name, "nothing"), two.get(name, "nothing"), f"{where}.{name}".strip(".")
+            )
+        ]
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        pairs = enumerate(zip(one, two, strict=True))
+        return [line for i, (a, b) in pairs for line in unlike(a, b, f"{where}[{i}]")]
+    same = json.dumps(one) == json.dumps(two)
+    return [] if same else [f"{where}: {_brief(one)} before, {_brief(two)} now"]
+
+
+def _shop(
+    record: dict[str, Any],
+    config: Path | None,
+    place: Path,
+    cancel: Cancel,
+    tell: Callable[[Progress], None],
+) -> Shop:
+    """The recorded factory in a fresh folder, with the detector as it was then."""
+    path = config or Path(record["file"])
+    settings = FactoryConfig.model_validate(record["config"])
+    shop = Shop(settings, path, place, cancel, tell)
+    then = DetectorConfig.model_validate(record["detector"])
+    now = load_config(shop.detector_path) if shop.detector_path.exists() else None
+    if now == then:
+        return shop
+    # A release has moved the threshold since, say: the evaluation had the earlier detector.
+    own = place / "configs" / f"{then.name}.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(yaml.safe_dump(then.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    weights = _weights_beside(shop)
+    if weights is not None:
+        (place / "weights").symlink_to(weights)
+    return replace(shop, config=settings.model_copy(update={"detector": str(own.resolve())}))
+
+
+def _weights_beside(shop: Shop) -> Path | None:
+    from lanner.factory.release.versions import weights_home
+
+    home = weights_home(shop.detector_path)
+    return home.resolve() if home.is_dir() else None
+
+
+def _carry(shop: Shop, run: Path, train: bool) -> None:
+    """Take over what the evaluation starts from."""
+    names = ["dataset"] if train else ["dataset", "train"]
+    for name in names:
+        source = run / shop.step_dir(name).name
+        target = shop.step_dir(name)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(source.iterdir()) if source.is_dir() else ():
+            if path.is_file():
+                shutil.copyfile(path, target / path.name)
+
+
+def _changed(shop: Shop, run: Path) -> list[str]:
+    """Samples that are no more what was frozen."""
+    from lanner.factory.dataset import changed
+
+    return [f"sample {name}: changed since" for name in changed(replace(shop, folder=run))]
+
+
+def _weights(shop: Shop, run: Path) -> list[str]:
+    """Members whose weights came out otherwise."""
+    step = shop.step_dir("train").name
+    return [
+        f"weights {path.name}: other bytes"
+        for path in sorted((run / step).glob("*.safetensors"))
+        if path.read_bytes() != (shop.folder / step / path.name).read_bytes()
+    ]
+
+
+def _figures(folder: Path) -> str:
+    try:
+        return (folder / FIGURES).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(
+            "RUN", folder, f"{FIGURES} cannot be read ({error.strerror})", "evaluate first"
+        ) from error
+
+
+@contextmanager
+def _fresh(out: Path | None) -> Iterator[Path]:
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
+            yield Path(folder)
+        return
+    if out.exists() and any(out.iterdir()):
+        raise DatasetError("--out", out, "is not empty", "name a fresh folder")
+    out.mkdir(parents=True, exist_ok=True)
+    yield out
+
+
+def _count(figures: Any) -> int:
+    if isinstance(figures, dict):
+        return sum(_count(one) for one in figures.values())
+    if isinstance(figures, list):
+        return sum(_count(one) for one in figures)
+    return 1
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026"
+
+
+__all__ = ["Reproduced", "reproduce_run", "unlike"]
