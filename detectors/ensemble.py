@@ -18,7 +18,7 @@ from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
-from detectors.views import Views
+from detectors.views import Floats, Outline, Views, iou_matrix
 from detectors.windows import place
 from lanner.config import DetectorConfig
 from lanner.errors import ConfigError
@@ -26,6 +26,10 @@ from lanner.errors import ConfigError
 if TYPE_CHECKING:
     from tiling.grid import Grid
     from tiling.reader import TileImage
+
+
+SAME = 0.4
+"""Least IoU of an object's box and an instance that is taken for it on a closer look."""
 
 
 class Ensemble:
@@ -97,6 +101,37 @@ class Ensemble:
         for i, result in zip(seen, self._look(pixels, valid, images, seen, grid), strict=True):
             results[i] = result
         return results
+
+    def outline(
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
+    ) -> Outline | None:
+        """The outline of one object in a picture of it, from its mirrored views together.
+
+        Args:
+            pixels: (bands, h, w) in 0..1, sides multiples of 32.
+            valid: (h, w).
+            box: (4,) where the object is, in pixels of the picture.
+            threshold: least object probability of an object's pixel.
+
+        Returns:
+            The ring, in pixels of the picture, of the instance that fits the box best; None where
+            no member draws or none of its instances has an IoU of `SAME` with the box.
+        """
+        drawn = [member for member in self.members if isinstance(member, MaskMember)]
+        if not drawn or self.config.output != "objects":
+            return None
+        shown = torch.from_numpy(valid)[None].to(self.compute.device)
+        image = torch.from_numpy(pixels)[None].to(self.compute.device)
+        inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
+        with running(self.compute):
+            views = [member.closely(inputs, shown, threshold) for member in drawn]
+        rings = [ring for view in views for ring in view.outlines if ring is not None]
+        if not rings:
+            return None
+        boxes = np.stack([np.concatenate([ring.min(0), ring.max(0)]) for ring in rings])
+        fit = iou_matrix(box[None], boxes)[0]
+        best = int(np.argmax(fit))
+        return rings[best] if fit[best] >= SAME else None
 
     def _look(
         self,

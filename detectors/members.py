@@ -71,6 +71,16 @@ class MaskMember:
             seen = (seen + torch.sigmoid(self.net(again)).flip(-1)) / 2
         return list((seen * valid[:, None]).cpu().numpy())
 
+    def closely(self, inputs: Tensor, valid: Tensor, threshold: float) -> Views:
+        """Instances of one (1, 3, h, w) picture, from the mean of its four mirrored views."""
+        flips = ((), (-1,), (-2,), (-2, -1))
+        views = torch.cat([inputs.flip(axes) for axes in flips])
+        seen = torch.sigmoid(self.net(views.contiguous(memory_format=torch.channels_last)))
+        whole = sum((seen[k].flip(axes) for k, axes in enumerate(flips)), torch.zeros(()))
+        order = [self.channels.index(name) for name in CHANNELS]
+        probability = (whole.float() / len(flips) * valid[0]).cpu().numpy()[order]
+        return instances(probability, threshold, self.config.instances)
+
     def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
         """Instances of each of (n, 3, h, w) prepared tiles."""
         order = [self.channels.index(name) for name in CHANNELS]

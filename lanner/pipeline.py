@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from lanner.manifest import Manifest
     from postprocess.chain import ChainResult
-    from postprocess.context import Context
+    from postprocess.context import Closer, Context
     from tiling.grid import TilePlan
     from tiling.scene import Scene
 
@@ -110,7 +111,8 @@ def detect_with(
     with _run_dir(request.run_dir) as folder:
         manifest.write(folder)
         objects, context, capped = _see(scene, config, sight, manifest, folder, cancel, stages)
-        done = chain.run(objects, context, progress=stages.pass_on)
+        with _closer(scene, config, manifest, sight, cancel) as closer:
+            done = chain.run(objects, replace(context, closer=closer), progress=stages.pass_on)
         return _written(done, context, manifest, capped, stages)
 
 
@@ -153,6 +155,22 @@ def _see(
         cancel=cancel,
     )
     return objects, context, capped
+
+
+@contextmanager
+def _closer(
+    scene: Scene, config: DetectorConfig, manifest: Manifest, sight: Sight, cancel: Cancel
+) -> Iterator[Closer | None]:
+    """What looks at single objects again; None where these eyes cannot."""
+    from lanner.closer import SceneCloser
+
+    look = getattr(sight.eyes, "outline", None)
+    if look is None:
+        yield None
+        return
+    grid, stretch = manifest.plan.grid, manifest.stretch
+    with closing(SceneCloser(scene, config.bands, grid, stretch, look, cancel)) as closer:
+        yield closer
 
 
 def _written(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from lanner.errors import StepError
 from lanner.job import Cancel
 
 if TYPE_CHECKING:
+    import shapely
+
     from tiling.grid import Grid, TilePlan, Xy
     from tiling.place import Place
 
@@ -29,12 +31,39 @@ class DetectorFacts:
 
 
 @dataclass(frozen=True)
+class CloserLook:
+    """What a closer look at one object showed: `outline` in grid pixels (None: nothing), and the
+    ground sampling `gsd` in metres at which it was seen.
+    """
+
+    outline: shapely.Polygon | None
+    gsd: float
+
+
+class Closer(Protocol):
+    """Looks at single objects of the scene again, larger; who it is knows the networks."""
+
+    def outlines(
+        self, boxes: NDArray[np.float64], object_px: float, gain: float, threshold: float
+    ) -> list[CloserLook | None]:
+        """One look a box of (n, 4) grid pixels; None where the scene is not finer by `gain`.
+
+        Args:
+            boxes: x0 y0 x1 y1.
+            object_px: side that the box is shown with, as far as the scene's pixels allow.
+            gain: least ratio of the grid's ground sampling to the closer one.
+            threshold: least object probability of an object's pixel.
+        """
+
+
+@dataclass(frozen=True)
 class Context:
     """The frozen surroundings of one chain run.
 
     `rasters` maps a name to a GeoTIFF on the grid (uint8, 255 = probability 1). `workdir` is an
     existing folder that outlives the run: snapshots go there, and a step hands a raster on by
-    writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`.
+    writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`. `closer`
+    is None where there is no scene or no network to look at it again with.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
     """
 
@@ -47,6 +76,7 @@ class Context:
     workdir: Path
     rasters: Mapping[str, Path] = field(default_factory=dict)
     cancel: Cancel = field(default_factory=Cancel, compare=False)
+    closer: Closer | None = field(default=None, compare=False)
 
     def handed_on(self, name: str) -> Path:
         """Where a step writes the raster `name` for the steps after it."""

@@ -21,7 +21,7 @@ from postprocess.context import Context
 
 GROUP = "lanner.steps"
 
-_AIRCRAFT = ("merge_seams", "outline", "orient", "plausible", "identify")
+_AIRCRAFT = ("merge_seams", "closer_look", "outline", "orient", "plausible", "identify")
 _ROADS = (
     "threshold",
     "clean",

@@ -1,0 +1,105 @@
+"""A closer look at single objects: finer pixels of the scene, shown to the detector's Res-UNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor, log2
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from postprocess.context import CloserLook
+from tiling.grid import Box
+
+if TYPE_CHECKING:
+    from detectors.views import Outline
+    from lanner.job import Cancel
+    from tiling.grid import Grid
+    from tiling.normalise import Stretch
+    from tiling.sample import GridSampler
+    from tiling.scene import Scene
+
+Floats = NDArray[np.float64]
+Look = Callable[[NDArray[np.float32], NDArray[np.bool_], Floats, float], "Outline | None"]
+"""(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) to the ring of that object."""
+
+SIDE = 192
+"""Pixels of the picture of one object: about twice the object, a multiple of the stride."""
+STEPS = 2
+"""Levels of ground sampling an octave: few enough that pictures of one scene share their grid."""
+
+
+class SceneCloser:
+    """Looks at objects of one scene again; for one thread. Close it to close its file handles.
+
+    An object's outline follows from the scene and its box alone, not from tiles or neighbours in
+    the batch.
+
+    Args:
+        scene: the scene.
+        bands: names of the bands that the networks take.
+        grid: the run's grid; boxes and outlines are in its pixels.
+        stretch: the scene's normalisation.
+        look: `Ensemble.outline`, or what answers like it.
+        cancel: looked at before every object.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        bands: tuple[str, ...],
+        grid: Grid,
+        stretch: Stretch,
+        look: Look,
+        cancel: Cancel,
+    ) -> None:
+        self._scene, self._bands, self._grid = scene, bands, grid
+        self._stretch, self._look, self._cancel = stretch, look, cancel
+        self._samplers: dict[int, tuple[Grid, GridSampler]] = {}
+
+    def outlines(
+        self, boxes: Floats, object_px: float, gain: float, threshold: float
+    ) -> list[CloserLook | None]:
+        """As `postprocess.context.Closer` says."""
+        looks: list[CloserLook | None] = []
+        for box in boxes:
+            self._cancel.check()
+            level = self._level(box, object_px, gain)
+            looks.append(None if level is None else self._one(box, level, threshold))
+        return looks
+
+    def close(self) -> None:
+        """Close the file handles."""
+        for _, sampler in self._samplers.values():
+            sampler.close()
+        self._samplers.clear()
+
+    def _level(self, box: Floats, object_px: float, gain: float) -> int | None:
+        """Steps of 2 ** (1 / STEPS) finer than the grid; None where that gains too little."""
+        side = max(box[2] - box[0], box[3] - box[1], 1.0)
+        finest = self._grid.gsd / max(self._scene.gsd)
+        level = round(STEPS * log2(object_px / side))
+        level = min(level, floor(STEPS * log2(max(finest, 1e-9)) + 0.25))
+        return level if 2 ** (level / STEPS) >= gain else None
+
+    def _one(self, box: Floats, level: int, threshold: float) -> CloserLook:
+        grid, sampler = self._sampler(level)
+        near = grid.from_scene(self._grid.to_scene(box.reshape(2, 2)))
+        x0, y0 = (floor(v) - SIDE // 2 for v in near.mean(axis=0))
+        raw, valid = sampler.read(Box(x0, y0, x0 + SIDE, y0 + SIDE))
+        pixels = self._stretch.apply(raw, valid)
+        ring = self._look(pixels, valid, (near - [x0, y0]).ravel(), threshold)
+        if ring is None:
+            return CloserLook(None, grid.gsd)
+        polygon = shapely.polygons(self._grid.from_scene(grid.to_scene(ring + np.array([x0, y0]))))
+        return CloserLook(polygon if polygon.is_valid else None, grid.gsd)
+
+    def _sampler(self, level: int) -> tuple[Grid, GridSampler]:
+        from tiling.sample import GridSampler
+
+        if level not in self._samplers:
+            grid = self._scene.grid(self._grid.gsd * 2 ** (-level / STEPS))
+            self._samplers[level] = grid, GridSampler(self._scene, grid, self._bands)
+        return self._samplers[level]

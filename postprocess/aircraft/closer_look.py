@@ -1,0 +1,58 @@
+"""Outlines of single objects, drawn again from a closer look at the scene.
+
+The tiles are read at the detector's own ground sampling, where a fuselage may be 50 pixels
+long. Where the scene is finer, each object found is shown to the Res-UNet once more, by itself
+and larger, for its outline alone: measures and shape get the resolution that is there, at the
+cost of one small crop an object.
+"""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+from pydantic import Field
+
+from lanner.config import Strict
+from postprocess.context import Context
+from postprocess.frame import column
+from postprocess.shapes import bounds, useful
+
+
+class Params(Strict):
+    """`object_px`: side of the box in pixels at which an object is shown again. `gain`: how much
+    finer that must be than the tiles were, or the first look stands. `box_iou`: least
+    agreement of the new outline's bounds with the box.
+    """
+
+    object_px: float = Field(100.0, gt=8)
+    gain: float = Field(1.2, ge=1)
+    threshold: float = Field(0.5, gt=0, lt=1)
+    box_iou: float = Field(0.5, ge=0, le=1)
+
+
+def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
+    """Put a finer `outline` (grid pixels) where the closer look gave a good one."""
+    result = objects.copy()
+    if context.closer is None or not len(objects):
+        return result
+    boxes = bounds(objects.geometry.values)
+    seen = context.closer.outlines(boxes, params.object_px, params.gain, params.threshold)
+    shapes = np.full(len(objects), None, object)
+    for i, look in enumerate(seen):
+        if look is not None:
+            shapes[i] = look.outline
+    good = useful(shapes, boxes, params.box_iou)
+    outlines = np.asarray(objects["outline"].values, object).copy()
+    outlines[good] = shapes[good]
+    result["outline"] = gpd.GeoSeries(outlines, index=result.index)
+    result["did"] = column(
+        [
+            "kept: no finer pixels to look at"
+            if look is None
+            else f"outlined again at {look.gsd:.2f} m"
+            if fine
+            else f"kept: nothing better at {look.gsd:.2f} m"
+            for look, fine in zip(seen, good.tolist(), strict=True)
+        ]
+    )
+    return result
