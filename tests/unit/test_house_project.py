@@ -23,6 +23,12 @@ NOT_IMPORTED = {
     "pyogrio": "geopandas writes GeoPackage and FlatGeobuf with it",
 }
 MAX_LINES = 400
+FACTORY = ("lanner/factory", "detectors/training")
+"""What needs the extra `factory`; the rest runs without it."""
+
+
+ASKED_FOR = {"ray"}
+"""Imported only when the user asks for it by name; the error without it says how to install it."""
 
 
 def project() -> dict[str, object]:
@@ -83,9 +89,9 @@ def test_floors_reach_what_the_generated_code_asks_for():
     assert floor("protobuf") >= Version(protobuf.pop())
 
 
-def imported() -> set[str]:
+def imported(paths: list[Path]) -> set[str]:
     names: set[str] = set()
-    for path in sources(*PACKAGES) + sorted(GENERATED.glob("*.py")):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names.update(alias.name.partition(".")[0] for alias in node.names)
@@ -96,20 +102,34 @@ def imported() -> set[str]:
     return names - set(sys.stdlib_module_names) - set(PACKAGES)
 
 
-def test_what_is_imported_is_declared_and_the_other_way_round():
+def owned(paths: list[Path], declared: set[str]) -> set[str]:
+    """Distributions that files import, each of which must be declared."""
     owners = {
         **packages_distributions(),
         "google.protobuf": ["protobuf"],
         "google.rpc": ["googleapis-common-protos"],
     }
-    declared = set(requirements())
     used: set[str] = set()
-    for name in sorted(imported()):
+    for name in sorted(imported(paths) - ASKED_FOR):
         dists = {canonicalize_name(dist) for dist in owners.get(name, [])}
         assert dists & declared, f"{name} is imported but not among the dependencies"
         used |= dists
+    return used
+
+
+def test_what_is_imported_is_declared_and_the_other_way_round():
+    extra = {
+        canonicalize_name(Requirement(line).name)
+        for line in project()["optional-dependencies"]["factory"]
+    }
+    declared = set(requirements())
+    factory = sources(*FACTORY)
+    rest = [path for path in sources(*PACKAGES) if path not in factory]
+    used = owned(rest + sorted(GENERATED.glob("*.py")), declared)
     idle = declared - used - set(NOT_IMPORTED)
     assert not idle, f"declared but imported nowhere: {sorted(idle)}"
+    used = owned(factory, declared | extra)
+    assert not extra - used, f"declared for the factory but imported nowhere: {extra - used}"
 
 
 @pytest.mark.parametrize("folder", [*PACKAGES, "tests", "scripts", "benchmarks", "qgis_plugin"])
