@@ -92,10 +92,20 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     return np.ascontiguousarray(x, np.float32)
 
 
-def style_of(image: NDArray[np.uint8]) -> Float:
-    """float32 (2, 3): mean and spread of each colour, 0..255."""
-    small = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
-    flat = small.reshape(-1, 3).astype(np.float32)
+def style_of(image: NDArray[np.uint8], known: NDArray[np.bool_] | None = None) -> Float:
+    """Mean and spread of each colour, 0..255.
+
+    Args:
+        image: uint8 (h, w, 3).
+        known: bool (h, w), the pixels that count; None: all.
+
+    Returns:
+        float32 (2, 3).
+    """
+    every = np.s_[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
+    flat = image[every].reshape(-1, 3).astype(np.float32)
+    if known is not None and np.count_nonzero(known[every]) > ENOUGH:
+        flat = flat[known[every].ravel()]
     return np.stack([flat.mean(0), flat.std(0)])
 
 

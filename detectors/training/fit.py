@@ -112,9 +112,9 @@ def fit(
             default_root_dir=folder,
         )
         if left > 0:
-            rank, world = trainer.global_rank, trainer.world_size
-            first = learner.state.step
-            numbers = range(first * world + rank, settings.steps * world, world)
+            # Of each step's batches every process takes its own.
+            first, world = learner.state.step, found.world
+            numbers = range(first * world + found.rank, settings.steps * world, world)
             pin = found.accelerator == "cuda"
             trainer.fit(learner, loader(task, settings.seed, numbers, settings.workers, pin))
     if trainer.is_global_zero:

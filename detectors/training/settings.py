@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -55,6 +55,11 @@ class Hardware:
     precision: str
 
     @property
+    def rank(self) -> int:
+        """Which of them this process is, from 0."""
+        return int(os.environ.get("LOCAL_RANK", "0")) if self.world > 1 else 0
+
+    @property
     def world(self) -> int:
         """Processes that train together."""
         return self.devices if isinstance(self.devices, int) else len(self.devices)
@@ -98,8 +103,3 @@ def _precision(kind: str, precision: str) -> str:
         quick = compute("cpu" if kind == "cpu" else "cuda").autocast is torch.bfloat16
         precision = "bf16" if quick else "fp32"
     return "bf16-mixed" if precision == "bf16" else "32-true"
-
-
-def describe(found: Hardware) -> dict[str, Any]:
-    """For the record."""
-    return {"accelerator": found.accelerator, "processes": found.world, "format": found.precision}

@@ -148,7 +148,8 @@ class Pool:
             own[name] = []
             for k in some_of(len(found)):
                 check()
-                own[name].append(style_of(self.album[int(found[k])].rgb))
+                loaded = self.album[int(found[k])]
+                own[name].append(style_of(loaded.rgb, loaded.known))
         for name in own:
             others = [one for other, styles in own.items() if other != name for one in styles]
             self._styles[name] = np.array(others, np.float32).reshape(-1, 2, 3)

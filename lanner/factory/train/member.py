@@ -44,7 +44,7 @@ def main(job_file: str) -> int:
                 with _alone(job.folder):
                     done = train(job, _teller(channel))
             else:
-                done = train(job, lambda _, __: None)
+                done = train(job, lambda _, __: None, draw=False)
         except LannerError as error:
             if first:
                 said = [error.argument, str(error.value), error.problem, error.remedy]
@@ -89,12 +89,13 @@ def _taken(lock: IO[str]) -> bool:
     return True
 
 
-def train(job: Job, tell: Any) -> dict[str, Any]:
+def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
     """Read the pictures, build network and task, draw what it sees, and fit.
 
     Args:
         job: what to do.
         tell: called with what is told (`pictures`, `step`, `row`) and its facts.
+        draw: leave a sheet of views.
 
     Returns:
         Facts of `detectors.training.fit.Trained`.
@@ -123,7 +124,7 @@ def train(job: Job, tell: Any) -> dict[str, Any]:
         start_from(net, job.start)
     elif job.task == "instances":
         rare_at_first(net)
-    if task.objects():
+    if draw and task.objects():
         task.pool.read_styles()
         draw_batches(task, job.seed, job.folder / "batches.png")
     trained = fit(
