@@ -138,10 +138,9 @@ class Chain:
             said.append(note)
             gone.append(rejected)
         some = [part for part in gone if len(part)]
-        if not some:
-            none = empty().assign(rejected_by=column([]), rejected_at=pd.Series(dtype="int64"))
-            return ChainResult(taken, none)
-        return ChainResult(taken, tidy(pd.concat(some, ignore_index=True), "rejected"))
+        if some:
+            return ChainResult(taken, tidy(pd.concat(some, ignore_index=True), "rejected"))
+        return ChainResult(taken, gone[-1] if gone else taken.iloc[:0])
 
     def _index(self, start: str | int) -> int:
         if isinstance(start, int) and 1 <= start <= len(self.links):

@@ -111,7 +111,7 @@ def test_an_image_counted_twice_is_two_images(seed):
     for _ in range(3):
         corner = rng.integers(0, 30, (6, 2)) * 1.0
         rows = np.concatenate([corner, corner + rng.integers(4, 12, (6, 2))], axis=1)
-        found.append((rows[:4], rng.integers(1, 6, 4) / 6))
+        found.append((rows[:4], rng.random(4)))
         real.append(Truth(rows[3:] + rng.integers(-1, 2, (3, 4)), rng.random(3) < 0.2))
     weights = np.array([[2.0, 0.0, 1.0]])
     one = pool(found, real, COCO_IOU)

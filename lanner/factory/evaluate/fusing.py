@@ -229,7 +229,8 @@ def placed_frame(
     wide = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=-1)
     centre = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2 - origin).astype(np.int64)
     full = stack.full[fused.tile]
-    inside = wide & ((centre >= full[:, :2]) & (centre < full[:, 2:])).all(axis=1)
+    within = (centre >= full[:, :2]) & (centre < full[:, 2:])
+    inside = np.asarray(wide & within.all(axis=1), np.bool_)
     if stack.holes:
         holed = np.isin(fused.tile, list(stack.holes))
         for row in np.flatnonzero(holed & inside).tolist():

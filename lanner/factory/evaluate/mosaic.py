@@ -52,17 +52,18 @@ class Layout:
         """(images, 2) upper left corner of each image."""
         number = np.arange(len(self.pictures))
         cells = np.stack([number % self.across, number // self.across], axis=1)
-        return cells * np.asarray(self.cell, np.float64) + GAP
+        return np.asarray(cells * np.asarray(self.cell) + GAP, np.float64)
 
     def owner(self, xy: Xy) -> Ints:
         """(n,) image in whose cell each of (n, 2) points lies."""
         col, row = np.floor(xy / np.asarray(self.cell, np.float64)).astype(np.int64).T
-        return np.clip(row * self.across + col, 0, len(self.pictures) - 1)
+        number = np.clip(row * self.across + col, 0, len(self.pictures) - 1)
+        return np.asarray(number, np.int64)
 
     @property
     def first_tiles(self) -> Ints:
         """(images + 1,) number of each image's first tile."""
-        return np.cumsum([0, *(len(p.plan) for p in self.pictures)])
+        return np.asarray(np.cumsum([0, *(len(p.plan) for p in self.pictures)]), np.int64)
 
 
 @dataclass(frozen=True)

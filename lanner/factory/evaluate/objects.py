@@ -308,5 +308,8 @@ def _types(every: Sequence[Judged], found: Sequence[Detections]) -> tuple[Told, 
 def _guesses(said: Told, image: Sequence[int], images: int) -> dict[str, Statistic]:
     rows = [(float(rank == 0), float(0 <= rank < 5), 1.0) for rank in said.rank.tolist()]
     first, five, count = sums(rows, 3)
-    by = [np.bincount(image, values, images) for values in (first, five, count)]
+    by = [
+        np.asarray(np.bincount(image, values, images), np.float64)
+        for values in (first, five, count)
+    ]
     return {"types_top1": ratio(by[0], by[2]), "types_top5": ratio(by[1], by[2])}

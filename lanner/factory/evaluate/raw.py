@@ -152,7 +152,8 @@ class RawSet:
 
     @cached_property
     def _rasters(self) -> RasterChain:
-        room = 24 * max(len(self.samples), 1)
+        # Some eight whole chains an image; most of what is held is small.
+        room = 96 * max(len(self.samples), 1)
         return RasterChain(Memory(room, RasterState.forget))
 
     def _group(self, numbers: Sequence[int]) -> Group:

@@ -115,6 +115,7 @@ def write_views(
     with replacing(path) as beside:
         np.savez_compressed(
             beside,
+            allow_pickle=False,
             full=np.asarray(full, np.int64).reshape(-1, 4),
             holed=np.asarray(holed, np.int64),
             bits=np.stack(bits) if bits else np.empty((0, 0), np.uint8),
@@ -187,7 +188,9 @@ def placed(facts: dict[str, Any]) -> tuple[Place, TilePlan]:
     scene, plan = facts["scene"], facts["plan"]
     crs = None if scene["crs"] is None else pyproj.CRS.from_wkt(scene["crs"])
     place = Place(Affine(*scene["affine"]), crs, (scene["gsd"][0], scene["gsd"][1]))
-    grid = Grid(*plan["size"], (plan["scale"][0], plan["scale"][1]), plan["gsd"], *scene["size"])
+    scale = (plan["scale"][0], plan["scale"][1])
+    width, height = scene["size"]
+    grid = Grid(plan["size"][0], plan["size"][1], scale, plan["gsd"], width, height)
     return place, TilePlan(grid, plan["tile"], plan["halo"])
 
 

@@ -41,5 +41,5 @@ def road_mask(sample: Sample) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def inside(boxes: Floats, area: Floats) -> NDArray[np.bool_]:
     """(n,) whether the middle of each box lies in its half-open area; (n, 4) both."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    found: NDArray[np.bool_] = ((middle >= area[:, :2]) & (middle < area[:, 2:])).all(axis=1)
-    return found
+    within = (middle >= area[:, :2]) & (middle < area[:, 2:])
+    return np.asarray(within.all(axis=1), np.bool_)

@@ -60,7 +60,9 @@ def ratio(part: Floats, whole: Floats) -> Statistic:
 
     def statistic(weights: Floats) -> Floats:
         top, bottom = weights @ part, weights @ whole
-        return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
+        share: Floats = np.full(len(top), np.nan)
+        np.divide(top, bottom, out=share, where=bottom > 0)
+        return share
 
     return statistic
 

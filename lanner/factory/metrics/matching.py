@@ -64,7 +64,7 @@ def match(
     """
     n, m, steps = len(boxes), len(truth), len(thresholds)
     area = np.zeros(m, bool) if regions is None else regions
-    skip = area if ignore is None else ignore | area
+    skip: Bools = area if ignore is None else np.asarray(ignore | area, np.bool_)
     found = np.full((steps, n), -1, np.int64)
     if not n or not m:
         return Matched(found, np.zeros((steps, n), bool))
@@ -76,13 +76,14 @@ def match(
         fits = (free & (iou[i] >= least)) * iou[i]
         # An ignored object is only second choice.
         counted = np.where(skip, 0.0, fits)
-        fits = np.where(counted.any(axis=1)[:, None], counted, fits)
+        fits = np.where(counted.any(axis=1, keepdims=True), counted, fits)
         best = fits.argmax(axis=1)
         good = fits[rows, best] > 0
         found[good, i] = best[good]
         taken = good & ~area[best]
         free[rows[taken], best[taken]] = False
-    return Matched(found, (found >= 0) & skip[found])
+    ignored: Bools = np.asarray((found >= 0) & skip[found], np.bool_)
+    return Matched(found, ignored)
 
 
 def _area(boxes: Floats) -> Floats:

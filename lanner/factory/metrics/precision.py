@@ -58,7 +58,8 @@ class Pool:
         levels = range(len(self.hit))
 
         def mean(weights: Floats) -> Floats:
-            return np.mean([_average(self, t, weights) for t in levels], axis=0)
+            values: Floats = np.mean([_average(self, t, weights) for t in levels], axis=0)
+            return values
 
         return mean
 
@@ -109,7 +110,9 @@ def mean_statistic(pools: Sequence[Pool]) -> Statistic:
         known = np.isfinite(values)
         total = np.where(known, values, 0).sum(axis=0)
         count = known.sum(axis=0)
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        result: Floats = np.full(len(total), np.nan)
+        np.divide(total, count, out=result, where=count > 0)
+        return result
 
     return mean
 
@@ -165,7 +168,8 @@ def _average(one: Pool, level: int, weights: Floats) -> Floats:
 
 def _outside(boxes: Floats, area: tuple[float, float]) -> NDArray[np.bool_]:
     size = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1)
-    return (size < area[0]) | (size >= area[1])
+    outside: NDArray[np.bool_] = (size < area[0]) | (size >= area[1])
+    return outside
 
 
 __all__ = [

@@ -26,7 +26,9 @@ class Reliability:
         def statistic(weights: Floats) -> Floats:
             gap = np.abs(weights @ self.right - weights @ self.score).sum(axis=1)
             total = (weights @ self.weight).sum(axis=1)
-            return np.divide(gap, total, out=np.full(len(gap), np.nan), where=total > 0)
+            error: Floats = np.full(len(gap), np.nan)
+            np.divide(gap, total, out=error, where=total > 0)
+            return error
 
         return statistic
 
