@@ -29,7 +29,7 @@ FINDINGS = "findings.json"
 REPORT = "report.html"
 EXAMPLES = "examples.png"
 AGREEMENT = "agreement.json"
-SUSPICIOUS = 0.5
+SUSPICIOUS = {"shifted": 0.5, "missing": 0.5, "spurious": 0.3}
 """Score from which a disagreement is counted against the limits."""
 
 __all__ = ["AGREEMENT", "EXAMPLES", "FINDINGS", "REPORT", "run"]
@@ -131,7 +131,7 @@ def _verdicts(
     shop: Shop, samples: Sequence[Sample], found: Sequence[Finding], doubts: Sequence[Finding]
 ) -> tuple[Verdict, ...]:
     model = shop.config.explore.model is not None
-    counted = [*found, *(one for one in doubts if one.score >= SUSPICIOUS)]
+    counted = [*found, *(one for one in doubts if one.score >= SUSPICIOUS[one.kind])]
     return judge(
         counted,
         shop.config.explore.limits,

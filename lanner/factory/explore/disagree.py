@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 AGREED = 0.5
 """IoU from which a label and a box are the same object."""
 _REACH, _RATIO = 1.5, 2.0
-_SPURIOUS = 0.6
+SPURIOUS = 0.4
+"""Greatest score of a label without an object: detectors miss more than people invent."""
 _LEAST = 0.05
 
 
@@ -105,7 +106,7 @@ def confident(views: Sequence[View]) -> float:
 
 def _paired(view: View) -> _Pairs:
     iou = pairwise_iou(view.labels, view.boxes)
-    agreed = _assign(iou, iou >= AGREED)
+    agreed = assign(iou, iou >= AGREED)
     labels = sorted(set(range(len(view.labels))) - {i for i, _ in agreed})
     boxes = [
         j
@@ -118,7 +119,7 @@ def _paired(view: View) -> _Pairs:
         size = np.array([[_ratio(view.labels[i], view.boxes[j]) for j in boxes] for i in labels])
         fits = ((near <= _REACH) & (size <= _RATIO)) | (iou[np.ix_(labels, boxes)] > 0.25)
         likely = view.scores[boxes][None] / (1 + near * size)
-        apart = [(labels[i], boxes[j]) for i, j in _assign(likely, fits)]
+        apart = [(labels[i], boxes[j]) for i, j in assign(likely, fits)]
     paired = {i for i, _ in apart}, {j for _, j in apart}
     return _Pairs(
         agreed,
@@ -151,12 +152,12 @@ def _doubts(k: int, view: View, pairs: _Pairs, usual: float) -> list[Doubt]:
     overlap = pairwise_iou(view.labels, view.boxes)
     for i in pairs.labels:
         seen = float((overlap[i] * view.scores).max()) if len(view.boxes) else 0.0
-        score = _SPURIOUS * (1 - seen) * (0.5 if _cut(view.labels[i], view) else 1)
+        score = SPURIOUS * (1 - seen) * (0.5 if _cut(view.labels[i], view) else 1)
         out.append(Doubt("spurious", score, k, i, None, "nothing is seen there"))
     return out
 
 
-def _assign(worth: Floats, allowed: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def assign(worth: Floats, allowed: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """The one-to-one pairs of greatest total worth among those allowed."""
     if not allowed.any():
         return []

@@ -142,5 +142,5 @@ def _finding(sample: Sample, seen: Seen, name: str, doubt: Doubt) -> Finding:
         box = (x0, y0, x1, y1)
     where: Box | None = box
     return Finding(
-        doubt.kind, sample.id, f"{name}: {doubt.detail}", label, round(doubt.score, 4), where
+        doubt.kind, sample.id, f"{name}: {doubt.detail}", label, round(doubt.score, 4), where, name
     )

@@ -65,8 +65,8 @@ class Finding:
     """One anomaly.
 
     `label` is the index of the label in the sample (None for an image, or for an object that has
-    none); `score` 0..1 says how sure it is; `box` is where, in pixels; `other` the sample that a
-    duplicate or neighbour goes with.
+    none); `score` 0..1 says how sure it is; `box` is where, in pixels (where the model sees the
+    object, if one was asked); `of` the class; `other` the sample that a duplicate goes with.
     """
 
     kind: str
@@ -75,6 +75,7 @@ class Finding:
     label: int | None = None
     score: float = 1.0
     box: Box | None = None
+    of: str | None = None
     other: str | None = None
 
 
@@ -175,13 +176,27 @@ def read_findings(path: Path) -> tuple[Finding, ...]:
     Raises:
         DatasetError: missing or damaged.
     """
+    listed = read_json(path)
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
         return tuple(
             Finding(**{**one, "box": None if one["box"] is None else tuple(one["box"])})
             for one in listed
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DatasetError(
-            "findings", path, f"cannot be read ({error})", "run explore again"
+            "findings", path, f"is damaged ({error})", "run explore again"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+        DatasetError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            "explore", path, f"cannot be read ({error})", "run explore again"
         ) from error

@@ -63,7 +63,7 @@ def write_report(story: Story, path: Path) -> Path:
         estimates=[(name, one.said()) for name, one in story.estimates.items()],
         groups=list(_groups(story, by_id)),
         ranked=[(k + 1, one) for k, one in enumerate(story.ranked[: story.worst])],
-        pictures=[_shown(one, by_id) for one in story.ranked[: min(story.worst, 4 * LISTED)]],
+        pictures=[_shown(one, by_id) for one in _worst(story)],
         unchecked=story.unchecked,
         model=story.model,
     )
@@ -78,7 +78,7 @@ def example(finding: Finding, by_id: Mapping[str, Sample], side: int = _SIDE) ->
     sample = by_id[finding.sample]
     if finding.box is None:
         pictures = [draw.picture(sample, side, draw.Look(masks=False))]
-        if finding.other in by_id:
+        if finding.other is not None and finding.other in by_id:
             pictures += [draw.picture(by_id[finding.other], side, draw.Look(masks=False))]
         return draw.sheet([draw.Cell(one) for one in pictures], 2, side)
     marks = [draw.Mark(finding.box, draw.WRONG)]
@@ -184,6 +184,13 @@ def _groups(story: Story, by_id: Mapping[str, Sample]) -> Iterable[dict[str, Any
                 "more": max(0, len(found) - _ROWS),
                 "pictures": [_shown(one, by_id) for one in drawable],
             }
+
+
+def _worst(story: Story) -> list[Finding]:
+    """The most suspicious, and those boxes without an object that are not among them."""
+    first = list(story.ranked[: min(story.worst, 4 * LISTED)])
+    lone = [one for one in story.ranked if one.kind == "spurious" and one not in first]
+    return first + lone[: min(story.worst, LISTED)]
 
 
 def _shown(finding: Finding, by_id: Mapping[str, Sample]) -> dict[str, str]:

@@ -99,10 +99,10 @@ def neighbours(samples: Sequence[Sample], near_m: float) -> list[Finding]:
         samples: those without place, ground sampling or split are passed over.
         near_m: metres between footprints below which ground leaks.
     """
-    placed = [one for one in samples if one.place and one.gsd and one.split is not None]
+    placed = [one for one in samples if one.gsd and one.split is not None and one.place]
     if len({one.split for one in placed}) < 2:
         return []
-    lonlat = np.radians([one.place for one in placed])
+    lonlat = np.radians(np.array([one.place or (0.0, 0.0) for one in placed]))
     half = np.array([(one.width * (one.gsd or 0), one.height * (one.gsd or 0)) for one in placed])
     half /= 2
     reach = float(np.hypot(*half.T).max()) * 2 + near_m

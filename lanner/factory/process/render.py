@@ -1,0 +1,154 @@
+"""Operation: rendered scenes with exact masks, as a source of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from lanner.config import Strict
+from lanner.errors import ConfigError
+from lanner.factory.images import write_png
+from lanner.factory.process.masks_from_boxes import as_ids
+from lanner.factory.process.work import Samples, Work
+from lanner.factory.samples import MASK_UNKNOWN, Box, Label, Ring, Sample
+
+SOURCES = {"aircraft": "rendered", "roads": "rendered-roads"}
+LABELS = {"aircraft": "aircraft", "roads": "road"}
+HIDDEN = 4.0
+"""A road narrower than this, in metres, is a track: too often unseen under trees to be judged."""
+
+
+class Params(Strict):
+    """What is rendered: `count` squares of `size` pixels, metres a pixel log-uniform in `gsd`.
+
+    `least_m` is the width in metres that a road has at least in its mask, as labels draw them.
+    """
+
+    kind: Literal["aircraft", "roads"]
+    count: int = Field(200, ge=1)
+    size: int = Field(400, ge=64)
+    gsd: tuple[float, float] = (0.6, 1.4)
+    least_m: float = Field(7.0, gt=0)
+    label: str = ""
+    source: str = ""
+    weight: float = Field(1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Params:
+        if not 0 < self.gsd[0] <= self.gsd[1]:
+            raise ValueError(f"gsd {self.gsd} must rise from above 0")
+        return self
+
+
+def run(samples: Samples, work: Work, params: Params) -> Samples:
+    """Add a source of rendered scenes, all of the split train.
+
+    Raises:
+        ConfigError: a class that no source has, or a source that already has this name.
+    """
+    source = params.source or SOURCES[params.kind]
+    label = params.label or LABELS[params.kind]
+    value = work.class_value(label)
+    if any(one.source == source for one in samples):
+        raise ConfigError(
+            "process.render.source", source, "is a source already", "choose another name"
+        )
+    made = []
+    key = params.model_dump(mode="json")
+    for k in range(params.count):
+        work.step(k, params.count)
+        name = f"{source}/{k:05d}"
+        gsd = round(float(np.exp(work.rng(f"{name}/gsd").uniform(*np.log(params.gsd)))), 4)
+
+        draw = aircraft if params.kind == "aircraft" else roads
+        chip = cache(partial(draw, work.rng(name), gsd, params, value))
+        parts = [key, name, gsd, value, work.shop.config.seed, work.number]
+        image = work.made(".png", partial(_write_part, chip, "rgb"), "rgb", *parts)
+        mask = work.made(".png", partial(_write_part, chip, "mask"), "mask", *parts)
+        facts = work.made(".json", partial(_write_facts, chip), "facts", *parts)
+        ids = mask if params.kind == "aircraft" else None
+        objects = json.loads(facts.read_text(encoding="utf-8"))["objects"]
+        made.append(
+            Sample(
+                name, source, "train", image, params.size, params.size, gsd=gsd,
+                labels=tuple(_label(label, one) for one in objects),
+                ids=ids, mask=None if ids else mask, weight=params.weight,
+            )
+        )  # fmt: skip
+        work.note(name, f"rendered at {gsd:g} m with {len(objects)} objects")
+    work.step(params.count, params.count)
+    return (*samples, *made)
+
+
+def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
+    """An airfield corner: `rgb`, object numbers as `mask`, and `objects` with type and outline."""
+    from lanner.render.chips import render_aircraft_chip
+
+    del value
+    made = render_aircraft_chip(rng, params.size, gsd)
+    ids = np.zeros((params.size, params.size), np.int32)
+    objects = []
+    for n, one in enumerate(made.instances):
+        x0, y0, x1, y1 = one.box
+        ids[y0:y1, x0:x1][one.mask] = n + 1
+        ring = np.asarray(one.polygon).round(2).tolist()
+        objects.append({"box": list(one.box), "kind": one.icao, "polygon": ring})
+    return {"rgb": made.rgb, "mask": as_ids(ids), "objects": objects}
+
+
+def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
+    """A piece of country: `rgb`, a class `mask` with tracks unknown, and `objects` with lines."""
+    from lanner.render.road_chips import render_road_chip
+
+    made = render_road_chip(rng, params.size, gsd)
+    road, track = np.zeros((2, params.size, params.size), np.uint8)
+    objects = []
+    for one in made.roads:
+        hidden = one.width < HIDDEN
+        wide = one.width + 4 if hidden else max(0.8 * one.width, params.least_m)
+        _stroke(track if hidden else road, np.asarray(one.line), wide / gsd)
+        if not hidden:
+            objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
+    mask = np.where(road > 0, value, np.where(track > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
+    return {"rgb": made.rgb, "mask": mask, "objects": objects}
+
+
+def within(line: NDArray[np.float64], size: int) -> list[list[list[float]]]:
+    """The parts of a line inside a square image, as lists of points, hundredths of a pixel."""
+    cut = shapely.intersection(shapely.LineString(line), shapely.box(0, 0, size, size))
+    parts = [one for one in shapely.get_parts(cut) if one.geom_type == "LineString"]
+    return [shapely.get_coordinates(one).round(2).tolist() for one in parts if one.length > 1]
+
+
+def _stroke(into: NDArray[np.uint8], line: NDArray[np.float64], wide: float) -> None:
+    # Centres of pixels are whole numbers to OpenCV; three bits of fraction are kept.
+    corners = np.round((line - 0.5) * 8).astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(into, [corners], False, 1, max(1, round(wide)), cv2.LINE_8, 3)
+
+
+def _label(name: str, facts: dict[str, Any]) -> Label:
+    if "line" in facts:
+        line: Ring = tuple((x, y) for x, y in facts["line"])
+        xs, ys = zip(*line, strict=True)
+        box: Box = (min(xs), min(ys), max(xs), max(ys))
+        return Label(name, box, line=line, kind=facts["kind"])
+    x0, y0, x1, y1 = map(float, facts["box"])
+    ring: Ring = tuple((x, y) for x, y in facts["polygon"])
+    return Label(name, (x0, y0, x1, y1), polygon=ring, kind=facts["kind"])
+
+
+def _write_part(chip: Callable[[], dict[str, Any]], part: str, path: Path) -> None:
+    write_png(chip()[part], path)
+
+
+def _write_facts(chip: Callable[[], dict[str, Any]], path: Path) -> None:
+    path.write_text(json.dumps({"objects": chip()["objects"]}), encoding="utf-8")

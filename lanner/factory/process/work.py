@@ -1,0 +1,153 @@
+"""What an operation of process is handed: a folder for its files, chance, and a record to keep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lanner.errors import ConfigError, DatasetError
+from lanner.factory.readers import class_order
+from lanner.factory.samples import Label, Sample
+from lanner.factory.shop import Shop
+from lanner.job import Progress
+
+Samples = tuple[Sample, ...]
+
+FILES = "files"
+"""Folder below that of process: a folder an operation, files named by what they were made from."""
+
+
+class Work:
+    """One operation at work.
+
+    Args:
+        shop: configuration, folders, progress, cancel.
+        op: name of the operation.
+        number: its place in the list, from 0: the same operation may be there twice.
+    """
+
+    def __init__(self, shop: Shop, op: str, number: int) -> None:
+        self.shop, self.op, self.number = shop, op, number
+        self.folder = shop.step_dir("process") / FILES / op
+        self.notes: list[tuple[str, str]] = []
+        self.used: set[Path] = set()
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A generator of its own for a sample id (or any name): order and number do not matter."""
+        text = f"{self.shop.config.seed}/{self.op}/{self.number}/{name}"
+        digest = hashlib.sha256(text.encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+    def note(self, sample: str, did: str) -> None:
+        """Record what was done to a sample: it goes into its history and into changes.jsonl."""
+        self.notes.append((sample, did))
+
+    def made(self, suffix: str, make: Callable[[Path], None], *parts: object) -> Path:
+        """A file that follows from `parts`; made where it is not there yet.
+
+        Args:
+            suffix: ending, such as ".png".
+            make: writes the file at the path it is given.
+            parts: everything that the content follows from: plain data, and paths, which stand
+                for the content of the files they name.
+
+        Raises:
+            OutputError: from `make`.
+        """
+        facts = [file_sha256(one) if isinstance(one, Path) else one for one in parts]
+        text = json.dumps([self.op, facts], sort_keys=True, default=str)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}{suffix}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.stem}.part{suffix}")
+            make(beside)
+            beside.replace(path)
+        self.used.add(path)
+        return path
+
+    def each(self, samples: Sequence[Sample]) -> Iterator[Sample]:
+        """The samples in order, telling of progress and looking for cancel before each."""
+        for k, sample in enumerate(samples):
+            self.step(k, len(samples))
+            yield sample
+        self.shop.tell(Progress(self.op, len(samples), len(samples)))
+
+    def step(self, done: int, total: int) -> None:
+        """Tell of progress and stop where the caller asked for it."""
+        self.shop.cancel.check()
+        self.shop.tell(Progress(self.op, done, total))
+
+    def require_sources(self, names: Sequence[str], samples: Samples, key: str) -> None:
+        """Make sure that sources named in the parameters are there.
+
+        Raises:
+            ConfigError: no sample is of such a source.
+        """
+        known = sorted({one.source for one in samples})
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"process.{self.op}.{key}",
+                    name,
+                    "is no source of these samples",
+                    f"choose among {', '.join(known)}",
+                )
+
+    def class_value(self, label: str) -> int:
+        """The number of a class in masks: its place in the sources' classes, from 1.
+
+        Raises:
+            ConfigError: no source has that class.
+        """
+        order = class_order(self.shop.config) or self.shop.detector().classes
+        if label not in order:
+            raise ConfigError(
+                f"process.{self.op}.label",
+                label,
+                "is no class of the sources",
+                f"choose among {', '.join(order)}",
+            )
+        return order.index(label) + 1
+
+
+def of_sources(samples: Samples, sources: Sequence[str]) -> Samples:
+    """Those of some sources; all where none is named."""
+    return tuple(one for one in samples if not sources or one.source in sources)
+
+
+def replaced(samples: Samples, changed: dict[str, Sample]) -> Samples:
+    """The samples, in order, with some of them exchanged by id."""
+    return tuple(changed.get(one.id, one) for one in samples)
+
+
+def label_facts(labels: Sequence[Label]) -> list[Any]:
+    """Labels as plain data for `Work.made`: their geometry, in order."""
+    return [[one.label, one.box, one.polygon, one.line, one.weight] for one in labels]
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file's content; read again only when it changes.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        stat = path.stat()
+        return _sha256(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise DatasetError(
+            "image", path, f"cannot be read ({error.strerror})", "put it back"
+        ) from error
+
+
+@lru_cache(maxsize=65536)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    del size, changed
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
