@@ -47,7 +47,8 @@ class Curve:
     def precision(self) -> Floats:
         """(t,) nan where nothing is accepted."""
         blank = np.full(len(self.at), np.nan)
-        return np.divide(self.right, self.accepted, out=blank, where=self.accepted > 0)
+        share: Floats = np.divide(self.right, self.accepted, out=blank, where=self.accepted > 0)
+        return share
 
     @property
     def lower(self) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,8 @@ def importances(
         if len(done) < 8 or len(values) < 2:
             result[objective.text] = {}
             continue
-        shares = get_param_importances(
-            study,
-            evaluator=FanovaImportanceEvaluator(seed=1),
-            target=lambda trial, k=k: float(trial.values[k]),
-        )
+        evaluator = FanovaImportanceEvaluator(seed=1)
+        shares = get_param_importances(study, evaluator=evaluator, target=_objective(k))
         result[objective.text] = {name: float(share) for name, share in shares.items()}
     return result
 
@@ -79,6 +76,10 @@ def draw_importance(
         if not shares:
             panel.text(0.5, 0.5, "too few points, or no difference", ha="center", va="center")
     _save(figure, path)
+
+
+def _objective(number: int) -> Callable[[optuna.trial.FrozenTrial], float]:
+    return lambda trial: float(trial.values[number])
 
 
 def _row(panels: Any) -> list[Any]:

@@ -44,6 +44,8 @@ class Measured:
     error: str = ""
 
 
+_WHOLE = "merge_seams"
+
 Measure = Callable[[Sequence[Point]], list[Measured]]
 
 
@@ -140,8 +142,20 @@ class _Ready:
         fusing = {"members": [m.model_dump() for m in config.members], "f": config.fusion}
         key = repr(fusing)
         if key not in self._calibrations:
-            self._calibrations[key] = fit_calibration(self.raw, config, self.settings.iou)
+            lean = _lean(config, self.settings.chain_until)
+            self._calibrations[key] = fit_calibration(self.raw, lean, self.settings.iou)
         return self._calibrations[key]
+
+
+def _lean(config: DetectorConfig, until: str | None) -> DetectorConfig:
+    """The same with a chain that ends where objects are whole.
+
+    What follows rejects few of them and would double the cost of a point.
+    """
+    names = [spec.step for spec in config.chain]
+    if _WHOLE not in names or until not in (None, _WHOLE):
+        return config
+    return config.model_copy(update={"chain": config.chain[: names.index(_WHOLE) + 1]})
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,213 @@
+"""Release: thresholds, versions, and a folder that is swapped whole or not at all."""
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.calibration import Calibration
+from detectors.card import load_card, seal
+from lanner.config import DetectorConfig
+from lanner.errors import GateError, OutputError
+from lanner.factory.release import folder as folder_module
+from lanner.factory.release.accept import choose, curve_of, draw_curve
+from lanner.factory.release.folder import Target, recover, stage, swap
+from lanner.factory.release.versions import released, version_key, weights_home
+from lanner.factory.reproduce import Reproduced, unlike
+from lanner.factory.sides import verdict
+
+
+def confidences(n=2000, seed=0):
+    """Calibrated ones: right as often as they say."""
+    rng = np.random.default_rng(seed)
+    score = rng.uniform(0, 1, n).round(4)
+    return score, (rng.uniform(0, 1, n) < score).astype(float)
+
+
+def test_the_threshold_reaches_its_target_with_the_bound():
+    score, right = confidences()
+    curve = curve_of(score, right, len(score))
+    chosen = choose(curve, 0.95)
+    assert chosen.by == "lower bound"
+    taken = score >= chosen.at
+    assert chosen.accepted == taken.sum()
+    assert chosen.precision == pytest.approx(right[taken].mean())
+    assert chosen.lower >= 0.95
+    assert chosen.share == pytest.approx(taken.mean())
+    # The lowest such: one step below it the bound is missed.
+    below = curve.lower[np.searchsorted(curve.at, chosen.at) - 1]
+    assert below < 0.95
+    assert choose(curve, 0.8).at < chosen.at
+
+
+def test_a_small_set_goes_by_the_bare_share():
+    score = np.linspace(0.5, 0.99, 30)
+    chosen = choose(curve_of(score, np.ones(30), 30), 0.95)
+    assert chosen.by == "share"
+    assert chosen.precision == 1.0
+    assert chosen.lower < 0.95
+
+
+def test_no_threshold_is_said_with_the_best_there_is():
+    score, _ = confidences()
+    with pytest.raises(GateError, match=r"the best is 0\.\d+"):
+        choose(curve_of(score, np.zeros(len(score)) + (score > 2), len(score)), 0.9)
+    with pytest.raises(GateError):
+        choose(curve_of(np.empty(0), np.empty(0), 0), 0.9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.booleans()), max_size=60))
+def test_a_curve_counts_what_triage_would_accept(rows):
+    score = np.asarray([s / 10_000 for s, _ in rows])
+    right = np.asarray([float(r) for _, r in rows])
+    curve = curve_of(score, right, 100)
+    for k in (0, 49, 499, 998):
+        taken = score >= curve.at[k]
+        assert curve.accepted[k] == taken.sum()
+        assert curve.right[k] == right[taken].sum()
+    known = curve.accepted > 0
+    assert (curve.lower[known] <= curve.precision[known] + 1e-9).all()
+
+
+def test_the_curve_is_drawn(tmp_path):
+    score, right = confidences()
+    curve = curve_of(score, right, len(score))
+    draw_curve(curve, choose(curve, 0.9), 0.9, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_versions_go_by_number():
+    names = ["1.10.0", "1.9.0", "1.9.0-rc1", "0.99", "2"]
+    ordered = ["0.99", "1.9.0", "1.9.0-rc1", "1.10.0", "2"]
+    assert sorted(names, key=version_key) == ordered
+
+
+def config(release="1.1.0"):
+    return DetectorConfig.model_validate(
+        {
+            "name": "tanks",
+            "release": release,
+            "description": "Tanks.",
+            "classes": ["tank"],
+            "output": "objects",
+            "gsd": 0.5,
+            "gsd_range": [0.3, 1.0],
+            "members": [{"name": "boxes", "kind": "retinanet", "weights": "b.safetensors"}],
+            "chain": [{"step": "merge_seams"}],
+        }
+    )
+
+
+CARD = {
+    "detector": "tanks",
+    "data": [],
+    "training": {"command": "x", "commit": "y"},
+    "metrics": {},
+}
+
+
+def make_release(folder, text):
+    folder.mkdir(parents=True)
+    (folder / "b.safetensors").write_text(text)
+    seal(folder, {**CARD, "release": folder.name})
+    return folder
+
+
+def test_what_a_new_release_is_measured_against(tmp_path):
+    home = tmp_path / "weights"
+    assert released(home, config()) is None
+    old = make_release(home / "tanks" / "1.9.0", "old")
+    newest = make_release(home / "tanks" / "1.10.0", "new")
+    make_release(home / "tanks" / ".2.0.0.part", "half")
+    (home / "tanks" / "3.0.0").mkdir()  # no card: no release
+    assert released(home, config()) == newest
+    assert released(home, config("1.9.0")) == old
+    assert weights_home(tmp_path / "configs" / "a.yaml") == tmp_path / "weights"
+    assert weights_home(tmp_path / "mine" / "a.yaml") == tmp_path / "mine" / "weights"
+
+
+@pytest.fixture
+def staged(tmp_path):
+    """A release, a newer one made beside it, and the detector's file."""
+    target = Target(make_release(tmp_path / "weights" / "tanks" / "1.1.0", "old"))
+    weights = tmp_path / "new.safetensors"
+    weights.write_text("new")
+    stage(target, config(), {"boxes": weights}, Calibration(), {"factory.yaml": "f"})
+    seal(target.part, {**CARD, "release": "1.1.0"})
+    detector = tmp_path / "tanks.yaml"
+    detector.write_text("before")
+    return target, detector
+
+
+def test_a_release_is_swapped_whole(staged):
+    target, detector = staged
+    assert (target.folder / "b.safetensors").read_text() == "old"
+    swap(target, detector, "after")
+    assert (target.folder / "b.safetensors").read_text() == "new"
+    assert detector.read_text() == "after"
+    assert set(load_card(target.folder).files) == {
+        "b.safetensors",
+        "calibration.json",
+        "factory.yaml",
+    }
+    assert [path.name for path in target.folder.parent.iterdir()] == ["1.1.0"]
+
+
+def test_a_failed_swap_leaves_the_old_release_whole(staged):
+    target, detector = staged
+    detector.unlink()
+    detector.mkdir()  # a file cannot take the place of a folder
+    with pytest.raises(OutputError, match="the old release is as it was"):
+        swap(target, detector, "after")
+    assert (target.folder / "b.safetensors").read_text() == "old"
+    assert load_card(target.folder).release == "1.1.0"
+    assert (target.part / "b.safetensors").read_text() == "new"
+
+
+def test_a_kill_between_the_two_moves_is_mended(staged):
+    target, _ = staged
+    target.folder.rename(target.old)
+    recover(target)
+    assert (target.folder / "b.safetensors").read_text() == "old"
+    assert not target.old.exists()
+
+
+def test_too_large_a_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_module, "LARGEST", 10)
+    big = tmp_path / "big.safetensors"
+    big.write_bytes(b"x" * 10)
+    target = Target(tmp_path / "weights" / "tanks" / "1.1.0")
+    with pytest.raises(OutputError, match=r"member boxes has 0\.0 MB"):
+        stage(target, config(), {"boxes": big}, Calibration(), {})
+    assert not (tmp_path / "weights").exists()
+
+
+def test_verdicts():
+    assert verdict("f1", 0.01, 0.02) == "better"
+    assert verdict("f1", -0.02, -0.01) == "worse"
+    assert verdict("f1", -0.01, 0.01) == "same"
+    assert verdict("f1", None, None) == "same"
+    assert verdict("ece", 0.01, 0.02) == "worse"
+    assert verdict("review", -0.02, -0.01) == "better"
+
+
+def test_differences_of_figures_are_named():
+    old = {"test": {"f1": {"value": 0.9}, "curve": [1, 2], "gone": 1}}
+    new = {"test": {"f1": {"value": 0.91}, "curve": [1, 3], "new": None}}
+    assert unlike(old, old) == []
+    assert unlike(old, new) == [
+        "test.f1.value: 0.9 before, 0.91 now",
+        "test.curve[1]: 2 before, 3 now",
+        'test.gone: 1 before, "nothing" now',
+        'test.new: "nothing" before, null now',
+    ]
+    Reproduced(None, 3, ()).refuse()
+    with pytest.raises(GateError, match="2 differences"):
+        Reproduced(None, 3, ("a", "b")).refuse()
+
+
+def test_a_card_holds_plain_data_alone(staged):
+    target, _ = staged
+    assert yaml.safe_load((target.part / "card.yaml").read_text())["release"] == "1.1.0"
