@@ -1,6 +1,7 @@
 """`lanner factory` as a user meets it: help, starter files, states, errors."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from lanner.config import load_config
 from lanner.factory.config import load_factory
 from lanner.factory.shop import STEPS
 
+ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("coco", "dota", "yolo", "voc", "geo", "masks", "images")
 
 
@@ -132,3 +134,36 @@ def test_help_is_quick_to_come():
     code = f"import lanner.cli, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def sections():
+    from lanner.factory import config as c
+
+    models = (c.FactoryConfig, c.Source, c.Explore, c.Split, c.Dataset, c.Mix, c.Training)
+    return [*models, c.Train, c.Evaluate, c.Search, c.Release]
+
+
+def test_the_guide_explains_every_key_and_its_example_loads(tmp_path):
+    import yaml
+
+    guide = (ROOT / "docs" / "factory.md").read_text()
+    words = re.sub(r"```.*?```", "", guide, flags=re.S)
+    named = set(re.findall(r"[\w.-]+", " ".join(re.findall(r"`([^`]+)`", words))))
+    named |= {part for name in named for part in name.split(".")}
+    keys = {f"{model.__name__}.{key}" for model in sections() for key in model.model_fields}
+    missing = {key for key in keys if key.split(".")[1] not in named}
+    assert missing == set()
+    example = re.findall(r"```yaml\n(.*?)```", guide, re.S)[0]
+    path = tmp_path / "tanks.factory.yaml"
+    path.write_text(example)
+    config = load_factory(path)
+    factory("init", tmp_path, "--name", "other", "--classes", "tank", "--format", "geo")
+    from lanner.factory.process.registry import op
+    from lanner.factory.search.space import parse_space
+
+    assert len(parse_space(config.search.space, load_config(tmp_path / "other.yaml"), example)) == 3
+    for one in config.process:
+        op(one.op).params.model_validate(one.params)
+    ci = yaml.safe_load((ROOT / "docs" / "ci-train.example.yml").read_text())
+    runs = " ".join(step.get("run", "") for step in ci["jobs"]["factory"]["steps"])
+    assert "lanner factory all" in runs

@@ -1,5 +1,6 @@
 """Forecast: the law is found again, and the interval holds what is true."""
 
+import itertools
 import json
 import math
 
@@ -110,3 +111,34 @@ def test_smaller_parts_lie_within_larger_ones():
     assert sorted(names) != names
     assert names == sorted(reversed(names), key=lambda name: order_of(name, 1))
     assert names != sorted(names, key=lambda name: order_of(name, 2))
+
+
+def test_parts_are_nested_and_leave_other_splits_whole(tmp_path):
+    from typer.testing import CliRunner
+
+    from lanner.cli import app
+    from lanner.factory.opening import open_shop
+    from lanner.factory.parts import part_of
+    from lanner.factory.samples import Label, Sample, read_samples, write_samples
+
+    CliRunner().invoke(app, ["factory", "init", str(tmp_path), "--name", "tanks"])
+    shop = open_shop(tmp_path / "tanks.factory.yaml", tmp_path / "w")
+    label = Label("object", (0, 0, 4, 4))
+    samples = [
+        Sample(f"a/{k}", "a", "train" if k < 16 else "test", tmp_path / "x.png", 8, 8)
+        for k in range(20)
+    ]
+    samples = [one.but(labels=(label,) * (1 + k % 2)) for k, one in enumerate(samples)]
+    write_samples(samples, shop.step_dir("dataset") / "samples.jsonl")
+    parts, counts = [], []
+    for fraction in (0.125, 0.25, 0.5, 1.0):
+        part, labels = part_of(shop, fraction, tmp_path / f"{fraction}", 40)
+        read = read_samples(part.need("dataset", "samples.jsonl"))
+        parts.append({one.id for one in read if one.split == "train"})
+        counts.append(labels)
+        assert {one.id for one in read if one.split == "test"} == {f"a/{k}" for k in range(16, 20)}
+        assert labels == sum(len(one.labels) for one in read if one.split == "train")
+        assert {one.steps for one in part.config.train.members.values()} == {40}
+    assert [len(one) for one in parts] == [2, 4, 8, 16]
+    assert all(small < large for small, large in itertools.pairwise(parts))
+    assert counts[-1] == 24
