@@ -116,7 +116,7 @@ def gather(
         tiles=tiles,
         cuts=np.concatenate([np.empty(0, np.int64), *(r.cuts for _, r in some)]),
         labels=[classes[i] for _, result in some for i in result.labels.tolist()],
-        outlines=_polygons(outlines),
+        outlines=valid_polygons(outlines),
     )
     return frame, capped
 
@@ -176,7 +176,7 @@ def _said(row: Sequence[float], names: Sequence[str]) -> dict[str, float]:
     return {name: score for name, score in zip(names, row, strict=True) if not isnan(score)}
 
 
-def _polygons(rings: Sequence[Outline | None]) -> list[shapely.Polygon | None]:
+def valid_polygons(rings: Sequence[Outline | None]) -> list[shapely.Polygon | None]:
     """Valid polygons of rings; None stays None."""
     drawn = [i for i, ring in enumerate(rings) if ring is not None]
     shapes = np.asarray([shapely.polygons(rings[i]) for i in drawn], object)

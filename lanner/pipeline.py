@@ -85,7 +85,7 @@ def detect_with(
     cancel.check()
     chain = Chain.from_specs(config.chain)
     scene = _admit(request, config)
-    plan = _plan(scene, config, request.tile)
+    plan = tile_plan(scene, config, request.tile)
     sight = open_eyes()
     cancel.check()
     checksum = scene.sha256()
@@ -239,7 +239,7 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
     return scene
 
 
-def _plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
+def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
     """The tiles: of the side asked for, or at most the configured one.
 
     The configured side is a bound on memory. Within it the tiles are made as small as the same

@@ -76,7 +76,7 @@ def stacked(names: Sequence[str], every: Sequence[Seen], layout: Layout) -> Stac
     """
     import shapely
 
-    from lanner.looking import _polygons
+    from lanner.looking import valid_polygons
 
     first = layout.first_tiles[:-1]
     tile = _joined([seen.tile + at for seen, at in zip(every, first.tolist(), strict=True)])
@@ -99,7 +99,7 @@ def stacked(names: Sequence[str], every: Sequence[Seen], layout: Layout) -> Stac
         if ring is not None
     ]
     shapes = np.full(len(rings), None, object)
-    for i, shape in zip(drawn, _polygons(moved), strict=True):
+    for i, shape in zip(drawn, valid_polygons(moved), strict=True):
         shapes[i] = shape
     there = np.flatnonzero(~shapely.is_missing(shapes))
     points, owner = shapely.get_coordinates(shapes[there], return_index=True)
