@@ -190,8 +190,7 @@ def _mask_key(sample: Sample, work: _Work) -> str | None:
 @contextmanager
 def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
     """The scene, its tiles, and what reads them, as `lanner detect` makes them."""
-    from lanner.pipeline import READ_THREADS
-    from lanner.pipeline import tile_plan
+    from lanner.pipeline import READ_THREADS, tile_plan
     from tiling.normalise import require_valid, scene_stretch
     from tiling.reader import TileReader
 
