@@ -25,6 +25,7 @@ BUILTIN: dict[str, str] = {
     for name in (
         "bands",
         "composites",
+        "hand_over",
         "masks_from_boxes",
         "masks_from_polygons",
         "pseudo_labels",
