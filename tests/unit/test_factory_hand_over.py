@@ -25,7 +25,7 @@ def sample(number, source="a", split="valid"):
 
 @given(st.integers(1, 40), st.integers(2, 9), st.sampled_from(["every", "others"]))
 def test_shares_and_order(count, every, move):
-    before = tuple(sample(k) for k in reversed(range(count))) + (sample(0, "b"),)
+    before = (*(sample(k) for k in reversed(range(count))), sample(0, "b"))
     place, notes = work()
     params = Params(source="a", split="valid", to="train", every=every, move=move)
     after = run(before, place, params)
