@@ -1,0 +1,359 @@
+"""Process: operations by name, rules of repair, and the record of what was changed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from lanner.errors import BandError, Cancelled, ConfigError, DatasetError
+from lanner.factory.explore.findings import Finding
+from lanner.factory.explore.seen import Seen
+from lanner.factory.images import read_mask, read_rgb, write_png
+from lanner.factory.process import pseudo_labels, registry, repair, run
+from lanner.factory.process.resample import scale_mask
+from lanner.factory.process.work import Work
+from lanner.factory.samples import IDS_UNKNOWN, Label, Sample
+from lanner.factory.shop import SAMPLES, Shop
+from tests.fixtures_process import after, changes, cross, plane, shop_of, stored, write_cutouts
+
+
+@pytest.fixture
+def cutouts(tmp_path):
+    return write_cutouts(tmp_path)
+
+
+# ---------------------------------------------------------------- names and parameters
+
+
+def test_every_operation_can_be_had_by_its_name():
+    for name in registry.BUILTIN:
+        assert registry.op(name).name == name
+    assert set(registry.BUILTIN) <= set(registry.names())
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"op": "repairs"}, "did you mean 'repair'"),
+        ({"op": "repair", "shift": "drop"}, "did you mean 'shifted'"),
+        ({"op": "repair", "shifted": "mend"}, "process.1.repair.shifted"),
+        ({"op": "tile", "side": 64, "overlap": 64}, "leaves nothing"),
+        ({"op": "weight", "samples": {"frist": 1}}, "choose among first"),
+        ({"op": "weight", "labels": {"first": -1}}, "negative"),
+        ({"op": "select", "sources": ["second"]}, "is no source"),
+        ({"op": "render", "kind": "roads", "label": "canal"}, "no class of the sources"),
+    ],
+)
+def test_what_is_not_known_is_refused_before_anything_is_made(tmp_path, spec, said):
+    samples = [stored(tmp_path, "first/a")]
+    shop = shop_of(tmp_path, [{"op": "select"}, spec], samples)
+    with pytest.raises(ConfigError, match=said):
+        run(shop)
+    assert not (shop.step_dir("process") / SAMPLES).exists()
+
+
+# ---------------------------------------------------------------- repair
+
+
+def plan(labels, findings=(), seen=None, levels=None, **rules):
+    one = Sample("a", "first", "train", Path("a.png"), 200, 100, labels=tuple(labels))
+    levels = {"": 0.5} if levels is None else levels
+    known = {"a": one if seen is None else one.but(labels=tuple(seen))}
+    return repair.plan_of(one, findings, known, repair.Params(**rules), levels)
+
+
+def test_rules_of_geometry():
+    labels = [
+        plane(10, 10, 30, 30), plane(190, 10, 206, 30), plane(5, 5, 5, 9), plane(300, 5, 320, 9),
+        plane(10.3, 10, 30, 30), plane(60, 60, 62, 80),
+    ]  # fmt: skip
+    usual = plan(labels)
+    assert set(usual.drop) == {2, 3, 4}
+    assert "label 0 again" in usual.drop[4]
+    assert set(plan(labels, out_of_image="drop").drop) == {1, 2, 3, 4}
+    kept = plan(labels, out_of_image="keep", zero_size="keep", duplicate_labels="keep")
+    assert kept.drop == {}
+    assert plan(labels, tiny="ignore").weigh[5][0] == 0
+    assert 5 in plan(labels, tiny="drop").drop
+
+
+def test_rules_on_a_models_word():
+    labels = [plane(10, 10, 30, 30), plane(60, 60, 80, 80)]
+    shifted = Finding("shifted", "a", "", 0, 0.9, (14, 10, 34, 30), "aircraft")
+    missing = Finding("missing", "a", "", None, 0.7, (100, 10, 120, 30), "aircraft")
+    lone = Finding("spurious", "a", "", 1, 0.3, (60, 60, 80, 80), "aircraft")
+    found = [shifted, missing, lone]
+    nothing = plan(labels, found)
+    assert (nothing.drop, nothing.weigh, nothing.move, nothing.add) == ({}, {}, {}, [])
+    softer = plan(labels, found, shifted="reweight", missing="pseudo-label", spurious="drop")
+    assert softer.weigh[0][0] == pytest.approx(0.1)
+    assert set(softer.drop) == {1}
+    [(new, _)] = softer.add
+    assert (new.box, new.weight, new.label) == ((100, 10, 120, 30), 0.7, "aircraft")
+    assert plan(labels, found, shifted="move").move == {0: (14, 10, 34, 30)}
+    assert plan(labels, found, missing="ignore").add[0][0].weight == 0
+    confident = plan(
+        labels, found, levels={"": 1.0, "aircraft": 0.8}, missing="ignore", shifted="drop"
+    )
+    assert (set(confident.drop), confident.add) == ({0}, [])
+
+
+def test_findings_find_their_label_after_others_went():
+    labels = [plane(10, 10, 30, 30), plane(60, 60, 80, 80)]
+    found = [Finding("shifted", "a", "", 1, 0.9, (64, 60, 84, 80), "aircraft")]
+    assert set(plan(labels[1:], found, seen=labels, shifted="drop").drop) == {0}
+    assert plan(labels[:1], found, seen=labels, shifted="drop").drop == {}
+
+
+def test_of_two_copies_the_one_in_train_goes():
+    def one(name, split):
+        return Sample(name, "first", split, Path("a.png"), 9, 9)
+
+    samples = [one("a", "train"), one("b", "test"), one("c", "train"), one("d", "train")]
+    pair = [
+        Finding("duplicates_across_splits", "b", "", other="a"),
+        Finding("duplicates", "d", "", other="c"),
+    ]
+    rules = repair.Params(duplicates="drop")
+    assert set(repair.copies(samples, pair, rules)) == {"a", "d"}
+    assert repair.copies(samples, pair, repair.Params()) == {}
+
+
+def test_repair_records_every_change_and_keeps_masks_right(tmp_path):
+    rgb, boxes, masks = cross(at=((30, 40), (70, 100)))
+    ids = tmp_path / "ids.png"
+    write_png((masks[0] + 2 * masks[1]).astype(np.uint16), ids)
+    one = stored(
+        tmp_path, "first/a", rgb, ids=ids,
+        labels=(plane(*boxes[0]), plane(*boxes[1]), plane(150, 10, 175, 30)),
+    )  # fmt: skip
+    found = [
+        Finding("spurious", "first/a", "", 0, 0.4, boxes[0], "aircraft"),
+        Finding("missing", "first/a", "", None, 0.9, (10, 80, 30, 100), "aircraft"),
+    ]
+    ops = [{"op": "repair", "spurious": "drop", "missing": "pseudo-label"}]
+    with pytest.raises(DatasetError, match="explore asked none"):
+        run(shop_of(tmp_path, ops, [one], found))
+    shop = shop_of(tmp_path, ops, [one], found, explore={"model": "aircraft"})
+    run(shop)
+    new = after(shop)["first/a"]
+    assert [label.box for label in new.labels] == [boxes[1], (150, 10, 160, 30), (10, 80, 30, 100)]
+    assert [label.weight for label in new.labels] == [1, 0, 0.9]
+    numbers = read_mask(new.ids)
+    assert (numbers[masks[1]] == 1).all()
+    assert (numbers[masks[0]] == IDS_UNKNOWN).all()
+    assert (numbers[80:100, 10:30] == IDS_UNKNOWN).all()
+    said = [did for _, _, did in changes(shop)]
+    assert len(said) == 3
+    assert new.history == tuple(f"repair: {did}" for did in said)
+
+
+# ---------------------------------------------------------------- pseudo-labels
+
+
+SEEN = Seen(np.array([[10.0, 5, 30, 25], [50, 5, 70, 25]]), np.array([0.9, 0.6]), ("x", "x"))
+
+
+def test_two_looks_agree_on_what_both_see():
+    back = pseudo_labels.mirrored(pseudo_labels.mirrored(SEEN, 100), 100)
+    np.testing.assert_allclose(back.boxes, SEEN.boxes)
+    other = Seen(SEEN.boxes[:1] + 2, np.array([0.7]), ("x",))
+    both = pseudo_labels.agreed(SEEN, other)
+    np.testing.assert_allclose(both.scores, [0.8, 0.3])
+    np.testing.assert_allclose(both.boxes[0], SEEN.boxes[0] + 1)
+    apart = pseudo_labels.agreed(SEEN, Seen(SEEN.boxes, SEEN.scores, ("y", "y")))
+    assert sorted(apart.scores) == [0.3, 0.3, 0.45, 0.45]
+    nothing = Seen(np.zeros((0, 4)), np.zeros(0), ())
+    assert len(pseudo_labels.agreed(nothing, nothing).boxes) == 0
+
+
+def test_what_is_not_sure_is_ignored():
+    params = pseudo_labels.Params(model="m", accept=0.8, ignore=0.5, weight=0.7)
+    found = pseudo_labels.labels_of(SEEN, params)
+    assert [(one.box[0], one.weight) for one in found] == [(10, 0.7), (50, 0)]
+    stricter = params.model_copy(update={"ignore": 0.7})
+    assert len(pseudo_labels.labels_of(SEEN, stricter)) == 1
+
+
+# ---------------------------------------------------------------- the step
+
+
+def test_selection_weights_and_what_they_leave_out(tmp_path):
+    samples = [stored(tmp_path, f"first/{k}", labels=(plane(1, 1, 20, 20),)) for k in range(6)]
+    samples += [stored(tmp_path, "roads/0", role="negative")]
+    ops = [
+        {"op": "select", "sources": ["first"], "count": 4},
+        {"op": "weight", "samples": {"first": 2}, "labels": {"first": 0.5}},
+    ]
+    shop = shop_of(tmp_path, ops, samples)
+    run(shop)
+    kept = after(shop)
+    assert len(kept) == 5
+    assert "roads/0" in kept
+    dropped = {name for op, name, did in changes(shop) if "is over the 4 of first" in did}
+    assert dropped == {one.id for one in samples} - set(kept)
+    assert {(one.weight, one.labels[0].weight) for n, one in kept.items() if n[0] == "f"} == {
+        (2, 0.5)
+    }
+    # More images leave the choice mostly as it was.
+    more = [*samples, stored(tmp_path, "first/9", labels=samples[0].labels)]
+    again = shop_of(tmp_path, ops, more)
+    run(again)
+    assert len(set(kept) & set(after(again))) >= 4
+    few = [{"op": "select", "least_labels": 2}]
+    shop = shop_of(tmp_path, few, samples)
+    run(shop)
+    assert set(after(shop)) == {"roads/0"}
+
+
+def test_scaled_and_cut_images_carry_their_masks_and_labels(tmp_path):
+    rgb, boxes, masks = cross(at=((30, 40), (70, 100)))
+    ids = tmp_path / "ids.png"
+    write_png((masks[0] + 2 * masks[1]).astype(np.uint16), ids)
+    one = stored(tmp_path, "first/a", rgb, ids=ids, gsd=0.5, labels=tuple(plane(*b) for b in boxes))
+    ops = [{"op": "resample", "gsd": 0.25}, {"op": "tile", "side": 128, "overlap": 32}]
+    shop = shop_of(tmp_path, ops, [one])
+    run(shop)
+    tiles = after(shop)
+    assert len(tiles) == 9
+    seen = {1: 0, 2: 0}
+    for name, tile in tiles.items():
+        x0, y0 = map(int, name.rsplit("/", 1)[1].split("_"))
+        assert (tile.width, tile.height, tile.gsd) == (128, 128, 0.25)
+        assert read_rgb(tile.image).shape == (128, 128, 3)
+        numbers = read_mask(tile.ids)
+        for k, label in enumerate(tile.labels):
+            bx0, by0, bx1, by1 = label.box
+            which = next(
+                n for n, b in enumerate(boxes, 1)
+                if 2 * b[0] <= bx0 + x0 + 1e-6 and bx1 + x0 <= 2 * b[2] + 1e-6
+                and 2 * b[1] <= by0 + y0 + 1e-6 and by1 + y0 <= 2 * b[3] + 1e-6
+            )  # fmt: skip
+            part = scale_mask(masks[which - 1], (320, 240))[y0 : y0 + 128, x0 : x0 + 128]
+            np.testing.assert_array_equal(numbers == k + 1, part)
+            seen[which] += label.weight > 0
+    assert all(seen.values())
+    assert any("cut into 9 tiles" in did for _, _, did in changes(shop))
+
+
+def test_bands_are_chosen_by_number_or_name(tmp_path):
+    path = tmp_path / "four.tif"
+    levels = np.arange(4 * 32 * 40, dtype=np.uint16).reshape(4, 32, 40)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=40, height=32, count=4, dtype="uint16",
+        crs="EPSG:32635", transform=rasterio.Affine(1, 0, 5e5, 0, -1, 66e5),
+    ) as out:  # fmt: skip
+        out.write(levels)
+        out.descriptions = ("red", "green", "blue", "nir")
+    one = Sample("first/a", "first", "train", path, 40, 32, gsd=1.0, place=(27.0, 59.5))
+    shop = shop_of(tmp_path, [{"op": "bands", "bands": ["nir", 1, "red"]}], [one])
+    run(shop)
+    rgb = read_rgb(after(shop)["first/a"].image)
+    assert rgb.shape == (32, 40, 3)
+    np.testing.assert_array_equal(rgb[..., 1], rgb[..., 2])
+    assert rgb[0, 0].tolist() == [0, 0, 0]
+    assert rgb[-1, -1].tolist() == [255, 255, 255]
+    # The fourth band's values are others than the first's, but rise alike.
+    assert np.abs(rgb[..., 0].astype(int) - rgb[..., 1]).max() <= 1
+    with pytest.raises(BandError, match="has 4 bands"):
+        run(shop_of(tmp_path, [{"op": "bands", "bands": [1, 2, 5]}], [one]))
+
+
+OPS = [
+    {"op": "masks_from_boxes", "sources": ["first"]},
+    {"op": "masks_from_polygons", "sources": ["roads"], "width_m": 4},
+    {"op": "composites", "cutouts": "cut", "photographs": "whole", "backgrounds": ["roads"],
+     "count": 3, "size": 96, "sides": [14, 40]},
+    {"op": "render", "kind": "aircraft", "count": 2, "size": 96},
+    {"op": "render", "kind": "roads", "count": 2, "size": 96},
+]  # fmt: skip
+
+
+@pytest.fixture
+def mixed(cutouts):
+    rgb, boxes, _ = cross()
+    line = Label("road", (0, 60, 160, 60), line=((0, 60), (160, 60)))
+    return [
+        stored(cutouts, "first/a", rgb, labels=(plane(*boxes[0]),)),
+        stored(cutouts, "roads/a", cross(at=())[0], gsd=0.5, labels=(line,)),
+        stored(cutouts, "roads/b", cross(at=())[0], role="negative"),
+        stored(cutouts, "roads/c", cross(at=())[0], role="negative", split="test"),
+    ]
+
+
+def test_masks_and_made_sources(cutouts, mixed):
+    shop = shop_of(cutouts, OPS, mixed)
+    outcome = run(shop)
+    samples = after(shop)
+    assert {one.source for one in samples.values()} == {
+        "first", "roads", "composites", "rendered", "rendered-roads"
+    }  # fmt: skip
+    assert (read_mask(samples["first/a"].ids) == 1).sum() > 100
+    # 4 m at 0.5 m a pixel; roads are the second class of the sources.
+    assert (read_mask(samples["roads/a"].mask)[:, 80] == 2).sum() == 8
+    for one in samples.values():
+        if one.source not in ("first", "roads"):
+            assert one.split == "train"
+        if one.ids is not None:
+            assert read_mask(one.ids).shape == (one.height, one.width)
+    made = [one for one in samples.values() if one.source == "composites"]
+    assert all("on roads/b" in one.history[0] for one in made)
+    assert {label.kind for one in made for label in one.labels} <= {"C130", "KC135"}
+    planes = [
+        label for n, one in samples.items() if n.startswith("rendered/") for label in one.labels
+    ]
+    assert planes
+    assert all(label.kind and label.polygon for label in planes)
+    lines = [x for one in samples.values() if one.source == "rendered-roads" for x in one.labels]
+    assert all(0 <= v <= 96 for label in lines for point in label.line for v in point)
+    assert {name for _, name, _ in changes(shop)} == set(samples) - {"roads/b", "roads/c"}
+    assert len(outcome.show) == len(OPS) + 1
+    assert all(path.is_file() for path in outcome.show)
+
+
+def test_files_are_made_once_and_the_same_everywhere(cutouts, mixed):
+    shop = shop_of(cutouts, OPS, mixed)
+    run(shop)
+    files = shop.step_dir("process") / "files"
+    first = {
+        p.relative_to(files): (p.stat().st_mtime_ns, p.read_bytes()) for p in files.rglob("*.*")
+    }
+    assert len(first) == 1 + 1 + 9 + 6 + 6
+    run(shop)
+    again = {
+        p.relative_to(files): (p.stat().st_mtime_ns, p.read_bytes()) for p in files.rglob("*.*")
+    }
+    assert again == first
+    other = Shop(shop.config, shop.path, cutouts / "other")
+    for name in (SAMPLES, "findings.json"):
+        path = other.step_dir("explore") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((shop.step_dir("explore") / name).read_bytes())
+    run(other)
+    there = other.step_dir("process") / "files"
+    assert {p.relative_to(there): p.read_bytes() for p in there.rglob("*.*")} == {
+        name: content for name, (_, content) in first.items()
+    }
+    # Fewer operations leave nothing of the others behind.
+    run(Shop(shop_of(cutouts, OPS[:1], mixed).config, shop.path, shop.folder))
+    assert {p.parent.name for p in files.rglob("*.*")} == {"masks_from_boxes"}
+
+
+def test_a_source_made_twice_is_refused_and_cancel_stops(tmp_path):
+    one = stored(tmp_path, "first/a")
+    twice = [{"op": "render", "kind": "roads", "count": 1, "size": 64}] * 2
+    with pytest.raises(ConfigError, match="is a source already"):
+        run(shop_of(tmp_path, twice, [one]))
+    shop = shop_of(tmp_path, [{"op": "masks_from_boxes"}], [one])
+    shop.cancel.set()
+    with pytest.raises(Cancelled):
+        run(shop)
+
+
+def test_chance_goes_by_the_name_of_a_sample_alone(tmp_path):
+    shop = shop_of(tmp_path)
+    work, other = Work(shop, "render", 0), Work(shop, "render", 1)
+    assert work.rng("a").integers(1 << 60) == work.rng("a").integers(1 << 60)
+    assert work.rng("a").integers(1 << 60) != work.rng("b").integers(1 << 60)
+    assert work.rng("a").integers(1 << 60) != other.rng("a").integers(1 << 60)
