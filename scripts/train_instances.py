@@ -41,11 +41,11 @@ def main():
     masks = dict(np.load(args.masks))
     masks = {p.name: without_shadow(p.rgb, masks[p.name], p.boxes) for p in train}
     makers = [
-        (0.42, from_pictures(train, masks, 0.6, 1.6)),
+        (0.45, from_pictures(train, masks, 0.6, 1.8)),
         (0.08, from_pictures(aerial(args.data), {}, 0.8, 2.4)),
         (0.06, from_pictures(clean, {}, 0.3, 1.2)),
-        (0.22, from_composites(Compositor(args.data, clean))),
-        (0.22, from_pictures(*read_chips(args.chips), 0.6, 1.8)),
+        (0.25, from_composites(Compositor(args.data, clean))),
+        (0.22, from_pictures(*read_chips(args.chips), 0.7, 2.2)),
     ]
     loader = torch.utils.data.DataLoader(
         InstanceBatches(makers, args.seed),

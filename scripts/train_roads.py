@@ -13,7 +13,6 @@ from training.roads import (
     Source,
     read_massachusetts,
     read_road_chips,
-    read_roadless,
     road_loss,
     style_table,
 )
@@ -31,7 +30,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--encoder", default="resnet18")
-    parser.add_argument("--chips", type=Path, required=True, help="rendered chips of make_chips.py")
+    parser.add_argument("--chips", type=Path, nargs="+", required=True, help="of make_chips.py")
     parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--gentle", type=float, default=0.0, help="share of views changed little")
     parser.add_argument("--seed", type=int, default=1)
@@ -39,10 +38,10 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
+    rendered = [one for path in args.chips for one in read_road_chips(path)]
     sources = [
-        Source(read_massachusetts(args.data, "train"), 0.80, 0.6, 1.7),
-        Source(read_road_chips(args.chips), 0.15, 0.7, 1.4),
-        Source(read_roadless(args.data), 0.05, 0.3, 1.0),
+        Source(read_massachusetts(args.data, "train"), 0.78, 0.6, 2.2),
+        Source(rendered, 0.22, 0.7, 1.5),
     ]
     batches = RoadBatches(sources, style_table(args.data), args.seed, args.gentle)
     loader = torch.utils.data.DataLoader(

@@ -167,9 +167,9 @@ class Compositor:
         rgb = rgb[y : y + size, x : x + size].astype(np.float32)
         mask, taken = np.zeros((size, size), np.int32), np.zeros((size, size), bool)
         boxes = []
-        base = np.exp(rng.uniform(np.log(12), np.log(100)))
+        base = np.exp(rng.uniform(np.log(12), np.log(130)))
         sun = Sun(rng.uniform(0, 2 * np.pi), rng.uniform(0.03, 0.2), rng.uniform(0.3, 0.75))
-        dark = rng.random() < 0.25
+        dark = rng.random() < 0.35
         for _ in range(int(rng.integers(1, 10))):
             cut = self._turned(rng, base * np.exp(rng.normal(0, 0.2)))
             if cut is None or max(cut.solid.shape) >= size:

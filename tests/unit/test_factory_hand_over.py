@@ -25,7 +25,8 @@ def sample(number, source="a", split="valid"):
 
 @given(st.integers(1, 40), st.integers(2, 9), st.sampled_from(["every", "others"]))
 def test_shares_and_order(count, every, move):
-    before = (*(sample(k) for k in reversed(range(count))), sample(0, "b"))
+    before = tuple(sample(k) for k in reversed(range(count)))
+    before = (*before, sample(0, "b"))
     place, notes = work()
     params = Params(source="a", split="valid", to="train", every=every, move=move)
     after = run(before, place, params)
