@@ -119,7 +119,7 @@ def without_shadow(rgb, ids, boxes):
     the pictures whose masks are exact.
     """
     out = ids.copy()
-    h, w = ids.shape
+    h = ids.shape[0]
     soft = cv2.GaussianBlur(rgb, (0, 0), 0.7).astype(np.float32) + 8
     for k, (x0, y0, x1, y1) in enumerate(boxes):
         m = 0.3 * max(x1 - x0, y1 - y0) + 3
