@@ -72,6 +72,12 @@ COMMANDS = (
     "make_masks.py DATA RUNS/masks2.npz --guess-from RUNS/aircraft-resunet/resunet.safetensors",
     "train_instances.py DATA RUNS/masks2.npz ... --start RUNS/resunet-1400 --lr 7e-4 --seed 5 "
     "--steps 750",
+    "make_chips.py aircraft RUNS/chips2.npz --count 1400 --gsd 0.5 1.5 --seed 8",
+    "train_retinanet.py ... --chips RUNS/chips2.npz --start RUNS/retinanet-2300 --lr 8e-4 "
+    "--seed 11 --steps 2700",
+    "train_instances.py ... RUNS/chips2.npz --start RUNS/resunet-2150 --lr 8e-4 --seed 21 "
+    "--steps 1500",
+    "train_instances.py ... --start RUNS/resunet-3650 --lr 6e-4 --seed 22 --steps 1000",
 )
 
 

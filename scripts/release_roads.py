@@ -38,10 +38,16 @@ FACTS = {
             "attribution": "Volodymyr Mnih, Machine Learning for Aerial Image Labeling, 2013",
         },
         {
-            "name": "UC Merced Land Use (colour statistics only)",
+            "name": "UC Merced Land Use (colour statistics; ten classes without roads)",
             "source": "USGS imagery",
             "licence": "public domain",
             "attribution": "Yang and Newsam, 2010",
+        },
+        {
+            "name": "rendered country",
+            "source": "lanner render",
+            "licence": "as Lanner",
+            "attribution": "Lanner",
         },
     ],
 }
@@ -51,6 +57,12 @@ COMMANDS = (
     "train_roads.py ... --start RUNS/roads-1 --steps 2000",
     "train_roads.py ... --start RUNS/roads-2 --gentle 0.6 --lr 7e-4 --seed 3 --steps 1350",
     "train_roads.py ... --start RUNS/roads-3 --gentle 0.6 --lr 6e-4 --seed 7 --steps 750",
+    "make_chips.py roads RUNS/rchips.npz --count 450 --size 448 --gsd 0.7 1.4",
+    "train_roads.py ... --chips RUNS/rchips.npz --start RUNS/roads-4 --lr 9e-4 --gentle 0.4 "
+    "--seed 31 --steps 2400",
+    "make_chips.py roads RUNS/rchips2.npz --count 220 --size 448 --gsd 0.35 0.9 --seed 9",
+    "train_roads.py ... --chips RUNS/rchips.npz RUNS/rchips2.npz --start RUNS/roads-5 --lr 7e-4 "
+    "--gentle 0.35 --seed 41 --steps 1800",
 )
 
 

@@ -26,7 +26,7 @@ class Params(Strict):
 
     object_px: float = Field(100.0, gt=8)
     gain: float = Field(1.2, ge=1)
-    threshold: float = Field(0.5, gt=0, lt=1)
+    threshold: float = Field(0.4, gt=0, lt=1)
     box_iou: float = Field(0.5, ge=0, le=1)
 
 

@@ -146,7 +146,7 @@ def test_blended_as_if_there_were_no_tiles(at_home, tmp_path, pictures, own_conf
 
 
 @pytest.mark.skipif(
-    not (ROOT / "weights/roads/1.0.0/card.yaml").is_file(),
+    not (ROOT / "weights/roads/1.1.0/card.yaml").is_file(),
     reason="the released weights are not in this checkout",
 )
 def test_released_roads_blend_as_if_there_were_no_tiles(tmp_path, pictures, monkeypatch):
