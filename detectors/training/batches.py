@@ -10,6 +10,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from detectors.training.tasks import Batch, Task
 
+# Before any process is forked: a child that inherits OpenCV's pool of threads waits for threads
+# that it does not have. One thread a process is also what suits several processes.
+cv2.setNumThreads(1)
+
 AHEAD = 4
 """Batches that each process makes ahead of their use."""
 
@@ -44,11 +48,5 @@ def loader(
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
         multiprocessing_context="fork" if fork else None,
-        worker_init_fn=_alone,
         pin_memory=pin,
     )
-
-
-def _alone(_: int) -> None:
-    """One thread a process: several would fight over the cores that the network needs."""
-    cv2.setNumThreads(1)
