@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,49 +89,59 @@ def fit(
             "add labelled images to split train",
         )
     found = hardware(settings.devices, settings.precision)
-    _steady(settings)
-    learner = Learner(net, task, valid, settings, folder, key, tell)
-    learner.resume()
-    task.pool.read_styles()
-    left = settings.steps - learner.state.step
-    with warnings.catch_warnings():
-        # Lightning asks for more workers, and notes that CUDA is there or not.
-        warnings.filterwarnings("ignore", module="lightning")
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        trainer = lightning.Trainer(
-            accelerator="gpu" if found.accelerator == "cuda" else "cpu",
-            devices=found.devices,
-            strategy=found.strategy,
-            precision=found.precision,  # type: ignore[arg-type]
-            max_steps=left,
-            max_epochs=1,
-            deterministic="warn",
-            use_distributed_sampler=False,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
-        if left > 0:
-            # Of each step's batches every process takes its own.
-            first, world = learner.state.step, found.world
-            numbers = range(first * world + found.rank, settings.steps * world, world)
-            pin = found.accelerator == "cuda"
-            trainer.fit(learner, loader(task, settings.seed, numbers, settings.workers, pin))
-    if trainer.is_global_zero:
-        learner.finish(weights)
-    return learner.result(weights)
+    with _steady(settings):
+        learner = Learner(net, task, valid, settings, folder, key, tell)
+        learner.resume()
+        task.pool.read_styles()
+        left = settings.steps - learner.state.step
+        with warnings.catch_warnings():
+            # Lightning asks for more workers, and notes that CUDA is there or not.
+            warnings.filterwarnings("ignore", module="lightning")
+            logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+            trainer = lightning.Trainer(
+                accelerator="gpu" if found.accelerator == "cuda" else "cpu",
+                devices=found.devices,
+                strategy=found.strategy,
+                precision=found.precision,  # type: ignore[arg-type]
+                max_steps=left,
+                max_epochs=1,
+                deterministic="warn",
+                use_distributed_sampler=False,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                default_root_dir=folder,
+            )
+            if left > 0:
+                # Of each step's batches every process takes its own.
+                first, world = learner.state.step, found.world
+                numbers = range(first * world + found.rank, settings.steps * world, world)
+                pin = found.accelerator == "cuda"
+                trainer.fit(learner, loader(task, settings.seed, numbers, settings.workers, pin))
+        if trainer.is_global_zero:
+            learner.finish(weights)
+        return learner.result(weights)
 
 
-def _steady(settings: Settings) -> None:
-    """One way to sum, whatever ran before in this process."""
+@contextmanager
+def _steady(settings: Settings) -> Iterator[None]:
+    """One way to sum, whatever ran before in this process; afterwards as it was."""
+    flushed = float(np.finfo(np.float64).tiny) / 2 == 0
+    threads = torch.get_num_threads()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_flush_denormal(True)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     # Filling what is about to be written anyway only costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(settings.seed)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
+        torch.set_num_threads(threads)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 class Learner(lightning.LightningModule):

@@ -220,3 +220,10 @@ def test_encoders_and_starts_are_taken_over(tmp_path):
 def test_log_lines_are_json(plain):
     lines = (plain[0] / LOG).read_text().splitlines()
     assert all(json.loads(line)["step"] for line in lines)
+
+
+def test_training_leaves_the_process_as_it_was(tmp_path):
+    before = torch.get_num_threads()
+    run(tmp_path, threads=before + 1, steps=1)
+    assert torch.get_num_threads() == before
+    assert np.finfo(np.float64).tiny / 2 > 0
