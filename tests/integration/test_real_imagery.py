@@ -61,3 +61,15 @@ def test_a_tanker_measures_what_it_is(pairs: list[tuple[dict, dict | None]]) -> 
     span = np.median([f["wingspan_m"] for f in whole])
     assert abs(length / 41.53 - 1) < 0.1
     assert abs(span / 39.88 - 1) < 0.1
+    right = [
+        abs(f["length_m"] / 41.53 - 1) < 0.1 and abs(f["wingspan_m"] / 39.88 - 1) < 0.1
+        for f in whole
+    ]
+    assert np.mean(right) >= 0.85
+
+
+def test_a_tanker_is_among_the_five_likeliest_types(
+    pairs: list[tuple[dict, dict | None]],
+) -> None:
+    told = [[one["icao"] for one in found["types"][:5]] for _, found in pairs if found is not None]
+    assert np.mean(["K35R" in five for five in told]) >= 0.85

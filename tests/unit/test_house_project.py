@@ -149,6 +149,7 @@ def test_readme_commands_exist():
     from lanner.cli import app
 
     commands = {one.name or one.callback.__name__ for one in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     asked = set(re.findall(r"^lanner (\w+)", blocks, re.M))
     assert {"detect", "detectors", "serve"} <= asked <= commands
 
