@@ -47,156 +47,86 @@ Workdir = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 
 
-@factory.command()
-def explore(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 1: read the sources and say how good they are.
+_HELP = {
+    "explore": """Step 1: read the sources and say how good they are.
 
     Writes `report.html` (class balance, sizes, duplicates, leakage between splits, doubtful
     labels) and `findings.json`. Fails where there is more of something than `explore.limits`
     allows; the report is written even then.
 
         lanner factory explore tanks.factory.yaml
-    """
-    _steps(("explore",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command()
-def process(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 2: masks, composites, rendered images, repaired labels: what `process` lists.
+    """,
+    "process": """Step 2: masks, composites, rendered images, repaired labels: what `process` lists.
 
     Every change is in `changes.jsonl`; a picture an operation shows what it did.
 
         lanner factory process tanks.factory.yaml
-    """
-    _steps(("process",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command()
-def dataset(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 3: freeze a version: splits, checksums, exports.
+    """,
+    "dataset": """Step 3: freeze a version: splits, checksums, exports.
 
     The same images, labels and settings give the same version, wherever they lie.
 
         lanner factory dataset tanks.factory.yaml
-    """
-    _steps(("dataset",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command()
-def train(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 4: train the members that `train.members` lists.
+    """,
+    "train": """Step 4: train the members that `train.members` lists.
 
     Stopped or killed, the same command goes on from the last checkpoint, on a CPU to the very
     weights an undisturbed run would have given. Runs are tracked with MLflow.
 
         lanner factory train tanks.factory.yaml
-    """
-    _steps(("train",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command()
-def evaluate(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 5: predict, calibrate, measure, with intervals and worst cases.
+    """,
+    "evaluate": """Step 5: predict, calibrate, measure, with intervals and worst cases.
 
     Writes `report.html` and `figures.json`. Raw predictions are kept: search, release and
     compare work on them.
 
         lanner factory evaluate tanks.factory.yaml
-    """
-    _steps(("evaluate",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command()
-def search(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 6: find operating points on the stored predictions; no network is run.
+    """,
+    "search": """Step 6: find operating points on the stored predictions; no network is run.
 
     Writes `points.csv`, `pareto.png` and `best.yaml`, the detector with the chosen point. Take
     it over by copying it over the detector's file, then evaluate and release. Stopped, it goes
     on where it was.
 
         lanner factory search tanks.factory.yaml
-    """
-    _steps(("search",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command()
-def release(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Step 7: calibrate, set the accept threshold, check the gates, write the weights folder.
+    """,
+    "release": """Step 7: calibrate, set the accept threshold, check the gates, write the weights.
 
     Writes `weights/<detector>/<release>/` and `accept_at` into the detector's file. Refuses
     where a gated figure is worse than that of the released version beyond its interval, and then
     leaves everything as it was.
 
         lanner factory release tanks.factory.yaml
-    """
-    _steps(("release",), config, force, workdir, quiet, as_json, debug)
-
-
-@factory.command(name="all")
-def run_all(
-    config: File,
-    force: Force = False,
-    workdir: Workdir = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Every step in order; those that are still right are skipped.
+    """,
+    "all": """Every step in order; those that are still right are skipped.
 
     A search is run where `search.space` names something.
 
         lanner factory all tanks.factory.yaml
-    """
-    _steps(None, config, force, workdir, quiet, as_json, debug)
+    """,
+}
+"""The commands that run steps; they differ in which."""
+
+
+def _add(name: str, text: str) -> None:
+    """One command that runs the step of its name, or all."""
+
+    def command(
+        config: File,
+        force: Force = False,
+        workdir: Workdir = None,
+        quiet: Quiet = False,
+        as_json: AsJson = False,
+        debug: Debug = False,
+    ) -> None:
+        _steps(None if name == "all" else (name,), config, force, workdir, quiet, as_json, debug)
+
+    command.__doc__ = text
+    factory.command(name=name)(command)
+
+
+for _name, _text in _HELP.items():
+    _add(_name, _text)
 
 
 @factory.command()
@@ -281,7 +211,7 @@ def _outcome_table(step: str, outcome: Outcome, ran: bool) -> Table:
     table = Table(step, "done now" if ran else "unchanged since its last run")
     for name, value in flat(outcome.summary):
         # As Text: a value may hold what rich would take for markup.
-        table.add_row(_text(name), _text(value))
+        table.add_row(_plain_text(name), _plain_text(value))
     return table
 
 
@@ -291,7 +221,7 @@ def _states_table(states: tuple[StepState, ...]) -> Table:
     for one in states:
         took = "" if one.seconds is None else f"{one.seconds:.1f} s"
         state = f"[{colour[one.state]}]{one.state}[/]"
-        table.add_row(one.step, state, took, _text(str(one.folder)))
+        table.add_row(one.step, state, took, _plain_text(str(one.folder)))
     return table
 
 
@@ -308,7 +238,7 @@ def flat(summary: object, name: str = "") -> list[tuple[str, str]]:
     return [(name, f"{summary:.4g}" if isinstance(summary, float) else str(summary))]
 
 
-def _text(value: str) -> Any:
+def _plain_text(value: str) -> Any:
     from rich.text import Text
 
     return Text(value)

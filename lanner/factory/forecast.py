@@ -221,7 +221,7 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
         DatasetError: the dataset was not frozen.
         ConfigError: no such figure.
     """
-    from lanner.factory.parts import part_of, trained_figures
+    from lanner.factory.short_runs import part_of, trained_figures
 
     points = []
     for fraction in FRACTIONS:

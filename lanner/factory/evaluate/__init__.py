@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from detectors.calibration import FILE, Calibration
+from detectors.calibration import FILE
 from lanner.errors import DatasetError
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.figures import measure, told
@@ -93,18 +93,6 @@ def weights_of(shop: Shop) -> dict[str, Path]:
             )
         files[member.name] = file
     return files
-
-
-def load_fitted(shop: Shop) -> Calibration:
-    """The calibration that this step left.
-
-    Raises:
-        DatasetError: the step was not run.
-        WeightsError: the file is damaged.
-    """
-    from detectors.calibration import load_calibration
-
-    return load_calibration(shop.need("evaluate", FILE))
 
 
 def _speed(raw: RawSet, measuring: float) -> dict[str, Any]:

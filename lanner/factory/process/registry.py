@@ -7,16 +7,15 @@ module (or any object) with a function `run(samples, work, params)` and a pydant
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from lanner.errors import ConfigError
 from lanner.factory.process.work import Samples, Work
+from postprocess.plugins import Plugins
 
 GROUP = "lanner.factory.ops"
 
@@ -37,7 +36,9 @@ BUILTIN: dict[str, str] = {
         "weight",
     )
 }
-"""Name to module. A table of our own, so that a checkout that is not installed works too."""
+"""Name to module."""
+
+PLUGINS = Plugins(GROUP, BUILTIN, "operation", "process.op", "docs/factory.md", ConfigError)
 
 RunFn = Callable[[Samples, Work, Any], Samples]
 
@@ -79,60 +80,12 @@ def op(name: str) -> Op:
     """The operation of that name.
 
     Raises:
-        ConfigError: unknown name (with the nearest), a private operation that takes a built-in
-            name, two packages that offer the same name, or an object that is no operation.
+        ConfigError: as `Plugins.find` says.
     """
-    offered = {point.value: point for point in entry_points(group=GROUP, name=name)}
-    builtin = BUILTIN.get(name)
-    private = [offered[value] for value in sorted(offered) if value != builtin]
-    if builtin is not None:
-        if private:
-            problem = f"{private[0].value!r} takes the name of a built-in operation"
-            raise ConfigError("process.op", name, problem, "rename that entry point")
-        return _checked(name, importlib.import_module(builtin))
-    if len(private) > 1:
-        values = [point.value for point in private]
-        raise ConfigError(
-            "process.op", name, f"is offered more than once, by {values}", "uninstall all but one"
-        )
-    if not private:
-        near = difflib.get_close_matches(name, names(), n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names())}"
-        raise ConfigError("process.op", name, "is no known operation", remedy)
-    return _checked(name, _load(private[0]))
+    run, params = PLUGINS.find(name)
+    return Op(name, run, params)
 
 
 def names() -> tuple[str, ...]:
     """Every operation there is, sorted."""
-    return tuple(sorted({*BUILTIN, *(point.name for point in entry_points(group=GROUP))}))
-
-
-def _load(point: EntryPoint) -> object:
-    try:
-        return point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            "process.op",
-            point.name,
-            f"{point.value!r} cannot be imported ({error})",
-            "mend or reinstall the package that brings it",
-        ) from error
-
-
-def _checked(name: str, thing: object) -> Op:
-    run, params = getattr(thing, "run", None), getattr(thing, "Params", None)
-    if not callable(run) or not (isinstance(params, type) and issubclass(params, BaseModel)):
-        raise ConfigError(
-            "process.op",
-            name,
-            "has no function `run` with a pydantic model `Params`",
-            "see docs/factory.md for the shape of an operation",
-        )
-    if params.model_config.get("extra") != "forbid":
-        raise ConfigError(
-            "process.op",
-            name,
-            "its Params would swallow unknown keys",
-            "derive it from lanner.config.Strict",
-        )
-    return Op(name, run, params)
+    return PLUGINS.names()

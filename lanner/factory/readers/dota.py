@@ -9,11 +9,7 @@ from pathlib import Path
 
 from lanner.factory.readers.parts import (
     bounds,
-    by_name,
-    images_below,
-    name_in,
     number,
-    paired,
     ring,
     text_of,
 )
@@ -27,20 +23,15 @@ recorded) or `negative`."""
 
 def read(reading: Reading, split: str | None, name: str) -> None:
     """Read the label files beside a folder of images; difficult objects get a flag."""
-    folders = paired(
-        reading.root, name, reading.option("images", "images"), reading.option("labels", "labelTxt")
-    )
-    files = by_name(folders[1], ".txt")
-    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
-    reading.lonely(files, found)
-    for stem, path in found.items():
+    _, pairs = reading.pairs(name, "images", "labelTxt", ".txt")
+    for path, file in pairs:
         image = reading.look(path)
         if image is None:
             continue
-        if stem not in files:
+        if file is None:
             reading.unmatched(image, split)
             continue
-        labels, gsd = _labels(reading, files[stem])
+        labels, gsd = _labels(reading, file)
         reading.add(split, image, labels, gsd=gsd)
 
 

@@ -9,7 +9,6 @@ from PIL import Image as Pillow
 
 from lanner.errors import ConfigError, DatasetError
 from lanner.factory.images import read_mask, read_rgb, write_png
-from lanner.factory.readers.parts import by_name, images_below, name_in, paired
 from lanner.factory.readers.reading import Reading, class_order
 from lanner.factory.samples import MASK_UNKNOWN
 
@@ -34,23 +33,17 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     Raises:
         DatasetError: a value without a class.
     """
-    folders = paired(
-        reading.root, name, reading.option("images", "images"), reading.option("masks", "masks")
-    )
     missing = reading.option("missing", "")
     if missing not in ("", "white"):
         raise ConfigError("options.missing", missing, "is not known", "give white, or nothing")
-    files = by_name(folders[1], ".png")
-    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
-    reading.lonely(files, found)
-    for stem, path in found.items():
+    _, pairs = reading.pairs(name, "images", "masks", ".png", option="masks")
+    for path, file in pairs:
         image = reading.look(path)
         if image is None:
             continue
-        if stem not in files:
+        if file is None:
             reading.unmatched(image, split)
             continue
-        file = files[stem]
         try:
             raw, bits = read_mask(file), _one_bit(file)
         except DatasetError as error:

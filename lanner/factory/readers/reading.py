@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from lanner.errors import ConfigError, DatasetError, PlaceError
 from lanner.factory.config import FactoryConfig, Source
 from lanner.factory.images import RASTERS, verify
+from lanner.factory.readers.parts import by_name, images_below, name_in, paired
 from lanner.factory.samples import Label, Role, Sample
 from lanner.factory.shop import Shop
 from lanner.job import Progress
@@ -270,6 +271,38 @@ class Reading:
                 "name label files like their images, or correct splits and options",
             )
         self.skip_many("label files", left, "no image is called like them")
+
+    def pairs(
+        self,
+        name: str,
+        images: str,
+        labels: str,
+        ending: str,
+        but: tuple[str, ...] = (),
+        option: str = "labels",
+    ) -> tuple[tuple[Path, Path], Iterator[tuple[Path, Path | None]]]:
+        """Folders of a split's images and labels, and each image with its label file or None.
+
+        Label files without an image are recorded as skipped.
+
+        Args:
+            name: folder of the split, "" for the root.
+            images: usual name of the folder of images; `options.images` overrides it.
+            labels: usual name of the folder of labels.
+            ending: of label files.
+            but: names in the folder of labels that are none.
+            option: the option that overrides `labels`.
+
+        Raises:
+            DatasetError: there are no such folders, or two label files of one name.
+        """
+        folders = paired(
+            self.root, name, self.option("images", images), self.option(option, labels)
+        )
+        files = by_name(folders[1], ending, but=but)
+        found = {name_in(folders[0], path): path for path in images_below(folders[0])}
+        self.lonely(files, found)
+        return folders, ((path, files.get(stem)) for stem, path in found.items())
 
     def unmatched(self, image: Image, split: str | None) -> None:
         """Keep an image that has no label file, unlabelled unless the options say otherwise."""

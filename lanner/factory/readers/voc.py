@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from lanner.errors import ConfigError
-from lanner.factory.readers.parts import by_name, images_below, name_in, neat, number, paired
+from lanner.factory.readers.parts import neat, number
 from lanner.factory.readers.reading import Reading
 from lanner.factory.samples import Label
 
@@ -21,25 +21,16 @@ without a label file are `unlabelled` (and recorded) or `negative`."""
 
 def read(reading: Reading, split: str | None, name: str) -> None:
     """Read the XML files beside a folder of images; difficult and truncated objects get flags."""
-    folders = paired(
-        reading.root,
-        name,
-        reading.option("images", "JPEGImages"),
-        reading.option("labels", "Annotations"),
-    )
     origin = reading.option("origin", 1)
     if origin not in (0, 1):
         raise ConfigError("options.origin", origin, "is neither 0 nor 1", "give one of them")
-    files = by_name(folders[1], ".xml")
-    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
-    reading.lonely(files, found)
-    for stem, path in found.items():
-        if stem not in files:
+    _, pairs = reading.pairs(name, "JPEGImages", "Annotations", ".xml")
+    for path, file in pairs:
+        if file is None:
             image = reading.look(path)
             if image is not None:
                 reading.unmatched(image, split)
             continue
-        file = files[stem]
         try:
             root = ET.parse(file).getroot()
         except (ET.ParseError, OSError) as error:

@@ -10,12 +10,8 @@ import yaml
 from lanner.errors import DatasetError
 from lanner.factory.readers.parts import (
     bounds,
-    by_name,
-    images_below,
-    name_in,
     neat,
     number,
-    paired,
     ring,
     text_of,
 )
@@ -39,21 +35,16 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     Raises:
         DatasetError: folders or names are missing or malformed.
     """
-    folders = paired(
-        reading.root, name, reading.option("images", "images"), reading.option("labels", "labels")
-    )
+    folders, pairs = reading.pairs(name, "images", "labels", ".txt", but=_NAMES)
     names = _class_names(reading, folders[1])
-    files = by_name(folders[1], ".txt", but=_NAMES)
-    found = {name_in(folders[0], path): path for path in images_below(folders[0])}
-    reading.lonely(files, found)
-    for stem, path in found.items():
+    for path, file in pairs:
         image = reading.look(path)
         if image is None:
             continue
-        if stem in files:
-            reading.add(split, image, _labels(reading, files[stem], image, names))
-        else:
+        if file is None:
             reading.unmatched(image, split)
+        else:
+            reading.add(split, image, _labels(reading, file, image, names))
 
 
 def _class_names(reading: Reading, labels: Path) -> dict[int, str] | None:

@@ -118,7 +118,7 @@ def _ray(bench: Bench) -> Measure:
             "search.backend",
             "ray",
             "Ray is not installed",
-            "install it (pip install 'lanner[ray]'), or say backend: processes",
+            "install it (pip install ray), or say backend: processes",
         ) from error
     ray.init(ignore_reinit_error=True)
     remote = ray.remote(measure)

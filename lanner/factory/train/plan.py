@@ -94,13 +94,11 @@ def check(shop: Shop, detector: DetectorConfig, samples: Iterable[Sample]) -> No
 
     Raises:
         ConfigError: an unknown member, source, loss term or order; a size that no network takes.
-        TrainingError: no member is asked for, or split train has nothing to learn from.
+        TrainingError: split train has nothing to learn from.
     """
     members = shop.config.train.members
     if not members:
-        raise TrainingError(
-            "train.members", shop.path.name, "names no member", "name members of the detector"
-        )
+        return
     everything = tuple(samples)
     train = [one for one in everything if one.split == "train" and one.role != "unlabelled"]
     known = {one.source for one in everything} | {one.name for one in shop.config.sources}
