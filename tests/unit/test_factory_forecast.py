@@ -118,8 +118,8 @@ def test_parts_are_nested_and_leave_other_splits_whole(tmp_path):
 
     from lanner.cli import app
     from lanner.factory.opening import open_shop
-    from lanner.factory.short_runs import part_of
     from lanner.factory.samples import Label, Sample, read_samples, write_samples
+    from lanner.factory.short_runs import part_of
 
     CliRunner().invoke(app, ["factory", "init", str(tmp_path), "--name", "tanks"])
     shop = open_shop(tmp_path / "tanks.factory.yaml", tmp_path / "w")
