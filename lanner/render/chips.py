@@ -61,19 +61,27 @@ class AircraftChip(NamedTuple):
     instances: tuple[Instance, ...]
 
 
-def render_aircraft_chip(rng: np.random.Generator, size: int, gsd: float) -> AircraftChip:
+def render_aircraft_chip(
+    rng: np.random.Generator,
+    size: int,
+    gsd: float,
+    elevation: tuple[float, float] = (30.0, 62.0),
+    depth: tuple[float, float] = (1.0, 1.0),
+) -> AircraftChip:
     """A random airfield corner with one to eight aircraft.
 
     Args:
         rng: source of everything random; equal states give equal chips.
         size: side in pixels.
         gsd: metres a pixel; sensible from 0.2 to 2.
+        elevation: of the sun in degrees, least and greatest.
+        depth: of shadows, least and greatest; see `Sun`.
 
     Returns:
         Picture and exact truth; see `AircraftChip`.
     """
     extent = size * gsd
-    sketch = Sketch(Sun.random(rng))
+    sketch = Sketch(Sun.random(rng, elevation, depth))
     group = _GROUPS[str(rng.choice(list(_SHARES), p=list(_SHARES.values())))]
     # Below about nine pixels an aircraft is no longer a shape.
     seen = tuple(t for t in group if t.length / gsd >= 9) or _GROUPS["airliner"]

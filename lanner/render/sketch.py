@@ -30,19 +30,33 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True)
 class Sun:
-    """Where shadows fall: unit vector (x right, y down) and the sun's elevation in radians."""
+    """Where shadows fall: unit vector (x right, y down), the sun's elevation in radians, and how
+    much darker shadows are than the usual (1; 1.4 is nearly black).
+    """
 
     x: float
     y: float
     elevation: float
+    depth: float = 1.0
 
     @classmethod
-    def random(cls, rng: np.random.Generator) -> Sun:
-        """A sun high enough for a survey flight: 30 to 62 degrees."""
+    def random(
+        cls,
+        rng: np.random.Generator,
+        elevation: tuple[float, float] = (30.0, 62.0),
+        depth: tuple[float, float] = (1.0, 1.0),
+    ) -> Sun:
+        """A sun from anywhere, by default high enough for a survey flight.
+
+        Args:
+            rng: where it is drawn from.
+            elevation: degrees, least and greatest.
+            depth: of shadows, least and greatest.
+        """
         angle = rng.uniform(0, 2 * np.pi)
-        return cls(
-            float(np.cos(angle)), float(np.sin(angle)), float(np.radians(rng.uniform(30, 62)))
-        )
+        high = float(np.radians(rng.uniform(*elevation)))
+        deep = depth[0] if depth[0] == depth[1] else float(rng.uniform(*depth))
+        return cls(float(np.cos(angle)), float(np.sin(angle)), high, deep)
 
     def offset(self, height: float) -> F64:
         """(2,) metres by which the shadow of a point `height` metres up is displaced."""
@@ -155,12 +169,15 @@ class Sketch:
             np.array(self._alphas, np.float32),
             np.array(self._layers, np.int8),
             texture.pack(self._table),
+            self.sun.depth,
         )
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A frozen display list: see `raster.paint` for the columns; `bounds` is (m, 4) metres."""
+    """A frozen display list: see `raster.paint` for the columns; `bounds` is (m, 4) metres;
+    `depth` is the `Sun`'s.
+    """
 
     coords: F64
     start: NDArray[np.int64]
@@ -170,6 +187,7 @@ class Picture:
     alphas: NDArray[np.float32]
     layers: NDArray[np.int8]
     table: F64
+    depth: float
 
     def render(
         self,
@@ -214,7 +232,7 @@ class Picture:
         if len(dark):
             shadow = np.zeros(shape, np.float32)
             raster.cover(shadow, self.coords, self.start, dark, self.alphas, view)
-            texture.darken(rgb, shadow)
+            texture.darken(rgb, shadow * np.float32(self.depth))
         raster.paint(
             rgb,
             material,

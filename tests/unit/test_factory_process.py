@@ -43,6 +43,8 @@ def test_every_operation_can_be_had_by_its_name():
         ({"op": "weight", "labels": {"first": -1}}, "negative"),
         ({"op": "select", "sources": ["second"]}, "is no source"),
         ({"op": "render", "kind": "roads", "label": "canal"}, "no class of the sources"),
+        ({"op": "render", "kind": "aircraft", "sun": [2, 40]}, "5 to 90 degrees"),
+        ({"op": "render", "kind": "aircraft", "shadow": [1, 2]}, "must rise within 0 to"),
     ],
 )
 def test_what_is_not_known_is_refused_before_anything_is_made(tmp_path, spec, said):

@@ -7,6 +7,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from lanner.render.airframe import build, true_airframe
 from lanner.render.catalogue import BY_ICAO, TYPES
@@ -108,6 +109,31 @@ def test_aircraft_can_be_seen_in_most_chips():
         spread = grey[~chip.mask].std()
         contrast.append(abs(grey[chip.mask] - np.median(grey[~chip.mask])).mean() / spread)
     assert np.median(contrast) > 0.8
+
+
+def test_deep_shadows_change_only_what_they_fall_on_and_a_low_sun_makes_them_longer():
+    def dark(elevation, depth):
+        chips = [
+            render_aircraft_chip(np.random.default_rng((5, s)), 192, 0.5, elevation, depth)
+            for s in range(6)
+        ]
+        plain = [
+            render_aircraft_chip(np.random.default_rng((5, s)), 192, 0.5, elevation, (0.0, 0.0))
+            for s in range(6)
+        ]
+        pairs = [
+            (a.rgb.astype(int).sum(-1), b.rgb.astype(int).sum(-1), a.mask)
+            for a, b in zip(chips, plain, strict=True)
+        ]
+        for a, b, mask in pairs:
+            # The aircraft itself stands above shadows; its rim may be blurred.
+            inside = ndimage.binary_erosion(mask, iterations=3)
+            assert np.mean(a[inside] == b[inside]) > 0.95
+        return np.mean([b - a for a, b, _ in pairs])
+
+    high, low = (55.0, 55.0), (25.0, 25.0)
+    assert dark(high, (1.4, 1.4)) > 1.2 * dark(high, (1.0, 1.0))
+    assert dark(low, (1.0, 1.0)) > 1.3 * dark(high, (1.0, 1.0))
 
 
 def test_chips_come_fast():

@@ -23,6 +23,9 @@ from lanner.factory.samples import MASK_UNKNOWN, Box, Label, Ring, Sample
 
 SOURCES = {"aircraft": "rendered", "roads": "rendered-roads"}
 LABELS = {"aircraft": "aircraft", "roads": "road"}
+DARKEST = 1.45
+"""Depth of shadows above which red would turn negative."""
+
 HIDDEN = 4.0
 """A road narrower than this, in metres, is a track: too often unseen under trees to be judged."""
 
@@ -31,6 +34,8 @@ class Params(Strict):
     """What is rendered: `count` squares of `size` pixels, metres a pixel log-uniform in `gsd`.
 
     `least_m` is the width in metres that a road has at least in its mask, as labels draw them.
+    For aircraft, `sun` is the range of its elevation in degrees and `shadow` that of the depth
+    of shadows (1: usual, 1.4: nearly black).
     """
 
     kind: Literal["aircraft", "roads"]
@@ -38,6 +43,8 @@ class Params(Strict):
     size: int = Field(400, ge=64)
     gsd: tuple[float, float] = (0.6, 1.4)
     least_m: float = Field(7.0, gt=0)
+    sun: tuple[float, float] = (30.0, 62.0)
+    shadow: tuple[float, float] = (1.0, 1.0)
     label: str = ""
     source: str = ""
     weight: float = Field(1.0, ge=0)
@@ -46,6 +53,10 @@ class Params(Strict):
     def _rising(self) -> Params:
         if not 0 < self.gsd[0] <= self.gsd[1]:
             raise ValueError(f"gsd {self.gsd} must rise from above 0")
+        if not 5 <= self.sun[0] <= self.sun[1] <= 90:
+            raise ValueError(f"sun {self.sun} must rise within 5 to 90 degrees")
+        if not 0 <= self.shadow[0] <= self.shadow[1] <= DARKEST:
+            raise ValueError(f"shadow {self.shadow} must rise within 0 to {DARKEST}")
         return self
 
 
@@ -94,7 +105,7 @@ def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -
     from lanner.render.chips import render_aircraft_chip
 
     del value
-    made = render_aircraft_chip(rng, params.size, gsd)
+    made = render_aircraft_chip(rng, params.size, gsd, params.sun, params.shadow)
     ids = np.zeros((params.size, params.size), np.int32)
     objects = []
     for n, one in enumerate(made.instances):
