@@ -6,7 +6,7 @@ import difflib
 import os
 import string
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -149,8 +149,10 @@ class Evaluate(Strict):
     worst: int = Field(24, ge=0)
     chain_until: str | None = None
     relax_px: float = Field(3.0, gt=0)
-    pretend_gsd: bool = Field(
-        True, description="images of unknown ground sampling are taken as the detector's own"
+    pretend_gsd: bool | dict[str, Annotated[float, Field(gt=0)]] = Field(
+        True,
+        description="images of unknown ground sampling are taken as the detector's own, "
+        "or as a table of sources and metres says",
     )
 
 
@@ -206,6 +208,10 @@ class FactoryConfig(Strict):
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names):
             raise ValueError(f"source names must differ, got {names}")
+        pretended = self.evaluate.pretend_gsd
+        for name in pretended if isinstance(pretended, dict) else ():
+            if name not in names:
+                raise ValueError(f"evaluate.pretend_gsd: {name!r} is none of {', '.join(names)}")
         return self
 
 

@@ -238,6 +238,38 @@ def test_what_does_not_fit_is_told(bench, raw, tmp_path):
         load_raw(tmp_path / "nowhere")
 
 
+def test_a_pretended_sampling_is_what_gsd_is_to_detect(bench, raw, tmp_path):
+    shop = bench["tiny"]
+    twice = 2 * raw.config.gsd
+    settings = shop.config.evaluate.model_copy(update={"pretend_gsd": {"made": twice}})
+    other = replace(shop, config=shop.config.model_copy(update={"evaluate": settings}))
+    coarse = predict(other, "test", evaluate.weights_of(other), tmp_path / "raw", "cpu")
+    found = coarse.detect(coarse.config, CALIBRATION)[0]
+    folder = tmp_path / "release"
+    folder.mkdir()
+    for name, path in evaluate.weights_of(shop).items():
+        (folder / f"{name}.safetensors").symlink_to(path)
+    (folder / "calibration.json").write_text(CALIBRATION.model_dump_json())
+    from detectors.ensemble import Ensemble
+
+    sight = Sight(Ensemble(raw.config, folder, "cpu"), "0" * 64, {})
+    request = DetectRequest(str(coarse.samples[0].image), "tiny", gsd=twice)
+    result = detect_with(raw.config, lambda: sight, request, Cancel(), lambda _: None)
+    facts = [json.loads(text)["properties"] for text in result.features]
+    assert len(facts) > 1
+    order = np.lexsort(rounded(found.boxes).T[[2, 3, 0, 1]])
+    boxes = rounded([one["box_px"] for one in facts])
+    np.testing.assert_allclose(rounded(found.boxes)[order], boxes, atol=0.011)
+    assert len(found.boxes) != len(raw.detect(raw.config, CALIBRATION)[0].boxes)
+
+
+def test_only_sources_can_be_pretended(bench):
+    facts = bench["tiny"].config.model_dump(mode="json")
+    facts["evaluate"]["pretend_gsd"] = {"maid": 1.0}
+    with pytest.raises(ValueError, match="'maid' is none of made"):
+        FactoryConfig.model_validate(facts)
+
+
 def test_calibration_brings_scores_to_the_truth(raw):
     fitted = fit_calibration(raw, raw.config)
     assert set(fitted.votes) == {"boxes", "masks"}

@@ -119,6 +119,7 @@ SHORT = (
     "ece",
     "accepted",
     "accept_precision",
+    "accept_f1",
     "mask_f1",
     "apls",
     "topo_f1",

@@ -28,11 +28,11 @@ def figures_of(
     Figures by name, each `{"value": x}` or, with a bootstrap interval over images,
     `{"value": x, "low": a, "high": b}`; None where nothing can be said. For objects: `map`
     (COCO), `map_small`, `map_medium`, `map_large`, `ap50`; `f1`, `precision` and `recall` of
-    everything that is reported (the operating point), `f1_half` of what is scored 0.5 or more;
-    `best_f1` of any threshold and that
-    threshold, `best_f1_at`; `ece`, the calibration error after fusion; `accepted` and `review`,
-    shares of what is reported; `accept_precision`, `accept_recall`; `mask_iou`, `types_top1`,
-    `types_top5` and `types_level` where the truth knows them. For roads: `f1`, `precision`,
+    everything that is reported, `f1_half` of what is scored 0.5 or more; `best_f1` of any
+    threshold and that threshold, `best_f1_at`; `ece`, the calibration error after fusion;
+    `accepted` and `review`, shares of what is reported; `accept_precision`, `accept_recall` and
+    `accept_f1` of what is accepted, the operating point where no person looks; `mask_iou`,
+    `types_top1`, `types_top5` and `types_level` where the truth knows them. For roads: `f1`, `precision`,
     `recall` (and `graph_*`) of the lines and `mask_*` of the mask within `relax_px`, `apls`,
     `topo_f1`, `topo_precision`, `topo_recall`, and `ece`, `accepted`, `review`,
     `accept_precision` by length.

@@ -34,13 +34,16 @@ if TYPE_CHECKING:
 WHITE, WHITE_SHARE = 250, 0.5
 """An unknown area that is mostly this bright in every band is missing image, not ground."""
 
+Pretended = bool | dict[str, float]
+"""Whether, and for which sources as what, an unknown ground sampling is pretended."""
+
 
 @dataclass(frozen=True)
 class _Work:
     config: DetectorConfig
     eyes: Sightings
     folder: Path
-    pretend: bool
+    pretend: Pretended
     key: str
 
 
@@ -123,7 +126,7 @@ def _checksum(name: str, members: Mapping[str, Path]) -> str:
         ) from error
 
 
-def _key(config: DetectorConfig, checksums: dict[str, str], identity: str, pretend: bool) -> str:
+def _key(config: DetectorConfig, checksums: dict[str, str], identity: str, pretend: Pretended) -> str:
     """Checksum of what kept predictions depend on, the image apart."""
     facts = config.model_dump(mode="json")
     for name in ("fusion", "chain", "release", "description"):
@@ -135,12 +138,14 @@ def _key(config: DetectorConfig, checksums: dict[str, str], identity: str, prete
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def ground_sampling(sample: Sample, config: DetectorConfig, pretend: bool) -> float | None:
+def ground_sampling(sample: Sample, config: DetectorConfig, pretend: Pretended) -> float | None:
     """Metres a pixel as far as it is known or pretended."""
-    return sample.gsd if sample.gsd is not None else config.gsd if pretend else None
+    if sample.gsd is not None or not pretend:
+        return sample.gsd
+    return pretend.get(sample.source, config.gsd) if isinstance(pretend, dict) else config.gsd
 
 
-def _refused(sample: Sample, config: DetectorConfig, pretend: bool) -> str | None:
+def _refused(sample: Sample, config: DetectorConfig, pretend: Pretended) -> str | None:
     """Why an image cannot be shown to this detector; None where it can."""
     gsd = ground_sampling(sample, config, pretend)
     low, high = config.gsd_range

@@ -211,6 +211,7 @@ def _decided(every: Sequence[Judged], images: int, real: Floats) -> dict[str, St
         "accepted": ratio(table[1], table[0]),
         "accept_precision": ratio(table[2], table[1]),
         "accept_recall": ratio(table[2], real),
+        "accept_f1": f1(table[2], table[1], real),
         "review": ratio(table[0] - table[1], table[0]),
     }
 

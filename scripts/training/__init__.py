@@ -1,1 +1,0 @@
-"""Plain training code for the two shipped detectors."""
