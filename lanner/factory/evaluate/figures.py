@@ -32,9 +32,9 @@ def figures_of(
     threshold and that threshold, `best_f1_at`; `ece`, the calibration error after fusion;
     `accepted` and `review`, shares of what is reported; `accept_precision`, `accept_recall` and
     `accept_f1` of what is accepted, the operating point where no person looks; `mask_iou`,
-    `types_top1`, `types_top5` and `types_level` where the truth knows them. For roads: `f1`, `precision`,
-    `recall` (and `graph_*`) of the lines and `mask_*` of the mask within `relax_px`, `apls`,
-    `topo_f1`, `topo_precision`, `topo_recall`, and `ece`, `accepted`, `review`,
+    `types_top1`, `types_top5` and `types_level` where the truth knows them. For roads: `f1`,
+    `precision`, `recall` (and `graph_*`) of the lines and `mask_*` of the mask within `relax_px`,
+    `apls`, `topo_f1`, `topo_precision`, `topo_recall`, and `ece`, `accepted`, `review`,
     `accept_precision` by length.
 
     Args:

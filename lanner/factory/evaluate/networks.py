@@ -126,7 +126,9 @@ def _checksum(name: str, members: Mapping[str, Path]) -> str:
         ) from error
 
 
-def _key(config: DetectorConfig, checksums: dict[str, str], identity: str, pretend: Pretended) -> str:
+def _key(
+    config: DetectorConfig, checksums: dict[str, str], identity: str, pretend: Pretended
+) -> str:
     """Checksum of what kept predictions depend on, the image apart."""
     facts = config.model_dump(mode="json")
     for name in ("fusion", "chain", "release", "description"):
