@@ -13,7 +13,7 @@ from rich.console import Console
 from lanner import __version__
 from lanner.cli_detect import detect
 from lanner.cli_factory import factory
-from lanner.cli_render import render
+from lanner.cli_render import render, sample
 from lanner.cli_report import AsJson, Debug, reporting
 from lanner.cli_serve import serve
 from lanner.cli_show import detectors_table, error_rows, errors_table
@@ -29,9 +29,45 @@ app.command()(detect)
 
 
 @app.command()
-def detectors(as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the released detectors: what they find, at which ground sampling, by which networks."""
+def detectors(
+    detector: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DETECTOR]", show_default="all", help="With --check: a name or a YAML file."
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare releases with their cards and golden outputs.")
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            envvar="LANNER_DATA",
+            show_default=False,
+            help="With --check: where the golden images are; others are not run.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the released detectors: what they find, at which ground sampling, by which networks.
+
+    With --check every file is compared with the release's card, and where the golden images are
+    at hand the detector runs on them: identical, within tolerance (boxes 3 px, confidences 0.05:
+    another processor sums otherwise), or differs, which is an error.
+
+        lanner detectors --check aircraft --data images/
+    """
+    if detector is not None and not check:
+        raise typer.BadParameter("a DETECTOR is named to --check it", param_hint="DETECTOR")
     with reporting(debug):
+        if check:
+            from lanner.cli_check import check as run_check
+
+            run_check(detector, data, as_json)
+            return
         from lanner.pipeline import list_detectors
 
         found = list_detectors()
@@ -101,6 +137,7 @@ def version() -> None:
 
 
 app.command()(render)
+app.command()(sample)
 app.command()(serve)
 app.add_typer(factory, name="factory")
 

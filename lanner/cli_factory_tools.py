@@ -39,15 +39,25 @@ def init(
         typer.Option("--gsd", metavar="METRES", min=0.001, help="What the networks work at."),
     ] = 0.5,
     data: Annotated[
-        str, typer.Option("--data", metavar="DIR", help="Folder of the images, from DIR.")
+        str,
+        typer.Option(
+            "--data", metavar="FOLDER", help="Folder of the images; relative means from DIR."
+        ),
     ] = "data",
+    network: Annotated[
+        str,
+        typer.Option(
+            "--network",
+            help="retinanet: boxes, of any classes; resunet: outlines, of one class.",
+        ),
+    ] = "retinanet",
     debug: Debug = False,
 ) -> None:
     """Write a detector and a factory file to begin with, every key explained.
 
     For labels of tanks as GeoJSON beside GeoTIFFs:
 
-        lanner factory init tanks --format geo --name tanks --classes tank --gsd 0.5 --data images
+        lanner factory init tanks --format geo --name tanks --classes tank --data ../images
 
     Then set the sources' names and run `lanner factory explore`.
     """
@@ -55,7 +65,7 @@ def init(
         from lanner.factory.starter import write_starter
 
         wanted = tuple(one.strip() for one in classes.split(",") if one.strip())
-        for path in write_starter(folder, form, name, wanted, gsd, data):
+        for path in write_starter(folder, form, name, wanted, gsd, data, network):
             typer.echo(str(path))
 
 

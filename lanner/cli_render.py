@@ -1,4 +1,4 @@
-"""`lanner render`: scenes whose ground truth is known."""
+"""`lanner render` and `lanner sample`: images whose ground truth is known."""
 
 from __future__ import annotations
 
@@ -116,6 +116,53 @@ def render(
         if not quiet:
             typer.echo(f"{done.scene}: {done.aircraft} aircraft, {done.roads} roads")
             typer.echo(f"{done.truth}: where they are")
+
+
+def sample(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder to write to; made if need be.", show_default=False
+        ),
+    ],
+    images: Annotated[int, typer.Option("--images", metavar="N", help="How many.")] = 20,
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Pixels across and down.")
+    ] = "384x384",
+    gsd: Annotated[float, typer.Option("--gsd", metavar="METRES", help="Metres a pixel.")] = 0.8,
+    seed: Annotated[int, typer.Option("--seed", help="Everything random follows from it.")] = 1,
+    at: Annotated[
+        str, typer.Option("--at", metavar="LON,LAT", help="Where the first lies, in degrees.")
+    ] = "11.78,48.36",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Render storage tanks with labels: a folder to learn making a detector with.
+
+    Each image is a GeoTIFF with a GeoJSON file of the same stem, one polygon a tank;
+    docs/tutorial.md makes a detector of them.
+
+    **Examples**
+
+    Twenty images to train and test with, and one larger scene of another place:
+
+        lanner sample images
+
+        lanner sample new --images 1 --size 1024x1024 --seed 2 --at 12.6,48.9
+    """
+    with reporting(debug):
+        if folder.exists() and not folder.is_dir():
+            raise OutputError("DIR", folder, "is a file", "name a folder")
+        width, height = _pair("--size", size, "x", int, "384x384")
+        lon, lat = _pair("--at", at, ",", float, "11.78,48.36")
+        from lanner.render.spec import RenderSpec
+        from lanner.render.tank_folder import write_folder
+
+        spec = RenderSpec(width=width, height=height, gsd=gsd, seed=seed, lon=lon, lat=lat)
+        with progress_on(Console(stderr=True), quiet=quiet) as show:
+            done = write_folder(folder, spec, images, show)
+        if not quiet:
+            typer.echo(f"{folder}: {len(done.images)} images, {done.tanks} tanks")
 
 
 def _pair(

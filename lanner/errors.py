@@ -26,6 +26,10 @@ class LannerError(Exception):
         text = f"{argument} {shown!r}: {problem}; {remedy}"
         super().__init__(" ".join(text.split()))
 
+    def __reduce__(self) -> tuple[type[LannerError], tuple[str, object, str, str]]:
+        """Raised in a worker process, it arrives whole."""
+        return type(self), (self.argument, self.value, self.problem, self.remedy)
+
 
 class SceneError(LannerError):
     """The raster cannot be read as a scene (not a raster, truncated, empty, refused driver)."""

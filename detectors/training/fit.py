@@ -206,7 +206,7 @@ class Learner(lightning.LightningModule):
             group["lr"] = settings.lr * cosine(step, settings.steps, settings.warmup)
         terms = self.look(self.net, batch)[1]
         loss = self.weighted(terms)
-        if not torch.isfinite(loss):
+        if self.anywhere(not torch.isfinite(loss)):
             raise self.diverged(terms)
         for name, value in {**terms, "loss": loss}.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + float(value.detach())
@@ -223,6 +223,13 @@ class Learner(lightning.LightningModule):
     def weighted(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The terms' sum by weight."""
         return torch.stack([self.terms[name] * value for name, value in terms.items()]).sum()
+
+    def anywhere(self, here: bool) -> bool:
+        """Whether it is so in any of the processes: all stop together, and the first says why."""
+        if self.trainer.world_size == 1:
+            return here
+        count = torch.tensor(float(here), device=self.device)
+        return float(self.trainer.strategy.reduce(count, reduce_op="sum")) > 0
 
     def diverged(self, terms: Mapping[str, Tensor]) -> TrainingError:
         """Says at which step, which terms, and what is left."""

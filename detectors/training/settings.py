@@ -83,6 +83,8 @@ def hardware(devices: str, precision: str) -> Hardware:
         raise ConfigError(
             "train.devices", devices, "is not understood", "use auto, cpu, cuda, cuda:0,1 or 2"
         )
+    if kind == "cpu" and numbers and int(numbers[0]) < 1:
+        raise ConfigError("train.devices", devices, "is no process", "use cpu or cpu:2")
     chosen: int | list[int]
     if kind == "cpu":
         chosen = int(numbers[0]) if numbers else 1

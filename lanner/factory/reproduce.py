@@ -19,6 +19,7 @@ from lanner.factory.config import FactoryConfig
 from lanner.factory.opening import read_record
 from lanner.factory.shop import Shop
 from lanner.factory.sides import evaluate_folder
+from lanner.factory.train.child import JOB, job_file
 from lanner.job import Cancel, Progress
 
 FIGURES = "figures.json"
@@ -143,6 +144,9 @@ def _shop(
     """The recorded factory in a fresh folder, with the detector as it was then."""
     path = config or Path(record["file"])
     settings = FactoryConfig.model_validate(record["config"])
+    # A store of MLflow holds the run's own curves, which are not to be gone on with.
+    quiet = settings.train.model_copy(update={"tracking": None})
+    settings = settings.model_copy(update={"train": quiet})
     shop = Shop(settings, path, place, cancel, tell)
     then = DetectorConfig.model_validate(record["detector"])
     now = load_config(shop.detector_path) if shop.detector_path.exists() else None
@@ -175,6 +179,12 @@ def _carry(shop: Shop, run: Path, train: bool) -> None:
         for path in sorted(source.iterdir()) if source.is_dir() else ():
             if path.is_file():
                 shutil.copyfile(path, target / path.name)
+    for name in shop.config.train.members if train else ():
+        # Sums depend on the number of threads: a training that was told before keeps its own.
+        told = run / shop.step_dir("train").name / name / JOB
+        if told.is_file():
+            (shop.step_dir("train") / name).mkdir(parents=True)
+            shutil.copyfile(told, shop.step_dir("train") / name / JOB)
 
 
 def _changed(shop: Shop, run: Path) -> list[str]:
@@ -185,13 +195,21 @@ def _changed(shop: Shop, run: Path) -> list[str]:
 
 
 def _weights(shop: Shop, run: Path) -> list[str]:
-    """Members whose weights came out otherwise."""
-    step = shop.step_dir("train").name
-    return [
-        f"weights {path.name}: other bytes"
-        for path in sorted((run / step).glob("*.safetensors"))
-        if path.read_bytes() != (shop.folder / step / path.name).read_bytes()
-    ]
+    """Members whose weights came out otherwise, and whether they followed from other things."""
+    said = []
+    for name in shop.config.train.members:
+        old, new = (folder / shop.step_dir("train").name for folder in (run, shop.folder))
+        file = f"{name}.safetensors"
+        if not (old / file).is_file():
+            said.append(f"weights {file}: not there before")
+            continue
+        if (old / file).read_bytes() == (new / file).read_bytes():
+            continue
+        jobs = job_file(old / name), job_file(new / name)
+        changed = None in jobs or len({job.key for job in jobs if job}) > 1
+        why = ", trained from other settings, labels or first weights" if changed else ""
+        said.append(f"weights {file}: other bytes{why}")
+    return said
 
 
 def _figures(folder: Path) -> str:

@@ -74,12 +74,18 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
         "file": str(shop.path.resolve()),
         "detector": detector,
         "summary": outcome.summary,
-        "show": [str(path.relative_to(folder)) for path in outcome.show],
+        "show": [_shown(path, folder) for path in outcome.show],
     }
     beside = folder / f"{RECORD}.part"
     beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
     beside.replace(folder / RECORD)
     return outcome, True
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """A path as the record keeps it: relative to the step's folder where it lies in it."""
+    here, there = folder.resolve(), path.resolve()
+    return str(there.relative_to(here) if there.is_relative_to(here) else there)
 
 
 def step_key(shop: Shop, step: str) -> str:

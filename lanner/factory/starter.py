@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from lanner.errors import ConfigError, OutputError
@@ -53,18 +54,44 @@ bands: [red, green, blue]
 tile: 512
 halo: 96                # above the longest object, in pixels of gsd; a multiple of 32
 members:
-  - name: retinanet
-    kind: retinanet
-    weights: retinanet.safetensors
-    threshold: 0.1
-fusion: {{iou: 0.5, min_score: 0.05}}
+{member}fusion: {{iou: 0.5, min_score: 0.05}}
 chain:
   - step: merge_seams   # one object a real object, across tiles
   - step: outline
   - step: triage
     accept_at: 0.8      # `release` sets it
-    review_box_only: false # there are no outlines without a resunet member
-"""
+{triage}"""
+
+_MEMBERS = {
+    "retinanet": """\
+  - name: retinanet
+    kind: retinanet     # boxes; of any number of classes
+    weights: retinanet.safetensors
+    threshold: 0.1
+""",
+    "resunet": """\
+  - name: resunet
+    kind: resunet       # outlines; of one class
+    weights: resunet.safetensors
+    threshold: 0.5
+    arch: {decoder_channels: [128, 64, 48, 32]} # fewer and smaller: quicker, and learns less
+""",
+}
+
+_TRIAGE = {
+    "retinanet": "    review_box_only: false # there are no outlines without a resunet member\n",
+    "resunet": "",
+}
+
+_AXES = {
+    "retinanet": "    members.retinanet.threshold: [0.05, 0.5]\n",
+    # A Res-UNet's threshold drew the outlines: another needs the network again.
+    "resunet": "",
+}
+
+_POLYGONS = "  - op: masks_from_polygons     # a resunet learns from masks\n"
+_BOXES = "  - op: masks_from_boxes        # a resunet learns from masks: these are guessed\n"
+_MASKS = {"coco": _POLYGONS, "geo": _POLYGONS, "dota": _BOXES, "yolo": _BOXES, "voc": _BOXES}
 
 _FACTORY = """\
 # How {name} is made: lanner factory all {name}.factory.yaml
@@ -86,13 +113,13 @@ explore:                        # over a limit the step fails; its report is wri
 
 process:                        # operations, in order
   - op: repair                  # clip, de-duplicate, drop what is no box
-
+{masks}
 dataset:
   split: {{by: {by}}}           # source: as they say; hash: by content; block: by place
 
 train:
   members:
-    retinanet:
+    {network}:
       steps: 3000
       lr: 8.0e-4
 
@@ -103,8 +130,7 @@ evaluate:
 search:                         # operating points, on stored predictions
   space:
     fusion.min_score: [0.02, 0.4]
-    members.retinanet.threshold: [0.05, 0.5]
-    chain.merge_seams.iou: [0.3, 0.7, 0.05]
+{axis}    chain.merge_seams.iou: [0.3, 0.7, 0.05]
   objectives: [f1, -review]
   points: 200
 
@@ -116,7 +142,13 @@ release:
 
 
 def write_starter(
-    folder: Path, form: str, name: str, classes: tuple[str, ...], gsd: float, data: str
+    folder: Path,
+    form: str,
+    name: str,
+    classes: tuple[str, ...],
+    gsd: float,
+    data: str,
+    network: str = "retinanet",
 ) -> tuple[Path, Path]:
     """Write `NAME.yaml` and `NAME.factory.yaml`.
 
@@ -127,27 +159,33 @@ def write_starter(
         classes: what it finds.
         gsd: metres a pixel the networks work at.
         data: folder of the sources, relative to `folder`.
+        network: `retinanet` or `resunet`, the detector's only member.
 
     Raises:
-        ConfigError: unknown format, or a name that cannot be one.
+        ConfigError: unknown format or network, a name that cannot be one, or more classes than
+            the network can tell apart.
         OutputError: one of the files is there already, or cannot be written.
     """
-    if form not in _HINTS:
-        near = difflib.get_close_matches(form, _HINTS, n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(_HINTS)}"
-        raise ConfigError("--format", form, "is no format that can be read", remedy)
+    _among("--format", form, "is no format that can be read", _HINTS)
+    _among("--network", network, "is no network that can be trained", _MEMBERS)
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
         raise ConfigError("--name", name, "is no name", "use a-z, 0-9, - and _, a letter first")
     plain = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
     if not classes or not all(plain.fullmatch(one) for one in classes):
         raise ConfigError("--classes", ",".join(classes), "names no class", "write it as tank,ship")
+    if network == "resunet" and len(classes) > 1:
+        raise ConfigError(
+            "--network", network, "cannot tell classes apart", "name one class, or use retinanet"
+        )
     detector = _DETECTOR.format(
         name=name,
         what=classes[0].capitalize(),
         classes=", ".join(classes),
         gsd=gsd,
-        low=gsd / 2,
+        low=gsd / 4,
         high=gsd * 2,
+        member=_MEMBERS[network],
+        triage=_TRIAGE[network],
     )
     factory = _FACTORY.format(
         name=name,
@@ -155,6 +193,9 @@ def write_starter(
         form=form,
         hint=_HINTS[form],
         first=classes[0],
+        masks=_MASKS.get(form, "") if network == "resunet" else "",
+        network=network,
+        axis=_AXES[network],
         by="source" if "splits:" in _HINTS[form] else "block" if form == "geo" else "hash",
     )
     files = (folder / f"{name}.yaml", folder / f"{name}.factory.yaml")
@@ -170,6 +211,15 @@ def write_starter(
             "DIR", folder, f"cannot be written to ({error.strerror})", "choose another folder"
         ) from error
     return files
+
+
+def _among(argument: str, value: str, problem: str, known: Iterable[str]) -> None:
+    """Refuse what is not known, naming the nearest that is."""
+    names = list(known)
+    if value not in names:
+        near = difflib.get_close_matches(value, names, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+        raise ConfigError(argument, value, problem, remedy)
 
 
 __all__ = ["write_starter"]

@@ -357,3 +357,10 @@ def test_a_truth_that_was_found_measures_as_one(bench):
     for name in ("f1", "precision", "recall", "apls", "topo_f1", "accepted", "accept_precision"):
         assert measured.statistics[name](once)[0] == pytest.approx(1)
     assert measured.statistics["ece"](once)[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_nothing_seen_on_any_image_is_nothing_found(raw):
+    boxes = next(one for one in raw.config.members if one.kind == "retinanet")
+    deaf = boxes.model_copy(update={"threshold": 0.999}).model_dump(mode="json")
+    found = raw.detect(variant(raw.config, members=[deaf]), CALIBRATION)
+    assert [len(one.scores) for one in found] == [0] * len(raw.samples)

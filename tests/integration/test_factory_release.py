@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import geopandas as gpd
 import pytest
 import rasterio
+from typer.testing import CliRunner
 
+from detectors.card import load_card, seal
 from detectors.catalog import check_release, resolve
+from lanner.cli import app
 from lanner.config import load_config
 from lanner.errors import ConfigError, GateError
 from lanner.factory import dataset, evaluate, release, search
@@ -18,6 +22,7 @@ from lanner.factory.reproduce import reproduce_run
 from lanner.factory.runner import run_step, step_key
 from lanner.factory.samples import Label, Sample, write_samples
 from lanner.factory.search.edit import edited
+from lanner.factory.search.points import bench_of, measuring
 from lanner.factory.shop import Shop
 from lanner.render.scene import render
 from lanner.render.spec import RenderSpec
@@ -138,18 +143,44 @@ def test_search_on_stored_predictions(evaluated):
     assert all(path.exists() for path in compared.show)
 
 
-def test_ray_is_asked_for_by_name(evaluated):
-    shop = open_shop(evaluated / "a.factory.yaml", evaluated / "run")
-    settings = shop.config.search.model_copy(update={"backend": "ray"})
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        config = shop.config.model_copy(update={"search": settings})
-        shop.step_dir("search").mkdir(exist_ok=True)
-        with pytest.raises(ConfigError, match="pip install ray"):
-            search.run(Shop(config, shop.path, shop.folder))
-    else:
-        pytest.skip("Ray is installed")
+def by_ray(root: Path) -> Shop:
+    shop = open_shop(root / "a.factory.yaml", root / "run")
+    settings = shop.config.search.model_copy(update={"backend": "ray", "workers": 2, "points": 20})
+    config = shop.config.model_copy(update={"search": settings})
+    shop.step_dir("search").mkdir(exist_ok=True)
+    return Shop(config, shop.path, shop.folder)
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_ray_is_asked_for_by_name(root):
+    with pytest.raises(ConfigError, match="pip install ray"):
+        search.run(by_ray(root))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (pip install ray)")
+def test_ray_measures_what_processes_measure(root, tmp_path, monkeypatch):
+    import ray
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray keeps the token of its cluster there
+    shop = by_ray(root)
+    folder = shop.step_dir("search")
+    search.run(shop)
+    assert not ray.is_initialized()
+    table, best = ((folder / name).read_bytes() for name in ("points.csv", "best.yaml"))
+    assert table.count(b"\n") == 21
+    (folder / search.KEPT).unlink()
+    alone = shop.config.search.model_copy(update={"backend": "processes", "workers": 1})
+    search.run(Shop(shop.config.model_copy(update={"search": alone}), shop.path, shop.folder))
+    assert (folder / "points.csv").read_bytes() == table
+    assert (folder / "best.yaml").read_bytes() == best
+    # A worker that does not see the files says so in one line.
+    away = bench_of(tmp_path / "away", shop.detector(), shop.config.evaluate)
+    with (
+        measuring(away, 1, "ray") as measure,
+        pytest.raises(ConfigError, match=r"a worker says: predictions .* are not there"),
+    ):
+        measure([{}])
 
 
 def test_release_reproduce_and_refuse(root):
@@ -180,6 +211,7 @@ def test_release_reproduce_and_refuse(root):
     golden = json.loads((made.release_dir / "golden.json").read_text())
     assert len(golden) == 1
     assert golden[0]["features"]
+    check_again(root, made.release_dir)
     # The evaluation is done again with the detector it had, though release has changed it since.
     again = reproduce_run(root / "run")
     assert again.differences == ()
@@ -192,6 +224,36 @@ def test_release_reproduce_and_refuse(root):
     assert [line.partition(":")[0] for line in reproduce_run(root / "run").differences] == [
         "test.figures.f1.value"
     ]
+
+
+def check_again(root: Path, folder: Path) -> None:
+    """The golden output of a release, as the program checks it."""
+
+    def checked(*words: object):
+        path = root / "configs" / "aircraft.yaml"
+        done = CliRunner().invoke(app, ["detectors", str(path), "--check", *map(str, words)])
+        return done.exit_code, done.stdout, done.stderr
+
+    code, said, _ = checked("--data", root)
+    assert (code, ": identical, " in said) == (0, True)
+    code, said, _ = checked("--data", root / "configs")
+    assert (code, "not checked, image 3.tif" in said) == (0, True)
+    # As if it had been released by another machine, and then by another network.
+    file, card = folder / "golden.json", load_card(folder)
+    facts = {k: v for k, v in card.model_dump(mode="json").items() if k != "files"}
+    for change, expected in ((0.01, (0, "within tolerance")), (0.3, (24, "differs"))):
+        rows = json.loads(file.read_text())
+        rows[0]["features_sha256"] = "another"
+        rows[0]["features"][0]["properties"]["confidence"] += change
+        file.write_text(json.dumps(rows))
+        seal(folder, facts)
+        code, said, wrong = checked("--data", root)
+        assert (code, expected[1] in said) == (expected[0], True)
+    assert "\nerror: golden " in wrong
+    file.write_text("[]")
+    code, _, wrong = checked()
+    assert code == 16
+    assert "golden.json" in wrong
 
 
 def prepared(shop: Shop) -> Shop:

@@ -9,9 +9,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.matching import match, overlaps
 from lanner.factory.metrics.bootstrap import draws, estimate, f1, paired, ratio
 from lanner.factory.metrics.graphs import Points, distances, noded, places, snapped, spread
-from lanner.factory.metrics.matching import match, overlaps
 from lanner.factory.metrics.precision import (
     AREAS,
     COCO_IOU,

@@ -23,10 +23,13 @@ from detectors.training.instances import (
     unknown_boxes,
     whole_ids,
 )
-from detectors.training.metrics import PixelMeter, average_precision, hits
+from detectors.training.metrics import BoxMeter, PixelMeter
 from detectors.training.pictures import IDS_UNKNOWN, Album
 from detectors.training.roads import RoadTask, road_loss, soft_cldice
 from detectors.training.views import Look, Mixing, Pool
+from detectors.views import Views
+from lanner.factory.metrics.precision import Truth as Objects
+from lanner.factory.metrics.precision import pool
 from tests.fixtures_training import ROAD, SMALL, picture, pictures
 
 # Views
@@ -250,15 +253,43 @@ def test_matching_keeps_every_object_and_leaves_the_doubtful_out():
     assert not len(positive) and not target.any() and weight.tolist() == [1, 1, 1]
 
 
+def views_of(boxes, scores, labels):
+    return Views.of(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores), np.array(labels))
+
+
 def test_average_precision_by_hand():
-    scores = np.array([0.9, 0.8, 0.7])
-    right = np.array([True, False, True])
+    nothing, both = np.zeros((0, 4), np.float32), np.zeros(2, np.int64)
+    truth = np.array([[0, 0, 10, 10], [60, 0, 70, 10]], np.float32)
+    found = [[0, 0, 10, 10], [30, 30, 40, 40], [60, 0, 70, 10]]
+    meter = BoxMeter()
+    meter.image(views_of(found, [0.9, 0.8, 0.7], [0, 0, 0]), truth, both, nothing)
     # Precision 1 up to recall 1/2, 2/3 up to 1: 51 and 50 of the 101 points.
-    assert average_precision(scores, right, 2) == pytest.approx((51 + 50 * 2 / 3) / 101)
-    assert average_precision(scores, right, 0) == 0
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [30, 30, 40, 40]], np.float32)
-    marks = hits(boxes, boxes[:1], np.array([[28, 28, 44, 44]], np.float32))
-    assert marks.tolist() == [1, 0, -1]
+    assert meter.value() == pytest.approx((51 + 50 * 2 / 3) / 101)
+    meter.image(views_of([], [], []), truth[:1], np.ones(1, np.int64), nothing)
+    # The second class was not found at all.
+    assert meter.value() == pytest.approx((51 + 50 * 2 / 3) / 101 / 2)
+    meter = BoxMeter()
+    ignored = np.array([[28, 28, 44, 44]], np.float32)
+    meter.image(views_of(found, [0.9, 0.8, 0.7], [0, 0, 0]), truth, both, ignored)
+    assert meter.value() == pytest.approx(1)
+    assert BoxMeter().value() == 0
+
+
+def test_training_and_evaluation_agree_on_average_precision():
+    rng = np.random.default_rng(3)
+    meter, found, real = BoxMeter(), [], []
+    for _ in range(6):
+        corner = rng.integers(0, 40, (9, 2))
+        rows = np.concatenate([corner, corner + rng.integers(6, 20, (9, 2))], 1)
+        near, truth = rows[:7] + rng.integers(-2, 3, (7, 4)), rows[2:]
+        scores, area = rng.permutation(70)[:7] / 70, np.arange(7) >= 5
+        views = views_of(near, scores, np.zeros(7, int))
+        meter.image(views, truth[:5], np.zeros(5, np.int64), truth[5:])
+        found.append((near.astype(float), scores))
+        real.append(Objects(truth.astype(float), area))
+    value = pool(found, real, np.array([0.5])).statistic()(np.ones((1, 6)))[0]
+    assert 0.1 < value < 0.9
+    assert meter.value() == value
 
 
 # Roads

@@ -141,6 +141,8 @@ def test_devices_are_understood_or_refused():
     assert hardware("cpu:2", "bf16").strategy == "ddp"
     with pytest.raises(ConfigError, match="not understood"):
         hardware("gpuu", "auto")
+    with pytest.raises(ConfigError, match="is no process"):
+        hardware("cpu:0", "auto")
     with pytest.raises(DeviceError, match="CUDA devices"):
         hardware("cuda:77", "auto")
 

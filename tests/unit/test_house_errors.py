@@ -1,6 +1,7 @@
 """The one table of errors covers every error, and its documentation says the same."""
 
 import importlib
+import pickle
 import pkgutil
 import re
 from pathlib import Path
@@ -89,3 +90,11 @@ def test_the_documentation_says_what_the_table_says():
         for name, meaning, row in error_rows()
     ]
     assert [(a, b, c, d, e.strip()) for a, b, c, d, e in documented] == expected
+
+
+def test_an_error_raised_in_another_process_arrives_whole():
+    before = OutputError("SCENE", "a.tif", "is no raster", "give a GeoTIFF")
+    after = pickle.loads(pickle.dumps(before))
+    assert type(after) is OutputError
+    assert str(after) == str(before)
+    assert (after.argument, after.value) == ("SCENE", "a.tif")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detectors.calibration import AnyCurve, Calibration, Identity, fit_platt
+from detectors.matching import Bools, match
 from detectors.views import Floats
 from lanner.config import DetectorConfig
 from lanner.factory.evaluate.truth import truth_of
-from lanner.factory.metrics.matching import Bools, match
 
 if TYPE_CHECKING:
     from lanner.factory.evaluate.raw import RawSet

@@ -188,9 +188,10 @@ def fused_set(stack: Stack, config: DetectorConfig, calibration: Calibration) ->
     rings = [stack.rings[i] for i in rows.tolist()]
     weights = [one.weight for one in config.members]
     row_of = {id(ring): i for ring, i in zip(rings, rows.tolist(), strict=True) if ring is not None}
-    starts = np.flatnonzero(np.concatenate([[True], tile[1:] != tile[:-1]])) if len(tile) else tile
+    changes = np.diff(tile, prepend=-1, append=-1) if len(tile) else tile
+    edges = np.flatnonzero(changes).tolist()
     found: list[tuple[int, Fused]] = []
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(tile)], strict=True):
+    for start, end in pairwise(edges):
         cut = (start + np.searchsorted(member[start:end], np.arange(len(weights) + 1))).tolist()
         views = [
             Views(boxes[a:b], scores[a:b], labels[a:b], tuple(rings[a:b])) for a, b in pairwise(cut)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,10 +18,11 @@ from lanner.config import DetectorConfig, StepSpec
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate.measured import Measured, sums
 from lanner.factory.evaluate.raw import Detections, RawSet
+from lanner.factory.evaluate.steps import Memory
 from lanner.factory.evaluate.truth import road_mask
 from lanner.factory.metrics.bootstrap import Statistic, f1, ratio
 from lanner.factory.metrics.graphs import Lines, noded, places, spread
-from lanner.factory.metrics.reliability import reliability
+from lanner.factory.metrics.reliability import Reliability, reliability
 from lanner.factory.metrics.roads import apls, topo
 from lanner.factory.samples import Sample
 from postprocess.roads.relaxed import Relaxed, relaxed_lines, relaxed_masks
@@ -29,6 +32,18 @@ ROAD = 0.5
 
 EVERY_PX = 1.0
 """Between the points at which a line is found right or wrong."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The lines of one image: counts within reach, as `_by_line` gives them, their length."""
+
+    graph: Relaxed
+    lines: Floats
+    kilometres: float
+
+
+_JUDGED = Memory(4096)
 
 
 def measure_roads(
@@ -44,48 +59,77 @@ def measure_roads(
     the shares of lines that are right by their length; `mask_*` are of the probability from
     `ROAD` on.
     """
-    images = len(raw.samples)
-    graph, masks, ways, walks, lines = [], [], [], [], []
-    for number, (one, sample) in enumerate(zip(found, raw.samples, strict=True)):
-        mine = _lines_of(one)
-        gsd = sample.gsd or config.gsd
-        truth, (road, known) = true_lines(sample, gsd), road_mask(sample)
-        graph.append(relaxed_lines(mine, truth, settings.relax_px, known))
-        lines.append(_by_line(mine, truth, one, known, settings.relax_px))
-        if not quick:
-            seen = raster_mask(raw, number, config, known.shape)
-            masks.append(relaxed_masks(seen, road, settings.relax_px, known))
-            ways.append(apls(mine, truth, 1 / gsd))
-            walks.append(topo(mine, truth, 1 / gsd))
-    statistics = _relaxed(graph, "")
-    statistics.update(_lines_decided(lines, images))
-    judged = _pooled(lines)
-    calibrated = reliability(judged[0], judged[1], judged[3].astype(np.int64), images, judged[2])
-    statistics["ece"] = calibrated.error()
-    counts = {
-        "images": images,
-        "lines": sum(len(_lines_of(one)) for one in found),
-        "kilometres": round(
-            sum(
-                float(shapely.length(_lines_of(one)).sum()) * (sample.gsd or config.gsd)
-                for one, sample in zip(found, raw.samples, strict=True)
-            )
-            / 1000,
-            3,
-        ),
-    }
+    pairs = list(zip(found, raw.samples, strict=True))
+    judged = [judge(one, sample, config.gsd, settings.relax_px) for one, sample in pairs]
+    measured = pooled(judged, found)
     if quick:
-        return Measured(images, found, statistics, counts=counts)
-    statistics.update(_relaxed(graph, "graph_"))
-    statistics.update(_relaxed(masks, "mask_"))
+        return measured
+    masks, ways, walks = [], [], []
+    for number, (one, sample) in enumerate(pairs):
+        mine, gsd = _lines_of(one), sample.gsd or config.gsd
+        truth, (road, known) = true_lines(sample, gsd), road_mask(sample)
+        seen = raster_mask(raw, number, config, known.shape)
+        masks.append(relaxed_masks(seen, road, settings.relax_px, known))
+        ways.append(apls(mine, truth, 1 / gsd))
+        walks.append(topo(mine, truth, 1 / gsd))
+    statistics = {**measured.statistics, **_relaxed(masks, "mask_")}
     known_ways = [(0.0, 0.0) if np.isnan(way) else (way, 1.0) for way in ways]
     statistics["apls"] = ratio(*sums(known_ways, 2))
     matched, marbles, holes = sums([(t.matched, t.marbles, t.holes) for t in walks], 3)
     statistics["topo_f1"] = f1(matched, marbles, holes)
     statistics["topo_precision"] = ratio(matched, marbles)
     statistics["topo_recall"] = ratio(matched, holes)
-    curves = {"reliability": calibrated.diagram()}
-    return Measured(images, found, statistics, curves=curves, counts=counts)
+    curves = {"reliability": _calibrated(judged).diagram()}
+    return replace(measured, statistics=statistics, curves=curves)
+
+
+def judge(one: Detections, sample: Sample, gsd: float, reach: float) -> Judged:
+    """The lines of one image against its truth; what was judged before is not judged again.
+
+    Args:
+        one: what was found.
+        sample: the image, with its truth.
+        gsd: metres a pixel where the image does not say.
+        reach: pixels within which a line is right.
+    """
+    mine, gsd = _lines_of(one), sample.gsd or gsd
+    key = (sample, gsd, reach, _digest(one))
+    known: Judged | None = _JUDGED.get(key)
+    if known is None:
+        truth, (_, seen) = true_lines(sample, gsd), road_mask(sample)
+        known = Judged(
+            relaxed_lines(mine, truth, reach, seen),
+            _by_line(mine, truth, one, seen, reach),
+            float(shapely.length(mine).sum()) * gsd / 1000,
+        )
+        _JUDGED.put(key, known)
+    return known
+
+
+def _digest(one: Detections) -> str:
+    """Checksum of lines, scores and decisions."""
+    lines = shapely.to_wkb(_lines_of(one)).tolist()
+    text = repr([lines, one.scores.tolist(), one.decisions])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pooled(judged: Sequence[Judged], found: Sequence[Detections] = ()) -> Measured:
+    """The measures of `judge` over all images, in order."""
+    graph, lines = [one.graph for one in judged], [one.lines for one in judged]
+    statistics = {**_relaxed(graph, ""), **_relaxed(graph, "graph_")}
+    statistics.update(_lines_decided(lines, len(judged)))
+    statistics["ece"] = _calibrated(judged).error()
+    counts = {
+        "images": len(judged),
+        "lines": sum(part.shape[1] for part in lines),
+        "kilometres": round(sum(one.kilometres for one in judged), 3),
+    }
+    return Measured(len(judged), found, statistics, counts=counts)
+
+
+def _calibrated(judged: Sequence[Judged]) -> Reliability:
+    score, share, length, image, _ = _pooled([one.lines for one in judged])
+    return reliability(score, share, image.astype(np.int64), len(judged), length)
 
 
 def _lines_of(one: Detections) -> Lines:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from detectors.matching import Floats, match, overlaps
 from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate.measured import Measured, sums
@@ -16,7 +17,6 @@ from lanner.factory.evaluate.raw import Detections
 from lanner.factory.evaluate.truth import objects_of, truth_of
 from lanner.factory.metrics import precision as ap
 from lanner.factory.metrics.bootstrap import Statistic, f1, ratio
-from lanner.factory.metrics.matching import Floats, match, overlaps
 from lanner.factory.metrics.reliability import reliability
 from lanner.factory.metrics.types import Told, deepest, levels, told
 from lanner.factory.samples import Label, Sample

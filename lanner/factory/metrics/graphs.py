@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from lanner.factory.metrics.matching import Floats, Ints
+from detectors.matching import Floats, Ints
 
 Lines = NDArray[np.object_]
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.matching import Bools, Floats, Ints, Matched, average_precision, match
 from lanner.factory.metrics.bootstrap import Statistic
-from lanner.factory.metrics.matching import Bools, Floats, Ints, Matched, match
 
 COCO_IOU: Floats = np.round(np.arange(0.5, 0.96, 0.05), 2)
-RECALLS: Floats = np.linspace(0, 1, 101)
 AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
 """Square pixels, as COCO names them; an area on the border belongs to the larger."""
 
@@ -153,16 +152,7 @@ def _average(one: Pool, level: int, weights: Floats) -> Floats:
     image, hit = one.image[keep], one.hit[level][keep]
     for low in range(0, len(weights), CHUNK):
         part = weights[low : low + CHUNK]
-        total = part @ one.objects
-        here = part[:, image]
-        right = np.cumsum(here * hit, axis=1)
-        precision = right / np.maximum(np.cumsum(here, axis=1), 1e-12)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        for k in np.flatnonzero(total > 0).tolist():
-            # A hair of slack: 0.3 of 10 objects are 3, whatever the last bit says.
-            at = np.searchsorted(right[k] / total[k], RECALLS - 1e-12)
-            inside = at < len(image)
-            result[low + k] = envelope[k, at[inside]].sum() / len(RECALLS)
+        result[low : low + CHUNK] = average_precision(hit, part[:, image], part @ one.objects)
     return result
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.matching import Floats, Ints
 from lanner.factory.metrics.bootstrap import Statistic
-from lanner.factory.metrics.matching import Floats, Ints
 
 BINS = 10
 

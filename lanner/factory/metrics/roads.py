@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 
+from detectors.matching import Floats
 from lanner.factory.metrics.graphs import (
     Lines,
     Points,
@@ -19,7 +20,6 @@ from lanner.factory.metrics.graphs import (
     snapped,
     spread,
 )
-from lanner.factory.metrics.matching import Floats
 
 SNAP_M, CONTROL_M = 4.0, 50.0
 """APLS as its authors set it: how near a point must be, and how far control points are apart."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lanner.factory.metrics.matching import Bools, Ints
+from detectors.matching import Bools, Ints
 
 
 @dataclass(frozen=True)

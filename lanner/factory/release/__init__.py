@@ -170,8 +170,8 @@ def _metrics(figures: dict[str, Any], threshold: Threshold | None, target: float
 
 
 def _short(figures: dict[str, Any]) -> dict[str, float]:
-    names = ("f1", "f1_half", "ap50", "mask_f1", "graph_f1", "apls", "ece", "accepted")
-    names += ("accept_precision", "accept_recall", "accept_f1")
+    names = ["f1", "f1_half", "ap50", "mask_f1", "graph_f1", "apls", "ece", "accepted"]
+    names += ["accept_precision", "accept_recall", "accept_f1"]
     values = figures["figures"]
     return {name: values[name]["value"] for name in names if name in values}
 

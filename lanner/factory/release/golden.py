@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from detectors.card import sha256_file
 from detectors.catalog import Entry
 from lanner.factory.samples import Sample
 from lanner.factory.shop import Shop
+from lanner.job import Cancel, Progress
 
 FILE = "golden.json"
 """Its name in a release folder."""
@@ -33,33 +34,54 @@ def golden_outputs(shop: Shop, entry: Entry, samples: Sequence[Sample]) -> list[
         samples: images to run it on.
 
     Returns:
-        A row an image: sample, sha256 of the image, its ground sampling, how it was made, the
-        feature texts and one checksum over them.
+        A row an image: sample, name and sha256 of its file, its ground sampling, how it was
+        made, what the networks ran on, the features and one checksum over their texts.
     """
     return [golden_output(shop, entry, sample) for sample in samples]
 
 
 def golden_output(shop: Shop, entry: Entry, sample: Sample) -> dict[str, Any]:
     """One row of `golden_outputs`."""
+    gsd = None if sample.place is not None else sample.gsd or entry.config.gsd
+    features = features_of(entry, sample.image, gsd, shop.cancel, shop.tell)
+    return {
+        "sample": sample.id,
+        "file": sample.image.name,
+        "image_sha256": sha256_file(sample.image),
+        "gsd": gsd,
+        "made_by": list(sample.history),
+        "runs_on": runs_on(),
+        "features_sha256": checksum(features),
+        "features": [json.loads(text) for text in features],
+    }
+
+
+def features_of(
+    entry: Entry, image: Path, gsd: float | None, cancel: Cancel, tell: Callable[[Progress], None]
+) -> tuple[str, ...]:
+    """Feature texts of the whole detector on one image, as `lanner detect --device cpu` has them.
+
+    Raises:
+        LannerError: whatever the detector raises.
+    """
     from lanner.job import DetectRequest
     from lanner.pipeline import detect_with
     from lanner.released import load
 
-    gsd = None if sample.place is not None else sample.gsd or entry.config.gsd
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
-        scene = _scene(sample, Path(folder))
+        scene = _scene(image, Path(folder))
         request = DetectRequest(str(scene), str(entry.path), gsd=gsd, device="cpu")
-        done = detect_with(
-            entry.config, lambda: load(entry, request), request, shop.cancel, shop.tell
-        )
-    return {
-        "sample": sample.id,
-        "image_sha256": sha256_file(sample.image),
-        "gsd": gsd,
-        "made_by": list(sample.history),
-        "features_sha256": checksum(done.features),
-        "features": [json.loads(text) for text in done.features],
-    }
+        done = detect_with(entry.config, lambda: load(entry, request), request, cancel, tell)
+    return tuple(done.features)
+
+
+def runs_on() -> str:
+    """What outputs hang on besides image and weights: device, number format, torch."""
+    import torch
+
+    from detectors.device import compute
+
+    return f"{compute('cpu').name}, torch {torch.__version__.partition('+')[0]}"
 
 
 def checksum(texts: Sequence[str]) -> str:
@@ -67,18 +89,18 @@ def checksum(texts: Sequence[str]) -> str:
     return hashlib.sha256("".join(text + "\n" for text in texts).encode()).hexdigest()
 
 
-def _scene(sample: Sample, folder: Path) -> Path:
+def _scene(image: Path, folder: Path) -> Path:
     """The image, or a GeoTIFF of its pixels where scenes are not read from such a file."""
-    if sample.image.suffix.lower() in READ_AS_THEY_ARE:
-        return sample.image
+    if image.suffix.lower() in READ_AS_THEY_ARE:
+        return image
     import numpy as np
     import rasterio
 
     from lanner.factory.images import read_rgb
     from tiling.access import writing_env
 
-    rgb = read_rgb(sample.image)
-    path = folder / f"{sample.image.stem}.tif"
+    rgb = read_rgb(image)
+    path = folder / f"{image.stem}.tif"
     shape = {"width": rgb.shape[1], "height": rgb.shape[0], "count": 3, "dtype": "uint8"}
     with (
         writing_env(),
@@ -88,4 +110,4 @@ def _scene(sample: Sample, folder: Path) -> Path:
     return path
 
 
-__all__ = ["FILE", "checksum", "golden_output", "golden_outputs"]
+__all__ = ["FILE", "checksum", "features_of", "golden_output", "golden_outputs", "runs_on"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lanner.config import DetectorConfig
-from lanner.errors import ConfigError, StepError
+from lanner.errors import ConfigError, LannerError, StepError
 from lanner.factory.config import Evaluate
 from lanner.factory.search.space import Point, at_point
 
@@ -63,10 +63,10 @@ def measure(bench: Bench, point: Point) -> Measured:
     """
     from lanner.factory.evaluate.figures import figures_of
 
-    ready = _ready(bench)
+    bed = ready(bench)
     try:
-        config = at_point(ready.detector, point)
-        figures = figures_of(ready.raw, config, ready.calibration(config), ready.settings, True)
+        config = at_point(bed.detector, point)
+        figures = figures_of(bed.raw, config, bed.calibration(config), bed.settings, True)
     except (ConfigError, StepError) as error:
         return Measured(point, {}, str(error))
     except ValueError as error:  # pydantic: two values that each alone would do
@@ -91,26 +91,38 @@ def measuring(
 
     Args:
         bench: what they are measured on; every process loads it once.
-        workers: processes; 0 for one a core, 1 for none besides this one.
+        workers: processes; 0 for one a core, 1 for none besides this one. A Ray cluster that
+            runs already takes as many as it has.
         backend: processes of this machine, or a Ray cluster that sees the same files.
 
     Raises:
-        ConfigError: Ray is asked for and not installed.
+        ConfigError: Ray is asked for and not installed, does not answer, or misses the files.
     """
     count = workers or len(os.sched_getaffinity(0))
     if backend == "ray":
-        yield _ray(bench)
+        with _ray(bench, count) as measured:
+            yield measured
     elif count == 1:
         yield lambda points: [measure(bench, point) for point in points]
     else:
         # Threads of this process would not survive a plain fork.
         context = get_context("forkserver")
         context.set_forkserver_preload([__name__, "lanner.factory.evaluate.figures"])
+        if DetectorConfig.model_validate_json(bench.detector).output == "raster":
+            from lanner.factory.search.workers import by_image
+
+            with by_image(bench, count, context) as measured:
+                yield measured
+            return
         with ProcessPoolExecutor(count, mp_context=context) as pool:
             yield lambda points: list(pool.map(measure, [bench] * len(points), points))
 
 
-def _ray(bench: Bench) -> Measure:
+@contextmanager
+def _ray(bench: Bench, workers: int) -> Iterator[Measure]:
+    """Points measured by Ray; what was started for it is shut down afterwards."""
+    # Nothing about the user goes out; workers that are started here inherit it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
@@ -120,12 +132,56 @@ def _ray(bench: Bench) -> Measure:
             "Ray is not installed",
             "install it (pip install ray), or say backend: processes",
         ) from error
-    ray.init(ignore_reinit_error=True)
-    remote = ray.remote(measure)
-    return lambda points: list(ray.get([remote.remote(bench, point) for point in points]))
+    ours = not ray.is_initialized()
+    if ours:
+        _join(ray, workers)
+    remote = ray.remote(_answer)
+
+    def measured(points: Sequence[Point]) -> list[Measured]:
+        answers = ray.get([remote.remote(bench, point) for point in points])
+        return [_measured(answer) for answer in answers]
+
+    try:
+        yield measured
+    finally:
+        if ours:
+            ray.shutdown()
 
 
-class _Ready:
+def _join(ray: Any, workers: int) -> None:
+    """Join the cluster that RAY_ADDRESS names or that runs here, else start one of `workers`."""
+    try:
+        ray.init(address="auto", log_to_driver=False)
+    except ConnectionError as error:
+        address = os.environ.get("RAY_ADDRESS")
+        if address:
+            raise ConfigError(
+                "RAY_ADDRESS", address, "no Ray cluster answers", "start it, or unset RAY_ADDRESS"
+            ) from error
+        # Left to itself Ray takes every core of the machine, also those that we may not use.
+        ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
+
+
+def _answer(bench: Bench, point: Point) -> Measured | str:
+    """`measure` in a worker of Ray; errors of ours as text, since they cannot be pickled."""
+    try:
+        return measure(bench, point)
+    except LannerError as error:
+        return str(error)
+
+
+def _measured(answer: Measured | str) -> Measured:
+    if isinstance(answer, str):
+        raise ConfigError(
+            "search.backend",
+            "ray",
+            f"a worker says: {answer}",
+            "let all machines of the cluster see the same files under the same paths",
+        )
+    return answer
+
+
+class Ready:
     """A bench that is loaded; keeps the calibration of variants that fuse alike."""
 
     def __init__(self, bench: Bench) -> None:
@@ -137,6 +193,7 @@ class _Ready:
         self._calibrations: dict[str, Calibration] = {}
 
     def calibration(self, config: DetectorConfig) -> Calibration:
+        """The curves of a variant, fitted once for all that fuse alike."""
         from lanner.factory.evaluate.raw import fit_calibration
 
         fusing = {"members": [m.model_dump() for m in config.members], "f": config.fusion}
@@ -159,8 +216,23 @@ def _lean(config: DetectorConfig, until: str | None) -> DetectorConfig:
 
 
 @lru_cache(maxsize=1)
-def _ready(bench: Bench) -> _Ready:
-    return _Ready(bench)
+def ready(bench: Bench) -> Ready:
+    """The bench loaded, once a process.
+
+    Raises:
+        DatasetError: its raw predictions are missing or damaged.
+    """
+    return Ready(bench)
 
 
-__all__ = ["Bench", "Measure", "Measured", "bench_of", "measure", "measuring", "plain_figures"]
+__all__ = [
+    "Bench",
+    "Measure",
+    "Measured",
+    "Ready",
+    "bench_of",
+    "measure",
+    "measuring",
+    "plain_figures",
+    "ready",
+]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,9 @@ from lanner.job import Cancel
 
 OUTPUT = "train.log"
 """What libraries said, in the member's folder."""
+
+JOB = "job.json"
+"""What the process is told, in the member's folder."""
 
 GRACE = 30.0
 """Seconds that a process has to end by itself before it is killed."""
@@ -44,7 +48,7 @@ def run_member(
         Cancelled: the caller cancelled.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    told = job.folder / "job.json"
+    told = job.folder / JOB
     told.write_text(job.model_dump_json(indent=1), encoding="utf-8")
     places = os.pathsep.join(place for place in sys.path if place)
     env = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": str(job.threads)}
@@ -111,6 +115,10 @@ def _end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    if process.returncode:
+        # Others that train with it would wait for it, on a GPU for half an hour.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _broken(job: Job, code: int) -> TrainingError:
@@ -129,6 +137,6 @@ def _broken(job: Job, code: int) -> TrainingError:
 def job_file(folder: Path) -> Job | None:
     """The job that a member's folder was last used for; None where none is there, or an old one."""
     try:
-        return Job.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
+        return Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from detectors.training.views import Recipe
 
 CACHE_SHARE = 0.25
-"""Share of the machine's memory that decoded pictures may take."""
+"""Share of the machine's memory that decoded pictures may take, in all processes together."""
 
 PATIENCE = 60.0
 """Seconds to wait for a process of a killed parent to be gone."""
@@ -49,6 +49,8 @@ def main(job_file: str) -> int:
             if first:
                 said = [error.argument, str(error.value), error.problem, error.remedy]
                 _teller(channel)("error", {"kind": type(error).__name__, "said": said})
+            else:
+                print(error, file=sys.stderr)
             return 1
         if first:
             _teller(channel)("done", done)
@@ -104,6 +106,7 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
 
     from detectors.members import build
     from detectors.training.fit import fit
+    from detectors.training.settings import hardware
     from detectors.training.weights import encoder_from, rare_at_first, start_from
     from lanner.factory.train.draw import draw_batches
     from lanner.factory.train.pictures import pictures
@@ -114,6 +117,8 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
     held = pictures(samples, "valid", job.task, classes)
     valid = task_for(job, held, recipe_of(job, plain=True))
     budget = int(CACHE_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    # Each of the processes that train together holds its own pictures.
+    budget //= max(1, hardware(job.devices, job.training.precision).world)
     budget = task.album.fill(budget, lambda k, n: tell("pictures", {"done": k, "total": n}))
     valid.album.fill(budget)
     torch.manual_seed(job.seed)

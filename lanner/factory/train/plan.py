@@ -217,7 +217,7 @@ def job_of(shop: Shop, detector: DetectorConfig, name: str, dataset: str) -> Job
         training=_weighted(shop, training),
         seed=int(hashlib.sha256(f"{shop.config.seed}/{name}".encode()).hexdigest()[:7], 16),
         devices=shop.config.train.devices,
-        threads=training.threads or _threads(training.workers),
+        threads=training.threads or _threads(training.workers, shop.config.train.devices),
         samples=shop.need("dataset", SAMPLES),
         folder=folder / name,
         weights=folder / f"{name}.safetensors",
@@ -277,7 +277,9 @@ def _sha256(path: Path | None) -> str | None:
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _threads(workers: int) -> int:
-    """Cores that are left to the network."""
+def _threads(workers: int, devices: str) -> int:
+    """Cores that are left to the network, shared by the processes of `cpu:N`."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (there or 1) - workers)
+    kind, _, count = devices.partition(":")
+    processes = max(1, int(count)) if kind == "cpu" and count.isdecimal() else 1
+    return max(1, (there or 1) // processes - workers)
