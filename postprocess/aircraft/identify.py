@@ -23,9 +23,8 @@ CHUNK = 2000
 class Params(Strict):
     """`top`: types told. `sure`: probability a level of the taxonomy needs. `prior_power`: how
     much numbers built count (0 not at all, 1 in full), `retired` what a type out of service
-    counts for. `shape_weight`: how much the wing's sweep and place and
-    its engine pods count. `catalogue` and
-    `taxonomy` are files in configs/.
+    counts for. `shape_weight`: how much the wing's sweep and place, its
+    engine pods and the filled share count. `catalogue` and `taxonomy` are files in configs/.
     """
 
     top: int = Field(10, ge=1)
@@ -76,18 +75,20 @@ def _posterior(
     def numbers(name: str) -> Floats:
         return np.asarray(part[name].to_numpy(np.float64), np.float64)
 
-    log = weights + evidence.size(
-        catalogue,
-        numbers("length_m"),
-        numbers("wingspan_m"),
-        numbers("length_sd_m"),
-        numbers("wingspan_sd_m"),
+    seen = evidence.Measures(
+        length=numbers("length_m"),
+        span=numbers("wingspan_m"),
+        length_sd=numbers("length_sd_m"),
+        span_sd=numbers("wingspan_sd_m"),
+        sweep=numbers("sweep_deg"),
+        sweep_sd=numbers("sweep_sd_deg"),
+        wing_at=numbers("wing_at"),
+        fill=numbers("fill"),
+        fill_sd=numbers("fill_sd"),
     )
-    seen = evidence.shape(
-        catalogue, numbers("sweep_deg"), numbers("sweep_sd_deg"), numbers("wing_at")
-    )
-    seen = seen + evidence.pods(catalogue, numbers("nacelles"))
-    return evidence.posterior(log + params.shape_weight * seen)
+    log = weights + evidence.size_and_shape(catalogue, seen, params.shape_weight)
+    log = log + params.shape_weight * evidence.pods(catalogue, numbers("nacelles"))
+    return evidence.posterior(log)
 
 
 def _best(probability: Floats, catalogue: Catalogue, top: int) -> list[list[dict[str, Any]]]:

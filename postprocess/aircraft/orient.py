@@ -5,6 +5,7 @@ from __future__ import annotations
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from pydantic import Field
 
 from lanner.config import Strict
@@ -36,6 +37,8 @@ COLUMNS = (
     "sweep_sd_deg",
     "wing_at",
     "nacelles",
+    "fill",
+    "fill_sd",
 )
 
 
@@ -46,13 +49,16 @@ NACELLE_BINS = 96
 class Params(Strict):
     """`end_px`: 1-sigma error of either end of an outline, grid pixels. `nose_px` and `tip_px`
     are what a contour between pixels loses of the length (pointed ends) and of the wingspan.
-    `model_sd`: relative error that does not shrink with resolution (shadow, tilt, dihedral).
+    `model_sd`: relative error that does not shrink with resolution (tilt, dihedral, a leaning
+    tail). `asymmetry_sd`: relative error of an outline with no symmetry at all; what the two sides
+    do not share is a shadow, a neighbour or a part that was not seen.
     """
 
     end_px: float = Field(0.5, gt=0)
     nose_px: float = 0.7
     tip_px: float = 0.1
-    model_sd: float = Field(0.015, ge=0)
+    model_sd: float = Field(0.02, ge=0)
+    asymmetry_sd: float = Field(0.08, ge=0)
 
 
 POINT_PX, POINT_SD_PX = 0.9, 1.1
@@ -71,8 +77,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Lengths are geodesic metres with 1-sigma errors, `heading_deg` the geodesic azimuth from tail
     to nose, clockwise from true north, with `heading_confidence` that it is right to the side of
     the nose, `symmetry` the mirror IoU about the fuselage, `sweep_deg` (and its 1-sigma error)
-    of the wing's leading edge, `wing_at` its place along the fuselage (0 nose, 1 tail) and
-    `nacelles` the engine pods that stand out before each wing. Where only a box is known, sizes
+    of the wing's leading edge, `wing_at` its place along the fuselage (0 nose, 1 tail),
+    `nacelles` the engine pods that stand out before each wing and `fill` (with its error) the
+    outline's area over length times wingspan. Where only a box is known, sizes
     are wide estimates and the rest is missing (NaN).
     """
     result = objects.copy()
@@ -121,16 +128,17 @@ def _from_outlines(
     axis_right = 1 / (1 + np.exp(-20 * (axes.symmetry - axes.rival)))
     noise = np.sqrt(2) * params.end_px * gsd
     mixed = (1 - axis_right) * (length - span) ** 2
+    model_sd = np.hypot(params.model_sd, params.asymmetry_sd * (1 - axes.symmetry))
     uneven = 0.35 * np.abs(reach.right + reach.left) * gsd
     blur_length, blur_span = (POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2))
-    span_px = reach.right - reach.left
+    length_px, span_px = reach.front - reach.back, reach.right - reach.left
     values["length_m"][rows] = length
     values["wingspan_m"][rows] = span
     values["length_sd_m"][rows] = np.sqrt(
-        noise**2 + (params.model_sd * length) ** 2 + mixed + blur_length**2
+        noise**2 + (model_sd * length) ** 2 + mixed + blur_length**2
     )
     values["wingspan_sd_m"][rows] = np.sqrt(
-        noise**2 + (params.model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
+        noise**2 + (model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
     )
     values["heading_deg"][rows] = context.azimuth_deg(tail, nose)
     nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(seen.nose_first, 0)))
@@ -139,6 +147,9 @@ def _from_outlines(
     values["sweep_deg"][rows] = seen.sweep_deg
     values["sweep_sd_deg"][rows] = np.hypot(4.0, 200.0 / np.maximum(span_px, 1.0))
     values["wing_at"][rows] = seen.wing_at
+    values["fill"][rows] = shapely.area(outlines) * gsd**2 / np.maximum(length * span, 1e-9)
+    # A rim that runs 0.35 pixel too far out or in adds that much all around.
+    values["fill_sd"][rows] = 0.7 / np.maximum(length_px, 1.0) + 0.7 / np.maximum(span_px, 1.0)
     values["nacelles"][rows] = _nacelles(outlines, axes.centre, nose_angle, span_px)
 
 

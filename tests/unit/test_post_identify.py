@@ -27,9 +27,11 @@ WHERE = Context(
 
 
 def objects(*rows):
-    """Rows of length, wingspan, their errors; where seen sweep, its error, wing's place, pods."""
+    """Rows of length, wingspan, their errors; where seen sweep, its error, wing's place, pods,
+    filled share, its error.
+    """
     n = len(rows)
-    table = np.array([(*row, *[np.nan] * (8 - len(row))) for row in rows], float).reshape(n, 8)
+    table = np.array([(*row, *[np.nan] * (10 - len(row))) for row in rows], float).reshape(n, 10)
     frame = candidates(
         [[0, 0, 9, 9]] * n,
         scores=np.ones(n),
@@ -47,6 +49,8 @@ def objects(*rows):
         "sweep_sd_deg",
         "wing_at",
         "nacelles",
+        "fill",
+        "fill_sd",
     )
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values
@@ -218,6 +222,47 @@ def test_pods_tell_apart_engines():
     assert share(four) > share(plain) + 0.05
     none = identified((45.0, 32.9, 1.0, 1.0, np.nan, np.nan, np.nan, 0))
     assert codes(none)[0] == "MD80"
+
+
+def test_a_filled_plan_is_a_fighter_and_a_slender_one_is_not():
+    # As long and wide as a Learjet 60 and nearly a MiG-29: half as much again is filled.
+    unseen = (np.nan,) * 4
+    slender, filled = identified(
+        (17.5, 12.6, 0.8, 0.8, *unseen, 0.22, 0.03), (17.5, 12.6, 0.8, 0.8, *unseen, 0.36, 0.03)
+    )["types"]
+    family = {facts.icao: facts.family for facts in CATALOGUE.types}
+
+    def share(types, name):
+        return sum(one["probability"] for one in types if family[one["icao"]] == name)
+
+    assert share(filled, "fighter") > 2 * share(slender, "fighter")
+    assert share(slender, "business_jet") > 2 * share(filled, "business_jet")
+
+
+def test_a_swing_wing_looks_as_its_span_says():
+    at = [facts.icao for facts in CATALOGUE.types].index("T22M")
+    back, out = (42.5, 23.3, 1.0, 1.0), (42.5, 34.3, 1.0, 1.0)
+    folded, spread = (65.0, 6.0, 0.72, 0.34, 0.03), (20.0, 6.0, 0.64, 0.22, 0.03)
+    rows = np.array([(*back, *folded), (*back, *spread), (*out, *spread), (*out, *folded)])
+    log = evidence.size_and_shape(CATALOGUE, evidence.Measures(*rows.T), 1.0)[:, at]
+    assert log[0] > log[1] + 2 and log[2] > log[3] + 2
+    assert codes(identified((*back, 65.0, 6.0, 0.72, np.nan, 0.34, 0.03)))[0] == "T22M"
+
+
+def test_one_bad_measure_rules_no_type_out():
+    # A shadow at the wing tip: eight times the error that the outline admits to.
+    good, bad = (73.86, 64.8, 1.0, 1.0, 33.0, 5.0, 0.53), (73.86, 72.8, 1.0, 1.0, 33.0, 5.0, 0.53)
+    assert codes(identified(good))[0] == "B77W"
+    assert "B77W" in codes(identified(bad), top=10)
+
+
+def test_a_probe_is_not_seen():
+    at = [facts.icao for facts in CATALOGUE.types].index("MG29")
+    probed, whole = 17.2 * evidence.PROBE[0], 17.2
+    rows = np.array([(length, 11.5, 0.2, 0.2, *[np.nan] * 5) for length in (probed, whole)])
+    log = evidence.size_and_shape(CATALOGUE, evidence.Measures(*rows.T), 1.0)
+    assert log[0, at] > log[1, at]
+    assert log[1, at] > log[0, at] - 1.5
 
 
 def test_less_is_known_from_a_box():

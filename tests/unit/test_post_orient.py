@@ -191,6 +191,26 @@ def test_the_wing_is_described():
     assert straight["wing_at"].median() < swept["wing_at"].median() < 0.7
 
 
+@pytest.mark.parametrize("kind", ["airliner", "transport", "business", "fighter"])
+def test_the_filled_share_is_that_of_the_plan(kind):
+    length, span = KINDS[kind][:2]
+    true = silhouette(kind).area / (length * span)
+    found, _ = flight(kind, 0.5, contour)
+    error = found["fill"] - true
+    assert error.abs().median() < 0.03
+    assert (error.abs() <= 2 * found["fill_sd"]).mean() > 0.9
+
+
+def test_what_the_sides_do_not_share_is_doubt():
+    plain = turned(silhouette("airliner"), 0.5, 20, (200, 200))
+    tip = shapely.box(-3, 14, 8, 20)  # a shadow behind one wing, in metres about the aircraft
+    shadowed = turned(shapely.union(silhouette("airliner"), tip), 0.5, 20, (200, 200))
+    found = measured([contour(plain), contour(shadowed)], context(0.5))
+    assert found["symmetry"].iloc[1] < found["symmetry"].iloc[0] - 0.03
+    for name in ("length_sd_m", "wingspan_sd_m"):
+        assert found[name].iloc[1] > found[name].iloc[0] * 1.05
+
+
 @pytest.mark.parametrize("gsd", [0.5, 1.0])
 def test_engine_pods_are_counted(gsd):
     assert (flight("airliner", gsd, contour)[0]["nacelles"] == 1).mean() > 0.9
