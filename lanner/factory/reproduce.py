@@ -163,7 +163,7 @@ def _shop(
 
 
 def _weights_beside(shop: Shop) -> Path | None:
-    from lanner.factory.release.versions import weights_home
+    from lanner.factory.releases import weights_home
 
     home = weights_home(shop.detector_path)
     return home.resolve() if home.is_dir() else None

@@ -16,6 +16,7 @@ from lanner.factory.process.moves import cut, place_of, scaled, windows
 from lanner.factory.process.paste import Cutout, composite, read_cutouts, registered
 from lanner.factory.process.resample import scale_mask
 from lanner.factory.process.tile import renumbered
+from lanner.factory.process.unsure_rims import unsure_rims
 from lanner.factory.samples import IDS_UNKNOWN, Label, Sample
 from tests.fixtures_process import cross, plane, write_cutouts
 
@@ -198,3 +199,21 @@ def test_a_composite_is_exact_and_repeats(seed):
     for k, (x0, y0, x1, y1) in enumerate(made.boxes):
         ys, xs = np.nonzero(made.ids == k + 1)
         assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x0, y0, x1, y1)
+
+
+def test_rims_are_unknown_and_nothing_else_changes():
+    ids = np.zeros((24, 30), np.uint16)
+    ids[4:14, 0:10], ids[4:14, 10:20] = 1, 2  # side by side, the first at the image's border
+    ids[20, 25] = IDS_UNKNOWN
+    out = unsure_rims(ids, 1, 2)
+    kept = out != IDS_UNKNOWN
+    np.testing.assert_array_equal(out[kept], ids[kept])
+    assert out[20, 25] == IDS_UNKNOWN
+    # One pixel inside, two outside; corners too.
+    assert (out[5:13, 0:9] == 1).all()
+    assert (out[5:13, 11:19] == 2).all()
+    assert (out[4:14, 9:11] == IDS_UNKNOWN).all()
+    assert (out[2:4, 0:22] == IDS_UNKNOWN).all()
+    assert (out[:2] == 0).all()
+    assert (out[:, 22:25] == 0).all()
+    np.testing.assert_array_equal(unsure_rims(ids, 0, 0), ids)

@@ -13,7 +13,7 @@ from lanner.errors import GateError, OutputError
 from lanner.factory.release import folder as folder_module
 from lanner.factory.release.accept import choose, curve_of, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
-from lanner.factory.release.versions import released, version_key, weights_home
+from lanner.factory.releases import released, version_key, weights_home
 from lanner.factory.reproduce import Reproduced, unlike
 from lanner.factory.sides import verdict
 

@@ -71,15 +71,16 @@ def raw_dir(shop: Shop, split: str) -> Path:
 
 
 def weights_of(shop: Shop) -> dict[str, Path]:
-    """The weights file of each member: the one trained here, else the released one.
+    """The weights file of each member: the one trained here, else that of the last release.
 
     Raises:
         DatasetError: a member has neither.
     """
+    from lanner.factory.releases import last_release
     from lanner.released import find
 
     trained = shop.step_dir("train")
-    released = find(str(shop.detector_path)).release_dir
+    released = last_release(shop) or find(str(shop.detector_path)).release_dir
     files = {}
     for member in shop.detector().members:
         mine = trained / f"{member.name}.safetensors"

@@ -33,6 +33,7 @@ BUILTIN: dict[str, str] = {
         "resample",
         "select",
         "tile",
+        "unsure_rims",
         "weight",
     )
 }

@@ -17,13 +17,8 @@ from lanner.factory.release.accept import PATH, Threshold, accept_curve, choose,
 from lanner.factory.release.folder import Target, stage, swap
 from lanner.factory.release.golden import FILE as GOLDEN
 from lanner.factory.release.golden import golden_outputs
-from lanner.factory.release.versions import (
-    DETECTOR,
-    released,
-    released_side,
-    weights_files,
-    weights_home,
-)
+from lanner.factory.release.versions import DETECTOR, released_side, weights_files
+from lanner.factory.releases import released, weights_home
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.search.edit import edited
 from lanner.factory.search.space import at_point

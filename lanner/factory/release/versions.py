@@ -1,44 +1,21 @@
-"""Where releases lie, which one there is, and which files the networks' weights are."""
+"""Which files the networks' weights are, and what the released version says."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from detectors.calibration import FILE, load_calibration
-from detectors.card import FILE as CARD
 from detectors.card import check_files, load_card, sha256_file
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import WeightsError
+from lanner.factory.releases import weights_home
 from lanner.factory.shop import Shop
 from lanner.factory.sides import Side, split_folder
 
 DETECTOR = "detector.yaml"
 """The detector as it was released, in its release folder."""
-
-
-def weights_home(detector_path: Path) -> Path:
-    """The `weights/` folder beside a detector's file, or beside its `configs/` folder."""
-    folder = detector_path.parent
-    return (folder.parent if folder.name == "configs" else folder) / "weights"
-
-
-def released(home: Path, detector: DetectorConfig) -> Path | None:
-    """The release that a new one is measured against: of the same version, else the newest."""
-    folders = [path.parent for path in (home / detector.name).glob(f"*/{CARD}")]
-    folders = [path for path in folders if not path.name.startswith(".")]
-    same = home / detector.name / detector.release
-    if same in folders:
-        return same
-    return max(folders, key=lambda path: version_key(path.name), default=None)
-
-
-def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts 1.10.0 above 1.9.0; what is no number goes below numbers."""
-    parts = re.findall(r"\d+|[^\d.]+", text)
-    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
 
 
 def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
@@ -129,9 +106,6 @@ def _installed(detector: str, weights: str) -> list[Path]:
 
 __all__ = [
     "DETECTOR",
-    "released",
     "released_side",
-    "version_key",
     "weights_files",
-    "weights_home",
 ]

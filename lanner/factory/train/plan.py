@@ -245,15 +245,17 @@ def _start(shop: Shop, detector: DetectorConfig, member: Member, training: Train
     where = f"train.members.{member.name}.start"
     if training.start != RELEASE:
         return _file(shop, where, training.start)
-    from detectors.catalog import resolve
-    from lanner.home import home
+    from lanner.factory.releases import last_release
 
-    path = resolve(str(shop.detector_path), home()).release_dir / member.weights
-    if not path.exists():
+    folder = last_release(shop)
+    if folder is None or not (folder / member.weights).exists():
         raise ConfigError(
-            where, RELEASE, f"{path} is not there", "release the detector first, or leave it out"
+            where,
+            RELEASE,
+            f"{detector.name} has no release with {member.weights}",
+            "release the detector first, or leave it out",
         )
-    return path
+    return folder / member.weights
 
 
 def _encoder(shop: Shop, name: str, training: Training) -> Path | None:
