@@ -51,25 +51,21 @@ def test_every_aircraft_is_found(pairs: list[tuple[dict, dict | None]]) -> None:
 
 
 def test_a_tanker_measures_what_it_is(pairs: list[tuple[dict, dict | None]]) -> None:
-    """KC-135R: 41.5 m long, 39.9 m across; the median over all whole views within 10 %."""
+    """KC-135R: 41.5 m long, 39.9 m across; every whole view within 10 %."""
     whole = [
         found
         for label, found in pairs
         if found is not None and min(label["box_px"]) > 3 and max(label["box_px"]) < SIDE - 3
     ]
-    length = np.median([f["length_m"] for f in whole])
-    span = np.median([f["wingspan_m"] for f in whole])
-    assert abs(length / 41.53 - 1) < 0.1
-    assert abs(span / 39.88 - 1) < 0.1
-    right = [
-        abs(f["length_m"] / 41.53 - 1) < 0.1 and abs(f["wingspan_m"] / 39.88 - 1) < 0.1
-        for f in whole
-    ]
-    assert np.mean(right) >= 0.85
+    assert len(whole) >= 12
+    for found in whole:
+        assert abs(found["length_m"] / 41.53 - 1) < 0.1
+        assert abs(found["wingspan_m"] / 39.88 - 1) < 0.1
 
 
 def test_a_tanker_is_among_the_five_likeliest_types(
     pairs: list[tuple[dict, dict | None]],
 ) -> None:
     told = [[one["icao"] for one in found["types"][:5]] for _, found in pairs if found is not None]
-    assert np.mean(["K35R" in five for five in told]) >= 0.85
+    assert all("K35R" in five for five in told)
+    assert np.mean([five[0] == "K35R" for five in told]) >= 0.6

@@ -10,11 +10,14 @@ from detectors.calibration import Calibration
 from detectors.card import load_card, seal
 from lanner.config import DetectorConfig
 from lanner.errors import GateError, OutputError
+from lanner.factory.config import FactoryConfig
+from lanner.factory.release import credits
 from lanner.factory.release import folder as folder_module
 from lanner.factory.release.accept import choose, curve_of, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
 from lanner.factory.releases import released, version_key, weights_home
 from lanner.factory.reproduce import Reproduced, unlike
+from lanner.factory.shop import Shop
 from lanner.factory.sides import verdict
 
 
@@ -211,3 +214,38 @@ def test_differences_of_figures_are_named():
 def test_a_card_holds_plain_data_alone(staged):
     target, _ = staged
     assert yaml.safe_load((target.part / "card.yaml").read_text())["release"] == "1.1.0"
+
+
+def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
+    (tmp_path / "configs").mkdir()
+    detector = tmp_path / "configs" / "tanks.yaml"
+    detector.write_text(config("1.2.0").model_dump_json())
+    old = tmp_path / "weights" / "tanks" / "1.1.0"
+    old.mkdir(parents=True)
+    (old / "b.safetensors").write_text("old")
+    data = [
+        {"name": "Farms", "source": "a", "licence": "b", "attribution": "The farmers"},
+        {"name": "Ports", "source": "a", "licence": "b", "attribution": "The sailors"},
+    ]
+    seal(old, {**CARD, "data": data, "release": "1.1.0"})
+
+    def named(start):
+        facts = {
+            "factory": "tanks",
+            "detector": "tanks.yaml",
+            "sources": [
+                {"name": "new", "format": "images", "root": ".", "attribution": "The farmers"}
+            ],
+            "train": {"members": {"boxes": {"start": start}}},
+        }
+        shop = Shop(
+            FactoryConfig.model_validate(facts),
+            tmp_path / "configs" / "tanks.factory.yaml",
+            tmp_path / "run",
+        )
+        trained = shop.step_dir("train") / "boxes.safetensors"
+        return [row["name"] for row in credits(shop, [], {"boxes": trained})]
+
+    assert named(None) == ["new"]
+    assert named("release") == ["new", "Ports"]
+    assert named("../weights/tanks/1.1.0/b.safetensors") == ["new", "Ports"]

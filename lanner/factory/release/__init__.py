@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from detectors.card import FILE as CARD
 from detectors.card import load_card, seal
 from detectors.catalog import Entry, check_release
 from lanner.config import DetectorConfig, load_config
@@ -18,12 +19,13 @@ from lanner.factory.release.folder import Target, stage, swap
 from lanner.factory.release.golden import FILE as GOLDEN
 from lanner.factory.release.golden import golden_outputs
 from lanner.factory.release.versions import DETECTOR, released_side, weights_files
-from lanner.factory.releases import released, weights_home
+from lanner.factory.releases import last_release, released, weights_home
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.search.edit import edited
 from lanner.factory.search.space import at_point
 from lanner.factory.shop import SAMPLES, Outcome, Shop
 from lanner.factory.sides import Side, differences, split_folder
+from lanner.factory.train.plan import RELEASE
 from lanner.job import Progress
 
 FACTORY = "factory.yaml"
@@ -184,7 +186,7 @@ def _card(
         "release": detector.release,
         "description": wanted.description or detector.description,
         "licence": wanted.licence,
-        "data": _data(shop, samples, weights),
+        "data": credits(shop, samples, weights),
         "training": {
             "command": f"lanner factory all {shop.path.name}",
             "commit": commit_of(shop.detector_path.parent) or "not under version control",
@@ -196,8 +198,12 @@ def _card(
     }
 
 
-def _data(shop: Shop, samples: Sequence[Sample], weights: dict[str, Path]) -> list[dict[str, str]]:
-    """What the weights learned from: the sources, what was made of them, earlier releases'."""
+def credits(
+    shop: Shop, samples: Sequence[Sample], weights: dict[str, Path]
+) -> list[dict[str, str]]:
+    """What the weights learned from: the sources, what was made of them, and what earlier
+    releases that they are or went on from learned from, as far as it is not credited yet.
+    """
     rows = [
         {
             "name": one.name,
@@ -215,10 +221,24 @@ def _data(shop: Shop, samples: Sequence[Sample], weights: dict[str, Path]) -> li
         for name in made
     ]
     trained = shop.step_dir("train")
-    for folder in sorted({path.parent for path in weights.values()} - {trained}):
-        earlier = [one.model_dump() for one in load_card(folder).data]
-        rows += [one for one in earlier if one["name"] not in {row["name"] for row in rows}]
+    folders = {path.parent for path in weights.values()} - {trained}
+    for folder in sorted(folders | _started_from(shop)):
+        known = {row["name"] for row in rows} | {row["attribution"] for row in rows}
+        for one in load_card(folder).data:
+            if not {one.name, one.attribution} & known:
+                rows.append(one.model_dump())
     return rows
+
+
+def _started_from(shop: Shop) -> set[Path]:
+    """Folders of the releases that training went on from."""
+    found = set()
+    for one in shop.config.train.members.values():
+        if one.start == RELEASE:
+            found.add(last_release(shop))
+        elif one.start is not None:
+            found.add((shop.path.parent / one.start).resolve().parent)
+    return {folder for folder in found if folder is not None and (folder / CARD).is_file()}
 
 
 def _tell(shop: Shop, stage_: str) -> None:
@@ -232,4 +252,4 @@ def _put(path: Path, facts: Any) -> None:
     beside.replace(path)
 
 
-__all__ = ["FACTORY", "run"]
+__all__ = ["FACTORY", "credits", "run"]
