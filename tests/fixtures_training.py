@@ -8,6 +8,21 @@ import numpy as np
 from detectors.training.pictures import Picture
 from detectors.training.views import Recipe
 
+TANKS = {
+    "version": 1,
+    "name": "tanks",
+    "release": "0.1.0",
+    "description": "Storage tanks.",
+    "classes": ["tank"],
+    "output": "objects",
+    "gsd": 1.0,
+    "gsd_range": [0.5, 2.0],
+    "tile": 128,
+    "halo": 32,
+    "chain": [{"step": "merge_seams"}],
+}
+"""A detector's file but for its members."""
+
 SIDE = 96
 ROAD = ("road", "centreline")
 SMALL = Recipe(pixels=2 * 64 * 64, sizes=(64,))

@@ -20,19 +20,10 @@ from lanner.factory.train.draw import draw_curves
 from lanner.factory.train.pictures import pictures
 from lanner.factory.train.plan import check, dataset_key, job_of
 from lanner.job import Cancel
+from tests.fixtures_training import TANKS
 
 DETECTOR = {
-    "version": 1,
-    "name": "tanks",
-    "release": "0.1.0",
-    "description": "Storage tanks.",
-    "classes": ["tank"],
-    "output": "objects",
-    "gsd": 1.0,
-    "gsd_range": [0.5, 2.0],
-    "tile": 128,
-    "halo": 32,
-    "chain": [{"step": "merge_seams"}],
+    **TANKS,
     "members": [
         {"name": "boxes", "kind": "retinanet", "weights": "boxes.safetensors"},
         {

@@ -14,20 +14,12 @@ from lanner.factory.reproduce import reproduce_run
 from lanner.factory.samples import Label, Sample, write_samples
 from lanner.factory.shop import SAMPLES, Shop
 from lanner.factory.train.child import OUTPUT, job_file
+from tests.fixtures_training import TANKS
 
 SPLITS = ("train", "train", "train", "valid", "test")
 STEPS = 6
 DETECTOR = {
-    "name": "tanks",
-    "release": "0.1.0",
-    "description": "Storage tanks.",
-    "classes": ["tank"],
-    "output": "objects",
-    "gsd": 1.0,
-    "gsd_range": [0.5, 2.0],
-    "tile": 128,
-    "halo": 32,
-    "chain": [{"step": "merge_seams"}],
+    **TANKS,
     "members": [
         {
             "name": "shapes",
