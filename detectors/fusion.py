@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.clusters import clusters
 from detectors.views import Floats, Ints, Outline, Views, iou_matrix, iou_rows
 from lanner.config import Fusion
 
@@ -64,7 +65,7 @@ def fuse(views: Sequence[Views], weights: Sequence[float], fusion: Fusion) -> Fu
     order = np.lexsort((member, *boxes.T[::-1], labels, -say))
     boxes, scores, labels, member = boxes[order], scores[order], labels[order], member[order]
     say, outlines = say[order], [outlines[i] for i in order.tolist()]
-    cluster = _clusters(boxes, say, labels, fusion.iou)
+    cluster = clusters(boxes, say, labels, fusion.iou)
     cluster = _rejoin(cluster, boxes, say, labels, member, fusion.lone_iou)
     count = int(cluster.max()) + 1 if len(cluster) else 0
     fused = _means(cluster, boxes, say, count)
@@ -77,31 +78,6 @@ def fuse(views: Sequence[Views], weights: Sequence[float], fusion: Fusion) -> Fu
     result = Fused(fused, _score(votes, weights, fusion.missing), label, votes, rings)
     best = np.lexsort((*fused.T[::-1], label, -result.scores))
     return result.take(best[result.scores[best] >= fusion.min_score])
-
-
-def _clusters(boxes: Floats, say: Floats, labels: Ints, least: float) -> Ints:
-    """Each box joins the cluster whose mean box it overlaps most, or founds one.
-
-    The mean moves with every box that joins, so the boxes are taken one by one; each is
-    compared with all clusters at once.
-    """
-    n = len(boxes)
-    cluster = np.empty(n, np.int64)
-    mean, weighted = np.empty((n, 4)), np.empty((n, 4))
-    total, kind, count = np.empty(n), np.empty(n, np.int64), 0
-    for i in range(n):
-        iou = iou_matrix(boxes[i : i + 1], mean[:count])[0]
-        iou[kind[:count] != labels[i]] = 0
-        j = int(np.argmax(iou)) if count else 0
-        if count and iou[j] > least:
-            weighted[j] += say[i] * boxes[i]
-            total[j] += say[i]
-            mean[j] = weighted[j] / total[j] if total[j] > 0 else mean[j]
-        else:
-            j, count = count, count + 1
-            weighted[j], total[j], kind[j], mean[j] = say[i] * boxes[i], say[i], labels[i], boxes[i]
-        cluster[i] = j
-    return cluster
 
 
 def _rejoin(

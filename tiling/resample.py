@@ -10,27 +10,16 @@ antialiasing"; Turkowski, Filters for common resampling tasks, 1990).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.compiled import compiled
+
 Floats = NDArray[np.float32]
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call for each type (about a second) and keep the machine code.
-
-    Without fast-math: sums keep their order and are not fused.
-    """
-    try:
-        return cast(Callable[..., Any], numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # neither the package nor a home can be written to: compile each time
-        return cast(Callable[..., Any], numba.njit(nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ def resample(
     return out, valid
 
 
-@_compiled
+@compiled
 def _down(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled for each type
     """Sum of weighted rows: (bands, h, w) to float32 (bands, rows, w)."""
     bands, _, width = pixels.shape
@@ -121,7 +110,7 @@ def _down(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled f
     return out
 
 
-@_compiled
+@compiled
 def _across(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled
     """Sum of weighted columns: float32 (bands, h, w) to float32 (bands, h, cols)."""
     bands, height, _ = pixels.shape
@@ -137,7 +126,7 @@ def _across(pixels, start, weights):  # type: ignore[no-untyped-def]  # compiled
     return out
 
 
-@_compiled
+@compiled
 def _rows_of_ones(weights, width):  # type: ignore[no-untyped-def]  # compiled
     """What `_down` makes of a (h, width) plane of ones, without the plane."""
     rows, number = weights.shape
@@ -150,7 +139,7 @@ def _rows_of_ones(weights, width):  # type: ignore[no-untyped-def]  # compiled
     return out
 
 
-@_compiled
+@compiled
 def _divide(out, total, valid):  # type: ignore[no-untyped-def]  # compiled
     """Divide in place where valid, else 0."""
     bands, height, width = out.shape
@@ -160,7 +149,7 @@ def _divide(out, total, valid):  # type: ignore[no-untyped-def]  # compiled
                 out[b, j, i] = out[b, j, i] / total[j, i] if valid[j, i] else np.float32(0)
 
 
-@_compiled
+@compiled
 def decimate(pixels, valid, factor):  # type: ignore[no-untyped-def]  # compiled for each type
     """Means over blocks of `factor` x `factor` valid pixels, last ones possibly in part.
 
