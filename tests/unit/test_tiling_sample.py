@@ -16,7 +16,7 @@ from numba.core import caching
 from rasterio.enums import Resampling
 
 from lanner.errors import ConfigError
-from tiling import resample as resample_module
+from tiling.compiled import compiled
 from tiling.grid import SNAP, Box, Grid, TilePlan
 from tiling.resample import decimate, resample, taps
 from tiling.sample import GridSampler, Level
@@ -252,5 +252,5 @@ def test_a_projection_s_own_stretch_is_not_resampled() -> None:
 
 def test_compiling_works_where_no_cache_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    function = resample_module._compiled(lambda x: x + 1)
+    function = compiled(lambda x: x + 1)
     assert function(2) == 3

@@ -114,8 +114,17 @@ def measuring(
             with by_image(bench, count, context) as measured:
                 yield measured
             return
-        with ProcessPoolExecutor(count, mp_context=context) as pool:
+        with ProcessPoolExecutor(count, mp_context=context, initializer=one_thread) as pool:
             yield lambda points: list(pool.map(measure, [bench] * len(points), points))
+
+
+def one_thread() -> None:
+    """Keep this process to one thread: its siblings have the other cores."""
+    from threadpoolctl import threadpool_limits
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of what is loaded later
+        os.environ[name] = "1"
+    threadpool_limits(1)
 
 
 @contextmanager

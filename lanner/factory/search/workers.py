@@ -15,7 +15,14 @@ from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
 from lanner.errors import ConfigError, StepError
-from lanner.factory.search.points import Bench, Measure, Measured, plain_figures, ready
+from lanner.factory.search.points import (
+    Bench,
+    Measure,
+    Measured,
+    one_thread,
+    plain_figures,
+    ready,
+)
 from lanner.factory.search.space import Point, at_point
 
 if TYPE_CHECKING:
@@ -50,7 +57,12 @@ def by_image(bench: Bench, count: int, context: BaseContext) -> Iterator[Measure
     times = max(1, count // len(shares))
     with ExitStack() as stack:
         pools = [
-            [stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for _ in range(times)]
+            [
+                stack.enter_context(
+                    ProcessPoolExecutor(1, mp_context=context, initializer=one_thread)
+                )
+                for _ in range(times)
+            ]
             for _ in shares
         ]
 
