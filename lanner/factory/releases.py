@@ -7,7 +7,11 @@ from pathlib import Path
 
 from detectors.card import FILE as CARD
 from lanner.config import DetectorConfig
+from lanner.errors import LannerError
 from lanner.factory.shop import Shop
+
+RELEASE = "release"
+"""Says, in place of a weights file, the one of the detector's last release."""
 
 
 def weights_home(detector_path: Path) -> Path:
@@ -26,22 +30,56 @@ def released(home: Path, detector: DetectorConfig) -> Path | None:
     return max(folders, key=lambda path: version_key(path.name), default=None)
 
 
+def homes(shop: Shop) -> list[Path]:
+    """Folders of releases, best first: the detector's own, and where they are installed."""
+    from lanner.errors import ConfigError
+    from lanner.home import weights_dir
+
+    own = weights_home(shop.detector_path)
+    try:
+        return [own, weights_dir()]
+    except ConfigError:
+        return [own]  # a detector of one's own needs no installed ones
+
+
 def last_release(shop: Shop) -> Path | None:
     """The folder of the detector's release, its own or else an installed one; None without.
 
     The number in the detector's file may already be that of the next release.
     """
-    from lanner.errors import ConfigError
-    from lanner.home import weights_dir
-
     detector = shop.detector()
-    own = released(weights_home(shop.detector_path), detector)
-    if own is not None:
-        return own
-    try:
-        return released(weights_dir(), detector)
-    except ConfigError:
-        return None  # a detector of one's own needs no installed ones
+    return next(filter(None, (released(home, detector) for home in homes(shop))), None)
+
+
+def weights_of(shop: Shop, name: str, weights: str, where: str, refuse: type[LannerError]) -> Path:
+    """A weights file that a factory file names.
+
+    Args:
+        shop: the factory.
+        name: a file, relative to the factory file, or `RELEASE`.
+        weights: the file's name in a release.
+        where: the key that names it, for errors.
+        refuse: the error to raise.
+
+    Raises:
+        LannerError: of the given kind, where the file is not there.
+    """
+    if name == RELEASE:
+        folder = last_release(shop)
+        if folder is None or not (folder / weights).is_file():
+            raise refuse(
+                where,
+                name,
+                f"{shop.detector().name} has no release with {weights}",
+                "release the detector first, or leave it out",
+            )
+        return folder / weights
+    path = (shop.path.parent / name).resolve()
+    if not path.is_file():
+        raise refuse(
+            where, name, f"no file {path}", "name a safetensors file, relative to the factory file"
+        )
+    return path
 
 
 def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -50,4 +88,12 @@ def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
 
 
-__all__ = ["last_release", "released", "version_key", "weights_home"]
+__all__ = [
+    "RELEASE",
+    "homes",
+    "last_release",
+    "released",
+    "version_key",
+    "weights_home",
+    "weights_of",
+]

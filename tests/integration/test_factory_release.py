@@ -21,8 +21,9 @@ from lanner.factory.opening import open_shop
 from lanner.factory.reproduce import reproduce_run
 from lanner.factory.runner import run_step, step_key
 from lanner.factory.samples import Label, Sample, write_samples
+from lanner.factory.search.backends import measuring
 from lanner.factory.search.edit import edited
-from lanner.factory.search.points import bench_of, measuring
+from lanner.factory.search.points import bench_of
 from lanner.factory.shop import Shop
 from lanner.render.scene import render
 from lanner.render.spec import RenderSpec

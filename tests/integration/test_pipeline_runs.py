@@ -145,10 +145,6 @@ def test_blended_as_if_there_were_no_tiles(at_home, tmp_path, pictures, own_conf
     assert max(seams(scene, wide, tmp_path, (672, 480))) <= 0.01
 
 
-@pytest.mark.skipif(
-    not (ROOT / "weights/roads/1.1.0/card.yaml").is_file(),
-    reason="the released weights are not in this checkout",
-)
 def test_released_roads_blend_as_if_there_were_no_tiles(tmp_path, pictures, monkeypatch):
     monkeypatch.delenv("LANNER_HOME", raising=False)
     scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(440, 440))

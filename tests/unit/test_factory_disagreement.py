@@ -12,7 +12,6 @@ from lanner.factory.explore.findings import (
 )
 from lanner.factory.explore.labels import pairwise_iou
 from lanner.factory.explore.seen import Detector, Memory, Seen, open_detector
-from lanner.home import weights_dir
 from lanner.render.chips import render_aircraft_chip
 from tests.fixtures_explore import boxes, coco, picture, shop_of
 
@@ -140,7 +139,6 @@ def test_a_model_is_asked_once_an_image_and_its_word_survives_a_kill(tmp_path):
     assert len(path.read_text().splitlines()) == 3
 
 
-@pytest.mark.skipif(not (weights_dir() / "aircraft").is_dir(), reason="no released weights")
 def test_a_released_detector_misses_the_label_that_was_taken_away(tmp_path):
     chip = render_aircraft_chip(np.random.default_rng(3), 256, 0.8)
     rows = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in (i.box for i in chip.instances)]

@@ -16,12 +16,15 @@ from detectors.calibration import Calibration
 from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
+from lanner.factory.evaluate.cut import cut_of
 from lanner.factory.evaluate.figures import figures_of
-from lanner.factory.evaluate.mosaic import GAP, cut_of
+from lanner.factory.evaluate.mosaic import GAP
+from lanner.factory.evaluate.raster_steps import READS, RasterChain, RasterState
 from lanner.factory.evaluate.raw import RawSet, load_raw
-from lanner.factory.evaluate.steps import READS, Memory, RasterChain, RasterState
+from lanner.factory.evaluate.steps import Memory
 from lanner.factory.samples import Sample, write_samples
-from lanner.factory.search.points import bench_of, measure, measuring, plain_figures
+from lanner.factory.search.backends import measuring
+from lanner.factory.search.points import bench_of, measure, plain_figures
 from lanner.factory.search.space import at_point
 from lanner.factory.search.workers import joined, parts_of, shared_out
 from postprocess.chain import Chain

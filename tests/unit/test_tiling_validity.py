@@ -176,20 +176,19 @@ def test_not_finite_is_invalid_without_being_declared(tmp_path: Path, value: flo
 
 def test_a_nodata_value_no_pixel_can_hold_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=4,
-        height=4,
-        count=1,
-        dtype="int16",
-        crs="EPSG:32633",
-        transform=from_origin(5e5, 5e6, 1, 1),
-        nodata=-9999,
-    ) as file:
-        file.write(np.zeros((1, 4, 4), np.int16))
-    require_valid(open_scene(path), RGB)
+    profile = {"driver": "GTiff", "width": 4, "height": 4, "count": 3, "dtype": "uint8"}
+    place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, 1, 1)}
+    with rasterio.open(path, "w", **profile, **place, nodata=255) as file:
+        file.write(np.arange(48, dtype=np.uint8).reshape(3, 4, 4))
+    # rasterio refuses to write such a tag; other software does not.
+    written = path.read_bytes()
+    assert written.count(b"255\0") == 1
+    path.write_bytes(written.replace(b"255\0", b"-99\0"))
+    scene = open_scene(path, gsd=1.0)
+    require_valid(scene, RGB)
+    with GridSampler(scene, scene.grid(1.0), RGB) as sampler:
+        raw, valid = sampler.read(Box(0, 0, 4, 4))
+    assert valid.all() and raw[0, 0].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("kind", ["nodata", "alpha", "msk", "internal"])

@@ -23,13 +23,8 @@ from lanner.factory.evaluate import store
 from lanner.factory.evaluate.fusing import at_least, check_variant, stacked
 from lanner.factory.evaluate.group import Detections, Group, roads
 from lanner.factory.evaluate.mosaic import STEPS, Layout, Picture
-from lanner.factory.evaluate.steps import (
-    Memory,
-    RasterChain,
-    RasterState,
-    key_of,
-    steps_until,
-)
+from lanner.factory.evaluate.raster_steps import RasterChain, RasterState
+from lanner.factory.evaluate.steps import Memory, key_of, steps_until
 from lanner.factory.evaluate.truth import inside
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.shop import Shop

@@ -17,6 +17,7 @@ from lanner.factory.explore.labels import boxes_of
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.process.grabcut import UNKNOWN, weak_masks, without_shadow
 from lanner.factory.process.work import Samples, Work, of_sources, replaced
+from lanner.factory.releases import weights_of
 from lanner.factory.samples import IDS_UNKNOWN, Sample
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class Params(Strict):
     """How masks are made.
 
     `sources`: all labelled ones where empty. `shadow: unknown` leaves pixels that may be shadow
-    out of training. `guess_from` is a Res-UNet's weights file, relative to the factory file,
-    whose look starts GrabCut; `outputs` are its channels, the object's own first.
+    out of training. `guess_from` is a Res-UNet's weights file, relative to the factory file, or
+    `release` for the last released one, whose look starts GrabCut; `outputs` are its channels,
+    the object's own first.
     """
 
     sources: tuple[str, ...] = ()
@@ -81,12 +83,10 @@ def as_ids(numbers: NDArray[np.int32]) -> NDArray[np.uint16]:
 def _weights(work: Work, params: Params) -> Path | None:
     if params.guess_from is None:
         return None
-    path = (work.shop.path.parent / params.guess_from).resolve()
-    if not path.is_file():
-        raise DatasetError(
-            "process.masks_from_boxes.guess_from", path, "is not there", "name a weights file"
-        )
-    return path
+    where = "process.masks_from_boxes.guess_from"
+    members = work.shop.detector().members
+    name = next((one.weights for one in members if one.kind == "resunet"), "resunet.safetensors")
+    return weights_of(work.shop, params.guess_from, name, where, DatasetError)
 
 
 def _network(weights: Path | None, outputs: tuple[str, ...]) -> Guess | None:

@@ -19,13 +19,12 @@ from lanner.factory.release.folder import Target, stage, swap
 from lanner.factory.release.golden import FILE as GOLDEN
 from lanner.factory.release.golden import golden_outputs
 from lanner.factory.release.versions import DETECTOR, released_side, weights_files
-from lanner.factory.releases import last_release, released, weights_home
+from lanner.factory.releases import RELEASE, last_release, released, weights_home
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.search.edit import edited
 from lanner.factory.search.space import at_point
 from lanner.factory.shop import SAMPLES, Outcome, Shop
 from lanner.factory.sides import Side, differences, split_folder
-from lanner.factory.train.plan import RELEASE
 from lanner.job import Progress
 
 FACTORY = "factory.yaml"

@@ -10,7 +10,7 @@ from detectors.calibration import FILE, load_calibration
 from detectors.card import check_files, load_card, sha256_file
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import WeightsError
-from lanner.factory.releases import weights_home
+from lanner.factory.releases import homes
 from lanner.factory.shop import Shop
 from lanner.factory.sides import Side, split_folder
 
@@ -29,13 +29,12 @@ def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
         WeightsError: a file is gone.
     """
     detector = shop.detector()
-    home = weights_home(shop.detector_path)
     result = {}
     for member in detector.members:
         train = shop.step_dir("train")
         places = [train / f"{member.name}.safetensors"]
-        places += sorted(home.glob(f"{detector.name}/*/{member.weights}"))
-        places += sorted(_installed(detector.name, member.weights))
+        for home in homes(shop):
+            places += sorted(home.glob(f"{detector.name}/*/{member.weights}"))
         same = (p for p in places if p.is_file() and sha256_file(p) == wanted.get(member.name))
         found = next(same, None)
         if found is None:
@@ -91,17 +90,6 @@ def _same_networks(config: DetectorConfig, weights: Mapping[str, Path], new: Sid
     except ConfigError:
         return False
     return True
-
-
-def _installed(detector: str, weights: str) -> list[Path]:
-    """Files of installed releases; members that are not trained come from there."""
-    from lanner.errors import ConfigError
-    from lanner.home import weights_dir
-
-    try:
-        return list(weights_dir().glob(f"{detector}/*/{weights}"))
-    except ConfigError:
-        return []  # a detector of one's own needs no installed ones
 
 
 __all__ = [

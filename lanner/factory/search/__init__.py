@@ -13,9 +13,10 @@ from typing import Any
 from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
 from lanner.factory.runner import step_key
+from lanner.factory.search.backends import measuring
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
-from lanner.factory.search.points import bench_of, measuring
+from lanner.factory.search.points import bench_of
 from lanner.factory.search.space import Axis, at_point, parse_space, size_of, value_at
 from lanner.factory.search.study import (
     Kept,

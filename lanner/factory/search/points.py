@@ -1,20 +1,16 @@
-"""Measures operating points on stored raw predictions, here or in other processes."""
+"""One operating point, measured on stored raw predictions."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lanner.config import DetectorConfig
-from lanner.errors import ConfigError, LannerError, StepError
+from lanner.errors import ConfigError, StepError
 from lanner.factory.config import Evaluate
 from lanner.factory.search.space import Point, at_point
 
@@ -83,113 +79,6 @@ def plain_figures(figures: dict[str, Any]) -> dict[str, float]:
     }
 
 
-@contextmanager
-def measuring(
-    bench: Bench, workers: int, backend: Literal["processes", "ray"]
-) -> Iterator[Measure]:
-    """A function that measures points, several at once, giving them back in order.
-
-    Args:
-        bench: what they are measured on; every process loads it once.
-        workers: processes; 0 for one a core, 1 for none besides this one. A Ray cluster that
-            runs already takes as many as it has.
-        backend: processes of this machine, or a Ray cluster that sees the same files.
-
-    Raises:
-        ConfigError: Ray is asked for and not installed, does not answer, or misses the files.
-    """
-    count = workers or len(os.sched_getaffinity(0))
-    if backend == "ray":
-        with _ray(bench, count) as measured:
-            yield measured
-    elif count == 1:
-        yield lambda points: [measure(bench, point) for point in points]
-    else:
-        # Threads of this process would not survive a plain fork.
-        context = get_context("forkserver")
-        context.set_forkserver_preload([__name__, "lanner.factory.evaluate.figures"])
-        if DetectorConfig.model_validate_json(bench.detector).output == "raster":
-            from lanner.factory.search.workers import by_image
-
-            with by_image(bench, count, context) as measured:
-                yield measured
-            return
-        with ProcessPoolExecutor(count, mp_context=context, initializer=one_thread) as pool:
-            yield lambda points: list(pool.map(measure, [bench] * len(points), points))
-
-
-def one_thread() -> None:
-    """Keep this process to one thread: its siblings have the other cores."""
-    from threadpoolctl import threadpool_limits
-
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of what is loaded later
-        os.environ[name] = "1"
-    threadpool_limits(1)
-
-
-@contextmanager
-def _ray(bench: Bench, workers: int) -> Iterator[Measure]:
-    """Points measured by Ray; what was started for it is shut down afterwards."""
-    # Nothing about the user goes out; workers that are started here inherit it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise ConfigError(
-            "search.backend",
-            "ray",
-            "Ray is not installed",
-            "install it (pip install ray), or say backend: processes",
-        ) from error
-    ours = not ray.is_initialized()
-    if ours:
-        _join(ray, workers)
-    remote = ray.remote(_answer)
-
-    def measured(points: Sequence[Point]) -> list[Measured]:
-        answers = ray.get([remote.remote(bench, point) for point in points])
-        return [_measured(answer) for answer in answers]
-
-    try:
-        yield measured
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _join(ray: Any, workers: int) -> None:
-    """Join the cluster that RAY_ADDRESS names or that runs here, else start one of `workers`."""
-    try:
-        ray.init(address="auto", log_to_driver=False)
-    except ConnectionError as error:
-        address = os.environ.get("RAY_ADDRESS")
-        if address:
-            raise ConfigError(
-                "RAY_ADDRESS", address, "no Ray cluster answers", "start it, or unset RAY_ADDRESS"
-            ) from error
-        # Left to itself Ray takes every core of the machine, also those that we may not use.
-        ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
-
-
-def _answer(bench: Bench, point: Point) -> Measured | str:
-    """`measure` in a worker of Ray; errors of ours as text, since they cannot be pickled."""
-    try:
-        return measure(bench, point)
-    except LannerError as error:
-        return str(error)
-
-
-def _measured(answer: Measured | str) -> Measured:
-    if isinstance(answer, str):
-        raise ConfigError(
-            "search.backend",
-            "ray",
-            f"a worker says: {answer}",
-            "let all machines of the cluster see the same files under the same paths",
-        )
-    return answer
-
-
 class Ready:
     """A bench that is loaded; keeps the calibration of variants that fuse alike."""
 
@@ -241,7 +130,6 @@ __all__ = [
     "Ready",
     "bench_of",
     "measure",
-    "measuring",
     "plain_figures",
     "ready",
 ]

@@ -1,12 +1,8 @@
-"""Processes that keep to their images, so that what a chain did there is remembered there.
-
-Points share much of their chains: two thresholds apart in `prune` alone share all before it. A
-process that sees every point of an image finds that again; one that sees some points of all
-images does not.
-"""
+"""Points measured by several processes of this machine."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,7 +15,7 @@ from lanner.factory.search.points import (
     Bench,
     Measure,
     Measured,
-    one_thread,
+    measure,
     plain_figures,
     ready,
 )
@@ -42,8 +38,18 @@ Part = dict[int, "Judged"] | Refused
 
 
 @contextmanager
+def by_point(bench: Bench, count: int, context: BaseContext) -> Iterator[Measure]:
+    """A function that measures points, each by one of `count` processes, as `points.measure`."""
+    with ProcessPoolExecutor(count, mp_context=context, initializer=one_thread) as pool:
+        yield lambda points: list(pool.map(measure, [bench] * len(points), points))
+
+
+@contextmanager
 def by_image(bench: Bench, count: int, context: BaseContext) -> Iterator[Measure]:
     """A function that measures points of a road detector, the same as `points.measure`.
+
+    Points share much of their chains: two that differ in `prune` alone share all before it. Each
+    process keeps to its own images and sees all points of them, and so finds that again.
 
     Args:
         bench: what they are measured on.
@@ -133,4 +139,13 @@ def _part(bench: Bench, numbers: Sequence[int], point: Point) -> Part:
     return part
 
 
-__all__ = ["by_image", "joined", "parts_of", "shared_out"]
+def one_thread() -> None:
+    """Keep this process to one thread: its siblings have the other cores."""
+    from threadpoolctl import threadpool_limits
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of what is loaded later
+        os.environ[name] = "1"
+    threadpool_limits(1)
+
+
+__all__ = ["by_image", "by_point", "joined", "one_thread", "parts_of", "shared_out"]

@@ -13,13 +13,12 @@ from typing import Any
 from lanner.config import DetectorConfig, Member, Strict
 from lanner.errors import ConfigError, TrainingError
 from lanner.factory.config import Training
+from lanner.factory.releases import weights_of
 from lanner.factory.samples import Sample
 from lanner.factory.shop import SAMPLES, Shop
 
 FORMAT = 1
 """Raised when the same configuration no longer gives the same weights."""
-
-RELEASE = "release"
 
 TERMS = {
     "boxes": ("cls", "box"),
@@ -192,7 +191,7 @@ def job_of(shop: Shop, detector: DetectorConfig, name: str, dataset: str) -> Job
     member = member_of(detector, name)
     folder = shop.step_dir("train")
     start = _start(shop, detector, member, training)
-    encoder = _encoder(shop, name, training)
+    encoder = _encoder(shop, member, training)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "member": {"kind": member.kind, "arch": member.arch, "name": name},
@@ -243,36 +242,16 @@ def _start(shop: Shop, detector: DetectorConfig, member: Member, training: Train
     if training.start is None:
         return None
     where = f"train.members.{member.name}.start"
-    if training.start != RELEASE:
-        return _file(shop, where, training.start)
-    from lanner.factory.releases import last_release
-
-    folder = last_release(shop)
-    if folder is None or not (folder / member.weights).exists():
-        raise ConfigError(
-            where,
-            RELEASE,
-            f"{detector.name} has no release with {member.weights}",
-            "release the detector first, or leave it out",
-        )
-    return folder / member.weights
+    return weights_of(shop, training.start, member.weights, where, ConfigError)
 
 
-def _encoder(shop: Shop, name: str, training: Training) -> Path | None:
+def _encoder(shop: Shop, member: Member, training: Training) -> Path | None:
     if training.encoder_from is None:
         return None
     if training.encoder_from in shop.config.train.members:
         return shop.step_dir("train") / f"{training.encoder_from}.safetensors"
-    return _file(shop, f"train.members.{name}.encoder_from", training.encoder_from)
-
-
-def _file(shop: Shop, where: str, name: str) -> Path:
-    path = (shop.path.parent / name).resolve()
-    if not path.is_file():
-        raise ConfigError(
-            where, name, f"no file {path}", "name a safetensors file, relative to the factory file"
-        )
-    return path
+    where = f"train.members.{member.name}.encoder_from"
+    return weights_of(shop, training.encoder_from, member.weights, where, ConfigError)
 
 
 def _sha256(path: Path | None) -> str | None:

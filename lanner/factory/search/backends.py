@@ -1,0 +1,44 @@
+"""Who measures the points of a search: this process, several, or a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Literal
+
+from lanner.config import DetectorConfig
+from lanner.factory.search.cluster import by_ray
+from lanner.factory.search.points import Bench, Measure, measure
+from lanner.factory.search.workers import by_image, by_point
+
+
+@contextmanager
+def measuring(
+    bench: Bench, workers: int, backend: Literal["processes", "ray"]
+) -> Iterator[Measure]:
+    """A function that measures points, several at once, giving them back in order.
+
+    Args:
+        bench: what they are measured on; every process loads it once.
+        workers: processes; 0 for one a core, 1 for none besides this one. A Ray cluster that
+            runs already takes as many as it has.
+        backend: processes of this machine, or a Ray cluster that sees the same files.
+
+    Raises:
+        ConfigError: Ray is asked for and not installed, does not answer, or misses the files.
+    """
+    count = workers or len(os.sched_getaffinity(0))
+    if backend == "ray":
+        with by_ray(bench, count) as measured:
+            yield measured
+    elif count == 1:
+        yield lambda points: [measure(bench, point) for point in points]
+    else:
+        # Threads of this process would not survive a plain fork.
+        context = get_context("forkserver")
+        context.set_forkserver_preload([by_point.__module__, "lanner.factory.evaluate.figures"])
+        roads = DetectorConfig.model_validate_json(bench.detector).output == "raster"
+        with (by_image if roads else by_point)(bench, count, context) as measured:
+            yield measured
