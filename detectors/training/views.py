@@ -47,14 +47,16 @@ class Recipe:
     """What batches look like.
 
     `pixels` a batch stay about constant; `sizes` are sides of views, multiples of 32; `colour` is
-    the strength of colour changes (0: none); `gentle` the share of views changed little; `free`
-    turns by any angle. Sources not in `mix` have `Mixing()`.
+    the strength of colour changes (0: none); `gentle` the share of views changed little, `sensor`
+    that of the others seen by another sensor (None: as the task has it); `free` turns by any
+    angle. Sources not in `mix` have `Mixing()`.
     """
 
     pixels: int = 1_000_000
     sizes: tuple[int, ...] = (256, 320, 384, 512)
     colour: float = 1.0
     gentle: float = 0.0
+    sensor: float | None = None
     free: bool = False
     mix: Mapping[str, Mixing] = field(default_factory=dict)
 
@@ -206,7 +208,8 @@ class Pool:
         if styles is not None and len(styles) and rng.random() < look.restyle * usual:
             image = restyle(rng, image, seen, styles)
         out = recolour(rng, image, look.strength * strength)
-        if rng.random() < look.sensor * usual:
+        sensor = look.sensor * usual if self.recipe.sensor is None else self.recipe.sensor
+        if rng.random() < sensor:
             out = other_sensor(rng, out, seen)
         return out
 

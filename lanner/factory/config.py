@@ -118,6 +118,9 @@ class Training(Strict):
     mix: dict[str, Mix] = Field(default_factory=dict)
     colour: float = Field(1.0, ge=0, description="strength of colour and sensor changes")
     gentle: float = Field(0.0, ge=0, le=1, description="share of views changed little")
+    sensor: float | None = Field(
+        None, ge=0, le=1, description="share of the others that another sensor is made up for"
+    )
     rotate: Literal["quarter", "free"] = "quarter"
     start: str | None = None
     encoder_from: str | None = None

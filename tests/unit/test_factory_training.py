@@ -115,6 +115,20 @@ def test_without_colour_changes_a_view_keeps_its_values():
     assert not np.allclose(pool.colours(rng, view, view.there(), Look(1.0, 1.0, 1.0)), same)
 
 
+def test_a_made_up_sensor_is_as_likely_as_the_recipe_says():
+    rng = np.random.default_rng(4)
+
+    def grey(sensor):
+        recipe = dataclasses.replace(SMALL, colour=0.01, sensor=sensor)
+        pool = Pool(Album(pictures(), masks=False), recipe)
+        view = pool.view(rng, 64, 0.5)
+        seen = (pool.colours(rng, view, view.there(), Look(1.0, 0.0, 0.0)) for _ in range(60))
+        return sum(float(np.ptp(one, axis=2).max()) < 1e-3 for one in seen)
+
+    # A third of the made-up sensors have one band, a seventh of all plain changes has.
+    assert grey(1.0) > grey(0.0) + 5
+
+
 def test_restyling_goes_towards_the_other_picture():
     image = np.random.default_rng(0).integers(90, 110, (64, 64, 3)).astype(np.uint8)
     style = style_of(np.full((64, 64, 3), (200, 60, 90), np.uint8))

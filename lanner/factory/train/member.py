@@ -177,6 +177,7 @@ def recipe_of(job: Job, plain: bool = False) -> Recipe:
         sizes=said.sizes,
         colour=0.0 if plain else said.colour,
         gentle=0.0 if plain else said.gentle,
+        sensor=said.sensor,
         free=said.rotate == "free",
         mix={name: Mixing(mix.odds, mix.scale) for name, mix in said.mix.items()},
     )

@@ -200,7 +200,8 @@ def job_of(shop: Shop, detector: DetectorConfig, name: str, dataset: str) -> Job
         "training": {
             key: value
             for key, value in training.model_dump(mode="json").items()
-            if key not in NO_MATTER
+            # `sensor` came later: what was trained without it keeps its key.
+            if key not in NO_MATTER and (key, value) != ("sensor", None)
         },
         "seed": shop.config.seed,
         "devices": shop.config.train.devices,
