@@ -9,8 +9,10 @@ BIN := .venv/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 # Each test process may hold a network; four of them fit in 8 GB.
 JOBS ?= $(shell n=$(CORES); echo $$(( n > 4 ? 4 : n )))
-# Side of the scene of `make bench`.
+# Side of the scenes of `make bench`, measurements of each setting, torch's threads (empty: its own).
 SIZE ?= 4096
+REPEAT ?= 5
+THREADS ?=
 PACKAGES := lanner server postprocess detectors tiling
 CHECKED := $(wildcard $(PACKAGES) scripts benchmarks tests hatch_build.py)
 
@@ -19,10 +21,10 @@ unexport GDAL_DATA GDAL_DRIVER_PATH GDAL_CONFIG_FILE GDAL_SKIP PROJ_LIB PROJ_DAT
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONHASHSEED PYTEST_ADDOPTS VIRTUAL_ENV
 unexport LANNER_HOME
 
-.PHONY: help setup demo test check lint types imports generated unit bench accept proto lock clean distclean
+.PHONY: help setup demo test check lint types imports generated unit bench bench-gpu peers peers-lock accept proto lock clean distclean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make .venv from requirements.lock (done once, and again when the lock changes)
 	@scripts/bootstrap.sh
@@ -54,13 +56,21 @@ unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
 	@$(BIN)/pytest tests/integration -k "demo or server or render or pipeline" $(ARGS)
 
-bench: setup ## Seconds by stage of both detectors on a rendered scene of SIZE pixels a side
-	@folder=$$(mktemp -d)
-	trap 'rm -rf "$$folder"' EXIT
-	$(BIN)/lanner render "$$folder/scene.tif" --size $(SIZE)x$(SIZE) --seed 3
-	for detector in aircraft roads; do
-		$(BIN)/lanner detect "$$folder/scene.tif" -d $$detector -o "$$folder/$$detector.gpkg"
-	done
+bench: setup ## Speed and memory on this machine, beside peers where `make peers` was run; SIZE=8192 REPEAT=5
+	@$(BIN)/python benchmarks/run.py --size $(SIZE) --repeat $(REPEAT) $(if $(THREADS),--threads $(THREADS))
+
+bench-gpu: setup ## Tests of kernels, their speed and that of the detectors on a CUDA device
+	@$(BIN)/python benchmarks/run.py --device cuda --size $(SIZE) --repeat $(REPEAT)
+
+peers: setup ## Make .venv-peers with the libraries that `make bench` compares with
+	@$(BIN)/python -m uv --no-config venv --quiet --clear --python $(BIN)/python .venv-peers
+	$(BIN)/python -m uv --no-config pip install --quiet --python .venv-peers/bin/python \
+		$(if $(LANNER_INDEX),--default-index $(LANNER_INDEX)) --requirement benchmarks/peers/requirements.txt
+
+peers-lock: setup ## Pin the newest peers that go with requirements.lock
+	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --upgrade \
+		--constraint requirements.lock --no-header --no-annotate --quiet \
+		benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
 
 proto: setup ## Regenerate lanner/v1 from proto/
 	@$(BIN)/python scripts/gen_proto.py
@@ -69,9 +79,9 @@ lock: setup ## Pin the newest releases that pyproject.toml admits
 	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --extra dev --extra factory \
 		--upgrade --no-header --no-annotate --quiet pyproject.toml --output-file requirements.lock
 
-clean: ## Remove what was generated, but not .venv
+clean: ## Remove what was generated, but no environment
 	@rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find $(wildcard $(PACKAGES) tests scripts) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard $(PACKAGES) tests scripts benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## Remove .venv too
-	@rm -rf .venv
+distclean: clean ## Remove .venv and .venv-peers too
+	@rm -rf .venv .venv-peers

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from lanner.errors import DeviceError
+from tiling.machine import cores, keep_memory
 
 T = TypeVar("T")
 
 CUDA_BATCH = 16
 """Tiles a pass on a GPU, until memory says less."""
+
+MOST_TILES = 8
+"""Tiles in memory at once on a CPU, however many cores it has."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,16 @@ class Compute:
     device: torch.device
     autocast: torch.dtype | None
     batch: int
+
+    @property
+    def shares_cores(self) -> bool:
+        """Whether networks run on the cores that also read tiles."""
+        return self.device.type == "cpu"
+
+    @property
+    def chunk(self) -> int:
+        """Tiles that are best handed over at once: a pass, or on a CPU one for each core."""
+        return min(cores(), MOST_TILES) if self.shares_cores else self.batch
 
     @property
     def name(self) -> str:
@@ -47,6 +61,7 @@ def compute(device: str) -> Compute:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
+        keep_memory()
         return Compute(torch.device("cpu"), torch.bfloat16 if _fast_bfloat16() else None, 1)
     if re.fullmatch(r"cuda(:\d+)?", device):
         count = torch.cuda.device_count()

@@ -18,6 +18,7 @@ from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
+from detectors.shown import Shown, shown
 from detectors.views import Floats, Outline, Views, iou_matrix
 from detectors.windows import place
 from lanner.config import DetectorConfig
@@ -75,7 +76,12 @@ class Ensemble:
     @property
     def batch(self) -> int:
         """Tiles that are best handed to `run` at once."""
-        return self._passes.batch
+        return self.compute.chunk if self.shares_cores else self._passes.batch
+
+    @property
+    def shares_cores(self) -> bool:
+        """Whether the networks run on the cores that also read tiles."""
+        return self.compute.shares_cores
 
     @property
     def identity(self) -> str:
@@ -93,14 +99,18 @@ class Ensemble:
             One result a tile, in the order given.
         """
         results = [no_candidates(len(self.members))] * len(images)
-        seen = [i for i, image in enumerate(images) if image.valid.any()]
-        if not seen:
+        seen = shown(images, self.compute)
+        if seen is None:
             return results
-        pixels = torch.from_numpy(np.stack([images[i].pixels for i in seen]))
-        valid = torch.from_numpy(np.stack([images[i].valid for i in seen]))
-        for i, result in zip(seen, self._look(pixels, valid, images, seen, grid), strict=True):
+        for i, result in zip(seen.rows, self._look(seen, images, grid), strict=True):
             results[i] = result
         return results
+
+    @property
+    def draws(self) -> bool:
+        """Whether `outline` can be asked: some member draws objects."""
+        drawn = any(isinstance(member, MaskMember) for member in self.members)
+        return drawn and self.config.output == "objects"
 
     def outline(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
@@ -115,11 +125,9 @@ class Ensemble:
 
         Returns:
             The ring, in pixels of the picture, of the instance that fits the box best; None where
-            no member draws or none of its instances has an IoU of `SAME` with the box.
+            no instance has an IoU of `SAME` with the box.
         """
         drawn = [member for member in self.members if isinstance(member, MaskMember)]
-        if not drawn or self.config.output != "objects":
-            return None
         shown = torch.from_numpy(valid)[None].to(self.compute.device)
         image = torch.from_numpy(pixels)[None].to(self.compute.device)
         inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
@@ -133,27 +141,18 @@ class Ensemble:
         best = int(np.argmax(fit))
         return rings[best] if fit[best] >= SAME else None
 
-    def _look(
-        self,
-        pixels: Tensor,
-        valid: Tensor,
-        images: Sequence[TileImage],
-        seen: Sequence[int],
-        grid: Grid,
-    ) -> list[TileResult]:
-        where = self.compute.device
-        valid = valid.to(where)
-        inputs = prepare(pixels.to(where), valid).contiguous(memory_format=torch.channels_last)
-        shown = (inputs, valid)
+    def _look(self, seen: Shown, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
         with running(self.compute):
             if self.config.output == "raster":
-                levels = self._passes.run(shown, self._probability)
+                levels = self._passes.run(seen.tensors, self._probability)
                 return [
-                    raster_result(one, images[i].valid) for one, i in zip(levels, seen, strict=True)
+                    raster_result(one, images[i].valid)
+                    for one, i in zip(levels, seen.rows, strict=True)
                 ]
-            views = self._passes.run(shown, self._views)
+            views = self._passes.run(seen.tensors, self._views)
         return [
-            self._candidates(view, images[i], grid) for view, i in zip(views, seen, strict=True)
+            self._candidates(view, images[i], grid)
+            for view, i in zip(views, seen.rows, strict=True)
         ]
 
     def _views(self, inputs: Tensor, valid: Tensor) -> list[list[Views]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.clusters import clusters
-from detectors.views import Floats, Ints, Outline, Views, iou_matrix, iou_rows
+from detectors.clusters import clusters, overlapping
+from detectors.views import Floats, Ints, Outline, Views, iou_rows
 from lanner.config import Fusion
 
 
@@ -96,11 +96,13 @@ def _rejoin(
     label = np.empty(count, np.int64)
     label[cluster] = labels
     mean = _means(cluster, boxes, say, count)
-    iou = iou_matrix(mean, mean)
-    common = (there[:, None] & there[None]).any(-1)
-    one, two = np.nonzero(np.triu((iou > least) & ~common & (label[:, None] == label[None]), 1))
+    one, two = overlapping(mean)
+    iou = iou_rows(mean[one], mean[two])
+    common = (there[one] & there[two]).any(axis=-1)
+    may = (iou > least) & ~common & (label[one] == label[two])
+    one, two, iou = one[may], two[may], iou[may]
     head = np.arange(count)
-    for k in np.lexsort((two, one, -iou[one, two])).tolist():
+    for k in np.lexsort((two, one, -iou)).tolist():
         a, b = int(one[k]), int(two[k])
         if head[a] == a and head[b] == b and not (there[a] & there[b]).any():
             head[b] = a

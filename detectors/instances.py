@@ -16,6 +16,7 @@ from skimage.segmentation import watershed
 
 from detectors.views import Outline, Views, no_views
 from lanner.config import Instances
+from tiling.compiled import compiled
 
 CHANNELS = ("object", "boundary", "centre")
 """Outputs that a Res-UNet of an `objects` detector must have, in any order."""
@@ -68,10 +69,9 @@ def _flood(
 ) -> tuple[NDArray[np.int32], int]:
     """Instance numbers from 1, 0 outside; parts of the mask without a seed are one object each."""
     parts, many = ndimage.label(inside, np.ones((3, 3)))
-    high = ndimage.maximum_filter(centre, 2 * params.spacing + 1)
-    peaks = (centre >= params.peak) & (centre == high) & inside
-    # Rounding can leave two equal tops on one hill: tops nearer than `spacing` are one seed.
-    near = ndimage.maximum_filter(peaks, params.spacing)
+    peaks, near = _tops(
+        np.ascontiguousarray(centre), np.ascontiguousarray(inside), params.peak, params.spacing
+    )
     hills, count = ndimage.label(near, np.ones((3, 3)))
     seeds = np.where(peaks, hills, 0)
     seeded = np.zeros(many + 1, bool)
@@ -83,6 +83,39 @@ def _flood(
     ridge = boundary + (1.0 - obj)
     flooded = watershed(ridge, seeds, mask=inside, connectivity=2)  # type: ignore[no-untyped-call]
     return flooded.astype(np.int32), count + int(bare[-1])
+
+
+@compiled
+def _tops(centre, inside, least, spacing):  # type: ignore[no-untyped-def]  # compiled
+    """Seeds of objects and what lies around them: two (h, w) bool.
+
+    A seed is the highest pixel within `spacing` of itself, at least `least` and inside. Only few
+    pixels are that high, so looking around each is quicker than filtering the whole tile.
+    """
+    height, width = centre.shape
+    peaks, near = np.zeros((height, width), np.bool_), np.zeros((height, width), np.bool_)
+    before = spacing // 2
+    after = spacing - 1 - before
+    for y in range(height):
+        for x in range(width):
+            top = centre[y, x]
+            if not (inside[y, x] and top >= least):
+                continue
+            highest = True
+            for j in range(max(y - spacing, 0), min(y + spacing + 1, height)):
+                for i in range(max(x - spacing, 0), min(x + spacing + 1, width)):
+                    if centre[j, i] > top:
+                        highest = False
+                        break
+                if not highest:
+                    break
+            if highest:
+                peaks[y, x] = True
+                # Rounding can leave two equal tops on one hill: those this near are one seed.
+                for j in range(max(y - after, 0), min(y + before + 1, height)):
+                    for i in range(max(x - after, 0), min(x + before + 1, width)):
+                        near[j, i] = True
+    return peaks, near
 
 
 def _contour(

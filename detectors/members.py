@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from detectors.boxes import boxes_of
+from detectors.boxes import boxes_of_tiles
 from detectors.device import Compute
 from detectors.instances import CHANNELS, instances
 from detectors.resunet import ResUNet, ResUNetSpec
@@ -40,12 +40,8 @@ class BoxMember:
     def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
         """Boxes of each of (n, 3, h, w) prepared tiles; `valid` (n, h, w) is not needed."""
         logits, offsets, anchors = self.net(inputs)
-        return [
-            boxes_of(
-                one, two, anchors, inputs.shape[-1], self.config.threshold, self.config.nms_iou
-            )
-            for one, two in zip(logits, offsets, strict=True)
-        ]
+        size, config = inputs.shape[-1], self.config
+        return boxes_of_tiles(logits, offsets, anchors, size, config.threshold, config.nms_iou)
 
 
 @dataclass(frozen=True)
@@ -107,6 +103,8 @@ def load_member(
     if where.device.type == "cpu":
         _steady_norms(net)
     net.to(device=where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if where.autocast is not None:
+        _cast_once(net, where.autocast)
     return BoxMember(member, net) if isinstance(net, RetinaNet) else MaskMember(member, net)
 
 
@@ -134,6 +132,13 @@ class SteadyGroupNorm(nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:
         """As `nn.GroupNorm`."""
         return super().forward(input.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
+def _cast_once(net: nn.Module, dtype: torch.dtype) -> None:
+    """Give convolutions the weights that autocast would make of them for every pass."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(dtype=dtype)
 
 
 def _steady_norms(net: nn.Module) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detectors.device import Compute, Passes, compute, running
-from detectors.inputs import prepare
 from detectors.members import BoxMember, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
+from detectors.shown import shown
 from detectors.views import Views, no_views
 from lanner.config import DetectorConfig
 
@@ -60,7 +60,7 @@ class Sightings:
     @property
     def batch(self) -> int:
         """Tiles that are best handed over at once."""
-        return self.compute.batch
+        return self.compute.chunk
 
     @property
     def identity(self) -> str:
@@ -71,15 +71,16 @@ class Sightings:
         """What each member sees on each tile, in tile pixels; nothing where nothing is valid."""
         nothing = tuple(no_views() for _ in self.members)
         result = [nothing] * len(images)
-        seen, shown = self._shown(images)
-        if not seen:
+        seen = shown(images, self.compute)
+        if seen is None:
             return result
 
         def look(inputs: Tensor, valid: Tensor) -> list[tuple[Views, ...]]:
             return list(zip(*(m.see(inputs, valid) for m in self.members), strict=True))
 
         with running(self.compute):
-            for i, views in zip(seen, Passes(self.batch).run(shown, look), strict=True):
+            found = Passes(self.compute.batch).run(seen.tensors, look)
+            for i, views in zip(seen.rows, found, strict=True):
                 result[i] = views
         return result
 
@@ -87,8 +88,8 @@ class Sightings:
         """The probability of each member on each tile, in steps of 1/255, of raster detectors."""
         nothing = tuple(no_candidates(0) for _ in self.members)
         result = [nothing] * len(images)
-        seen, shown = self._shown(images)
-        if not seen:
+        seen = shown(images, self.compute)
+        if seen is None:
             return result
         masks = [member for member in self.members if isinstance(member, MaskMember)]
 
@@ -96,16 +97,7 @@ class Sightings:
             return list(zip(*(m.probability(inputs, valid) for m in masks), strict=True))
 
         with running(self.compute):
-            for i, levels in zip(seen, Passes(self.batch).run(shown, look), strict=True):
+            found = Passes(self.compute.batch).run(seen.tensors, look)
+            for i, levels in zip(seen.rows, found, strict=True):
                 result[i] = tuple(raster_result(one, images[i].valid) for one in levels)
         return result
-
-    def _shown(self, images: Sequence[TileImage]) -> tuple[list[int], tuple[Tensor, Tensor]]:
-        seen = [i for i, image in enumerate(images) if image.valid.any()]
-        if not seen:
-            return seen, (torch.empty(0), torch.empty(0))
-        where = self.compute.device
-        pixels = torch.from_numpy(np.stack([images[i].pixels for i in seen])).to(where)
-        valid = torch.from_numpy(np.stack([images[i].valid for i in seen])).to(where)
-        inputs = prepare(pixels, valid).contiguous(memory_format=torch.channels_last)
-        return seen, (inputs, valid)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from lanner import __version__
+from lanner.cli_bench import bench
 from lanner.cli_detect import detect
 from lanner.cli_factory import factory
 from lanner.cli_render import render, sample
@@ -136,6 +137,7 @@ def version() -> None:
         typer.echo(f"{name} {installed(name)}")
 
 
+app.command()(bench)
 app.command()(render)
 app.command()(sample)
 app.command()(serve)

@@ -25,8 +25,10 @@ Floats = NDArray[np.float64]
 Look = Callable[[NDArray[np.float32], NDArray[np.bool_], Floats, float], "Outline | None"]
 """(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) to the ring of that object."""
 
-SIDE = 192
-"""Pixels of the picture of one object: about twice the object, a multiple of the stride."""
+SIDES = (96, 128, 160, 192)
+"""Sides in pixels that the picture of one object may have, multiples of the network's stride."""
+ROOM = 2.2
+"""Side of the picture over that of the object, where `SIDES` allow it."""
 STEPS = 2
 """Levels of ground sampling an octave: few enough that pictures of one scene share their grid."""
 
@@ -60,14 +62,24 @@ class SceneCloser:
         self._samplers: dict[int, tuple[Grid, GridSampler]] = {}
 
     def outlines(
-        self, boxes: Floats, object_px: float, gain: float, threshold: float
+        self,
+        boxes: Floats,
+        wanted: NDArray[np.bool_],
+        object_px: float,
+        gain: float,
+        threshold: float,
     ) -> list[CloserLook | None]:
         """As `postprocess.context.Closer` says."""
         looks: list[CloserLook | None] = []
-        for box in boxes:
+        for box, worth in zip(boxes, wanted.tolist(), strict=True):
             self._cancel.check()
             level = self._level(box, object_px, gain)
-            looks.append(None if level is None else self._one(box, level, threshold))
+            if level is None:
+                looks.append(None)
+            elif worth:
+                looks.append(self._one(box, level, threshold))
+            else:
+                looks.append(CloserLook(None, self._sampler(level)[0].gsd))
         return looks
 
     def close(self) -> None:
@@ -87,8 +99,9 @@ class SceneCloser:
     def _one(self, box: Floats, level: int, threshold: float) -> CloserLook:
         grid, sampler = self._sampler(level)
         near = grid.from_scene(self._grid.to_scene(box.reshape(2, 2)))
-        x0, y0 = (floor(v) - SIDE // 2 for v in near.mean(axis=0))
-        raw, valid = sampler.read(Box(x0, y0, x0 + SIDE, y0 + SIDE))
+        side = next((s for s in SIDES if s >= ROOM * np.ptp(near, axis=0).max()), SIDES[-1])
+        x0, y0 = (floor(v) - side // 2 for v in near.mean(axis=0))
+        raw, valid = sampler.read(Box(x0, y0, x0 + side, y0 + side))
         pixels = self._stretch.apply(raw, valid)
         ring = self._look(pixels, valid, (near - [x0, y0]).ravel(), threshold)
         if ring is None:

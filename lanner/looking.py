@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from math import isnan
 from pathlib import Path
@@ -46,6 +46,10 @@ class Eyes(Protocol):
         """Tiles that are best handed over at once."""
 
     @property
+    def shares_cores(self) -> bool:
+        """Whether it looks with the cores that tiles are read with."""
+
+    @property
     def identity(self) -> str:
         """What results depend on besides configuration and weights."""
 
@@ -64,30 +68,16 @@ def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages:
     todo = [index for index in range(len(plan)) if not ledger.done(index)]
     done = len(plan) - len(todo)
     stages.tell("detect", done, len(plan))
-    with closing(_batches(eyes, reader, todo, cancel)) as batches:
-        for images in batches:
+    cancel.check()
+    # A generator; closing it stops the reading threads.
+    with closing(reader.chunks(todo, eyes.batch, not eyes.shares_cores)) as chunks:  # type: ignore[type-var]
+        for images in chunks:
             cancel.check()
             for image, result in zip(images, eyes.run(images, plan.grid), strict=True):
                 ledger.put(image.tile.index, encode(result))
-            done += len(images)
-            stages.tell("detect", done, len(plan))
+                done += 1
+                stages.tell("detect", done, len(plan))
     cancel.check()
-
-
-def _batches(
-    eyes: Eyes, reader: TileReader, todo: Sequence[int], cancel: Cancel
-) -> Generator[list[TileImage], None, None]:
-    waiting: list[TileImage] = []
-    # A generator; closing it stops the reading threads.
-    with closing(reader.tiles(todo)) as images:  # type: ignore[type-var]
-        for image in images:
-            cancel.check()
-            waiting.append(image)
-            if len(waiting) >= eyes.batch:
-                yield waiting
-                waiting = []
-    if waiting:
-        yield waiting
 
 
 def recall(ledger: Ledger, plan: TilePlan, cancel: Cancel) -> Iterator[tuple[int, TileResult]]:

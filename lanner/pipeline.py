@@ -35,8 +35,6 @@ __all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
 LEDGER, RASTER = "tiles.sqlite", "probability"
 """Names in the run folder: finished tiles; the blended raster, as steps know it."""
 
-READ_THREADS = 2
-
 # GDAL's own default is a twentieth of the machine, on top of everything else that is counted.
 # It reads this once, before the first block; who sets it outside keeps his own.
 os.environ.setdefault("GDAL_CACHEMAX", "128")
@@ -129,10 +127,11 @@ def _see(
     from lanner.looking import blend, gather, look
     from postprocess.context import Context, DetectorFacts
     from tiling.ledger import Ledger
+    from tiling.machine import cores
     from tiling.reader import TileReader
 
     plan, eyes = manifest.plan, sight.eyes
-    reader = TileReader(scene, plan, config.bands, manifest.stretch, READ_THREADS)
+    reader = TileReader(scene, plan, config.bands, manifest.stretch, cores())
     rasters = {}
     with Ledger(folder / LEDGER, manifest.key) as ledger:
         look(eyes, reader, ledger, cancel, stages)
@@ -165,7 +164,7 @@ def _closer(
     from lanner.closer import SceneCloser
 
     look = getattr(sight.eyes, "outline", None)
-    if look is None:
+    if look is None or not getattr(sight.eyes, "draws", False):
         yield None
         return
     grid, stretch = manifest.plan.grid, manifest.stretch

@@ -112,6 +112,7 @@ class Chain:
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
             _record(self, context, notes)
+            del taken, gone  # or the same objects would be held twice
             taken = read_snapshot(path)
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)

@@ -44,12 +44,18 @@ class Closer(Protocol):
     """Looks at single objects of the scene again, larger; who it is knows the networks."""
 
     def outlines(
-        self, boxes: NDArray[np.float64], object_px: float, gain: float, threshold: float
+        self,
+        boxes: NDArray[np.float64],
+        wanted: NDArray[np.bool_],
+        object_px: float,
+        gain: float,
+        threshold: float,
     ) -> list[CloserLook | None]:
         """One look a box of (n, 4) grid pixels; None where the scene is not finer by `gain`.
 
         Args:
             boxes: x0 y0 x1 y1.
+            wanted: (n,) which boxes are worth it; of the others only the sampling is said.
             object_px: side that the box is shown with, as far as the scene's pixels allow.
             gain: least ratio of the grid's ground sampling to the closer one.
             threshold: least object probability of an object's pixel.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -83,31 +85,32 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> tuple[Record, ...]:
     )
     boxes = np.round(_boxes(objects, context), PIXEL_DECIMALS) + 0.0
     columns = {name: objects[name].tolist() for name in objects.columns if name not in INTERNAL}
-    said = [
-        json.dumps([values[row] for values in columns.values()], sort_keys=True, default=plain)
-        for row in range(len(objects))
-    ]
-    ids = _ids(objects, shapes, boxes, said, context)
+    ids = _ids(objects, shapes, boxes, columns, context)
     rows = sorted(range(len(objects)), key=lambda i: (*boxes[i, [1, 0, 3, 2]].tolist(), ids[i]))
-    score = objects["score"].tolist()
-    found = []
-    for row in rows:
-        properties = {
-            "confidence": round(score[row], 4),
-            "decision": "review",
-            **{name: _value(name, values[row]) for name, values in columns.items()},
-            "id": ids[row],
-            "detector": context.detector.name,
-            "box_px": boxes[row].tolist(),
-            "scene_id": context.scene_id,
-            "detector_version": context.detector.version,
-            "weights_sha256": context.detector.weights_sha256,
-            "config_sha256": context.detector.config_sha256,
-        }
-        if context.acquired is not None:
-            properties["acquired"] = context.acquired
-        found.append(Record(shapes[row], _in_order(properties)))
-    return tuple(found)
+    size = len(objects)
+    same: dict[str, Any] = {
+        "detector": context.detector.name,
+        "scene_id": context.scene_id,
+        "detector_version": context.detector.version,
+        "weights_sha256": context.detector.weights_sha256,
+        "config_sha256": context.detector.config_sha256,
+    }
+    if context.acquired is not None:
+        same["acquired"] = context.acquired
+    every: dict[str, list[Any]] = {
+        "confidence": [round(score, 4) for score in objects["score"].tolist()],
+        "decision": ["review"] * size,
+        **{name: [_value(name, value) for value in values] for name, values in columns.items()},
+        "id": ids,
+        "box_px": boxes.tolist(),
+        **{name: [value] * size for name, value in same.items()},
+    }
+    names = _in_order(every)
+    ordered = [every[name] for name in names]
+    return tuple(
+        Record(shapes[row], {n: v[row] for n, v in zip(names, ordered, strict=True)})
+        for row in rows
+    )
 
 
 def _boxes(objects: gpd.GeoDataFrame, context: Context) -> Floats:
@@ -120,7 +123,11 @@ def _boxes(objects: gpd.GeoDataFrame, context: Context) -> Floats:
 
 
 def _ids(
-    objects: gpd.GeoDataFrame, shapes: Shapes, boxes: Floats, said: list[str], context: Context
+    objects: gpd.GeoDataFrame,
+    shapes: Shapes,
+    boxes: Floats,
+    columns: dict[str, list[Any]],
+    context: Context,
 ) -> list[str]:
     """Hashes of scene, detector, label and place (in tenths of a scene pixel).
 
@@ -128,24 +135,30 @@ def _ids(
     The order in which equals are numbered depends on all that they say, not on the row.
     """
     tenths = shapely.normalize(shapely.transform(shapes, lambda xy: np.round(xy * 10)))
+    points = shapely.get_coordinates(tenths).astype(np.int64).ravel().tolist()
+    stops = np.cumsum(2 * shapely.get_num_coordinates(tenths)).tolist()
+    squares = np.round(boxes * 10).astype(np.int64).tolist()
     keys = [
         json.dumps(
-            [
-                context.scene_id,
-                context.detector.name,
-                label,
-                shape.geom_type,
-                shapely.get_coordinates(shape).astype(np.int64).ravel().tolist(),
-                np.round(box * 10).astype(np.int64).tolist(),
-            ]
+            [context.scene_id, context.detector.name, label, shape.geom_type, points[low:high], box]
         )
-        for label, shape, box in zip(objects["label"], tenths, boxes, strict=True)
+        for label, shape, low, high, box in zip(
+            objects["label"], tenths, [0, *stops[:-1]], stops, squares, strict=True
+        )
     ]
-    exact = shapely.to_wkb(shapes, hex=True).tolist()
     score = objects["score"].tolist()
+    times = Counter(keys)
+
+    def among_equals(row: int) -> tuple[str, str, float, str]:
+        if times[keys[row]] == 1:
+            return keys[row], "", 0.0, ""
+        said = [values[row] for values in columns.values()]
+        exact = shapely.to_wkb(shapes[row], hex=True)
+        return keys[row], exact, score[row], json.dumps(said, sort_keys=True, default=plain)
+
     ids = [""] * len(keys)
     taken: set[str] = set()
-    for row in sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], score[i], said[i])):
+    for row in sorted(range(len(keys)), key=among_equals):
         count = 0
         while not ids[row] or ids[row] in taken:
             text = keys[row] if count == 0 else f"{keys[row]}#{count}"
@@ -169,7 +182,6 @@ def _value(name: str, value: Any) -> Any:
     return value
 
 
-def _in_order(properties: dict[str, Any]) -> dict[str, Any]:
-    middle = sorted(properties.keys() - {*FIRST, *LAST})
-    names = [name for name in (*FIRST, *middle, *LAST) if name in properties]
-    return {name: properties[name] for name in names}
+def _in_order(names: Collection[str]) -> list[str]:
+    middle = sorted(set(names) - {*FIRST, *LAST})
+    return [name for name in (*FIRST, *middle, *LAST) if name in names]

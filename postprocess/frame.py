@@ -58,10 +58,8 @@ def empty() -> gpd.GeoDataFrame:
 
 def column(values: Sequence[Any]) -> pd.Series[Any]:
     """A column that holds Python objects just as they are (pandas would guess a type)."""
-    held = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):  # assigning the whole would unpack lists of one length
-        held[i] = value
-    return pd.Series(held, dtype=object)
+    # Item by item: assigning the whole would unpack lists of one length.
+    return pd.Series(np.fromiter(values, dtype=object, count=len(values)), dtype=object)
 
 
 def tidy(objects: object, step: str) -> gpd.GeoDataFrame:
@@ -90,17 +88,24 @@ def tidy(objects: object, step: str) -> gpd.GeoDataFrame:
     for name in COLUMNS:
         if name not in frame.columns:
             frame[name] = {"tile": -1, "cut": 0}.get(name, column([None] * size))
-    frame["outline"] = gpd.GeoSeries(
-        [shape if isinstance(shape, shapely.Geometry) else None for shape in frame["outline"]],
-        index=frame.index,
-    )
+    outlines = np.array(frame["outline"].array, dtype=object)
+    outlines[~shapely.is_geometry(outlines)] = None
+    frame["outline"] = gpd.GeoSeries(outlines, index=frame.index)
     for name in frame.columns:
         if frame[name].dtype == object or pd.api.types.is_string_dtype(frame[name].dtype):
-            frame[name] = column([None if _missing(v) else v for v in frame[name]])
+            frame[name] = _plain(frame[name])
     frame["score"] = frame["score"].astype(np.float64)
     frame["tile"] = frame["tile"].astype(np.int64)
     frame["cut"] = frame["cut"].astype(np.int64)
     return frame
+
+
+def _plain(values: pd.Series[Any]) -> pd.Series[Any]:
+    """The same objects, with None for whatever says that there is none."""
+    held = np.array(values, dtype=object)
+    for i in np.flatnonzero(pd.isna(held)).tolist():
+        held[i] = None if _missing(held[i]) else held[i]
+    return pd.Series(held, dtype=object)
 
 
 def _missing(value: object) -> bool:

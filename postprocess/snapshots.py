@@ -14,6 +14,9 @@ from lanner.errors import StepError
 from postprocess.files import replacing
 from postprocess.frame import column, tidy
 
+BATCH = 1000
+"""JSON texts parsed in one go: starting the parser costs as much as a short text."""
+
 MARK = ":json"
 """Ending of a stored column's name whose text is the JSON of a nested value."""
 
@@ -23,6 +26,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"a column holds a {type(value).__name__}, which JSON cannot say")
+
+
+_ENCODER = json.JSONEncoder(default=plain)
 
 
 def write_snapshot(objects: gpd.GeoDataFrame, path: Path) -> None:
@@ -37,9 +43,7 @@ def write_snapshot(objects: gpd.GeoDataFrame, path: Path) -> None:
         values = objects[name]
         nested = values.dtype == object and not all(v is None or isinstance(v, str) for v in values)
         if nested:
-            stored[name] = column(
-                [None if v is None else json.dumps(v, default=plain) for v in values]
-            )
+            stored[name] = column([None if v is None else _ENCODER.encode(v) for v in values])
             names[name] = f"{name}{MARK}"
     with replacing(path) as beside:
         stored.rename(columns=names).to_parquet(beside, index=False)
@@ -60,8 +64,16 @@ def read_snapshot(path: Path) -> gpd.GeoDataFrame:
     names = {}
     for name in stored.columns:
         if name.endswith(MARK):
-            stored[name] = column(
-                [None if pd.isna(text) else json.loads(text) for text in stored[name]]
-            )
+            stored[name] = column(_decoded(stored[name]))
             names[name] = name.removesuffix(MARK)
     return tidy(stored.rename(columns=names), path.stem)
+
+
+def _decoded(texts: pd.Series[Any]) -> list[Any]:
+    """What each JSON text says; None where there is none."""
+    said = np.where(texts.isna(), "null", texts).tolist()
+    return [
+        value
+        for low in range(0, len(said), BATCH)
+        for value in json.loads(f"[{','.join(said[low : low + BATCH])}]")
+    ]

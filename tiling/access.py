@@ -88,13 +88,18 @@ def gdal_name(uri: str) -> str:
     return str(path.resolve())
 
 
-def gdal_env(uri: str) -> rasterio.Env:
+def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
     """GDAL's settings for reading this scene; enter it in every thread that reads.
 
     Cache and HTTP settings of the process's own environment win over ours.
+
+    Args:
+        uri: path or URL.
+        decoders: threads that a file opened in it may be decoded with.
     """
+    threads = {"GDAL_NUM_THREADS": decoders} if decoders > 1 else {}
     return rasterio.Env(
-        **_SAFETY, **_tuning(), GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[is_remote(uri)]
+        **_SAFETY, **_tuning(), **threads, GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[is_remote(uri)]
     )
 
 

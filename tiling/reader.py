@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanner.errors import SceneError
+from tiling.access import is_remote
 from tiling.grid import Tile, TilePlan
 from tiling.normalise import Stretch
 from tiling.sample import GridSampler
@@ -84,6 +86,38 @@ class TileReader:
             pool.shutdown(wait=True, cancel_futures=True)
             handles.close()
 
+    def chunks(
+        self, indices: Iterable[int], size: int, ahead: bool = True
+    ) -> Iterator[list[TileImage]]:
+        """Tile images in the order asked, `size` at a time, the last time perhaps fewer.
+
+        Args:
+            indices: of the tiles.
+            size: tiles at a time.
+            ahead: read on while the caller works, as `tiles` does. Where the caller computes on
+                the cores that read, say no: a network waits at every layer for its slowest
+                thread, so that reading beside it costs more than reading before it.
+
+        Raises:
+            BandError, SceneError, IndexError: as `tiles`.
+        """
+        if ahead:
+            with closing(self.tiles(indices)) as images:  # type: ignore[type-var]
+                while chunk := list(islice(images, max(1, size))):
+                    yield chunk
+            return
+        # One handle and one cache: overlaps are decoded once, by all threads. Over a network
+        # several handles hide the latency of each other's requests.
+        handles = _Handles(self, shared=not is_remote(self.scene.uri))
+        pool = ThreadPoolExecutor(max(1, self.threads), thread_name_prefix="lanner-read")
+        waiting = iter(indices)
+        try:
+            while wanted := [self.plan[index] for index in islice(waiting, max(1, size))]:
+                yield list(pool.map(handles.read, wanted))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            handles.close()
+
     def read(self, index: int) -> TileImage:
         """One tile, read here and now.
 
@@ -100,16 +134,17 @@ class TileReader:
 
 
 class _Handles:
-    """One sampler a thread, opened at its first tile."""
+    """Samplers, opened at the first tile: one a thread, or one that all threads share."""
 
-    def __init__(self, reader: TileReader) -> None:
+    def __init__(self, reader: TileReader, shared: bool = False) -> None:
         self._reader = reader
         self._local = threading.local()
         self._lock = threading.Lock()
         self._all: list[GridSampler] = []
+        self._shared = shared
 
     def read(self, tile: Tile) -> TileImage:
-        """One tile through this thread's sampler."""
+        """One tile."""
         try:
             raw, valid = self._sampler().read(tile.window)
         except SceneError as error:
@@ -126,11 +161,17 @@ class _Handles:
             self._all.clear()
 
     def _sampler(self) -> GridSampler:
+        if self._shared:
+            with self._lock:
+                return self._all[0] if self._all else self._open(max(1, self._reader.threads))
         sampler: GridSampler | None = getattr(self._local, "sampler", None)
         if sampler is None:
-            reader = self._reader
-            sampler = GridSampler(reader.scene, reader.plan.grid, reader.bands)
-            self._local.sampler = sampler
             with self._lock:
-                self._all.append(sampler)
+                sampler = self._local.sampler = self._open()
+        return sampler
+
+    def _open(self, decoders: int = 1) -> GridSampler:
+        reader = self._reader
+        sampler = GridSampler(reader.scene, reader.plan.grid, reader.bands, decoders)
+        self._all.append(sampler)
         return sampler

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor
+from threading import Lock
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,24 +51,26 @@ class Level:
 
 
 class GridSampler:
-    """Reads boxes of grid pixels through one file handle; for one thread.
+    """Reads boxes of grid pixels through one file handle, which threads may share.
 
     Args:
         scene: scene to read.
         grid: its grid.
         bands: band names, in the order wanted.
+        decoders: threads that GDAL may decode a box with.
 
     Raises:
         BandError: a band is missing.
         SceneError: the scene cannot be opened any more, or has changed size.
     """
 
-    def __init__(self, scene: Scene, grid: Grid, bands: tuple[str, ...]) -> None:
-        self._scene, self._grid = scene, grid
+    def __init__(self, scene: Scene, grid: Grid, bands: tuple[str, ...], decoders: int = 1) -> None:
+        self._scene, self._grid, self._decoders = scene, grid, decoders
+        self._turn = Lock()
         self._level = Level.of(scene, grid)
         self._bands = len(bands)
         indices = scene.band_indices(bands)
-        with gdal_env(scene.uri):
+        with gdal_env(scene.uri, decoders):
             self._dataset = open_dataset(scene.uri, self._level.overview)
         self._source = Source(self._dataset, scene.uri, indices, scene.found.alpha)
         width, height = self._dataset.width, self._dataset.height
@@ -99,7 +103,7 @@ class GridSampler:
         x1, y1 = min(box.x1, self._grid.width), min(box.y1, self._grid.height)
         if x0 < x1 and y0 < y1:
             rows, cols = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
-            with gdal_env(self._scene.uri):
+            with gdal_env(self._scene.uri, self._decoders):
                 pixels[:, rows, cols], valid[rows, cols] = self._inside(Box(x0, y0, x1, y1))
         return pixels, valid
 
@@ -120,7 +124,7 @@ class GridSampler:
 
     def _inside(self, box: Box) -> tuple[Floats, Mask]:
         if self._aligned:
-            raw, valid = self._source.read(box)
+            raw, valid = self._native(box)
             return raw.astype(np.float32), valid
         (sx, sy), (width, height) = self._scale, self._size
         x, y = taps(box.x0, box.width, sx, width), taps(box.y0, box.height, sy, height)
@@ -129,13 +133,18 @@ class GridSampler:
         if self._level.factor > 1:
             means, share = self._means(need)
             return resample(means, share, origin, x, y)
-        raw, valid = self._source.read(need)
+        raw, valid = self._native(need)
         if not valid.any():
             return (
                 np.zeros((self._bands, box.height, box.width), np.float32),
                 np.zeros((box.height, box.width), np.bool_),
             )
         return resample(raw, valid, origin, x, y)
+
+    def _native(self, box: Box) -> tuple[NDArray[Any], Mask]:
+        """Pixels of the file; a dataset is for one thread at a time."""
+        with self._turn:
+            return self._source.read(box)
 
     def _means(self, box: Box) -> tuple[Floats, Floats]:
         """Block means of a box in blocks, times their valid share, read a few rows at a time."""
@@ -146,7 +155,7 @@ class GridSampler:
         step = max(1, _CHUNK_BYTES // row_bytes)
         for top in range(box.y0, box.y1, step):
             bottom = min(top + step, box.y1)
-            raw, valid = self._source.read(
+            raw, valid = self._native(
                 Box(
                     box.x0 * factor,
                     top * factor,

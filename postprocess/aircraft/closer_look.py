@@ -3,7 +3,7 @@
 The tiles are read at the detector's own ground sampling, where a fuselage may be 50 pixels
 long. Where the scene is finer, each object found is shown to the Res-UNet once more, by itself
 and larger, for its outline alone: measures and shape get the resolution that is there, at the
-cost of one small crop an object.
+cost of one small crop an object. Objects that hardly anyone will believe are not worth one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from postprocess.shapes import bounds, useful
 class Params(Strict):
     """`object_px`: side of the box in pixels at which an object is shown again. `gain`: how much
     finer that must be than the tiles were, or the first look stands. `box_iou`: least
-    agreement of the new outline's bounds with the box.
+    agreement of the new outline's bounds with the box. `least`: score from which an object is
+    worth it.
     """
 
     object_px: float = Field(100.0, gt=8)
     gain: float = Field(1.2, ge=1)
     threshold: float = Field(0.4, gt=0, lt=1)
     box_iou: float = Field(0.5, ge=0, le=1)
+    least: float = Field(0.2, ge=0, le=1)
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
@@ -36,7 +38,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     if context.closer is None or not len(objects):
         return result
     boxes = bounds(objects.geometry.values)
-    seen = context.closer.outlines(boxes, params.object_px, params.gain, params.threshold)
+    wanted = objects["score"].to_numpy() >= params.least
+    seen = context.closer.outlines(boxes, wanted, params.object_px, params.gain, params.threshold)
     shapes = np.full(len(objects), None, object)
     for i, look in enumerate(seen):
         if look is not None:
@@ -49,10 +52,12 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         [
             "kept: no finer pixels to look at"
             if look is None
+            else "kept: too unsure for a closer look"
+            if not worth
             else f"outlined again at {look.gsd:.2f} m"
             if fine
             else f"kept: nothing better at {look.gsd:.2f} m"
-            for look, fine in zip(seen, good.tolist(), strict=True)
+            for look, worth, fine in zip(seen, wanted.tolist(), good.tolist(), strict=True)
         ]
     )
     return result

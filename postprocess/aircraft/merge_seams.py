@@ -89,19 +89,32 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 def _canonical(objects: gpd.GeoDataFrame) -> Ints:
     """An order that depends on the rows' content alone, coordinates first, then tile."""
     boxes = bounds(objects.geometry.values)
+    keys = (
+        objects["cut"].to_numpy(np.float64),
+        -objects["score"].to_numpy(),
+        objects["tile"].to_numpy(np.float64),
+        *boxes[:, [2, 0, 3, 1]].T,
+    )
+    order = np.lexsort(keys)
+    # What else they say decides between equals alone: to write it all out takes its time.
+    sorted_keys = np.stack(keys)[:, order]
+    one, two = sorted_keys[:, :-1], sorted_keys[:, 1:]
+    equal = ((one == two) | (np.isnan(one) & np.isnan(two))).all(axis=0)
+    tied = np.sort(order[np.append(equal, False) | np.insert(equal, 0, False)])
+    if not len(tied):
+        return np.asarray(order, np.int64)
+    said = np.zeros(len(objects), np.int64)
+    said[tied] = np.unique(np.asarray(_texts(objects.iloc[tied])), return_inverse=True)[1]
+    return np.asarray(np.lexsort((said, *keys)), np.int64)
+
+
+def _texts(objects: gpd.GeoDataFrame) -> list[str]:
+    """Label, votes and outline of each row."""
     outlines = np.asarray(shapely.to_wkb(objects["outline"].values, hex=True), object)
-    texts = [
+    return [
         f"{label}|{json.dumps(votes, sort_keys=True)}|{outline}"
         for label, votes, outline in zip(objects["label"], objects["votes"], outlines, strict=True)
     ]
-    keys = (
-        np.asarray(texts),
-        objects["cut"].to_numpy(),
-        -objects["score"].to_numpy(),
-        objects["tile"].to_numpy(),
-        *boxes[:, [2, 0, 3, 1]].T,
-    )
-    return np.asarray(np.lexsort(keys), np.int64)
 
 
 def _views(frame: gpd.GeoDataFrame, plan: TilePlan) -> _Views:
@@ -151,9 +164,8 @@ def _agreeing(views: _Views, one: Ints, two: Ints, params: Params) -> Clusters:
     touching = np.flatnonzero(score > 0)
     drawn = touching[views.drawn[one[touching]] & views.drawn[two[touching]]]
     if len(drawn):
-        ground = shapely.box(*shared[drawn].T)
-        mine = shapely.intersection(views.outlines[one[drawn]], ground)
-        other = shapely.intersection(views.outlines[two[drawn]], ground)
+        mine = _on(views.outlines[one[drawn]], shared[drawn])
+        other = _on(views.outlines[two[drawn]], shared[drawn])
         # An outline that reaches into the shared ground by less than its own blur is no witness.
         seen = np.minimum(shapely.area(mine), shapely.area(other)) > 0
         score[drawn[seen]] = shape_iou(mine[seen], other[seen])
@@ -164,6 +176,15 @@ def _agreeing(views: _Views, one: Ints, two: Ints, params: Params) -> Clusters:
     # which is by coordinates.
     order = np.lexsort((two[edges], one[edges], -area(shared[edges]), -np.round(score[edges], 9)))
     return join(len(views.tiles), one[edges[order]], two[edges[order]], views.tiles)
+
+
+def _on(outlines: Shapes, ground: Floats) -> Shapes:
+    """The parts of outlines on (n, 4) boxes; most lie inside theirs whole."""
+    parts = outlines.copy()
+    box = bounds(outlines)
+    out = (box[:, :2] < ground[:, :2]).any(axis=1) | (box[:, 2:] > ground[:, 2:]).any(axis=1)
+    parts[out] = shapely.intersection(outlines[out], shapely.box(*ground[out].T))
+    return parts
 
 
 def _fragments(
@@ -200,10 +221,12 @@ def _fragments(
     good = np.flatnonzero(beyond & (held >= params.inside))
     good = good[np.lexsort((owner[good], piece[good], ~whole[roots[owner[good]]], -held[good]))]
     owned: dict[int, int] = {}
+    owners: set[int] = set()
     for p, o in zip(roots[piece[good]].tolist(), roots[owner[good]].tolist(), strict=True):
         # An owner that is itself owned would make a chain without a head.
-        if p not in owned and o not in owned and p not in owned.values():
+        if p not in owned and o not in owned and p not in owners:
             owned[p] = o
+            owners.add(o)
     return owned
 
 
@@ -219,12 +242,15 @@ def _resolve(
     # Speaker of a cluster: whole before cut, at home before visiting, better score, row order.
     rank = np.empty(len(frame), np.int64)
     rank[np.lexsort((-views.scores, ~at_home, views.cuts != 0))] = np.arange(len(frame))
+    ranks, votes = rank.tolist(), frame["votes"].tolist()
+    shapes = np.asarray(frame.geometry.values, object)
     chosen, changes = [], {}
     for members in sorted(groups.values(), key=min):
-        speaker = min(members, key=lambda i: int(rank[i]))
+        speaker = min(members, key=ranks.__getitem__)
         chosen.append(speaker)
         if len(members) > 1:
-            changes[len(chosen) - 1] = _joined(frame, views, sorted(members), speaker)
+            said = _joined(shapes, votes, views, sorted(members), speaker)
+            changes[len(chosen) - 1] = said
     result = frame.iloc[chosen].reset_index(drop=True)
     result["did"] = column(["seen by one tile"] * len(result))
     if changes:
@@ -240,17 +266,21 @@ def _resolve(
 
 
 def _joined(
-    frame: gpd.GeoDataFrame, views: _Views, members: list[int], speaker: int
+    shapes: Shapes,
+    voted: list[dict[str, float]],
+    views: _Views,
+    members: list[int],
+    speaker: int,
 ) -> dict[str, Any]:
     """What the members of one cluster say together."""
     votes: dict[str, float] = {}
-    for vote in frame["votes"].iloc[members]:
-        for name, score in vote.items():
+    for member in members:
+        for name, score in voted[member].items():
             votes[name] = max(score, votes.get(name, 0.0))
     tile = int(views.tiles[speaker])
     said: dict[str, Any] = {
-        "geometry": frame.geometry.iloc[speaker],
-        "outline": frame["outline"].iloc[speaker],
+        "geometry": shapes[speaker],
+        "outline": views.outlines[speaker],
         "votes": dict(sorted(votes.items())),
         "score": float(views.scores[speaker]),
         "cut": int(views.cuts[speaker]),

@@ -22,7 +22,7 @@ ROUNDS = 4
 LEAST_SPAN_PX = 24.0
 
 
-def nacelles(view: Floats, span: Floats, pixel: Floats, span_px: Floats) -> Floats:
+def nacelles(view: Bools, span: Floats, pixel: Floats, span_px: Floats) -> Floats:
     """(n,) pods a wing, NaN where the two wings disagree or the aircraft is too small to tell.
 
     `view` (n, bins, bins) upright silhouettes with the nose at row 0, `span` wingspan and `pixel`
@@ -35,15 +35,14 @@ def nacelles(view: Floats, span: Floats, pixel: Floats, span_px: Floats) -> Floa
     return np.where(told, left, np.nan).astype(np.float64)
 
 
-def _bumps(view: Floats, span: Floats, need: Floats, side: int) -> NDArray[np.int64]:
-    bins = view.shape[1]
+def _bumps(filled: Bools, span: Floats, need: Floats, side: int) -> NDArray[np.int64]:
+    bins = filled.shape[1]
     at = (np.arange(bins) + 0.5) / bins * 2 - 1
     aside = np.abs(at)[None] / np.maximum(span[:, None] / 2, 1e-9)
-    filled: Bools = np.asarray(view > 0.5, np.bool_)
     wing: Bools = (aside > INNER) & (aside < OUTER) & (np.sign(at)[None] == side)
     wing = wing & np.asarray(filled.any(axis=1), np.bool_)
     lead = np.where(wing, filled.argmax(axis=1), 0).astype(np.float64)
-    x = np.repeat(np.abs(at)[None], len(view), axis=0)
+    x = np.repeat(np.abs(at)[None], len(filled), axis=0)
     keep = wing
     ahead = np.zeros_like(lead)
     for _ in range(ROUNDS):

@@ -13,14 +13,7 @@ from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
 from postprocess.aircraft.nacelles import nacelles
 from postprocess.aircraft.profile import Profile, profile
-from postprocess.aircraft.silhouette import (
-    CHUNK,
-    Axes,
-    radius,
-    rasters,
-    symmetry_axes,
-    upright,
-)
+from postprocess.aircraft.silhouette import CHUNK, Silhouettes, axes, silhouettes, upright
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.shapes import Bools, Floats, Shapes, bounds
@@ -103,19 +96,32 @@ def _from_outlines(
     params: Params,
 ) -> None:
     outlines, stairs = without_stairs(np.asarray(objects["outline"].values, object)[rows])
+    places = np.flatnonzero(rows)
+    for low in range(0, len(outlines), CHUNK):
+        context.cancel.check()
+        part = slice(low, low + CHUNK)
+        for name, found in _measured(outlines[part], stairs[part], context, params).items():
+            values[name][places[part]] = found
+
+
+def _measured(
+    outlines: Shapes, stairs: Bools, context: Context, params: Params
+) -> dict[str, Floats]:
+    """All of `COLUMNS` for n outlines, (n,) each."""
     lost = np.where(stairs[:, None], STAIRS_PX, (params.nose_px, params.tip_px)) / 2
-    axes = symmetry_axes(outlines)
-    reach = extents(outlines, axes.centre, axes.angle)
-    seen = _profiles(outlines, axes, reach)
+    drawn = silhouettes(outlines)
+    found = axes(drawn)
+    reach = extents(outlines, found.centre, found.angle)
+    seen = _profiles(drawn, found.angle, reach)
     # Read once more from the other end where that end is the nose.
     turned = seen.nose_first < 0
-    nose_angle = axes.angle + np.pi * turned
-    reach = extents(outlines, axes.centre, nose_angle)
-    seen = _profiles(outlines, Axes(nose_angle, axes.symmetry, axes.rival, axes.centre), reach)
+    nose_angle = found.angle + np.pi * turned
+    reach = extents(outlines, found.centre, nose_angle)
+    seen = seen.where(turned, _profiles(drawn, nose_angle, reach, turned))
     ahead = np.stack([np.cos(nose_angle), np.sin(nose_angle)], axis=1)
     aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     ends = [(ahead, reach.front), (ahead, reach.back), (aside, reach.left), (aside, reach.right)]
-    seen_ends = [axes.centre + way * far[:, None] for way, far in ends]
+    seen_ends = [found.centre + way * far[:, None] for way, far in ends]
     inward = [-ahead, ahead, aside, -aside]
     thin = [thinness(outlines, end, way) for end, way in zip(seen_ends, inward, strict=True)]
     more = [lost[:, 0] + POINT_PX * thin[0], lost[:, 0] + POINT_PX * thin[1]]
@@ -125,58 +131,49 @@ def _from_outlines(
     )
     length, span = context.distance_m(tail, nose), context.distance_m(left, right)
     gsd = length / np.maximum(np.hypot(*(nose - tail).T), 1e-9)
-    axis_right = 1 / (1 + np.exp(-20 * (axes.symmetry - axes.rival)))
+    axis_right = 1 / (1 + np.exp(-20 * (found.symmetry - found.rival)))
     noise = np.sqrt(2) * params.end_px * gsd
     mixed = (1 - axis_right) * (length - span) ** 2
-    model_sd = np.hypot(params.model_sd, params.asymmetry_sd * (1 - axes.symmetry))
+    model_sd = np.hypot(params.model_sd, params.asymmetry_sd * (1 - found.symmetry))
     uneven = 0.35 * np.abs(reach.right + reach.left) * gsd
     blur_length, blur_span = (POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2))
     length_px, span_px = reach.front - reach.back, reach.right - reach.left
-    values["length_m"][rows] = length
-    values["wingspan_m"][rows] = span
-    values["length_sd_m"][rows] = np.sqrt(
-        noise**2 + (model_sd * length) ** 2 + mixed + blur_length**2
-    )
-    values["wingspan_sd_m"][rows] = np.sqrt(
-        noise**2 + (model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
-    )
-    values["heading_deg"][rows] = context.azimuth_deg(tail, nose)
     nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(seen.nose_first, 0)))
-    values["heading_confidence"][rows] = axis_right * nose_right
-    values["symmetry"][rows] = axes.symmetry
-    values["sweep_deg"][rows] = seen.sweep_deg
-    values["sweep_sd_deg"][rows] = np.hypot(4.0, 200.0 / np.maximum(span_px, 1.0))
-    values["wing_at"][rows] = seen.wing_at
-    values["fill"][rows] = shapely.area(outlines) * gsd**2 / np.maximum(length * span, 1e-9)
-    # A rim that runs 0.35 pixel too far out or in adds that much all around.
-    values["fill_sd"][rows] = 0.7 / np.maximum(length_px, 1.0) + 0.7 / np.maximum(span_px, 1.0)
-    values["nacelles"][rows] = _nacelles(outlines, axes.centre, nose_angle, span_px)
+    return {
+        "length_m": length,
+        "wingspan_m": span,
+        "length_sd_m": np.sqrt(noise**2 + (model_sd * length) ** 2 + mixed + blur_length**2),
+        "wingspan_sd_m": np.sqrt(
+            noise**2 + (model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
+        ),
+        "heading_deg": context.azimuth_deg(tail, nose),
+        "heading_confidence": axis_right * nose_right,
+        "symmetry": found.symmetry,
+        "sweep_deg": seen.sweep_deg,
+        "sweep_sd_deg": np.hypot(4.0, 200.0 / np.maximum(span_px, 1.0)),
+        "wing_at": seen.wing_at,
+        "nacelles": _nacelles(drawn, nose_angle, span_px),
+        "fill": shapely.area(outlines) * gsd**2 / np.maximum(length * span, 1e-9),
+        # A rim that runs 0.35 pixel too far out or in adds that much all around.
+        "fill_sd": 0.7 / np.maximum(length_px, 1.0) + 0.7 / np.maximum(span_px, 1.0),
+    }
 
 
-def _profiles(outlines: Shapes, axes: Axes, reach: Extent) -> Profile:
-    far = radius(outlines, axes.centre)
-    length, span = (reach.front - reach.back) / far, (reach.right - reach.left) / far
-    parts = []
-    for low in range(0, len(outlines), CHUNK):
-        part = slice(low, low + CHUNK)
-        view = upright(rasters(outlines[part], axes.centre[part], far[part]), axes.angle[part])
-        parts.append(profile(view, length[part], span[part]))
-    return Profile(
-        np.concatenate([p.nose_first for p in parts]),
-        np.concatenate([p.sweep_deg for p in parts]),
-        np.concatenate([p.wing_at for p in parts]),
+def _profiles(
+    drawn: Silhouettes, angle: Floats, reach: Extent, some: Bools | None = None
+) -> Profile:
+    """Profiles of all silhouettes, or those of `some`."""
+    pick = slice(None) if some is None else some
+    length, span = (
+        (reach.front - reach.back) / drawn.reach,
+        (reach.right - reach.left) / drawn.reach,
     )
+    return profile(upright(drawn.stack[pick], angle[pick]), length[pick], span[pick])
 
 
-def _nacelles(outlines: Shapes, centre: Floats, angle: Floats, span_px: Floats) -> Floats:
-    far = radius(outlines, centre)
-    parts = []
-    for low in range(0, len(outlines), CHUNK):
-        part = slice(low, low + CHUNK)
-        stack = rasters(outlines[part], centre[part], far[part])
-        view = upright(stack, angle[part], NACELLE_BINS)
-        parts.append(nacelles(view, span_px[part] / far[part], 1 / far[part], span_px[part]))
-    return np.concatenate(parts)
+def _nacelles(drawn: Silhouettes, angle: Floats, span_px: Floats) -> Floats:
+    view = upright(drawn.stack, angle, NACELLE_BINS)
+    return nacelles(view, span_px / drawn.reach, 1 / drawn.reach, span_px)
 
 
 def _from_boxes(

@@ -25,8 +25,17 @@ class Profile:
     sweep_deg: Floats
     wing_at: Floats
 
+    def where(self, which: Bools, other: Profile) -> Profile:
+        """The same with the rows of `which` taken from `other`, which holds those alone."""
+        mine = [self.nose_first.copy(), self.sweep_deg.copy(), self.wing_at.copy()]
+        for held, theirs in zip(
+            mine, (other.nose_first, other.sweep_deg, other.wing_at), strict=True
+        ):
+            held[which] = theirs
+        return Profile(*mine)
 
-def profile(view: Floats, length: Floats, span: Floats) -> Profile:
+
+def profile(view: Bools, length: Floats, span: Floats) -> Profile:
     """Read (n, BINS, BINS) silhouettes whose rows and columns span -1..1 of the same length.
 
     `length` and `span` are the extents along rows and columns in the units of which the raster's
@@ -41,13 +50,12 @@ def profile(view: Floats, length: Floats, span: Floats) -> Profile:
     return Profile(odds, np.degrees(np.arctan(sweep)), middle)
 
 
-def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats, Floats]:
+def _towards(filled: Bools, length: Floats, span: Floats) -> tuple[Floats, Floats, Floats]:
     """With row 0 as the nose: how tail-heavy (log ratio of areas), tangent of the leading edge's
     sweep, middle of the outer wing along the fuselage (0..1).
     """
-    n = len(view)
+    n = len(filled)
     at = (np.arange(BINS) + 0.5) / BINS * 2 - 1
-    filled: NDArray[np.bool_] = np.asarray(view > 0.5, np.bool_)
     rows_any: NDArray[np.bool_] = np.asarray(filled.any(axis=2), np.bool_)
     top = np.where(rows_any.any(axis=1), rows_any.argmax(axis=1), 0)
     along = (np.arange(BINS)[None] - top[:, None]) / np.maximum(length[:, None] * BINS / 2, 1)
@@ -63,10 +71,9 @@ def _towards(view: Floats, length: Floats, span: Floats) -> tuple[Floats, Floats
     column_any = filled.any(axis=1) & out
     lead = np.where(column_any, filled.argmax(axis=1), 0) * (2 / BINS)
     sweep = _slope(np.abs(at)[None].repeat(n, 0), lead, column_any)
-    row = np.arange(BINS)[None, :, None]
-    wing = filled & out[:, None, :]
-    count = np.maximum(wing.sum(axis=(1, 2)), 1)
-    middle = ((wing * row).sum(axis=(1, 2)) / count - top) / np.maximum(length * BINS / 2, 1)
+    wing = (filled & out[:, None, :]).sum(axis=2)
+    count = np.maximum(wing.sum(axis=1), 1)
+    middle = (wing @ np.arange(BINS) / count - top) / np.maximum(length * BINS / 2, 1)
     return heavy, sweep, np.clip(middle, 0.0, 1.0)
 
 

@@ -127,24 +127,35 @@ def _choose(
     params: Params,
 ) -> list[int]:
     """Gaps to close, best first: a dead end is used once, and no bridge crosses anything."""
-    gsd = context.grid.gsd
-    tree = shapely.STRtree(found.lines)
+    good = [i for i, path in enumerate(paths) if _plausible(open_gaps, i, path, context, params)]
+    lines = np.array([paths[i].line for i in good], dtype=object)
+    near, crossed = (_met(lines, others) for others in (found.lines, lines))
     used: set[int] = set()
     chosen: list[int] = []
-    for i, path in enumerate(paths):
+    taken = np.zeros(len(good), np.bool_)
+    for place, i in enumerate(good):
         tip, other = int(open_gaps.tip[i]), int(open_gaps.other[i])
-        if tip in used or other in used or not _plausible(open_gaps, i, path, gsd, params):
+        if tip in used or other in used:
             continue
-        near = found.lines[np.sort(tree.query(path.line, predicate="intersects"))]
-        laid = np.array([paths[j].line for j in chosen], dtype=object)
-        if not _clear(path.line, near) or not _clear(path.line, laid):
+        others = crossed[place]
+        laid = lines[others[taken[others]]]
+        if not _clear(lines[place], found.lines[near[place]]) or not _clear(lines[place], laid):
             continue
         chosen.append(i)
+        taken[place] = True
         used.update({tip, other} - {-1})
     return chosen
 
 
-def _plausible(open_gaps: Gaps, i: int, path: Path, gsd: float, params: Params) -> bool:
+def _met(lines: Lines, others: Lines) -> list[NDArray[np.int64]]:
+    """For each line the numbers of the others that it touches, rising."""
+    line, other = shapely.STRtree(others).query(lines, predicate="intersects")
+    order = np.lexsort((other, line))
+    return np.split(other[order], np.cumsum(np.bincount(line, minlength=len(lines)))[:-1])
+
+
+def _plausible(open_gaps: Gaps, i: int, path: Path, context: Context, params: Params) -> bool:
+    gsd = context.grid.gsd
     span, turn = float(open_gaps.span[i]), float(open_gaps.turn[i])
     if path.probability < 0 or path.line.length > params.detour * span + 2:
         return False

@@ -52,8 +52,14 @@ class Network:
     def _nodes(self) -> tuple[Xy, Index]:
         tips = np.stack([self.points[self.start[:-1]], self.points[self.start[1:] - 1]], axis=1)
         # Sorted by y, then x: numbers follow the raster's order.
-        known, number = np.unique(tips.reshape(-1, 2)[:, ::-1], axis=0, return_inverse=True)
-        return np.ascontiguousarray(known[:, ::-1]), number.reshape(-1, 2)
+        every = tips.reshape(-1, 2)
+        order = np.lexsort((every[:, 0], every[:, 1]))
+        known = every[order]
+        fresh = np.ones(len(every), np.bool_)
+        fresh[1:] = (known[1:] != known[:-1]).any(axis=1)
+        number = np.empty(len(every), np.int64)
+        number[order] = np.cumsum(fresh) - 1
+        return known[fresh], number.reshape(-1, 2)
 
     @property
     def nodes(self) -> Xy:

@@ -11,10 +11,10 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from postprocess.context import Context
 from postprocess.roads.raster import Block, by_block, centreline_band, read, read_valid, reading
+from tiling.compiled import compiled
 from tiling.grid import Box
 
 Xy = NDArray[np.float64]
@@ -28,7 +28,7 @@ def along(lines: NDArray[np.object_], spacing: float) -> tuple[Xy, NDArray[np.in
     return np.asarray(points, np.float64), np.asarray(owner, np.int64)
 
 
-def batches(lines: NDArray[np.object_], spacing: float, most: int = 1_000_000) -> Iterator[slice]:
+def batches(lines: NDArray[np.object_], spacing: float, most: int = 250_000) -> Iterator[slice]:
     """Runs of lines that hold about `most` points at that spacing: memory follows the run."""
     if len(lines):
         points = np.cumsum(shapely.length(lines) / spacing + shapely.get_num_coordinates(lines))
@@ -107,18 +107,64 @@ def half_widths(context: Context, points: Xy, reach: float) -> Values:
     """
     out = np.zeros(len(points))
     with reading(context, "clean") as dataset:
-        size = (dataset.width, dataset.height)
         for block, part in by_block(context, points, ceil(reach) + 2):
             mask = read(dataset, block.window) > 0
-            shore = _shore(mask, block, size)
-            if not len(shore):
-                inside = mask.any()
-                out[part] = reach if inside else 0.0
-                continue
-            nearest = cKDTree(shore).query(points[part], distance_upper_bound=reach + 0.5)[0]
-            out[part] = np.clip(np.minimum(nearest, reach + 0.5) - 0.5, 0, None)
-            out[part] *= _at(mask, block, points[part])
+            far = np.empty(len(part))
+            corner = np.array([block.window.x0, block.window.y0], np.float64)
+            size = np.array([dataset.width, dataset.height], np.float64)
+            _to_background(mask, corner, size, points[part], reach + 0.5, far)
+            out[part] = np.clip(far - 0.5, 0, None) * _at(mask, block, points[part])
     return out
+
+
+@compiled
+def _nearer(
+    row: NDArray[np.bool_], left: int, right: int, x0: float, x: float, dy2: float, best: float
+) -> float:
+    """The lesser of `best` and the squared distance to what is off the mask in one row."""
+    after = int(np.ceil(x - 0.5 - x0))
+    for col in range(max(after, left), right):
+        dx = x - (col + x0 + 0.5)
+        if dx * dx + dy2 >= best:
+            break
+        if not row[col]:
+            best = dx * dx + dy2
+    for col in range(min(after, right) - 1, left - 1, -1):
+        dx = x - (col + x0 + 0.5)
+        if dx * dx + dy2 >= best:
+            break
+        if not row[col]:
+            best = dx * dx + dy2
+    return best
+
+
+@compiled
+def _to_background(
+    mask: NDArray[np.bool_], corner: Values, size: Values, points: Xy, most: float, far: Values
+) -> None:
+    """Distance of each point from the nearest pixel centre off the mask, at most `most`.
+
+    What of the window, whose first pixel is the grid's `corner`, hangs over the grid's border is
+    not looked at. Rows are tried away from the point, as far as something nearer can still come.
+    """
+    rows, cols = mask.shape
+    top, bottom = int(max(-corner[1], 0)), int(min(size[1] - corner[1], rows))
+    left, right = int(max(-corner[0], 0)), int(min(size[0] - corner[0], cols))
+    for i in range(len(points)):
+        x, y = points[i]
+        best = most * most
+        below = int(np.ceil(y - 0.5 - corner[1]))
+        for row in range(max(below, top), bottom):
+            dy = y - (row + corner[1] + 0.5)
+            if dy * dy >= best:
+                break
+            best = _nearer(mask[row], left, right, corner[0], x, dy * dy, best)
+        for row in range(min(below, bottom) - 1, top - 1, -1):
+            dy = y - (row + corner[1] + 0.5)
+            if dy * dy >= best:
+                break
+            best = _nearer(mask[row], left, right, corner[0], x, dy * dy, best)
+        far[i] = np.sqrt(best)
 
 
 def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
@@ -133,18 +179,6 @@ def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:
     """(n,) values of an image that covers `box`, at (n, 2) grid pixels; 0 outside."""
     places = np.stack([points[:, 1] - box.y0 - 0.5, points[:, 0] - box.x0 - 0.5])
     return np.asarray(ndimage.map_coordinates(image, places, order=1, mode="constant"), np.float64)
-
-
-def _shore(mask: NDArray[np.bool_], block: Block, size: tuple[int, int]) -> Xy:
-    """(m, 2) centres of background pixels of the grid that have road beside them."""
-    beside = np.zeros_like(mask)
-    beside[1:] |= mask[:-1]
-    beside[:-1] |= mask[1:]
-    beside[:, 1:] |= mask[:, :-1]
-    beside[:, :-1] |= mask[:, 1:]
-    rows, cols = np.divmod(np.flatnonzero(beside & ~mask), mask.shape[1])
-    xy = np.stack([cols + block.window.x0, rows + block.window.y0], axis=1) + 0.5
-    return np.asarray(xy[((xy > 0) & (xy < size)).all(axis=1)], np.float64)
 
 
 def _within(box: Box, points: Xy) -> NDArray[np.bool_]:

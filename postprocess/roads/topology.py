@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from postprocess.roads.apart import plainly_apart
 from postprocess.roads.network import Index, Lines, Network, Xy, merged
 
 CELL = 1 / 1024
@@ -24,10 +26,12 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
     if not len(found):
         none = np.empty(0, np.int64)
         return none, none, np.empty((0, 2))
-    one, other = shapely.STRtree(found.lines).query(found.lines, predicate="intersects")
+    one, other = shapely.STRtree(found.lines).query(found.lines)
+    one, other = one[one < other], other[one < other]
+    apart = plainly_apart(found.points, found.start, one, other)
+    one, other = one[~apart], other[~apart]
     order = np.lexsort((other, one))
     one, other = one[order], other[order]
-    one, other = one[one < other], other[one < other]
     common = shapely.intersection(found.lines[one], found.lines[other])
     places, pair = shapely.get_coordinates(common, return_index=True)
     shared = _is_end(found, one[pair], places) & _is_end(found, other[pair], places)
@@ -167,10 +171,10 @@ def self_loops(found: Network) -> NDArray[np.bool_]:
 
 def repeated(found: Network) -> NDArray[np.bool_]:
     """(n,) lines equal to an earlier one, whichever way they run."""
+    ends = pd.DataFrame(np.sort(found.ends, axis=1))
+    # Only lines between the same two nodes can be equal; most are alone there.
+    maybe = np.flatnonzero(ends.duplicated(keep=False))
+    texts = shapely.to_wkb(shapely.normalize(found.lines[maybe]))
     again = np.zeros(len(found), np.bool_)
-    _, number = np.unique(
-        [shapely.to_wkb(line) for line in shapely.normalize(found.lines)], return_inverse=True
-    )
-    order = np.argsort(number, kind="stable")
-    again[order[1:]] = np.diff(number[order]) == 0
+    again[maybe] = pd.Series(texts, dtype=object).duplicated()
     return again

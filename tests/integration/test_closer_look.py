@@ -9,7 +9,7 @@ import shapely
 from rasterio.features import rasterize
 from skimage.measure import find_contours
 
-from lanner.closer import SceneCloser
+from lanner.closer import SIDES, SceneCloser
 from lanner.config import Normalise
 from lanner.errors import Cancelled
 from lanner.job import Cancel
@@ -24,6 +24,9 @@ def bright(pixels, valid, box, threshold):
     rings = find_contours(np.pad(pixels[0] * valid, 1), threshold)
     ring = max(rings, key=lambda r: shapely.Polygon(r).area, default=None)
     return None if ring is None else ring[:, ::-1] - 0.5
+
+
+YES = np.array([True])
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_an_outline_is_finer_and_in_its_place(scene, gsd):
     path, shape = scene
     closer, grid = _closer(path, gsd)
     box = grid.from_scene(np.array(shape.bounds).reshape(2, 2)).reshape(1, 4)
-    (look,) = closer.outlines(box, 100, 1.2, 0.5)
+    (look,) = closer.outlines(box, YES, 100, 1.2, 0.5)
     closer.close()
     seen = shapely.transform(look.outline, grid.to_scene)
     assert 0.2 <= look.gsd < 0.4
@@ -65,18 +68,52 @@ def test_an_outline_is_finer_and_in_its_place(scene, gsd):
 def test_no_closer_look_where_the_scene_is_no_finer(scene):
     path, _ = scene
     closer, _ = _closer(path, 0.2)
-    assert closer.outlines(np.array([[300.0, 200.0, 340.0, 240.0]]), 100, 1.2, 0.5) == [None]
+    assert closer.outlines(np.array([[300.0, 200.0, 340.0, 240.0]]), YES, 100, 1.2, 0.5) == [None]
     closer, _ = _closer(path, 0.8)
-    assert closer.outlines(np.array([[10.0, 10.0, 130.0, 110.0]]), 100, 1.2, 0.5) == [None]
+    assert closer.outlines(np.array([[10.0, 10.0, 130.0, 110.0]]), YES, 100, 1.2, 0.5) == [None]
 
 
 def test_nothing_to_see_is_said(scene):
     path, _ = scene
     closer, _ = _closer(path, 0.8)
-    (look,) = closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), 100, 1.2, 0.5)
+    (look,) = closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 0.5)
     closer.close()
     assert look is not None
     assert look.outline is None
+
+
+def test_what_is_not_wanted_is_not_looked_at(scene):
+    path, shape = scene
+    closer, grid = _closer(path, 0.8)
+    box = grid.from_scene(np.array(shape.bounds).reshape(2, 2)).reshape(1, 4)
+    both = np.repeat(box, 2, axis=0)
+    one, other = closer.outlines(both, np.array([False, True]), 100, 1.2, 0.5)
+    closer.close()
+    assert one.outline is None and other.outline is not None
+    assert one.gsd == other.gsd
+
+
+@pytest.mark.parametrize(("size", "side"), [(10, 96), (50, 128), (70, 160), (80, 192), (170, 192)])
+def test_a_small_object_is_shown_in_a_small_picture(scene, size, side):
+    path, _ = scene
+    shown = []
+
+    def look(pixels, valid, box, threshold):
+        shown.append((pixels.shape, valid.shape, box))
+
+    opened = open_scene(str(path))
+    bands, grid = ("red", "green", "blue"), opened.grid(0.4)
+    stretch = scene_stretch(opened, bands, Normalise())
+    closer = SceneCloser(opened, bands, grid, stretch, look, Cancel())
+    half = size / 4
+    closer.outlines(
+        np.array([[160 - half, 150 - half, 160 + half, 150 + half]]), YES, 1e4, 1.2, 0.5
+    )
+    closer.close()
+    ((pixels, valid, box),) = shown
+    assert pixels == (3, side, side) and valid == (side, side) and side in SIDES
+    np.testing.assert_allclose(box[2:] - box[:2], size, rtol=1e-3)
+    np.testing.assert_allclose(box.reshape(2, 2).mean(0), side / 2, atol=1)
 
 
 def test_it_stops_when_the_caller_went_away(scene):
@@ -85,4 +122,4 @@ def test_it_stops_when_the_caller_went_away(scene):
     closer, _ = _closer(path, 0.8, cancel)
     cancel.set()
     with pytest.raises(Cancelled):
-        closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), 100, 1.2, 0.5)
+        closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 0.5)

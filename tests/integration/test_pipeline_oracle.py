@@ -34,6 +34,7 @@ class Oracle:
     probability: np.ndarray | None = None
     names: tuple[str, ...] = ("oracle",)
     batch: int = 1
+    shares_cores: bool = False
     identity: str = "truth"
     looked: int = 0
     tree: shapely.STRtree | None = field(default=None, init=False)

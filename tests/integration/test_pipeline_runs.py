@@ -228,7 +228,10 @@ def test_cancel_stops_soon_and_the_same_request_resumes(
     told = []
     result = detect(request, Cancel(), told.append)
     begun = next(p.done for p in told if p.stage == "detect")
-    assert begun == {"open": 0, "detect": 3, "blend": 16, "threshold": 16}[stage]
+    if stage == "detect":  # tiles that were looked at together are not thrown away
+        assert 3 <= begun < 16
+    else:
+        assert begun == {"open": 0, "blend": 16, "threshold": 16}[stage]
     assert (result.features, kept(tmp_path / "run")) == (
         whole("tinyroads")[0].features,
         whole("tinyroads")[1],

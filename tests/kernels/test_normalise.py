@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from detectors.inputs import prepare
-from detectors.kernels.normalise import kernel, reference
+from detectors.kernels.normalise import cpu, kernel, reference
 from tiling.normalise import Stretch
 
 DTYPES = (torch.uint8, torch.uint16, torch.int16, torch.float32)
@@ -37,6 +37,18 @@ def test_as_the_reference(shape, dtype, out, device, same):
     assert got.dtype == out and got.shape == expected.shape
     assert got.is_contiguous(memory_format=torch.channels_last)
     same(got, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_way_of_the_cpu_gives_the_same_bits(shape, dtype):
+    for out in (torch.float32, torch.bfloat16):
+        raw, valid, low, high = scene(shape, dtype, "cpu")
+        low[0] = high[0]
+        got = cpu.normalise(raw, valid, low, high, out)
+        expected = reference.normalise(raw, valid, low, high, out)
+        assert got.dtype == out and got.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
 def test_a_constant_band_is_half(device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,33 @@ def test_any_order_comes_back_in_the_order_asked(scene: Scene, threads: int) -> 
         np.testing.assert_array_equal(image.pixels, raw / np.float32(255))
         np.testing.assert_array_equal(image.valid, valid)
     assert not reading_threads()
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_in_chunks_come_the_same_tiles(scene: Scene, ahead: bool, size: int) -> None:
+    plan = TilePlan(scene.grid(1.3), 128, 16)
+    asked = [3, 0, *range(len(plan))]
+    reader = TileReader(scene, plan, RGB, PLAIN, 2)
+    chunks = list(reader.chunks(asked, size, ahead))
+    assert [len(c) for c in chunks[:-1]] == [size] * (len(chunks) - 1)
+    assert 1 <= len(chunks[-1]) <= size
+    for image, expected in zip(chain.from_iterable(chunks), reader.tiles(asked), strict=True):
+        assert image.tile == expected.tile
+        assert image.pixels.tobytes() == expected.pixels.tobytes()
+        assert image.valid.tobytes() == expected.valid.tobytes()
+    assert not reading_threads()
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_letting_chunks_go_closes_every_file(scene: Scene, ahead: bool) -> None:
+    plan = TilePlan(scene.grid(1.3), 128, 16)
+    chunks = TileReader(scene, plan, RGB, PLAIN, 3).chunks(range(len(plan)), 2, ahead)
+    next(chunks)
+    assert open_handles(scene.uri)
+    chunks.close()
+    assert not reading_threads()
+    assert not open_handles(scene.uri)
 
 
 def test_tiles_of_two_plans_put_together_are_the_same_scene(scene: Scene) -> None:

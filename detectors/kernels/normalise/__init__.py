@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detectors.kernels.normalise import reference
+from detectors.kernels.normalise import cpu, reference
 
 
 def normalise(
@@ -31,4 +31,6 @@ def normalise(
         from detectors.kernels.normalise import kernel
 
         return kernel.normalise(raw, valid, low, high, dtype)
+    if raw.device.type == "cpu":
+        return cpu.normalise(raw, valid, low, high, dtype)
     return reference.normalise(raw, valid, low, high, dtype)

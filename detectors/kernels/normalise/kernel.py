@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -42,18 +41,19 @@ def normalise(
         BLOCK,
         MEAN,
         STD,
+        enable_fp_fusion=False,
     )
     return out
 
 
 @triton.jit  # type: ignore[untyped-decorator,unused-ignore]
 def _normalise(
-    raw: Any,
-    valid: Any,
-    table: Any,
-    out: Any,
-    pixels: Any,
-    bands: Any,
+    raw: tl.tensor,
+    valid: tl.tensor,
+    table: tl.tensor,
+    out: tl.tensor,
+    pixels: tl.tensor,
+    bands: tl.tensor,
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
     MEAN: tl.constexpr,

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,7 +197,8 @@ def _mask_key(sample: Sample, work: _Work) -> str | None:
 @contextmanager
 def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
     """The scene, its tiles, and what reads them, as `lanner detect` makes them."""
-    from lanner.pipeline import READ_THREADS, tile_plan
+    from lanner.pipeline import tile_plan
+    from tiling.machine import cores
     from tiling.normalise import require_valid, scene_stretch
     from tiling.reader import TileReader
 
@@ -207,7 +208,7 @@ def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, Tile
         plan = tile_plan(scene, config, None)
         require_valid(scene, config.bands)
         stretch = scene_stretch(scene, config.bands, config.normalise)
-        yield scene, plan, TileReader(scene, plan, config.bands, stretch, READ_THREADS)
+        yield scene, plan, TileReader(scene, plan, config.bands, stretch, cores())
 
 
 def _scene(sample: Sample, work: _Work, folder: Path) -> Scene:
@@ -279,21 +280,14 @@ def _write_tiff(rgb: NDArray[np.uint8], holes: NDArray[np.bool_] | None, path: P
             out.write_mask(~holes)
 
 
-def _batches(reader: TileReader, batch: int) -> Iterator[list[TileImage]]:
-    waiting: list[TileImage] = []
-    with closing(reader.tiles(range(len(reader.plan)))) as images:  # type: ignore[type-var]
-        for image in images:
-            waiting.append(image)
-            if len(waiting) >= batch:
-                yield waiting
-                waiting = []
-    if waiting:
-        yield waiting
+def _chunks(reader: TileReader, work: _Work) -> Iterator[list[TileImage]]:
+    eyes = work.eyes
+    return reader.chunks(range(len(reader.plan)), eyes.batch, not eyes.compute.shares_cores)
 
 
 def _boxes(name: str, plan: TilePlan, reader: TileReader, work: _Work) -> float:
     spent, tiles = 0.0, []
-    for images in _batches(reader, work.eyes.batch):
+    for images in _chunks(reader, work):
         before = time.monotonic()
         views = work.eyes.views(images)
         spent += time.monotonic() - before
@@ -322,7 +316,7 @@ def _rasters(name: str, plan: TilePlan, scene: Scene, reader: TileReader, work: 
             )
             for one in work.config.members
         ]
-        for images in _batches(reader, work.eyes.batch):
+        for images in _chunks(reader, work):
             before = time.monotonic()
             seen = work.eyes.rasters(images)
             spent += time.monotonic() - before

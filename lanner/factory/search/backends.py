@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -12,6 +11,7 @@ from lanner.config import DetectorConfig
 from lanner.factory.search.cluster import by_ray
 from lanner.factory.search.points import Bench, Measure, measure
 from lanner.factory.search.workers import by_image, by_point
+from tiling.machine import cores
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def measuring(
     Raises:
         ConfigError: Ray is asked for and not installed, does not answer, or misses the files.
     """
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or cores()
     if backend == "ray":
         with by_ray(bench, count) as measured:
             yield measured

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lanner.factory.config import Training
 from lanner.factory.releases import weights_of
 from lanner.factory.samples import Sample
 from lanner.factory.shop import SAMPLES, Shop
+from tiling.machine import cores
 
 FORMAT = 1
 """Raised when the same configuration no longer gives the same weights."""
@@ -261,7 +261,6 @@ def _sha256(path: Path | None) -> str | None:
 
 def _threads(workers: int, devices: str) -> int:
     """Cores that are left to the network, shared by the processes of `cpu:N`."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind, _, count = devices.partition(":")
     processes = max(1, int(count)) if kind == "cpu" and count.isdecimal() else 1
-    return max(1, (there or 1) // processes - workers)
+    return max(1, cores() // processes - workers)

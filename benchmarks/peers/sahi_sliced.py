@@ -1,0 +1,63 @@
+"""SAHI: sliced prediction over a whole scene, with our RetinaNet in torchvision's form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from common import Boxes, task, tell, timed
+from sahi.models.torchvision import TorchVisionDetectionModel
+from sahi.predict import get_sliced_prediction
+from torch import Tensor
+
+IOU = 0.5
+"""Boxes of neighbouring slices that overlap more are one object, as in `merge_seams`."""
+
+
+class Detection(torch.nn.Module):
+    """What SAHI expects of a torchvision detector: pictures in, dicts of tensors out."""
+
+    def __init__(self, boxes: Boxes) -> None:
+        super().__init__()
+        self.look = boxes
+
+    def forward(self, pictures: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """One dict a picture."""
+        seen = [self.look(picture) for picture in pictures]
+        return [{"boxes": b, "scores": s, "labels": n} for b, s, n in seen]
+
+
+def main() -> None:
+    asked = task()
+    look = Boxes(asked)
+    model = TorchVisionDetectionModel(
+        model=Detection(look),
+        device=asked.device,
+        confidence_threshold=0.0,  # the network's own thresholds are applied before
+        category_mapping={"0": "object"},
+    )
+
+    def work() -> list[list[float]]:
+        # The look at the whole scene at once is left out: Lanner takes none either.
+        result = get_sliced_prediction(
+            str(asked.scene),
+            model,
+            slice_height=asked.tile,
+            slice_width=asked.tile,
+            overlap_height_ratio=asked.overlap,
+            overlap_width_ratio=asked.overlap,
+            perform_standard_pred=False,
+            postprocess_type="NMS",
+            postprocess_match_metric="IOU",
+            postprocess_match_threshold=IOU,
+            verbose=0,
+        )
+        return [one.bbox.to_xyxy() for one in result.object_prediction_list]
+
+    boxes, seconds = timed(work, look.where)
+    tell(asked, "sahi", "scene to boxes", seconds, boxes=np.reshape(boxes, (-1, 4)))
+
+
+if __name__ == "__main__":
+    main()

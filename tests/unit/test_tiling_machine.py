@@ -1,0 +1,49 @@
+"""What the machine lends: cores that this process may use, memory that it keeps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tiling.machine import cores
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from tiling.machine import keep_memory
+if sys.argv[1] == "keep":
+    print(int(keep_memory()))
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    np.ones(48 << 20, np.uint8)
+before = faults()
+for _ in range(10):
+    np.ones(48 << 20, np.uint8)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux has it")
+def test_only_cores_that_may_be_used_count():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    code += "from tiling.machine import cores; print(cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_kept_memory_is_not_asked_for_again():
+    def told(how):
+        run = [sys.executable, "-c", FAULTS, how]
+        done = subprocess.run(run, capture_output=True, text=True, check=True)
+        return [int(line) for line in done.stdout.split()]
+
+    kept, faults = told("keep")
+    if not kept:
+        pytest.skip("not glibc")
+    (usual,) = told("give back")
+    assert faults < usual / 10

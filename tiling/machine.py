@@ -1,0 +1,39 @@
+"""What this machine lends to this process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Parameters of glibc's mallopt(3)."""
+
+KEPT, PAD = 2**31 - 1, 64 << 20
+"""Bytes of freed memory that stay with the process, and by how many its heap grows at once."""
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def keep_memory() -> bool:
+    """Let this process keep the memory of freed arrays for the next ones.
+
+    Left to itself glibc gives arrays of megabytes back at once and asks anew for the next layer's
+    or tile's, which the system hands out page by page, zeroed: a Res-UNet spends a quarter of its
+    time on that, reading a third (`benchmarks/allocator.py`).
+
+    Returns:
+        Whether the allocator understood; another C library is left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    said = [mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, KEPT), mallopt(M_TOP_PAD, PAD)]
+    return all(said)
