@@ -54,7 +54,7 @@ unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 		$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
-	@$(BIN)/pytest tests/integration -k "demo or server or render or pipeline" $(ARGS)
+	@LANNER_FULL=1 $(BIN)/pytest tests/integration -k "demo or server or render or pipeline or many_at_once" $(ARGS)
 
 bench: setup ## Speed and memory on this machine, beside peers where `make peers` was run; SIZE=8192 REPEAT=5
 	@$(BIN)/python benchmarks/run.py --size $(SIZE) --repeat $(REPEAT) $(if $(THREADS),--threads $(THREADS))

@@ -28,6 +28,9 @@ from lanner.pipeline import detect
 from lanner.released import find
 
 HERE = Path(__file__).resolve().parent
+SURE = 0.5
+"""Score from which an object must be found by both."""
+
 PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 
 
@@ -36,16 +39,19 @@ class Peer:
     """One script of `peers/`, and the piece of Lanner that it is set against.
 
     `members` are those that Lanner runs with; `last` is the last stage of a Lanner run that the
-    peer does too (None: the piece is measured in the script itself).
+    peer does too (None: the piece is measured in the script itself). `usual`: as the peer's users
+    have it, in float32; else with Lanner's number format and allocator.
     """
 
     script: str
     detector: str
     members: tuple[str, ...] | None
     last: str | None = None
+    usual: bool = False
 
 
 PEERS = (
+    Peer("sahi_sliced", "aircraft", ("retinanet",), "chain: merge_seams", usual=True),
     Peer("sahi_sliced", "aircraft", ("retinanet",), "chain: merge_seams"),
     Peer("torchgeo_grid", "aircraft", ("retinanet",), "chain: merge_seams"),
     Peer("monai_sliding", "roads", None, "blend"),
@@ -96,8 +102,9 @@ def peer_bars(rows: Sequence[Against], size: int) -> list[Bar]:
     for row in rows:
         if row.name == "sahi":
             alike = min(row.ours_found, row.theirs_found)
-            bars.append(faster("SAHI", row.ours_s, row.seconds, small))
-            bars.append(same_objects("SAHI", alike, small))
+            name = f"SAHI, {row.what.rpartition(', ')[2]}"
+            bars.append(faster(name, row.ours_s, row.seconds, small))
+            bars.append(same_objects(name, alike, small))
     return bars
 
 
@@ -107,7 +114,15 @@ def facts(rows: Sequence[Against]) -> list[dict[str, Any]]:
 
 
 def _scene(peer: Peer, size: int) -> Path:
-    return rendered(size, find(peer.detector).config.gsd, lambda _: None)
+    """About `size` pixels a side, such that a peer's last tile ends with the scene.
+
+    Elsewhere a peer moves it inward, sees the pixels in other places of the network's stride, and
+    answers a little otherwise.
+    """
+    config = find(peer.detector).config
+    step = config.tile - 2 * config.halo
+    whole = max(1, round((size - 2 * config.halo) / step)) * step + 2 * config.halo
+    return rendered(whole, config.gsd, lambda _: None)
 
 
 def _own_row(peer: Peer, size: int, threads: int | None, repeats: int) -> Row:
@@ -161,8 +176,9 @@ def _ours(peer: Peer, scene: Path, folder: Path) -> tuple[int, int, NDArray[Any]
         with rasterio.open(raster) as file:
             return plan["tile"], plan["halo"], file.read(1)
     (snapshot,) = folder.glob("*_merge_seams.parquet")
-    boxes = gpd.read_parquet(snapshot).geometry.bounds.to_numpy()
-    return plan["tile"], plan["halo"], boxes
+    frame = gpd.read_parquet(snapshot)
+    scored = np.column_stack([frame.geometry.bounds.to_numpy(), frame["score"].to_numpy()])
+    return plan["tile"], plan["halo"], scored
 
 
 def _run(
@@ -172,6 +188,7 @@ def _run(
     words = [str(PYTHON), str(HERE / "peers" / f"{peer.script}.py"), str(scene), str(out)]
     words += ["--detector", peer.detector, "--tile", str(tile), "--halo", str(halo)]
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    words += ["--usual"] if peer.usual else []
     if threads:
         words += ["--threads", str(threads)]
         env.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
@@ -189,8 +206,13 @@ def _alike(ours: NDArray[Any], arrays: Any) -> tuple[tuple[float, float], tuple[
         alike = share_alike(ours, theirs)
         return (alike, alike), (int((ours >= 128).sum()), int((theirs >= 128).sum()))
     boxes = arrays["boxes"]
-    both = share_found(ours, boxes), share_found(boxes, ours)
-    return both, (len(ours), len(boxes))
+    mine, sure = ours[:, :4], slice(None)
+    theirs_sure = slice(None)
+    if "scores" in arrays and ours.shape[1] > 4:
+        # What either is sure of must be found by the other; near the threshold a hair decides.
+        sure, theirs_sure = ours[:, 4] >= SURE, arrays["scores"] >= SURE
+    both = share_found(mine[sure], boxes), share_found(boxes[theirs_sure], mine)
+    return both, (len(mine[sure]), len(boxes[theirs_sure]))
 
 
 def _until(row: Row, last: str | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,27 @@ def running(where: Compute) -> Iterator[None]:
         yield
 
 
+class Lanes:
+    """A CUDA stream for each thread, so that one's copies go on beside another's kernels."""
+
+    def __init__(self, where: Compute) -> None:
+        self._where = where
+        self._local = threading.local()
+
+    @contextmanager
+    def own(self) -> Iterator[None]:
+        """Work of this thread goes to its own stream; other devices have none."""
+        if self._where.device.type != "cuda":
+            yield
+            return
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self._where.device)  # type: ignore[no-untyped-call]
+            # The weights were put there by the stream of another thread.
+            self._local.stream.wait_stream(torch.cuda.default_stream(self._where.device))
+        with torch.cuda.stream(self._local.stream):
+            yield
+
+
 class Passes:
     """Cuts inputs into passes of a fixed size; halves it when the device's memory is short."""
 
@@ -113,20 +135,22 @@ class Passes:
         """
         results: list[T] = []
         while len(results) < len(inputs[0]):
-            here = slice(len(results), len(results) + self.batch)
+            # Another thread may halve it meanwhile.
+            batch = self.batch
+            here = slice(len(results), len(results) + batch)
             parts = [tensor[here] for tensor in inputs]
             count = len(parts[0])
             try:
-                results.extend(look(*(_filled(part, self.batch) for part in parts))[:count])
+                results.extend(look(*(_filled(part, batch) for part in parts))[:count])
             except torch.OutOfMemoryError as error:
-                if self.batch == 1:
+                if batch == 1:
                     raise DeviceError(
                         "--device",
                         str(inputs[0].device),
                         "ran out of memory on a single tile",
                         "give a smaller --tile, or use --device cpu",
                     ) from error
-                self.batch //= 2
+                self.batch = min(self.batch, batch // 2)
                 torch.cuda.empty_cache()
         return results
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detectors import calibration
 from detectors.catalog import choose
-from detectors.device import Compute, Passes, compute, running
+from detectors.device import Compute, Lanes, Passes, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, MaskMember, load_member
@@ -67,6 +67,7 @@ class Ensemble:
         self.vote_curves = tuple(whole.of_vote(name) for name in self.names)
         self.channels: tuple[str, ...] = _channels(config, self.members)
         self._passes = Passes(self.compute.batch)
+        self._lanes = Lanes(self.compute)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,11 +100,12 @@ class Ensemble:
             One result a tile, in the order given.
         """
         results = [no_candidates(len(self.members))] * len(images)
-        seen = shown(images, self.compute)
-        if seen is None:
-            return results
-        for i, result in zip(seen.rows, self._look(seen, images, grid), strict=True):
-            results[i] = result
+        with self._lanes.own():
+            seen = shown(images, self.compute)
+            if seen is None:
+                return results
+            for i, result in zip(seen.rows, self._look(seen, images, grid), strict=True):
+                results[i] = result
         return results
 
     @property

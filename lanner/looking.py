@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from math import isnan
 from pathlib import Path
@@ -20,6 +22,9 @@ from tiling.blend import Blender
 
 Mask = NDArray[np.bool_]
 
+LANES = 2
+"""Batches under way at once on a device of its own."""
+
 if TYPE_CHECKING:
     import geopandas as gpd
 
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
     from tiling.ledger import Ledger
     from tiling.place import Place
     from tiling.reader import TileImage, TileReader
+
+
+_Looking = tuple["list[TileImage]", Future[list[TileResult]]]
+"""Tiles, and what will be said of them."""
 
 
 class Eyes(Protocol):
@@ -54,7 +63,9 @@ class Eyes(Protocol):
         """What results depend on besides configuration and weights."""
 
     def run(self, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
-        """One result a tile, in the order given."""
+        """One result a tile, in the order given; called by `LANES` threads at once, unless it
+        shares the cores.
+        """
 
 
 def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages: Stages) -> None:
@@ -69,15 +80,50 @@ def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages:
     done = len(plan) - len(todo)
     stages.tell("detect", done, len(plan))
     cancel.check()
-    # A generator; closing it stops the reading threads.
-    with closing(reader.chunks(todo, eyes.batch, not eyes.shares_cores)) as chunks:  # type: ignore[type-var]
-        for images in chunks:
-            cancel.check()
-            for image, result in zip(images, eyes.run(images, plan.grid), strict=True):
+    # Generators; closing them stops the threads that read and look.
+    with (
+        closing(reader.chunks(todo, eyes.batch, not eyes.shares_cores)) as chunks,  # type: ignore[type-var]
+        closing(_seen(eyes, chunks, plan.grid)) as seen,
+    ):
+        for images, results in seen:
+            for image, result in zip(images, results, strict=True):
                 ledger.put(image.tile.index, encode(result))
                 done += 1
                 stages.tell("detect", done, len(plan))
+            cancel.check()
     cancel.check()
+
+
+def _first(ahead: deque[_Looking]) -> tuple[list[TileImage], list[TileResult]]:
+    images, future = ahead.popleft()
+    return images, future.result()
+
+
+def _seen(
+    eyes: Eyes, chunks: Iterator[list[TileImage]], grid: Grid
+) -> Generator[tuple[list[TileImage], list[TileResult]], None, None]:
+    """Tiles and their results, in order.
+
+    A device of its own is handed the next tiles while a thread still turns its last answer into
+    candidates; cores that do everything themselves gain nothing by that.
+    """
+    lanes = 1 if eyes.shares_cores else LANES
+    if lanes == 1:
+        for images in chunks:
+            yield images, eyes.run(images, grid)
+        return
+    ahead: deque[_Looking] = deque()
+    with ThreadPoolExecutor(lanes, thread_name_prefix="lanner-look") as pool:
+        try:
+            for images in chunks:
+                ahead.append((images, pool.submit(eyes.run, images, grid)))
+                if len(ahead) == lanes:
+                    yield _first(ahead)
+            while ahead:
+                yield _first(ahead)
+        finally:
+            for _, future in ahead:
+                future.cancel()
 
 
 def recall(ledger: Ledger, plan: TilePlan, cancel: Cancel) -> Iterator[tuple[int, TileResult]]:

@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+import detectors.device
 from detectors.boxes import LEAST_SIDE
 from detectors.device import Compute, running
 from detectors.ensemble import Ensemble
 from detectors.inputs import prepare
+from detectors.members import load_member
 from detectors.retinanet import STRIDE, decode_boxes
 from lanner.bench.bare import wait
 from lanner.bench.memory import peak_mb
@@ -39,7 +41,11 @@ from lanner.released import find
 
 @dataclass(frozen=True)
 class Task:
-    """What one peer is asked; `tile` and `halo` are those of Lanner's own run."""
+    """What one peer is asked; `tile` and `halo` are those of Lanner's own run.
+
+    `usual`: networks in float32 and the allocator as it comes, as the peer's users have them;
+    else in the number format of Lanner, whose allocator settings they share.
+    """
 
     scene: Path
     out: Path
@@ -47,6 +53,7 @@ class Task:
     tile: int
     halo: int
     device: str
+    usual: bool = False
 
     @property
     def step(self) -> int:
@@ -69,15 +76,18 @@ def task() -> Task:
     parser.add_argument("--halo", type=int, default=96)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--usual", action="store_true")
     said = parser.parse_args()
     if said.threads:
         torch.set_num_threads(said.threads)
-    return Task(said.scene, said.out, said.detector, said.tile, said.halo, said.device)
+    return Task(**{k: v for k, v in vars(said).items() if k != "threads"})
 
 
 def ensemble(asked: Task, members: tuple[str, ...] | None = None) -> Ensemble:
     """The detector's released networks."""
     entry = find(asked.detector)
+    if asked.usual:
+        detectors.device.keep_memory = lambda: False
     return Ensemble(entry.config, entry.release_dir, asked.device, members)
 
 
@@ -92,6 +102,10 @@ class Boxes:
         whole = ensemble(asked, (_box_member(find(asked.detector).config),))
         self.where: Compute = whole.compute
         self.member = whole.members[0]
+        if asked.usual:
+            self.where = replace(whole.compute, autocast=None)
+            folder = find(asked.detector).release_dir
+            self.member = load_member(whole.config, self.member.config, folder, self.where)
         self.curves = (whole.vote_curves[0], whole.curve)
         self.least = whole.config.fusion.min_score
 

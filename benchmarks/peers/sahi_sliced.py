@@ -38,7 +38,7 @@ def main() -> None:
         category_mapping={"0": "object"},
     )
 
-    def work() -> list[list[float]]:
+    def work() -> list[tuple[list[float], float]]:
         # The look at the whole scene at once is left out: Lanner takes none either.
         result = get_sliced_prediction(
             str(asked.scene),
@@ -53,10 +53,14 @@ def main() -> None:
             postprocess_match_threshold=IOU,
             verbose=0,
         )
-        return [one.bbox.to_xyxy() for one in result.object_prediction_list]
+        found = result.object_prediction_list
+        return [(one.bbox.to_xyxy(), float(one.score.value)) for one in found]
 
-    boxes, seconds = timed(work, look.where)
-    tell(asked, "sahi", "scene to boxes", seconds, boxes=np.reshape(boxes, (-1, 4)))
+    found, seconds = timed(work, look.where)
+    boxes = np.reshape([box for box, _ in found], (-1, 4))
+    scores = np.asarray([score for _, score in found])
+    what = "scene to boxes, float32" if asked.usual else "scene to boxes, as ours"
+    tell(asked, "sahi", what, seconds, boxes=boxes, scores=scores)
 
 
 if __name__ == "__main__":

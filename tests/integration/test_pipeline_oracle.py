@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,6 +150,26 @@ def test_every_object_once_at_every_offset(share, aspect, blank):
         truth = np.array(sorted(shapely.bounds(shapes).tolist()))
         assert len(found) == len(truth)
         np.testing.assert_allclose(found, truth, atol=0.02)
+
+
+@dataclass
+class Pair(Oracle):
+    """Answers only when another answer is being worked on."""
+
+    both: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20))
+
+    def run(self, images, grid):
+        self.both.wait()
+        return super().run(images, grid)
+
+
+def test_a_device_of_its_own_is_given_two_batches_at_once(blank):
+    shapes = lattice(30, 1.0, 7)
+    one = ask(Oracle(shapes, shares_cores=True), blank(1280, 1280), config(TILE, HALO))
+    tiles = one.summary["plan"]["tiles"]
+    assert tiles % 2 == 0
+    two = ask(Pair(shapes), blank(1280, 1280), config(TILE, HALO))
+    assert len(two.features) > 0 and two.features == one.features
 
 
 def planes(seed, count, side=1500):

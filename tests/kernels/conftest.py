@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    # Read once, when the first kernel is defined.
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture
