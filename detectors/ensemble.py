@@ -16,13 +16,14 @@ from detectors.catalog import choose
 from detectors.device import Compute, Lanes, Passes, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
-from detectors.members import BoxMember, MaskMember, load_member
+from detectors.members import BoxMember, Glimpse, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import Shown, shown
-from detectors.views import Floats, Outline, Views, iou_matrix
+from detectors.views import Floats, Outline, iou_matrix
 from detectors.windows import place
 from lanner.config import DetectorConfig
 from lanner.errors import ConfigError
+from tiling.machine import each
 
 if TYPE_CHECKING:
     from tiling.grid import Grid
@@ -151,22 +152,14 @@ class Ensemble:
                     raster_result(one, images[i].valid)
                     for one, i in zip(levels, seen.rows, strict=True)
                 ]
-            views = self._passes.run(seen.tensors, self._views)
-        return [
-            self._candidates(view, images[i], grid)
-            for view, i in zip(views, seen.rows, strict=True)
-        ]
+            glimpses = self._passes.run(seen.tensors, self._glimpses)
+        tiles = [(tile, images[i]) for tile, i in zip(glimpses, seen.rows, strict=True)]
+        return each(lambda tile: self._candidates(tile[0], tile[1], grid), tiles)
 
-    def _views(self, inputs: Tensor, valid: Tensor) -> list[list[Views]]:
+    def _glimpses(self, inputs: Tensor, valid: Tensor) -> list[tuple[Glimpse, ...]]:
         """What each member sees on each tile of one pass, by tile."""
-        by_member = [member.see(inputs, valid) for member in self.members]
-        return [
-            [
-                v.rescored(curve.apply(v.scores))
-                for v, curve in zip(views, self.vote_curves, strict=True)
-            ]
-            for views in zip(*by_member, strict=True)
-        ]
+        by_member = [member.glimpse(inputs, valid) for member in self.members]
+        return list(zip(*by_member, strict=True))
 
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
         """Mean of the members' probabilities on each tile of one pass, by their weights."""
@@ -178,7 +171,12 @@ class Ensemble:
             return seen[0]
         return [np.tensordot(weight, np.stack(tile), 1) for tile in zip(*seen, strict=True)]
 
-    def _candidates(self, views: list[Views], image: TileImage, grid: Grid) -> TileResult:
+    def _candidates(self, glimpses: Sequence[Glimpse], image: TileImage, grid: Grid) -> TileResult:
+        seen = [glimpse() for glimpse in glimpses]
+        views = [
+            v.rescored(curve.apply(v.scores))
+            for v, curve in zip(seen, self.vote_curves, strict=True)
+        ]
         fused = fuse(views, [member.config.weight for member in self.members], self.config.fusion)
         scored = Fused(
             fused.boxes, self.curve.apply(fused.scores), fused.labels, fused.votes, fused.outlines

@@ -131,8 +131,9 @@ def _contour(
     cols = slice(max(where[1].start - 1, 0), where[1].stop + 1)
     crop, mine = obj[rows, cols], labels[rows, cols] == number
     # Outside, the true probability places the contour between pixels; a neighbour's is wiped.
-    field = np.where(mine | (crop < threshold), crop, 0.0)
-    lines = find_contours(np.pad(field, 1), threshold)  # type: ignore[no-untyped-call]
+    field = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), crop.dtype)
+    field[1:-1, 1:-1] = np.where(mine | (crop < threshold), crop, 0.0)
+    lines = find_contours(field, threshold)  # type: ignore[no-untyped-call]
     origin = np.array([cols.start - 0.5, rows.start - 0.5])
     rings = [line[:, ::-1] + origin for line in lines if len(line) >= 4]
     if not rings:

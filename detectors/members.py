@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +32,10 @@ RASTER_OUTPUTS = ("road", "centreline")
 """Channels of a raster detector's Res-UNet when its `arch` names none."""
 
 
+Glimpse = Callable[[], Views]
+"""What is left to do for a tile when the network has looked; any thread may do it."""
+
+
 @dataclass(frozen=True)
 class BoxMember:
     """A RetinaNet ready to look."""
@@ -37,11 +43,12 @@ class BoxMember:
     config: Member
     net: RetinaNet
 
-    def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
+    def glimpse(self, inputs: Tensor, valid: Tensor) -> list[Glimpse]:
         """Boxes of each of (n, 3, h, w) prepared tiles; `valid` (n, h, w) is not needed."""
         logits, offsets, anchors = self.net(inputs)
         size, config = inputs.shape[-1], self.config
-        return boxes_of_tiles(logits, offsets, anchors, size, config.threshold, config.nms_iou)
+        found = boxes_of_tiles(logits, offsets, anchors, size, config.threshold, config.nms_iou)
+        return [partial(_same, views) for views in found]
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,17 @@ class MaskMember:
         probability = (whole.float() / len(flips) * valid[0]).cpu().numpy()[order]
         return instances(probability, threshold, self.config.instances)
 
-    def see(self, inputs: Tensor, valid: Tensor) -> list[Views]:
+    def glimpse(self, inputs: Tensor, valid: Tensor) -> list[Glimpse]:
         """Instances of each of (n, 3, h, w) prepared tiles."""
         order = [self.channels.index(name) for name in CHANNELS]
         return [
-            instances(seen[order], self.config.threshold, self.config.instances)
+            partial(instances, seen[order], self.config.threshold, self.config.instances)
             for seen in self.probability(inputs, valid)
         ]
+
+
+def _same(views: Views) -> Views:
+    return views
 
 
 def load_member(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from detectors.device import Compute
 from detectors.kernels.normalise import normalise
 from detectors.kernels.normalise.cpu import fill
-from tiling.machine import cores
+from tiling.machine import each
 
 if TYPE_CHECKING:
     from tiling.reader import TileImage
@@ -64,11 +63,5 @@ def _on_cpu(seen: Sequence[TileImage]) -> Tensor:
     shape = (len(seen), *seen[0].pixels.shape)
     out = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
     low, high = [0.0] * shape[1], [1.0] * shape[1]
-
-    def put(k: int) -> None:
-        fill(seen[k].pixels, seen[k].valid, low, high, out[k])
-
-    with ThreadPoolExecutor(min(cores(), len(seen))) as pool:
-        for _ in pool.map(put, range(len(seen))):
-            pass
+    each(lambda k: fill(seen[k].pixels, seen[k].valid, low, high, out[k]), range(len(seen)))
     return out

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detectors.device import Compute, Passes, compute, running
-from detectors.members import BoxMember, MaskMember, load_member
+from detectors.members import BoxMember, Glimpse, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import shown
 from detectors.views import Views, no_views
 from lanner.config import DetectorConfig
+from tiling.machine import each
 
 if TYPE_CHECKING:
     from tiling.reader import TileImage
@@ -75,13 +76,14 @@ class Sightings:
         if seen is None:
             return result
 
-        def look(inputs: Tensor, valid: Tensor) -> list[tuple[Views, ...]]:
-            return list(zip(*(m.see(inputs, valid) for m in self.members), strict=True))
+        def look(inputs: Tensor, valid: Tensor) -> list[tuple[Glimpse, ...]]:
+            return list(zip(*(m.glimpse(inputs, valid) for m in self.members), strict=True))
 
         with running(self.compute):
             found = Passes(self.compute.batch).run(seen.tensors, look)
-            for i, views in zip(seen.rows, found, strict=True):
-                result[i] = views
+        views = each(lambda tile: tuple(glimpse() for glimpse in tile), found)
+        for i, one in zip(seen.rows, views, strict=True):
+            result[i] = one
         return result
 
     def rasters(self, images: Sequence[TileImage]) -> list[tuple[TileResult, ...]]:

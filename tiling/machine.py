@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt(3)."""
@@ -18,6 +24,15 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def each(work: Callable[[T], R], things: Sequence[T]) -> list[R]:
+    """What `work` makes of each thing, in order; by threads where there are several of both."""
+    threads = min(cores(), len(things))
+    if threads < 2:
+        return [work(thing) for thing in things]
+    with ThreadPoolExecutor(threads, thread_name_prefix="lanner-each") as pool:
+        return list(pool.map(work, things))
 
 
 @cache

@@ -60,7 +60,7 @@ def _views(whole, asked) -> list[Views]:
             inputs = prepare(picture[None].to(whole.compute.device), valid)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             for k, member in enumerate(whole.members):
-                view = member.see(inputs, valid)[0]
+                view = member.glimpse(inputs, valid)[0]()
                 shift = np.array([x, y, x, y], np.float64)
                 seen[k].append(Views.of(view.boxes + shift, view.scores, view.labels))
     return [

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tiling.machine import cores
+from tiling.machine import cores, each
 
 FAULTS = """
 import resource, sys
@@ -47,3 +47,18 @@ def test_kept_memory_is_not_asked_for_again():
         pytest.skip("not glibc")
     (usual,) = told("give back")
     assert faults < usual / 10
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_each_comes_back_in_order(count):
+    assert each(lambda n: n * n, range(count)) == [n * n for n in range(count)]
+
+
+def test_the_first_that_fails_is_told():
+    def work(n):
+        if n >= 3:
+            raise ValueError(n)
+        return n
+
+    with pytest.raises(ValueError, match="3"):
+        each(work, range(9))
