@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,8 +118,8 @@ class Ensemble:
 
     def outline(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
-    ) -> Outline | None:
-        """The outline of one object in a picture of it, from its mirrored views together.
+    ) -> Callable[[], Outline | None]:
+        """Show one object's picture, from four mirrored sides, to the members that draw.
 
         Args:
             pixels: (bands, h, w) in 0..1, sides multiples of 32.
@@ -127,22 +128,16 @@ class Ensemble:
             threshold: least object probability of an object's pixel.
 
         Returns:
-            The ring, in pixels of the picture, of the instance that fits the box best; None where
-            no instance has an IoU of `SAME` with the box.
+            What any thread may ask for the outline: the ring, in pixels of the picture, of the
+            instance that fits the box best; None where none has an IoU of `SAME` with the box.
         """
         drawn = [member for member in self.members if isinstance(member, MaskMember)]
         shown = torch.from_numpy(valid)[None].to(self.compute.device)
         image = torch.from_numpy(pixels)[None].to(self.compute.device)
         inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
         with running(self.compute):
-            views = [member.closely(inputs, shown, threshold) for member in drawn]
-        rings = [ring for view in views for ring in view.outlines if ring is not None]
-        if not rings:
-            return None
-        boxes = np.stack([np.concatenate([ring.min(0), ring.max(0)]) for ring in rings])
-        fit = iou_matrix(box[None], boxes)[0]
-        best = int(np.argmax(fit))
-        return rings[best] if fit[best] >= SAME else None
+            glimpses = [member.closely(inputs, shown, threshold) for member in drawn]
+        return partial(_best_outline, glimpses, box)
 
     def _look(self, seen: Shown, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
         with running(self.compute):
@@ -184,6 +179,16 @@ class Ensemble:
         return place(
             scored, image.tile.window, image.valid, grid, sum(view.capped for view in views)
         )
+
+
+def _best_outline(glimpses: Sequence[Glimpse], box: Floats) -> Outline | None:
+    rings = [ring for glimpse in glimpses for ring in glimpse().outlines if ring is not None]
+    if not rings:
+        return None
+    boxes = np.stack([np.concatenate([ring.min(0), ring.max(0)]) for ring in rings])
+    fit = iou_matrix(box[None], boxes)[0]
+    best = int(np.argmax(fit))
+    return rings[best] if fit[best] >= SAME else None
 
 
 def _channels(config: DetectorConfig, members: Sequence[BoxMember | MaskMember]) -> tuple[str, ...]:

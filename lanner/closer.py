@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import floor, log2
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from postprocess.context import CloserLook
 from tiling.grid import Box
+from tiling.machine import each
 
 if TYPE_CHECKING:
     from detectors.views import Outline
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
     from tiling.scene import Scene
 
 Floats = NDArray[np.float64]
-Look = Callable[[NDArray[np.float32], NDArray[np.bool_], Floats, float], "Outline | None"]
-"""(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) to the ring of that object."""
+Look = Callable[
+    [NDArray[np.float32], NDArray[np.bool_], Floats, float], Callable[[], "Outline | None"]
+]
+"""(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) to what any thread may ask for
+the ring of that object."""
 
 SIDES = (96, 128, 160, 192)
 """Sides in pixels that the picture of one object may have, multiples of the network's stride."""
@@ -31,6 +36,31 @@ ROOM = 2.2
 """Side of the picture over that of the object, where `SIDES` allow it."""
 STEPS = 2
 """Levels of ground sampling an octave: few enough that pictures of one scene share their grid."""
+
+
+TOGETHER = 8
+"""Pictures in memory at once."""
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """The picture of one object: where it is on a finer grid, and the box (4,) in its pixels."""
+
+    grid: Grid
+    sampler: GridSampler
+    window: Box
+    box: Floats
+
+    def read(self, stretch: Stretch) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Its pixels, 0..1, and which are valid."""
+        raw, valid = self.sampler.read(self.window)
+        return stretch.apply(raw, valid), valid
+
+    def placed(self, ring: Outline, to: Grid) -> shapely.Polygon | None:
+        """A ring in its pixels as a polygon on another grid; None where it is not valid there."""
+        corner = np.array([self.window.x0, self.window.y0])
+        polygon = shapely.polygons(to.from_scene(self.grid.to_scene(ring + corner)))
+        return polygon if polygon.is_valid else None
 
 
 class SceneCloser:
@@ -70,16 +100,28 @@ class SceneCloser:
         threshold: float,
     ) -> list[CloserLook | None]:
         """As `postprocess.context.Closer` says."""
-        looks: list[CloserLook | None] = []
-        for box, worth in zip(boxes, wanted.tolist(), strict=True):
-            self._cancel.check()
-            level = self._level(box, object_px, gain)
-            if level is None:
-                looks.append(None)
-            elif worth:
-                looks.append(self._one(box, level, threshold))
-            else:
-                looks.append(CloserLook(None, self._sampler(level)[0].gsd))
+        levels = [self._level(box, object_px, gain) for box in boxes]
+        looks = [
+            None if level is None else CloserLook(None, self._sampler(level)[0].gsd)
+            for level in levels
+        ]
+        shots = [
+            (n, self._shot(box, level))
+            for n, (box, level) in enumerate(zip(boxes, levels, strict=True))
+            if level is not None and wanted[n]
+        ]
+        for start in range(0, len(shots), TOGETHER):
+            some = shots[start : start + TOGETHER]
+            # Reading and drawing by all cores, and in between the network by all cores.
+            read = each(lambda shot: shot[1].read(self._stretch), some)
+            asked = []
+            for (_, shot), (pixels, valid) in zip(some, read, strict=True):
+                self._cancel.check()
+                asked.append(self._look(pixels, valid, shot.box, threshold))
+            rings = each(lambda ask: ask(), asked)
+            for (n, shot), ring in zip(some, rings, strict=True):
+                if ring is not None:
+                    looks[n] = CloserLook(shot.placed(ring, self._grid), shot.grid.gsd)
         return looks
 
     def close(self) -> None:
@@ -96,18 +138,13 @@ class SceneCloser:
         level = min(level, floor(STEPS * log2(max(finest, 1e-9)) + 0.25))
         return level if 2 ** (level / STEPS) >= gain else None
 
-    def _one(self, box: Floats, level: int, threshold: float) -> CloserLook:
+    def _shot(self, box: Floats, level: int) -> _Shot:
         grid, sampler = self._sampler(level)
         near = grid.from_scene(self._grid.to_scene(box.reshape(2, 2)))
         side = next((s for s in SIDES if s >= ROOM * np.ptp(near, axis=0).max()), SIDES[-1])
         x0, y0 = (floor(v) - side // 2 for v in near.mean(axis=0))
-        raw, valid = sampler.read(Box(x0, y0, x0 + side, y0 + side))
-        pixels = self._stretch.apply(raw, valid)
-        ring = self._look(pixels, valid, (near - [x0, y0]).ravel(), threshold)
-        if ring is None:
-            return CloserLook(None, grid.gsd)
-        polygon = shapely.polygons(self._grid.from_scene(grid.to_scene(ring + np.array([x0, y0]))))
-        return CloserLook(polygon if polygon.is_valid else None, grid.gsd)
+        window = Box(x0, y0, x0 + side, y0 + side)
+        return _Shot(grid, sampler, window, (near - [x0, y0]).ravel())
 
     def _sampler(self, level: int) -> tuple[Grid, GridSampler]:
         from tiling.sample import GridSampler
