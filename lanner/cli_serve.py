@@ -38,6 +38,16 @@ def serve(
         str,
         typer.Option("--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N."),
     ] = "auto",
+    ready_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--warm",
+            metavar="DETECTOR",
+            show_default=False,
+            help="Load it and try it before serving, so that its first request is as quick as "
+            "the next. Give it again for more.",
+        ),
+    ] = None,
     grace: Annotated[
         float,
         typer.Option(
@@ -70,6 +80,10 @@ def serve(
 
         lanner serve
 
+    With both detectors loaded before the first request comes:
+
+        lanner serve --warm aircraft --warm roads
+
     For other machines, with TLS, scenes of an archive:
 
         lanner serve --host 0.0.0.0 --root /archive --tls-cert cert.pem --tls-key key.pem
@@ -89,6 +103,11 @@ def serve(
             grace_s=grace,
             credentials=credentials,
         )
+        for name in ready_for or ():
+            from lanner.warm import warm
+
+            seconds = warm(name, device)
+            typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
         finished = run_server(
             detect,
             list_detectors,

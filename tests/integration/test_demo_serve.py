@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lanner.client import Client
-from lanner.errors import TABLE, ConfigError
+from lanner.errors import TABLE, ConfigError, UnknownDetectorError
 
 PROGRAM = Path(sys.executable).parent / "lanner"
 
@@ -50,6 +50,27 @@ def test_it_offers_what_the_home_holds_and_stops_on_sigterm(tiny_home, tmp_path)
         process.send_signal(signal.SIGTERM)
         process.stderr.read()
         assert process.wait(30) == 0
+
+
+def test_warmed_detectors_are_loaded_before_it_serves(tiny_home, tmp_path):
+    words = [PROGRAM, "serve", "--port", "0", "--warm", "tiny", "--warm", "tinyroads"]
+    environment = {**os.environ, "LANNER_HOME": str(tiny_home), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        said = [next(process.stderr) for _ in range(4)]
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert [line.split()[:3] for line in said[:2]] == [
+        ["tiny", "is", "warm"],
+        ["tinyroads", "is", "warm"],
+    ]
+    assert said[3].startswith("serving on")
+
+
+def test_what_cannot_be_warmed_is_told_at_once():
+    words = [PROGRAM, "serve", "--warm", "aircrafd"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == TABLE[UnknownDetectorError].exit
+    assert "aircraft" in done.stderr
 
 
 def refused(*words: str) -> str:
