@@ -127,7 +127,8 @@ def _scene(peer: Peer, size: int) -> Path:
 
 def _own_row(peer: Peer, size: int, threads: int | None, repeats: int) -> Row:
     scene = str(_scene(peer, size))
-    job = Job(scene, peer.detector, peer.members, "cpu", threads=threads, bare=False)
+    tile = find(peer.detector).config.tile
+    job = Job(scene, peer.detector, peer.members, "cpu", tile, threads=threads, bare=False)
     return summed([measure(job) for _ in range(repeats)])
 
 
@@ -168,7 +169,12 @@ def _ours(peer: Peer, scene: Path, folder: Path) -> tuple[int, int, NDArray[Any]
     Of objects that is what `merge_seams` leaves: what later steps think of it is no peer's work.
     """
     request = DetectRequest(
-        str(scene), peer.detector, device="cpu", members=peer.members, run_dir=folder
+        str(scene),
+        peer.detector,
+        device="cpu",
+        members=peer.members,
+        run_dir=folder,
+        tile=find(peer.detector).config.tile,
     )
     plan = detect(request, Cancel(), lambda _: None).summary["plan"]
     raster = folder / "probability.tif"
