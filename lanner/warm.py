@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lanner.job import Cancel, DetectRequest
@@ -12,7 +13,7 @@ MOST_PX = 4096
 """Side of the rendered scene at most; detectors with larger tiles see a part of one."""
 
 
-def warm(detector: str, device: str = "auto") -> float:
+def warm(detector: str, device: str = "auto", members: Sequence[str] | None = None) -> float:
     """Load a detector and let it look at a rendered scene of one tile.
 
     Networks are read, number formats chosen, inner loops compiled, memory taken: a first request
@@ -21,6 +22,7 @@ def warm(detector: str, device: str = "auto") -> float:
     Args:
         detector: released name, or path of a YAML file.
         device: as requests will name it.
+        members: as requests will name them; None for all.
 
     Returns:
         Seconds that it took.
@@ -39,5 +41,7 @@ def warm(detector: str, device: str = "auto") -> float:
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
         scene = Path(folder) / "scene.tif"
         render(scene, RenderSpec(side, side, config.gsd, bands=4))
-        detect(DetectRequest(str(scene), detector, device=device), Cancel(), lambda _: None)
+        asked = None if members is None else tuple(members)
+        request = DetectRequest(str(scene), detector, device=device, members=asked)
+        detect(request, Cancel(), lambda _: None)
     return time.monotonic() - since

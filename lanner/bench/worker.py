@@ -93,8 +93,9 @@ def _request(job: Job) -> DetectRequest:
 
 
 def _load(job: Job, request: DetectRequest) -> tuple[Compute, dict[str, nn.Module]]:
-    """Libraries imported and networks loaded, as the pipeline will find them."""
+    """Libraries imported, networks loaded and tried, as the pipeline will find them."""
     from lanner.released import find, load
+    from lanner.warm import warm
 
     # A wrong name is told before anything heavy is imported.
     entry = find(request.detector)
@@ -108,6 +109,8 @@ def _load(job: Job, request: DetectRequest) -> tuple[Compute, dict[str, nn.Modul
         torch.set_num_threads(job.threads)
     eyes = load(entry, request).eyes
     assert isinstance(eyes, Ensemble)
+    # As in a server, or from the second scene of a batch on.
+    warm(request.detector, request.device, request.members)
     return eyes.compute, {one.config.name: one.net for one in eyes.members}
 
 
