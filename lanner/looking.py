@@ -22,9 +22,6 @@ from tiling.blend import Blender
 
 Mask = NDArray[np.bool_]
 
-READ_AT_ONCE = 2
-"""Batches that are read in one go where reading and looking take turns."""
-
 LANES = 2
 """Batches under way at once on a device of its own."""
 
@@ -84,9 +81,8 @@ def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages:
     stages.tell("detect", done, len(plan))
     cancel.check()
     # Generators; closing them stops the threads that read and look.
-    size = eyes.batch * (READ_AT_ONCE if eyes.shares_cores else 1)
     with (
-        closing(reader.chunks(todo, size, not eyes.shares_cores)) as chunks,  # type: ignore[type-var]
+        closing(reader.chunks(todo, eyes.batch, not eyes.shares_cores)) as chunks,  # type: ignore[type-var]
         closing(_seen(eyes, chunks, plan.grid)) as seen,
     ):
         for images, results in seen:
@@ -114,9 +110,7 @@ def _seen(
     lanes = 1 if eyes.shares_cores else LANES
     if lanes == 1:
         for images in chunks:
-            for start in range(0, len(images), eyes.batch):
-                some = images[start : start + eyes.batch]
-                yield some, eyes.run(some, grid)
+            yield images, eyes.run(images, grid)
         return
     ahead: deque[_Looking] = deque()
     with ThreadPoolExecutor(lanes, thread_name_prefix="lanner-look") as pool:
