@@ -42,7 +42,9 @@ def open_shop(
         ConfigError: the file, or the detector it names, is missing or malformed.
     """
     config = load_factory(path)
-    shop = Shop(config, path, _folder(config, path, workdir), cancel or Cancel(), tell)
+    # Samples name files in it; steps may be run from different folders.
+    folder = _folder(config, path, workdir).absolute()
+    shop = Shop(config, path, folder, cancel or Cancel(), tell)
     # A mistake there should be told before the first step, not before the fourth.
     shop.detector()
     return shop
