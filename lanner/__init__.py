@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from lanner.client import Client
 
 # Read when torch is first imported. Threads of a network that spin while they wait take the cores
-# from everything else: two detections at once took more than ten times as long as one after the
-# other. Waiting quietly costs nothing measurable, and two take twice as long as one.
+# from everything else: two detections at once hardly moved. Waiting quietly costs nothing that can
+# be measured, and two take twice as long as one (docs/performance.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
