@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detectors.clusters import clusters as indexed
 from detectors.kernels import blend, fuse, label
 from detectors.kernels.blend import reference as plain_blend
 from detectors.kernels.fuse import reference as plain_fuse
+from detectors.kernels.fuse.grid import clusters as indexed
 from detectors.kernels.label import reference as plain_label
 from tiling.blend import window_weights
 

@@ -21,25 +21,14 @@ LEAST_SIDE = 2.0
 def boxes_of(
     logits: Tensor, offsets: Tensor, anchors: Tensor, size: int, threshold: float, nms_iou: float
 ) -> Views:
-    """Boxes of one tile, best first.
-
-    Args:
-        logits: (a, classes) of every anchor.
-        offsets: (a, 4).
-        anchors: (a, 4) x0 y0 x1 y1 pixels.
-        size: side of the tile in pixels; boxes are clipped to it.
-        threshold: least score.
-        nms_iou: boxes of one class that overlap a better one by more than this go.
-    """
-    seen = decode(logits[None], offsets[None], anchors, (size, size), threshold)
-    # Few boxes are left: suppression on the CPU is quicker than a kernel's launch.
-    return _suppressed(seen.boxes.cpu(), seen.scores.cpu(), seen.labels.cpu(), nms_iou)
+    """Boxes of one tile: `boxes_of_tiles` of (a, classes) logits and (a, 4) offsets."""
+    return boxes_of_tiles(logits[None], offsets[None], anchors, size, threshold, nms_iou)[0]
 
 
 def boxes_of_tiles(
     logits: Tensor, offsets: Tensor, anchors: Tensor, size: int, threshold: float, nms_iou: float
 ) -> list[Views]:
-    """Boxes of each of n tiles, as `boxes_of` finds them, in one pass through the device.
+    """Boxes of each of n tiles, best first, in one pass through the device.
 
     Args:
         logits: (n, a, classes) of every anchor.
@@ -50,6 +39,7 @@ def boxes_of_tiles(
         nms_iou: boxes of one class that overlap a better one by more than this go.
     """
     seen = decode(logits, offsets, anchors, (size, size), threshold)
+    # Few boxes are left: suppression on the CPU is quicker than a kernel's launch.
     images, columns = seen.images.cpu(), (seen.boxes.cpu(), seen.scores.cpu(), seen.labels.cpu())
     counts = torch.bincount(images, minlength=len(logits)).tolist()
     tiles = zip(*(torch.split(column, counts) for column in columns), strict=True)

@@ -20,7 +20,7 @@ from detectors.inputs import prepare
 from detectors.members import BoxMember, Glimpse, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import Shown, shown
-from detectors.views import Floats, Outline, iou_matrix
+from detectors.views import Floats, Look, Outline, iou_matrix
 from detectors.windows import place
 from lanner.config import DetectorConfig
 from lanner.errors import ConfigError
@@ -111,12 +111,12 @@ class Ensemble:
         return results
 
     @property
-    def draws(self) -> bool:
-        """Whether `outline` can be asked: some member draws objects."""
+    def outline(self) -> Look | None:
+        """Draws one object again from a picture of it; None where no member draws objects."""
         drawn = any(isinstance(member, MaskMember) for member in self.members)
-        return drawn and self.config.output == "objects"
+        return self._outline if drawn and self.config.output == "objects" else None
 
-    def outline(
+    def _outline(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
     ) -> Callable[[], Outline | None]:
         """Show one object's picture, from four mirrored sides, to the members that draw.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.clusters import clusters, overlapping
+from detectors.kernels.fuse.grid import clusters, overlapping
 from detectors.views import Floats, Ints, Outline, Views, iou_rows
 from lanner.config import Fusion
 

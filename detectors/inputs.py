@@ -1,4 +1,6 @@
-"""The one way from normalised pixels to a network's input, in training and in use."""
+"""From normalised pixels to a network's input; `detectors.kernels.normalise` does the same, to the
+bit, together with the stretch before it.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Outline = NDArray[np.float64]
 """(k, 2) ring of x, y pixels, closed (first vertex again at the end)."""
+Look = Callable[
+    [NDArray[np.float32], NDArray[np.bool_], Floats, float], Callable[[], Outline | None]
+]
+"""(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) of the picture of one object to
+what any thread may ask for its ring, in pixels of the picture."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, log2
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from tiling.grid import Box
 from tiling.machine import each
 
 if TYPE_CHECKING:
-    from detectors.views import Outline
+    from detectors.views import Look, Outline
     from lanner.job import Cancel
     from tiling.grid import Grid
     from tiling.normalise import Stretch
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from tiling.scene import Scene
 
 Floats = NDArray[np.float64]
-Look = Callable[
-    [NDArray[np.float32], NDArray[np.bool_], Floats, float], Callable[[], "Outline | None"]
-]
-"""(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) to what any thread may ask for
-the ring of that object."""
-
 SIDES = (96, 128, 160, 192)
 """Sides in pixels that the picture of one object may have, multiples of the network's stride."""
 ROOM = 2.2

@@ -107,17 +107,16 @@ def _seen(
     A device of its own is handed the next tiles while a thread still turns its last answer into
     candidates; cores that do everything themselves gain nothing by that.
     """
-    lanes = 1 if eyes.shares_cores else LANES
-    if lanes == 1:
+    if eyes.shares_cores:
         for images in chunks:
             yield images, eyes.run(images, grid)
         return
     ahead: deque[_Looking] = deque()
-    with ThreadPoolExecutor(lanes, thread_name_prefix="lanner-look") as pool:
+    with ThreadPoolExecutor(LANES, thread_name_prefix="lanner-look") as pool:
         try:
             for images in chunks:
                 ahead.append((images, pool.submit(eyes.run, images, grid)))
-                if len(ahead) == lanes:
+                if len(ahead) == LANES:
                     yield _first(ahead)
             while ahead:
                 yield _first(ahead)

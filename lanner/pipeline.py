@@ -127,11 +127,10 @@ def _see(
     from lanner.looking import blend, gather, look
     from postprocess.context import Context, DetectorFacts
     from tiling.ledger import Ledger
-    from tiling.machine import cores
     from tiling.reader import TileReader
 
     plan, eyes = manifest.plan, sight.eyes
-    reader = TileReader(scene, plan, config.bands, manifest.stretch, cores())
+    reader = TileReader(scene, plan, config.bands, manifest.stretch)
     rasters = {}
     with Ledger(folder / LEDGER, manifest.key) as ledger:
         look(eyes, reader, ledger, cancel, stages)
@@ -164,7 +163,7 @@ def _closer(
     from lanner.closer import SceneCloser
 
     look = getattr(sight.eyes, "outline", None)
-    if look is None or not getattr(sight.eyes, "draws", False):
+    if look is None:
         yield None
         return
     grid, stretch = manifest.plan.grid, manifest.stretch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from lanner.job import Cancel, DetectRequest
@@ -13,7 +12,7 @@ MOST_PX = 4096
 """Side of the rendered scene at most; detectors with larger tiles see a part of one."""
 
 
-def warm(detector: str, device: str = "auto", members: Sequence[str] | None = None) -> float:
+def warm(detector: str, device: str = "auto", members: tuple[str, ...] | None = None) -> float:
     """Load a detector and let it look at a rendered scene of one tile.
 
     Networks are read, number formats chosen, inner loops compiled, memory taken: a first request
@@ -41,7 +40,6 @@ def warm(detector: str, device: str = "auto", members: Sequence[str] | None = No
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
         scene = Path(folder) / "scene.tif"
         render(scene, RenderSpec(side, side, config.gsd, bands=4))
-        asked = None if members is None else tuple(members)
-        request = DetectRequest(str(scene), detector, device=device, members=asked)
+        request = DetectRequest(str(scene), detector, device=device, members=members)
         detect(request, Cancel(), lambda _: None)
     return time.monotonic() - since

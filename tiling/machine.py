@@ -40,8 +40,8 @@ def keep_memory() -> bool:
     """Let this process keep the memory of freed arrays for the next ones.
 
     Left to itself glibc gives arrays of megabytes back at once and asks anew for the next layer's
-    or tile's, which the system hands out page by page, zeroed: a Res-UNet spends a quarter of its
-    time on that, reading a third (`benchmarks/allocator.py`).
+    or tile's, which the system hands out page by page, zeroed: a Res-UNet and reading spend a
+    fifth of their time on that, a RetinaNet a tenth (`benchmarks/allocator.py`).
 
     Returns:
         Whether the allocator understood; another C library is left alone.

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lanner import __version__
+from tiling.machine import cores
 
 
 def machine(gpu: str | None) -> dict[str, object]:
@@ -19,7 +20,7 @@ def machine(gpu: str | None) -> dict[str, object]:
     """
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "gpu": gpu,
         "system": platform.system(),

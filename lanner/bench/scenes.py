@@ -11,6 +11,7 @@ from pathlib import Path
 import lanner.render
 from lanner.errors import OutputError
 from lanner.job import Progress
+from tiling.machine import cores
 
 SEED = 3
 """Of the rendered scene: an airfield, and roads around it."""
@@ -32,9 +33,7 @@ def rendered(size: int, gsd: float, tell: Callable[[Progress], None]) -> Path:
     if not path.exists():
         part = folder / f"{os.getpid()}-{path.name}"
         try:
-            render(
-                part, spec, tell, part.with_suffix(".geojson"), threads=len(os.sched_getaffinity(0))
-            )
+            render(part, spec, tell, part.with_suffix(".geojson"), threads=cores())
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

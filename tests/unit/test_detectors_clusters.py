@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.clusters import FEW, clusters, overlapping
 from detectors.kernels.fuse import reference
+from detectors.kernels.fuse.grid import FEW, clusters, overlapping
 from detectors.views import iou_matrix
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detectors.clusters import clusters as indexed
+from detectors.kernels.fuse.grid import clusters as indexed
 from detectors.views import Floats, Ints
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def clusters(boxes: Tensor, say: Tensor, groups: Tensor, least: float) -> Tensor:
-    """The cluster each box joins; see `detectors.clusters.clusters`, whose result this is.
+    """The cluster each box joins; see `detectors.kernels.fuse.grid.clusters`, whose result this is.
 
     On a CUDA device the groups run side by side and the boxes of one in turn, in float32.
 

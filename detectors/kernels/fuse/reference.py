@@ -14,7 +14,7 @@ Sides = NDArray[np.floating[Any]]
 
 
 def clusters(boxes: Sides, say: Sides, labels: Ints, least: float) -> Ints:
-    """See `detectors.clusters.clusters`."""
+    """See `detectors.kernels.fuse.grid.clusters`."""
     kind = np.float32 if boxes.dtype == np.float32 else np.float64
     found: Ints = _clusters(
         np.ascontiguousarray(boxes, kind),

@@ -198,7 +198,6 @@ def _mask_key(sample: Sample, work: _Work) -> str | None:
 def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
     """The scene, its tiles, and what reads them, as `lanner detect` makes them."""
     from lanner.pipeline import tile_plan
-    from tiling.machine import cores
     from tiling.normalise import require_valid, scene_stretch
     from tiling.reader import TileReader
 
@@ -208,7 +207,7 @@ def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, Tile
         plan = tile_plan(scene, config, None)
         require_valid(scene, config.bands)
         stretch = scene_stretch(scene, config.bands, config.normalise)
-        yield scene, plan, TileReader(scene, plan, config.bands, stretch, cores())
+        yield scene, plan, TileReader(scene, plan, config.bands, stretch)
 
 
 def _scene(sample: Sample, work: _Work, folder: Path) -> Scene:
