@@ -13,15 +13,21 @@ import torch
 from torch import Tensor
 
 from lanner.errors import DeviceError
-from tiling.machine import cores, keep_memory
+from tiling.machine import keep_memory
 
 T = TypeVar("T")
 
 CUDA_BATCH = 16
 """Tiles a pass on a GPU, until memory says less."""
 
-MOST_TILES = 8
-"""Tiles in memory at once on a CPU, however many cores it has."""
+THREADS = torch.get_num_threads()
+"""That torch computes with on a CPU, before any lane sets its own share."""
+
+MOST_LANES = 4
+"""Tiles that cores look at side by side: each needs memory for a network's layers."""
+
+CUDA_LANES = 2
+"""Passes under way at once on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Compute:
     device: torch.device
     autocast: torch.dtype | None
     batch: int
+    threads: int = THREADS
 
     @property
     def shares_cores(self) -> bool:
@@ -45,9 +52,23 @@ class Compute:
         return self.device.type != "cuda"
 
     @property
-    def chunk(self) -> int:
-        """Tiles that are best handed over at once: a pass, or on a CPU one for each core."""
-        return min(cores(), MOST_TILES) if self.shares_cores else self.batch
+    def lanes(self) -> int:
+        """Threads that may look at once, each at tiles of its own.
+
+        On a CPU a tile a core is quicker than every core at one tile, where cores wait for each
+        other at every layer (`benchmarks/lanes.py`). Not in float32, where sums hang on the
+        number of threads.
+        """
+        if self.device.type == "cuda":
+            return CUDA_LANES
+        if self.device.type == "cpu" and self.autocast is not None:
+            return min(self.threads, MOST_LANES)
+        return 1
+
+    @property
+    def share(self) -> int:
+        """Threads that one lane computes with."""
+        return max(1, self.threads // self.lanes)
 
     @property
     def name(self) -> str:
@@ -86,9 +107,15 @@ def compute(device: str) -> Compute:
 
 
 @contextmanager
-def running(where: Compute) -> Iterator[None]:
-    """Inference without gradients, in the device's format, choosing kernels the same way always."""
+def running(where: Compute, threads: int | None = None) -> Iterator[None]:
+    """Inference without gradients, in the device's format, choosing kernels the same way always.
+
+    Args:
+        where: the device.
+        threads: that this thread's networks compute with on a CPU; None: as it is.
+    """
     with (
+        _computing(threads if where.device.type == "cpu" else None),
         torch.inference_mode(),
         torch.autocast(where.device.type, where.autocast, enabled=where.autocast is not None),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
@@ -96,7 +123,21 @@ def running(where: Compute) -> Iterator[None]:
         yield
 
 
-class Lanes:
+@contextmanager
+def _computing(threads: int | None) -> Iterator[None]:
+    """With so many threads; torch counts them thread by thread."""
+    before = torch.get_num_threads()
+    if threads is None or threads == before:
+        yield
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Streams:
     """A CUDA stream for each thread, so that one's copies go on beside another's kernels."""
 
     def __init__(self, where: Compute) -> None:

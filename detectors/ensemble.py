@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,13 @@ from torch import Tensor
 
 from detectors import calibration
 from detectors.catalog import choose
-from detectors.device import Compute, Lanes, Passes, compute, running
+from detectors.device import Compute, Passes, Streams, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, Glimpse, MaskMember, load_member
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import Shown, shown
-from detectors.views import Floats, Look, Outline, iou_matrix
+from detectors.views import Floats, Look, Outline, Views, iou_matrix
 from detectors.windows import place
 from lanner.config import DetectorConfig
 from lanner.errors import ConfigError
@@ -69,7 +68,7 @@ class Ensemble:
         self.vote_curves = tuple(whole.of_vote(name) for name in self.names)
         self.channels: tuple[str, ...] = _channels(config, self.members)
         self._passes = Passes(self.compute.batch)
-        self._lanes = Lanes(self.compute)
+        self._streams = Streams(self.compute)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +78,12 @@ class Ensemble:
     @property
     def batch(self) -> int:
         """Tiles that are best handed to `run` at once."""
-        return self.compute.chunk if self.shares_cores else self._passes.batch
+        return self._passes.batch
+
+    @property
+    def lanes(self) -> int:
+        """Threads that may call `run` at once."""
+        return self.compute.lanes
 
     @property
     def shares_cores(self) -> bool:
@@ -87,26 +91,35 @@ class Ensemble:
         return self.compute.shares_cores
 
     @property
+    def device(self) -> str:
+        """Where the networks run, such as `cpu` or `cuda:0`."""
+        return str(self.compute.device)
+
+    @property
     def identity(self) -> str:
         """What results depend on besides configuration and weights: device and number format."""
         return f"{self.compute.name} torch {torch.__version__}"
 
-    def run(self, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
+    def run(
+        self, images: Sequence[TileImage], grids: Sequence[Grid], width: int | None = None
+    ) -> list[TileResult]:
         """Look at tiles; those without a valid pixel are not shown to the networks.
 
         Args:
-            images: tiles of one size.
-            grid: the plan's grid; what reaches beyond its scene is clipped.
+            images: tiles of one size, of one scene or several.
+            grids: of each tile's plan; what reaches beyond its scene is clipped.
+            width: lanes whose share of the cores it may compute with; None: all.
 
         Returns:
             One result a tile, in the order given.
         """
         results = [no_candidates(len(self.members))] * len(images)
-        with self._lanes.own():
+        threads = self.compute.threads if width is None else width * self.compute.share
+        with self._streams.own(), running(self.compute, threads):
             seen = shown(images, self.compute)
             if seen is None:
                 return results
-            for i, result in zip(seen.rows, self._look(seen, images, grid), strict=True):
+            for i, result in zip(seen.rows, self._look(seen, images, grids), strict=True):
                 results[i] = result
         return results
 
@@ -118,8 +131,10 @@ class Ensemble:
 
     def _outline(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
-    ) -> Callable[[], Outline | None]:
+    ) -> Outline | None:
         """Show one object's picture, from four mirrored sides, to the members that draw.
+
+        Pictures are small: several threads with one each are quicker than all at one.
 
         Args:
             pixels: (bands, h, w) in 0..1, sides multiples of 32.
@@ -128,28 +143,29 @@ class Ensemble:
             threshold: least object probability of an object's pixel.
 
         Returns:
-            What any thread may ask for the outline: the ring, in pixels of the picture, of the
-            instance that fits the box best; None where none has an IoU of `SAME` with the box.
+            The ring, in pixels of the picture, of the instance that fits the box best; None where
+            none has an IoU of `SAME` with the box.
         """
         drawn = [member for member in self.members if isinstance(member, MaskMember)]
-        shown = torch.from_numpy(valid)[None].to(self.compute.device)
-        image = torch.from_numpy(pixels)[None].to(self.compute.device)
-        inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
-        with running(self.compute):
-            glimpses = [member.closely(inputs, shown, threshold) for member in drawn]
-        return partial(_best_outline, glimpses, box)
+        with self._streams.own(), running(self.compute, 1):
+            shown = torch.from_numpy(valid)[None].to(self.compute.device)
+            image = torch.from_numpy(pixels)[None].to(self.compute.device)
+            inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
+            seen = [member.closely(inputs, shown, threshold) for member in drawn]
+        return _best_outline(seen, box)
 
-    def _look(self, seen: Shown, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
-        with running(self.compute):
-            if self.config.output == "raster":
-                levels = self._passes.run(seen.tensors, self._probability)
-                return [
-                    raster_result(one, images[i].valid)
-                    for one, i in zip(levels, seen.rows, strict=True)
-                ]
-            glimpses = self._passes.run(seen.tensors, self._glimpses)
-        tiles = [(tile, images[i]) for tile, i in zip(glimpses, seen.rows, strict=True)]
-        return each(lambda tile: self._candidates(tile[0], tile[1], grid), tiles)
+    def _look(
+        self, seen: Shown, images: Sequence[TileImage], grids: Sequence[Grid]
+    ) -> list[TileResult]:
+        if self.config.output == "raster":
+            levels = self._passes.run(seen.tensors, self._probability)
+            return [
+                raster_result(one, images[i].valid)
+                for one, i in zip(levels, seen.rows, strict=True)
+            ]
+        glimpses = self._passes.run(seen.tensors, self._glimpses)
+        tiles = [(tile, images[i], grids[i]) for tile, i in zip(glimpses, seen.rows, strict=True)]
+        return each(lambda tile: self._candidates(*tile), tiles)
 
     def _glimpses(self, inputs: Tensor, valid: Tensor) -> list[tuple[Glimpse, ...]]:
         """What each member sees on each tile of one pass, by tile."""
@@ -181,8 +197,8 @@ class Ensemble:
         )
 
 
-def _best_outline(glimpses: Sequence[Glimpse], box: Floats) -> Outline | None:
-    rings = [ring for glimpse in glimpses for ring in glimpse().outlines if ring is not None]
+def _best_outline(seen: Sequence[Views], box: Floats) -> Outline | None:
+    rings = [ring for views in seen for ring in views.outlines if ring is not None]
     if not rings:
         return None
     boxes = np.stack([np.concatenate([ring.min(0), ring.max(0)]) for ring in rings])

@@ -74,7 +74,7 @@ class MaskMember:
             seen = (seen + torch.sigmoid(self.net(again)).flip(-1)) / 2
         return list((seen * valid[:, None]).cpu().numpy())
 
-    def closely(self, inputs: Tensor, valid: Tensor, threshold: float) -> Glimpse:
+    def closely(self, inputs: Tensor, valid: Tensor, threshold: float) -> Views:
         """Instances of one (1, 3, h, w) picture, from the mean of its four mirrored views."""
         flips = ((), (-1,), (-2,), (-2, -1))
         views = torch.cat([inputs.flip(axes) for axes in flips])
@@ -82,7 +82,7 @@ class MaskMember:
         whole = sum((seen[k].flip(axes) for k, axes in enumerate(flips)), torch.zeros(()))
         order = [self.channels.index(name) for name in CHANNELS]
         probability = (whole.float() / len(flips) * valid[0]).cpu().numpy()[order]
-        return partial(instances, probability, threshold, self.config.instances)
+        return instances(probability, threshold, self.config.instances)
 
     def glimpse(self, inputs: Tensor, valid: Tensor) -> list[Glimpse]:
         """Instances of each of (n, 3, h, w) prepared tiles."""

@@ -60,8 +60,8 @@ class Sightings:
 
     @property
     def batch(self) -> int:
-        """Tiles that are best handed over at once."""
-        return self.compute.chunk
+        """Tiles that are best handed over at once: a pass, or on a CPU one for each lane."""
+        return max(self.compute.batch, self.compute.lanes)
 
     @property
     def identity(self) -> str:

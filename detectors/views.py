@@ -12,11 +12,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Outline = NDArray[np.float64]
 """(k, 2) ring of x, y pixels, closed (first vertex again at the end)."""
-Look = Callable[
-    [NDArray[np.float32], NDArray[np.bool_], Floats, float], Callable[[], Outline | None]
-]
+Look = Callable[[NDArray[np.float32], NDArray[np.bool_], Floats, float], Outline | None]
 """(pixels (bands, h, w) 0..1, valid (h, w), box (4,), threshold) of the picture of one object to
-what any thread may ask for its ring, in pixels of the picture."""
+its ring, in pixels of the picture; several threads may ask at once."""
 
 
 @dataclass(frozen=True)

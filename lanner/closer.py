@@ -31,10 +31,6 @@ STEPS = 2
 """Levels of ground sampling an octave: few enough that pictures of one scene share their grid."""
 
 
-TOGETHER = 8
-"""Pictures in memory at once."""
-
-
 @dataclass(frozen=True)
 class _Shot:
     """The picture of one object: where it is on a finer grid, and the box (4,) in its pixels."""
@@ -103,19 +99,18 @@ class SceneCloser:
             for n, (box, level) in enumerate(zip(boxes, levels, strict=True))
             if level is not None and wanted[n]
         ]
-        for start in range(0, len(shots), TOGETHER):
-            some = shots[start : start + TOGETHER]
-            # Reading and drawing by all cores, and in between the network by all cores.
-            read = each(lambda shot: shot[1].read(self._stretch), some)
-            asked = []
-            for (_, shot), (pixels, valid) in zip(some, read, strict=True):
-                self._cancel.check()
-                asked.append(self._look(pixels, valid, shot.box, threshold))
-            rings = each(lambda ask: ask(), asked)
-            for (n, shot), ring in zip(some, rings, strict=True):
-                if ring is not None:
-                    looks[n] = CloserLook(shot.placed(ring, self._grid), shot.grid.gsd)
+        self._cancel.check()
+        rings = each(lambda shot: self._ring(shot[1], threshold), shots)
+        for (n, shot), ring in zip(shots, rings, strict=True):
+            if ring is not None:
+                looks[n] = CloserLook(shot.placed(ring, self._grid), shot.grid.gsd)
         return looks
+
+    def _ring(self, shot: _Shot, threshold: float) -> Outline | None:
+        """What is seen on one picture; any thread may ask."""
+        self._cancel.check()
+        pixels, valid = shot.read(self._stretch)
+        return self._look(pixels, valid, shot.box, threshold)
 
     def close(self) -> None:
         """Close the file handles."""

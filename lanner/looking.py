@@ -3,69 +3,36 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
+from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from detectors.results import TileResult, decode, encode
+from lanner.engine import Engine, Eyes, engine_of
 from lanner.job import Cancel
 from lanner.stages import Stages
 from postprocess.frame import candidates
+from tiling.access import is_remote
 from tiling.blend import Blender
 
 Mask = NDArray[np.bool_]
-
-LANES = 2
-"""Batches under way at once on a device of its own."""
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from detectors.views import Outline
-    from tiling.grid import Grid, Tile, TilePlan
+    from tiling.grid import Tile, TilePlan
     from tiling.ledger import Ledger
     from tiling.place import Place
     from tiling.reader import TileImage, TileReader
-
-
-_Looking = tuple["list[TileImage]", Future[list[TileResult]]]
-"""Tiles, and what will be said of them."""
-
-
-class Eyes(Protocol):
-    """What looks at tiles: an ensemble, or something that knows the truth."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Members, in the order of the columns of `TileResult.votes`."""
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the probability raster's channels; none for objects."""
-
-    @property
-    def batch(self) -> int:
-        """Tiles that are best handed over at once."""
-
-    @property
-    def shares_cores(self) -> bool:
-        """Whether it looks with the cores that tiles are read with."""
-
-    @property
-    def identity(self) -> str:
-        """What results depend on besides configuration and weights."""
-
-    def run(self, images: Sequence[TileImage], grid: Grid) -> list[TileResult]:
-        """One result a tile, in the order given; called by `LANES` threads at once, unless it
-        shares the cores.
-        """
 
 
 def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages: Stages) -> None:
@@ -80,49 +47,68 @@ def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages:
     done = len(plan) - len(todo)
     stages.tell("detect", done, len(plan))
     cancel.check()
-    # Generators; closing them stops the threads that read and look.
-    with (
-        closing(reader.chunks(todo, eyes.batch, not eyes.shares_cores)) as chunks,  # type: ignore[type-var]
-        closing(_seen(eyes, chunks, plan.grid)) as seen,
-    ):
-        for images, results in seen:
-            for image, result in zip(images, results, strict=True):
-                ledger.put(image.tile.index, encode(result))
-                done += 1
-                stages.tell("detect", done, len(plan))
+    with engine_of(eyes).opened() as engine, closing(_seen(eyes, engine, reader, todo)) as seen:
+        for index, payload in seen:
+            ledger.put(index, payload)
+            done += 1
+            stages.tell("detect", done, len(plan))
             cancel.check()
     cancel.check()
 
 
-def _first(ahead: deque[_Looking]) -> tuple[list[TileImage], list[TileResult]]:
-    images, future = ahead.popleft()
-    return images, future.result()
-
-
 def _seen(
-    eyes: Eyes, chunks: Iterator[list[TileImage]], grid: Grid
-) -> Generator[tuple[list[TileImage], list[TileResult]], None, None]:
-    """Tiles and their results, in order.
+    eyes: Eyes, engine: Engine, reader: TileReader, todo: Sequence[int]
+) -> Generator[tuple[int, bytes], None, None]:
+    """Tiles and what is said of them, in order.
 
-    A device of its own is handed the next tiles while a thread still turns its last answer into
-    candidates; cores that do everything themselves gain nothing by that.
+    Tiles that do not fill the lanes of a CPU any more are looked at one by one, by all cores.
     """
-    if eyes.shares_cores:
-        for images in chunks:
-            yield images, eyes.run(images, grid)
-        return
-    ahead: deque[_Looking] = deque()
-    with ThreadPoolExecutor(LANES, thread_name_prefix="lanner-look") as pool:
+    side = reader.plan.tile
+    spare = len(todo) % (engine.lanes // engine.width(eyes, side)) if eyes.shares_cores else 0
+    asked, rest = todo[: len(todo) - spare], todo[len(todo) - spare :]
+    plan, ahead = reader.plan, deque[tuple[int, "Future[bytes]"]]()
+    with _ways(eyes, reader, asked) as ways:
         try:
-            for images in chunks:
-                ahead.append((images, pool.submit(eyes.run, images, grid)))
-                if len(ahead) == LANES:
+            for index, get in ways:
+                ahead.append((index, engine.ask(eyes, side, plan.grid, get)))
+                if len(ahead) == 2 * engine.lanes * max(1, eyes.batch):
                     yield _first(ahead)
             while ahead:
                 yield _first(ahead)
         finally:
             for _, future in ahead:
                 future.cancel()
+            wait([future for _, future in ahead])
+    for images in reader.chunks(rest, engine.lanes, False):
+        for image in images:
+            (result,) = eyes.run([image], [plan.grid])
+            yield image.tile.index, encode(result)
+
+
+@contextmanager
+def _ways(
+    eyes: Eyes, reader: TileReader, indices: Sequence[int]
+) -> Iterator[Iterator[tuple[int, Callable[[], TileImage]]]]:
+    """Tiles' indices, and a way to each tile that any thread may go until the block ends.
+
+    Reading ahead hides the latency of a network or feeds a device of its own; on cores that also
+    look, whoever looks at a tile reads it.
+    """
+    if not eyes.shares_cores or is_remote(reader.scene.uri):
+        with closing(reader.tiles(indices)) as images:
+            yield ((image.tile.index, partial(_same, image)) for image in images)
+        return
+    with reader.opened() as read:
+        yield ((index, partial(read, index)) for index in indices)
+
+
+def _same(image: TileImage) -> TileImage:
+    return image
+
+
+def _first(ahead: deque[tuple[int, Future[bytes]]]) -> tuple[int, bytes]:
+    index, future = ahead.popleft()
+    return index, future.result()
 
 
 def recall(ledger: Ledger, plan: TilePlan, cancel: Cancel) -> Iterator[tuple[int, TileResult]]:

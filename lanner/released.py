@@ -17,7 +17,7 @@ from lanner.job import DetectRequest
 
 if TYPE_CHECKING:
     from detectors.ensemble import Ensemble
-    from lanner.looking import Eyes
+    from lanner.engine import Eyes
 
 
 @dataclass(frozen=True)

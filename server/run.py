@@ -51,7 +51,7 @@ class ServeOptions:
     port: int = 50051
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
     allow_remote: bool = False
-    per_device: int = 1
+    per_device: int = 2
     max_waiting: int = 16
     max_streams: int = 64
     auto_device: str = "auto"

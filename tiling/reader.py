@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -68,7 +68,7 @@ class TileReader:
     stretch: Stretch
     threads: int = field(default_factory=reading_threads)
 
-    def tiles(self, indices: Iterable[int]) -> Iterator[TileImage]:
+    def tiles(self, indices: Iterable[int]) -> Generator[TileImage, None, None]:
         """Tile images in the order asked; at most 2 * threads are held in memory.
 
         Close the iterator (or let it go) to stop early: waiting reads are dropped, running ones
@@ -95,9 +95,24 @@ class TileReader:
             pool.shutdown(wait=True, cancel_futures=True)
             handles.close()
 
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[int], TileImage]]:
+        """Reads a tile by its index, for any thread, until the block ends.
+
+        Raises:
+            BandError, SceneError, IndexError: as `tiles`, where a tile is read.
+        """
+        # One handle and one cache: overlaps are decoded once, by all threads. Over a network
+        # several handles hide the latency of each other's requests.
+        handles = _Handles(self, shared=not is_remote(self.scene.uri))
+        try:
+            yield lambda index: handles.read(self.plan[index])
+        finally:
+            handles.close()
+
     def chunks(
         self, indices: Iterable[int], size: int, ahead: bool = True
-    ) -> Iterator[list[TileImage]]:
+    ) -> Generator[list[TileImage], None, None]:
         """Tile images in the order asked, `size` at a time, the last time perhaps fewer.
 
         Args:
@@ -111,21 +126,17 @@ class TileReader:
             BandError, SceneError, IndexError: as `tiles`.
         """
         if ahead:
-            with closing(self.tiles(indices)) as images:  # type: ignore[type-var]
+            with closing(self.tiles(indices)) as images:
                 while chunk := list(islice(images, max(1, size))):
                     yield chunk
             return
-        # One handle and one cache: overlaps are decoded once, by all threads. Over a network
-        # several handles hide the latency of each other's requests.
-        handles = _Handles(self, shared=not is_remote(self.scene.uri))
-        pool = ThreadPoolExecutor(max(1, self.threads), thread_name_prefix="lanner-read")
         waiting = iter(indices)
-        try:
-            while wanted := [self.plan[index] for index in islice(waiting, max(1, size))]:
-                yield list(pool.map(handles.read, wanted))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            handles.close()
+        with (
+            self.opened() as read,
+            ThreadPoolExecutor(max(1, self.threads), thread_name_prefix="lanner-read") as pool,
+        ):
+            while wanted := list(islice(waiting, max(1, size))):
+                yield list(pool.map(read, wanted))
 
     def read(self, index: int) -> TileImage:
         """One tile, read here and now.
@@ -135,11 +146,8 @@ class TileReader:
             SceneError: the tile cannot be read.
             IndexError: no such tile.
         """
-        handles = _Handles(self)
-        try:
-            return handles.read(self.plan[index])
-        finally:
-            handles.close()
+        with self.opened() as read:
+            return read(index)
 
 
 class _Handles:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from detectors.device import Compute, running
@@ -57,19 +58,20 @@ def record(
         run: a run that shows tiles to these networks; it is stopped when enough is held.
     """
     cancel, seen = Cancel(), {name: Seen() for name in nets}
-    room = HELD_MB * 1e6 / max(1, len(nets))
+    room, turn = HELD_MB * 1e6 / max(1, len(nets)), Lock()
 
     def keep(name: str, inputs: Tensor) -> None:
         one = seen[name]
         size = inputs.element_size() * inputs.numel()
-        if tuple(inputs.shape[-2:]) != (tile, tile) or cancel.is_set():
+        if tuple(inputs.shape[-2:]) != (tile, tile):
             return
-        if one.inputs and (len(one.inputs) + 1) * size > room:
-            # The last network in turn has seen this tile too, or is stopped before the next.
-            cancel.set()
-            return
-        one.inputs.append(inputs.clone())
-        one.tiles += len(inputs)
+        with turn:
+            # Lanes are at different tiles: each network has its own room.
+            if one.inputs and (len(one.inputs) + 1) * size > room:
+                cancel.set()
+                return
+            one.inputs.append(inputs.clone())
+            one.tiles += len(inputs)
 
     def stop_after(progress: Progress) -> None:
         if progress.stage not in BEFORE:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from lanner.bench.job import Job, Measured
@@ -99,14 +100,11 @@ def _load(job: Job, request: DetectRequest) -> tuple[Compute, dict[str, nn.Modul
 
     # A wrong name is told before anything heavy is imported.
     entry = find(request.detector)
-    import torch
 
     from detectors.ensemble import Ensemble
 
     for name in LIBRARIES:
         import_module(name)
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
     eyes = load(entry, request).eyes
     assert isinstance(eyes, Ensemble)
     # As in a server, or from the second scene of a batch on.
@@ -124,7 +122,7 @@ def _timed(
     from lanner.bench.bare import BEFORE, wait, watching
     from lanner.pipeline import detect
 
-    stage = ""
+    stage, turn = "", Lock()
 
     def follow(progress: Progress) -> None:
         nonlocal stage
@@ -132,7 +130,8 @@ def _timed(
 
     def count(name: str, inputs: Tensor) -> None:
         # Later stages look at single objects again.
-        counted[name] += len(inputs) if stage in BEFORE else 0
+        with turn:
+            counted[name] += len(inputs) if stage in BEFORE else 0
 
     with watching(nets, count):
         since = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from tiling.grid import Grid, TilePlan
 from tiling.reader import TileImage
 
 GRID = Grid.over((256, 256), (1, 1), 1)
+GRIDS = (GRID,) * 20
 PLAN = TilePlan(GRID, 128, 32)
 
 
@@ -60,7 +62,7 @@ def open_detector(home, name, **kwargs):
 def case(request, tiny_home, images):
     """(ensemble, images, payloads of one tile at a time)."""
     ensemble = open_detector(tiny_home, request.param)
-    return ensemble, images, [encode(ensemble.run([i], GRID)[0]) for i in images]
+    return ensemble, images, [encode(ensemble.run([i], GRIDS)[0]) for i in images]
 
 
 def test_results_do_not_depend_on_the_batch_or_order(case):
@@ -69,9 +71,9 @@ def test_results_do_not_depend_on_the_batch_or_order(case):
     for size in (3, len(images)):
         got = []
         for start in range(0, len(images), size):
-            got += map(encode, ensemble.run(images[start : start + size], GRID))
+            got += map(encode, ensemble.run(images[start : start + size], GRIDS))
         assert got == alone
-    turned = list(map(encode, ensemble.run(images[::-1], GRID)))[::-1]
+    turned = list(map(encode, ensemble.run(images[::-1], GRIDS)))[::-1]
     assert turned == alone
 
 
@@ -80,17 +82,20 @@ def test_results_do_not_depend_on_the_number_of_threads(case):
     ensemble, images, alone = case
     if ensemble.compute.autocast is None:
         pytest.skip("float32 convolutions split their sums by thread")
-    before = torch.get_num_threads()
+    before, whole = torch.get_num_threads(), ensemble.compute
     try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            assert list(map(encode, ensemble.run(images[:6], GRID))) == alone[:6]
+        for threads in (1, 2, 3):
+            ensemble.compute = replace(whole, threads=threads)
+            for width in (None, 1):
+                seen = ensemble.run(images[:6], GRIDS, width)
+                assert list(map(encode, seen)) == alone[:6]
+                assert torch.get_num_threads() == before
     finally:
-        torch.set_num_threads(before)
+        ensemble.compute = whole
 
 
 def test_objects_come_with_votes_and_outlines(tiny_home, images):
-    results = open_detector(tiny_home, "tiny").run(images, GRID)
+    results = open_detector(tiny_home, "tiny").run(images, GRIDS)
     votes = np.concatenate([r.votes for r in results])
     assert len(votes) > 20
     assert not np.isnan(votes).all(axis=0).any()  # each member saw something
@@ -107,7 +112,7 @@ def test_objects_come_with_votes_and_outlines(tiny_home, images):
 
 def test_where_nothing_is_valid_the_probability_is_nothing(tiny_home, images):
     ensemble = open_detector(tiny_home, "tinyroads")
-    part, empty = ensemble.run([images[5], images[7]], GRID)
+    part, empty = ensemble.run([images[5], images[7]], GRIDS)
     assert empty.probability is None
     assert (part.probability[:, :, :50] == 0).all()
     assert part.probability[:, :, 50:].any()
@@ -118,15 +123,15 @@ def test_what_is_not_valid_is_not_looked_at(tiny_home, images):
     image = images[5]
     noisy = image.pixels.copy()
     noisy[:, ~image.valid] = 0.7
-    assert encode(ensemble.run([TileImage(image.tile, noisy, image.valid)], GRID)[0]) == encode(
-        ensemble.run([image], GRID)[0]
+    assert encode(ensemble.run([TileImage(image.tile, noisy, image.valid)], GRIDS)[0]) == encode(
+        ensemble.run([image], GRIDS)[0]
     )
 
 
 def test_a_member_alone_is_the_ensemble_without_the_other(tiny_home, images):
     alone = open_detector(tiny_home, "tiny", members=["masks"])
     assert alone.names == ("masks",)
-    result = alone.run(images[:1], GRID)[0]
+    result = alone.run(images[:1], GRIDS)[0]
     assert result.votes.shape == (len(result), 1)
     assert all(ring is not None for ring in result.outlines)
     np.testing.assert_allclose(result.scores, result.votes[:, 0], atol=2e-6)  # no penalty
@@ -141,8 +146,8 @@ def test_calibration_is_applied_after_fusion(tiny_home, tmp_path, images):
     curve = {"kind": "isotonic", "knots": [[0, 0], [1, 0.5]]}
     folder = home / "weights/tiny/1.0.0"
     (folder / "calibration.json").write_text(json.dumps({"curve": curve}))
-    before = open_detector(tiny_home, "tiny").run(images[:1], GRID)[0]
-    after = open_detector(home, "tiny").run(images[:1], GRID)[0]
+    before = open_detector(tiny_home, "tiny").run(images[:1], GRIDS)[0]
+    after = open_detector(home, "tiny").run(images[:1], GRIDS)[0]
     np.testing.assert_allclose(after.scores, before.scores / 2, atol=2e-6)
     np.testing.assert_array_equal(after.votes, before.votes)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from detectors.fusion import Fused
 from detectors.results import raster_result
 from detectors.windows import place
 from lanner.config import DetectorConfig
+from lanner.errors import Cancelled
 from lanner.job import Cancel, DetectRequest
 from lanner.pipeline import detect_with
 from lanner.released import Sight
@@ -36,6 +38,8 @@ class Oracle:
     names: tuple[str, ...] = ("oracle",)
     batch: int = 1
     shares_cores: bool = False
+    lanes: int = 2
+    device: str = "oracle"
     identity: str = "truth"
     looked: int = 0
     tree: shapely.STRtree | None = field(default=None, init=False)
@@ -48,9 +52,9 @@ class Oracle:
     def channels(self):
         return () if self.probability is None else ("road", "centreline")
 
-    def run(self, images, grid):
+    def run(self, images, grids, width=None):
         self.looked += len(images)
-        return [self.see(image, grid) for image in images]
+        return [self.see(image, grid) for image, grid in zip(images, grids, strict=False)]
 
     def see(self, image, grid):
         w = image.tile.window
@@ -99,11 +103,9 @@ def config(tile, halo, chain=("merge_seams",), **changes):
     )
 
 
-def ask(oracle, scene, setup, **kwargs):
+def ask(oracle, scene, setup, follow=lambda _: None, **kwargs):
     request = DetectRequest(str(scene), "oracle", **kwargs)
-    return detect_with(
-        setup, lambda: Sight(oracle, "0" * 64, {}), request, Cancel(), lambda _: None
-    )
+    return detect_with(setup, lambda: Sight(oracle, "0" * 64, {}), request, Cancel(), follow)
 
 
 def boxes_of(result):
@@ -158,9 +160,9 @@ class Pair(Oracle):
 
     both: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20))
 
-    def run(self, images, grid):
+    def run(self, images, grids, width=None):
         self.both.wait()
-        return super().run(images, grid)
+        return super().run(images, grids)
 
 
 def test_a_device_of_its_own_is_given_two_batches_at_once(blank):
@@ -170,6 +172,60 @@ def test_a_device_of_its_own_is_given_two_batches_at_once(blank):
     assert tiles % 2 == 0
     two = ask(Pair(shapes), blank(1280, 1280), config(TILE, HALO))
     assert len(two.features) > 0 and two.features == one.features
+
+
+class Batches(Oracle):
+    """Remembers how many scenes each batch had tiles of."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scenes = []
+
+    def run(self, images, grids, width=None):
+        self.scenes.append(len(set(map(id, grids))))
+        return super().run(images, grids)
+
+
+@pytest.mark.parametrize("shares_cores", [False, True])
+def test_scenes_at_once_are_seen_as_if_each_were_alone(blank, shares_cores):
+    shapes = lattice(30, 1.0, 7)
+    sizes = [(1280, 1280), (700, 1280), (1280, 900), (640, 640)]
+    alone = [ask(Oracle(shapes), blank(*size), config(TILE, HALO)).features for size in sizes]
+    ready = threading.Barrier(len(sizes), timeout=60)
+
+    def start(progress):
+        if progress.stage == "detect" and progress.done == 0:
+            ready.wait()
+
+    eyes = Batches(shapes, batch=5, shares_cores=shares_cores, device=f"shared {shares_cores}")
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        seen = pool.map(lambda size: ask(eyes, blank(*size), config(TILE, HALO), start), sizes)
+        assert [result.features for result in seen] == alone
+    assert max(eyes.scenes) > 1
+
+
+def test_who_goes_away_leaves_the_other_scenes_alone(blank):
+    shapes, cancel = lattice(30, 1.0, 7), Cancel()
+    alone = ask(Oracle(shapes), blank(1280, 1280), config(TILE, HALO)).features
+    eyes = Oracle(shapes, batch=4, device="left")
+
+    def leave(progress):
+        if progress.stage == "detect" and progress.done > 10:
+            cancel.set()
+
+    def go():
+        request = DetectRequest(str(blank(1280, 1280)), "oracle")
+        sight = Sight(eyes, "0" * 64, {})
+        return detect_with(config(TILE, HALO), lambda: sight, request, cancel, leave)
+
+    with ThreadPoolExecutor(2) as pool:
+        gone, stays = (
+            pool.submit(go),
+            pool.submit(ask, eyes, blank(1280, 1280), config(TILE, HALO)),
+        )
+        with pytest.raises(Cancelled):
+            gone.result(60)
+        assert stays.result(60).features == alone
 
 
 def planes(seed, count, side=1500):

@@ -84,6 +84,7 @@ def serving(tmp_path: Path, work: Work) -> Iterator[Callable[..., RunningServer]
 
     def begin(**options: object) -> RunningServer:
         offer = DetectorOffer("slow", "1", "", (), "objects", 1, (1, 1), (), (), ())
+        options = {"per_device": 1, **options}
         chosen = ServeOptions(port=0, roots=(tmp_path,), **options)
         servers.append(start(work.detect, lambda: [offer], chosen))
         return servers[-1]
