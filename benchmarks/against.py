@@ -15,7 +15,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import rasterio
-from agreement import share_alike, share_found
+from agreement import crossed, share_alike, share_found
 from numpy.typing import NDArray
 
 from lanner.bench.bars import LARGE, Bar, faster, same_objects
@@ -66,7 +66,8 @@ class Against:
 
     `ours_s` is a whole run of Lanner, `ours_part_s` only the stages that the peer does too. Of
     boxes, `ours_found` is the share of ours that the peer has with an IoU of 0.9, `theirs_found`
-    the other way round; of rasters both are the IoU of what is more likely than not.
+    the other way round; of rasters both are the IoU of what is more likely than not. `uncut` is
+    the smaller of both shares among objects that no border of a tile crosses.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Against:
     ours_peak_mb: float | None
     ours_found: float
     theirs_found: float
+    uncut: float | None
     ours_count: int
     theirs_count: int
 
@@ -141,6 +143,7 @@ def _one(peer: Peer, size: int, threads: int | None, repeats: int, own: Row | No
         with np.load(out) as arrays:
             ours = arrays.get("ours", ours)
             shares, counts = _alike(ours, arrays)
+            uncut = _alike_uncut(ours, arrays, tile, tile - 2 * halo)
     last = told[-1]
     mid = median(one["seconds"] for one in told)
     if own is None:
@@ -158,6 +161,7 @@ def _one(peer: Peer, size: int, threads: int | None, repeats: int, own: Row | No
         ours_peak_mb=None if own is None else own.peak_mb,
         ours_found=shares[0],
         theirs_found=shares[1],
+        uncut=uncut,
         ours_count=counts[0],
         theirs_count=counts[1],
     )
@@ -194,7 +198,10 @@ def _run(
     words = [str(PYTHON), str(HERE / "peers" / f"{peer.script}.py"), str(scene), str(out)]
     words += ["--detector", peer.detector, "--tile", str(tile), "--halo", str(halo)]
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    words += ["--usual"] if peer.usual else []
+    if peer.usual:
+        words.append("--usual")
+        # Lanner's own choice, which its import makes.
+        env.pop("OMP_WAIT_POLICY", None)
     if threads:
         words += ["--threads", str(threads)]
         env.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
@@ -219,6 +226,16 @@ def _alike(ours: NDArray[Any], arrays: Any) -> tuple[tuple[float, float], tuple[
         sure, theirs_sure = ours[:, 4] >= SURE, arrays["scores"] >= SURE
     both = share_found(mine[sure], boxes), share_found(boxes[theirs_sure], mine)
     return both, (len(mine[sure]), len(boxes[theirs_sure]))
+
+
+def _alike_uncut(ours: NDArray[Any], arrays: Any, tile: int, step: int) -> float | None:
+    """The smaller share found of objects that no tile cuts, where there are scores."""
+    if "scores" not in arrays or ours.shape[1] < 5:
+        return None
+    mine, theirs = ours[:, :4], arrays["boxes"]
+    own = mine[(ours[:, 4] >= SURE) & ~crossed(mine, tile, step)]
+    other = theirs[(arrays["scores"] >= SURE) & ~crossed(theirs, tile, step)]
+    return min(share_found(own, theirs), share_found(other, mine))
 
 
 def _until(row: Row, last: str | None) -> float:

@@ -24,6 +24,22 @@ def share_found(boxes: NDArray[np.floating], among: NDArray[np.floating]) -> flo
     return found / len(boxes)
 
 
+def crossed(
+    boxes: NDArray[np.floating], tile: int, step: int, margin: float = 2.0
+) -> NDArray[np.bool_]:
+    """Which of (n, 4) boxes the border of a tile crosses or comes within `margin` of.
+
+    Tiles of `tile` pixels begin at every `step`th, from 0 on.
+    """
+    low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
+    hit = np.zeros(low.shape, np.bool_)
+    for phase in (0, tile):
+        # The first border at or after the low side.
+        hit |= np.maximum(np.ceil((low - phase) / step), 0) * step + phase <= high
+    found: NDArray[np.bool_] = hit.any(axis=1)
+    return found
+
+
 def share_alike(one: NDArray[np.uint8], two: NDArray[np.uint8], level: int = 128) -> float:
     """Intersection over union of the pixels of two rasters that reach `level`; 1 of none."""
     a, b = one >= level, two >= level

@@ -324,5 +324,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GDAL_CACHEMAX", "128")
+    os.environ.setdefault("GDAL_CACHEMAX", "64")
     main()

@@ -112,8 +112,18 @@ def _has_gpu() -> bool:
 
 
 def _peer_table(rows: Sequence[Against]) -> Table:
-    names = ("seconds", "ours s", "same part s", "times", "MB", "ours MB", "ours found", "theirs")
-    table = Table("peer", *names, title="Peers, and Lanner on the same work")
+    names = (
+        "seconds",
+        "ours s",
+        "same part s",
+        "times",
+        "MB",
+        "ours MB",
+        "ours found",
+        "theirs",
+        "whole",
+    )
+    table = Table("peer", *names, "uncut", title="Peers, and Lanner on the same work")
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
@@ -127,6 +137,7 @@ def _peer_table(rows: Sequence[Against]) -> Table:
             "-" if row.ours_peak_mb is None else f"{row.ours_peak_mb:.0f}",
             f"{100 * row.ours_found:.1f} %\nof {row.ours_count}",
             f"{100 * row.theirs_found:.1f} %\nof {row.theirs_count}",
+            "-" if row.uncut is None else f"{100 * row.uncut:.1f} %",
         )
     return table
 

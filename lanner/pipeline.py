@@ -37,7 +37,7 @@ LEDGER, RASTER = "tiles.sqlite", "probability"
 
 # GDAL's own default is a twentieth of the machine, on top of everything else that is counted.
 # It reads this once, before the first block; who sets it outside keeps his own.
-os.environ.setdefault("GDAL_CACHEMAX", "128")
+os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 
 def detect(

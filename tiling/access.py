@@ -37,7 +37,7 @@ _SAFETY: dict[str, Any] = {
 }
 _TUNING: dict[str, Any] = {
     # Megabytes, bounded whatever the machine: GDAL's default is a share of all memory.
-    "GDAL_CACHEMAX": 128,
+    "GDAL_CACHEMAX": 64,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_MAX_RETRY": 4,

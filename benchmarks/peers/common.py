@@ -31,7 +31,7 @@ from detectors.boxes import LEAST_SIDE
 from detectors.device import Compute, running
 from detectors.ensemble import Ensemble
 from detectors.inputs import prepare
-from detectors.members import load_member
+from detectors.members import SteadyGroupNorm, load_member
 from detectors.retinanet import STRIDE, decode_boxes
 from lanner.bench.bare import wait
 from lanner.bench.memory import peak_mb
@@ -43,8 +43,8 @@ from lanner.released import find
 class Task:
     """What one peer is asked; `tile` and `halo` are those of Lanner's own run.
 
-    `usual`: networks in float32 and the allocator as it comes, as the peer's users have them;
-    else in the number format of Lanner, whose allocator settings they share.
+    `usual`: networks in float32 and torch's own memory layout, allocator and norms as they come,
+    as the peer's users have them; else in the number format of Lanner, whose settings they share.
     """
 
     scene: Path
@@ -106,13 +106,16 @@ class Boxes:
             self.where = replace(whole.compute, autocast=None)
             folder = find(asked.detector).release_dir
             self.member = load_member(whole.config, self.member.config, folder, self.where)
+            _as_it_comes(self.member.net)
+        self.layout = torch.contiguous_format if asked.usual else torch.channels_last
         self.curves = (whole.vote_curves[0], whole.curve)
         self.least = whole.config.fusion.min_score
 
     def __call__(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (n, 4), scores (n,), labels (n,) in a (3, h, w) picture of 0..1."""
         height, width = picture.shape[-2:]
-        logits, offsets, anchors = raw_output(self.member.net, picture[None], self.where)
+        net, layout = self.member.net, self.layout
+        logits, offsets, anchors = raw_output(net, picture[None], self.where, layout)
         return self.decoded(logits[0], offsets[0], anchors, (height, width))
 
     def decoded(
@@ -131,14 +134,27 @@ class Boxes:
         return boxes[keep].cpu()[sure], final, label[keep].cpu()[sure]
 
 
-def raw_output(net: torch.nn.Module, pictures: Tensor, where: Compute) -> Any:
+def _as_it_comes(net: torch.nn.Module) -> None:
+    """Undo what Lanner does to a network beside filling it."""
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for module in net.modules():
+        if isinstance(module, SteadyGroupNorm):
+            module.__class__ = torch.nn.GroupNorm
+
+
+def raw_output(
+    net: torch.nn.Module,
+    pictures: Tensor,
+    where: Compute,
+    layout: torch.memory_format = torch.channels_last,
+) -> Any:
     """What a network says of (n, 3, h, w) pictures of 0..1, filled up to its stride."""
     height, width = pictures.shape[-2:]
     more = (0, -width % STRIDE, 0, -height % STRIDE)
     valid = F.pad(torch.ones(len(pictures), height, width, dtype=torch.bool), more)
     inputs = prepare(F.pad(pictures, more).to(where.device), valid.to(where.device))
     with running(where):
-        return net(inputs.contiguous(memory_format=torch.channels_last))
+        return net(inputs.contiguous(memory_format=layout))
 
 
 def tiles(scene: Path, asked: Task, most: int) -> Iterator[tuple[int, int, Tensor]]:

@@ -20,7 +20,8 @@ RATIO_SD = 0.22
 FIT_SD = 0.06
 """How well a bare cross of fuselage and wing predicts the sides of the box, relative."""
 
-CHUNK = 2000
+CHUNK = 128
+"""Boxes worked on at once: a megabyte for each of some ten arrays."""
 
 
 @dataclass(frozen=True)

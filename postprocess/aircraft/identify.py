@@ -16,7 +16,7 @@ from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.shapes import Floats
 
-CHUNK = 2000
+CHUNK = 128
 """Objects at once against the whole catalogue: some 50 MB."""
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "agreement.py"
 
@@ -45,3 +47,23 @@ def test_rasters_are_alike_by_what_reaches_the_level(agreement):
     assert agreement.share_alike(one, two) == 0.5
     two[:] = 127
     assert agreement.share_alike(one, two) == 0.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400), st.integers(0, 400), st.integers(1, 90), st.integers(1, 90)),
+        min_size=1,
+        max_size=20,
+    ),
+    st.sampled_from([(64, 32), (96, 64), (100, 80)]),
+)
+def test_a_box_is_crossed_where_a_border_of_a_tile_comes_near(agreement, rows, sizes):
+    tile, step = sizes
+    x, y, w, h = np.array(rows, float).T
+    boxes = np.stack([x, y, x + w, y + h], axis=1)
+    lines = np.concatenate([np.arange(0, 900, step), np.arange(tile, 900, step)])
+    near = [
+        any(((low - 2 <= lines) & (lines <= high + 2)).any() for low, high in ((a, c), (b, d)))
+        for a, b, c, d in boxes
+    ]
+    assert agreement.crossed(boxes, tile, step).tolist() == near
