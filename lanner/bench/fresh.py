@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from lanner.bench.job import Job, Measured
 from lanner.errors import TABLE, Cancelled, DeviceError, LannerError
@@ -27,22 +29,38 @@ def measure(job: Job) -> Measured:
     if job.threads is not None:
         env.update(dict.fromkeys(THREAD_VARIABLES, str(job.threads)))
     with tempfile.TemporaryDirectory(prefix="lanner-bench-") as folder:
-        answer = Path(folder) / "answer.json"
-        done = subprocess.run(
-            # -P: a file of the current folder must not stand in for a library.
-            [sys.executable, "-P", "-m", "lanner.bench.worker", str(answer)],
-            input=job.to_json(),
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0 or not answer.exists():
-            raise _broken(job, done.returncode, done.stderr)
+        answer, errors = Path(folder) / "answer.json", Path(folder) / "stderr"
+        with errors.open("wb") as stderr:
+            code = _finished(answer, job, env, stderr)
+        if code != 0 or not answer.exists():
+            raise _broken(job, code, errors.read_text(errors="replace"))
         told = json.loads(answer.read_text(encoding="utf-8"))
     if "error" in told:
         raise _error(told["error"], told["facts"])
     return Measured.from_facts(told["measured"])
+
+
+def _finished(answer: Path, job: Job, env: dict[str, str], stderr: IO[bytes]) -> int:
+    """The exit code of a process that measured, or was told to end when this one does."""
+    process = subprocess.Popen(
+        # -P: a file of the current folder must not stand in for a library.
+        [sys.executable, "-P", "-m", "lanner.bench.worker", str(answer)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        env=env,
+    )
+    assert process.stdin is not None
+    try:
+        # It lives as long as this end of the pipe is open, however this process ends.
+        with suppress(BrokenPipeError):
+            process.stdin.write(job.to_json().encode() + b"\n")
+            process.stdin.flush()
+        return process.wait()
+    finally:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
 
 
 def _broken(job: Job, code: int, stderr: str) -> LannerError:

@@ -1,18 +1,19 @@
-"""One measurement in a process of its own: a job on stdin, what it says as JSON in a file.
+"""One measurement in a process of its own: a job as the line on stdin, the answer a JSON file.
 
-python -m lanner.bench.worker ANSWER.json < job.json
+It ends when stdin does: whoever asked may be killed, and is not measured for any longer.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from lanner.bench.job import Job, Measured
@@ -74,12 +75,22 @@ def measure(job: Job) -> Measured:
 def main(answer: Path) -> None:
     """Measure the job on stdin; an error of ours is written like an answer."""
     told: dict[str, Any]
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        job = Job.from_json(stdin.readline().decode())
+    Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        told = {"measured": asdict(measure(Job.from_json(sys.stdin.read())))}
+        told = {"measured": asdict(measure(job))}
     except LannerError as error:
         facts = [error.argument, str(error.value), error.problem, error.remedy]
         told = {"error": type(error).__name__, "facts": facts}
     answer.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _end_with_stdin() -> None:
+    # Not through sys.stdin, whose lock a thread must not hold when the interpreter ends.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def _request(job: Job) -> DetectRequest:

@@ -1,7 +1,11 @@
 """`lanner bench` on a small scene with the tiny detector: its figures and its JSON."""
 
 import json
+import subprocess
+import sys
 import tempfile
+import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +17,7 @@ from lanner.bench.scenes import rendered
 from lanner.cli import app
 from lanner.errors import UnknownDetectorError
 
+PROGRAM = str(Path(sys.executable).with_name("lanner"))
 STAGES = ("open", "normalise", "detect", "chain: merge_seams", "write")
 
 
@@ -55,6 +60,30 @@ def test_figures_are_of_one_run_and_belong_together(at_home, scene, tmp_path):
     assert 100 < row["model_mb"] < row["peak_mb"] < 20_000
     (bar,) = told["bars"]
     assert bar["value"] == pytest.approx(row["ratio"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to look into")
+def test_the_measuring_process_ends_with_the_one_that_asked(at_home, scene, tmp_path):
+    words = [PROGRAM, "bench", str(scene), "-d", "tiny", "--device", "cpu", "--repeat", "50"]
+    asked = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    told = Path(f"/proc/{asked.pid}/task/{asked.pid}/children")
+    until = time.monotonic() + 60
+    while not (workers := told.read_text().split()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert workers
+    asked.kill()
+    asked.wait()
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+def alive(pid):
+    """Whether a process runs; one that ended and waits for init to look does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_an_error_of_the_measuring_process_is_ours_again(at_home, scene):
