@@ -165,27 +165,29 @@ def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotoni
     return Isotonic(knots=((0.0, 0.0), *middle, (1.0, float(knots_y[-1]))))
 
 
-def fit_platt(scores: ArrayLike, hits: ArrayLike) -> Platt:
+def fit_platt(scores: ArrayLike, hits: ArrayLike, weights: ArrayLike | None = None) -> Platt:
     """Fit by maximum likelihood, with Platt's softened targets against over-confidence.
 
     Args:
         scores: (n,) scores, 0..1.
         hits: (n,) whether each was right.
+        weights: (n,) how many candidates each stands for; None: one.
 
     Raises:
         ValueError: sizes differ, or only hits, or only misses.
     """
     x, y = np.asarray(scores, np.float64), np.asarray(hits, bool)
+    count = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
     if x.shape != y.shape or x.ndim != 1 or y.all() or not y.any():
         raise ValueError(f"need two equal rows with hits and misses, got {x.shape}, {y.shape}")
     clipped = np.clip(x, 1e-7, 1 - 1e-7)
     logit = np.log(clipped / (1 - clipped))
-    right, wrong = y.sum(), (~y).sum()
+    right, wrong = count[y].sum(), count[~y].sum()
     target = np.where(y, (right + 1) / (right + 2), 1 / (wrong + 2))
 
     def loss(params: Floats) -> float:
         z = params[0] * logit + params[1]
-        return float(np.mean(np.logaddexp(0, z) - target * z))
+        return float(np.average(np.logaddexp(0, z) - target * z, weights=count))
 
     slope, intercept = minimize(
         loss, [1.0, 0.0], method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]

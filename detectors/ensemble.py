@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,11 @@ class Ensemble:
             for i, result in zip(seen.rows, self._look(seen, images, grids), strict=True):
                 results[i] = result
         return results
+
+    @property
+    def calibrate(self) -> Callable[[Floats], Floats] | None:
+        """The curve of scores that a chain makes from rasters; None where `run` has applied it."""
+        return self.curve.apply if self.config.output == "raster" else None
 
     @property
     def outline(self) -> Look | None:

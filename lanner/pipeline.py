@@ -151,6 +151,7 @@ def _see(
         workdir=folder,
         rasters=rasters,
         cancel=cancel,
+        calibrate=getattr(eyes, "calibrate", None),
     )
     return objects, context, capped
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -69,7 +69,8 @@ class Context:
     `rasters` maps a name to a GeoTIFF on the grid (uint8, 255 = probability 1). `workdir` is an
     existing folder that outlives the run: snapshots go there, and a step hands a raster on by
     writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`. `closer`
-    is None where there is no scene or no network to look at it again with.
+    is None where there is no scene or no network to look at it again with. `calibrate` turns
+    scores that a step makes itself, such as a line's, into probabilities; None: they are.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
     """
 
@@ -83,6 +84,9 @@ class Context:
     rasters: Mapping[str, Path] = field(default_factory=dict)
     cancel: Cancel = field(default_factory=Cancel, compare=False)
     closer: Closer | None = field(default=None, compare=False)
+    calibrate: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = field(
+        default=None, compare=False
+    )
 
     def handed_on(self, name: str) -> Path:
         """Where a step writes the raster `name` for the steps after it."""

@@ -91,7 +91,7 @@ def open_side(name: str, folder: Path, split: str, detector: Path | None = None)
         config = load_config(detector)
     held = load_raw(split_folder(folder, settings.calibrate_on), settings.chain_until)
     raw = load_raw(split_folder(folder, split), settings.chain_until)
-    return Side(name, raw, config, fit_calibration(held, config, settings.iou), settings)
+    return Side(name, raw, config, fit_calibration(held, config, settings), settings)
 
 
 def split_folder(folder: Path, split: str) -> Path:

@@ -27,8 +27,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     """Set `length_m` (geodesic), `width_m`, `score` and `votes`.
 
     The width is the median over the line of twice the distance to the mask's border; the median
-    leaves junctions and bridged gaps out, as long as they are the lesser part. The score is the
-    mean probability along the line.
+    leaves junctions and bridged gaps out, as long as they are the lesser part. The vote is the
+    mean probability along the line, the score what `Context.calibrate` makes of it: how much of
+    the length of such lines is right.
     """
     objects = objects.copy()
     found = from_frame(objects)
@@ -47,7 +48,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         mean[some] = pd.Series(probability(context, points)).groupby(owner).mean().to_numpy()
     objects["length_m"] = np.round(_lengths(found.points, found.start, context), 2)
     objects["width_m"] = np.round(np.where(np.isnan(width), gsd, np.maximum(width, gsd)), 2)
-    objects["score"] = np.round(mean, 6)
+    score = mean if context.calibrate is None else context.calibrate(mean)
+    objects["score"] = np.round(score, 6)
     objects["votes"] = column([{params.member: round(float(value), 6)} for value in mean])
     objects["did"] = column(
         [

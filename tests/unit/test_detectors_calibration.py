@@ -115,6 +115,16 @@ def test_platt_recovers_what_the_scores_are_worth():
     assert (np.diff(rising) > 0).all()
 
 
+def test_platt_takes_a_weight_for_so_many_candidates():
+    rng = np.random.default_rng(6)
+    scores, hits = rng.uniform(0.02, 0.98, 300), rng.random(300) < 0.6
+    times = rng.integers(1, 5, 300)
+    assert fit_platt(scores, hits, np.ones(300)) == fit_platt(scores, hits)
+    one, many = fit_platt(scores, hits, times), fit_platt(scores.repeat(times), hits.repeat(times))
+    assert one.slope == pytest.approx(many.slope, abs=1e-3)
+    assert one.intercept == pytest.approx(many.intercept, abs=1e-3)
+
+
 def test_platt_refuses_what_teaches_nothing():
     with pytest.raises(ValueError, match="hits and misses"):
         fit_platt(np.full(9, 0.5), np.ones(9, bool))

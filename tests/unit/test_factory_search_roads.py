@@ -12,7 +12,7 @@ import shapely
 from PIL import Image
 from scipy import ndimage
 
-from detectors.calibration import Calibration
+from detectors.calibration import Calibration, Platt
 from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
@@ -20,8 +20,9 @@ from lanner.factory.evaluate.cut import cut_of
 from lanner.factory.evaluate.figures import figures_of
 from lanner.factory.evaluate.mosaic import GAP
 from lanner.factory.evaluate.raster_steps import READS, RasterChain, RasterState
-from lanner.factory.evaluate.raw import RawSet, load_raw
+from lanner.factory.evaluate.raw import RawSet, fit_calibration, load_raw
 from lanner.factory.evaluate.steps import Memory
+from lanner.factory.release.accept import PATH, accept_curve
 from lanner.factory.samples import Sample, write_samples
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.points import bench_of, measure, plain_figures
@@ -172,15 +173,48 @@ def test_a_point_says_what_an_evaluation_of_its_own_says(folder):
         if one["chain.threshold.high"] < one["chain.threshold.low"]:
             assert "is below low" in measured.error
             continue
-        whole = figures_of(
-            load_raw(folder), at_point(DETECTOR, one), Calibration(), Evaluate(bootstrap=0)
-        )
+        raw = load_raw(folder)
+        # The curve is that of the detector's own chain, whatever the point.
+        curves = fit_calibration(raw, DETECTOR)
+        whole = figures_of(raw, at_point(DETECTOR, one), curves, Evaluate(bootstrap=0))
         whole = plain_figures(whole)
         assert measured.figures == {name: whole[name] for name in measured.figures}
         assert {"f1", "graph_f1", "recall", "accepted", "ece"} <= set(measured.figures)
         seen.add(measured.figures["f1"])
     assert len(seen) > 3
     assert 0.3 < max(seen) < 1
+
+
+def test_a_lines_confidence_is_the_share_of_such_lines_that_is_right(folder):
+    raw, settings = load_raw(folder), Evaluate(bootstrap=0)
+    fitted = fit_calibration(raw, DETECTOR)
+    assert isinstance(fitted.curve, Platt)
+    told = [figures_of(raw, DETECTOR, one, settings, True) for one in (Calibration(), fitted)]
+    before, after = (one["figures"]["ece"]["value"] for one in told)
+    assert after < 0.5 * before
+    # Lines are the same ones, with another score.
+    lines = [raw.detect(DETECTOR, one)[0] for one in (Calibration(), fitted)]
+    assert np.array_equal(lines[0].lines, lines[1].lines)
+    assert lines[1].scores == pytest.approx(fitted.curve.apply(lines[0].scores), abs=2e-6)
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_is_accepted_at_each_threshold_is_what_triage_accepts(folder, calibrated):
+    raw, settings = load_raw(folder), Evaluate(bootstrap=0)
+    curves = fit_calibration(raw, DETECTOR) if calibrated else Calibration()
+    curve = accept_curve(raw, DETECTOR, curves, settings)
+    shares = set()
+    for at in (0.3, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98):
+        variant = at_point(DETECTOR, {PATH: at})
+        figures = plain_figures(figures_of(raw, variant, curves, settings, True))
+        (row,) = np.flatnonzero(curve.at == at)
+        assert curve.share[row] == pytest.approx(figures["accepted"], abs=1e-6)
+        if curve.accepted[row]:
+            assert curve.precision[row] == pytest.approx(figures["accept_precision"], abs=1e-6)
+        found = raw.detect(variant, curves)
+        assert curve.accepted[row] == sum(one.decisions.count("accept") for one in found)
+        shares.add(round(float(curve.share[row]), 3))
+    assert len(shares) > 2
 
 
 def test_processes_with_images_of_their_own_measure_the_same(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -260,6 +261,18 @@ def test_measure_gives_geodesic_metres_and_the_roads_own_probability(tmp_path: P
     assert out.width_m[0] == pytest.approx(4, abs=0.1)
     assert out.score[0] == pytest.approx(0.8, abs=0.02)
     assert out.votes[0] == {"resunet": out.score[0]}
+
+
+def test_a_score_is_calibrated_and_the_vote_is_what_was_seen(tmp_path: Path) -> None:
+    line = road((20, 100), (280, 100))
+    mask = painted(lined(line), 8, 300)
+    context = road_context(tmp_path, (mask * 0.8).astype(np.uint8))
+    (context.workdir / "clean.tif").write_bytes(context.raster("probability").read_bytes())
+    context = replace(context, calibrate=lambda seen: seen / 2)
+    out = measure.run(road_frame(lined(line)), context, measure.Params())
+    assert out.votes[0]["resunet"] == pytest.approx(0.8, abs=0.02)
+    assert out.score[0] == pytest.approx(out.votes[0]["resunet"] / 2, abs=1e-6)
+    assert f"mean probability {out.votes[0]['resunet']:.2f}" in out.did[0]
 
 
 def test_strokes_go_straight_on() -> None:

@@ -47,7 +47,7 @@ def run(shop: Shop) -> Outcome:
             f"name one of {', '.join(sorted(str(name) for name in there))}",
         )
     raws = {split: predict(shop, split, weights, raw_dir(shop, split)) for split in splits}
-    calibration = fit_calibration(raws[settings.calibrate_on], config, settings.iou)
+    calibration = fit_calibration(raws[settings.calibrate_on], config, settings)
     store.write_json(calibration.model_dump(mode="json"), folder / FILE)
     chapters, timing = [], {}
     for split in settings.splits:

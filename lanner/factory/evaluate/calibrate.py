@@ -11,16 +11,18 @@ from detectors.calibration import AnyCurve, Calibration, Identity, fit_platt
 from detectors.matching import Bools, match
 from detectors.views import Floats
 from lanner.config import DetectorConfig
+from lanner.factory.config import Evaluate
 from lanner.factory.evaluate.truth import truth_of
 
 if TYPE_CHECKING:
     from lanner.factory.evaluate.raw import RawSet
 
 
-def fit(raw: RawSet, config: DetectorConfig, iou: float) -> Calibration:
+def fit(raw: RawSet, config: DetectorConfig, settings: Evaluate) -> Calibration:
     """See `lanner.factory.evaluate.raw.fit_calibration`."""
     if config.output == "raster":
-        return Calibration()
+        return Calibration(curve=_of_lines(raw, config, settings))
+    iou = settings.iou
     votes = {one.name: _curve(*_lone(raw, config, k, iou)) for k, one in enumerate(config.members)}
     comparable = Calibration(votes=votes)
     # A member alone is as calibrated as its votes.
@@ -34,6 +36,28 @@ def fit(raw: RawSet, config: DetectorConfig, iou: float) -> Calibration:
             subsets[names] = _curve(*_fused(raw, variant, comparable, iou))
     whole = _curve(*_fused(raw, config, comparable, iou))
     return Calibration(votes=votes, curve=whole, subsets=subsets)
+
+
+def _of_lines(raw: RawSet, config: DetectorConfig, settings: Evaluate) -> AnyCurve:
+    """Of the lines of the whole chain: each is right by a share of its length.
+
+    Pixels along a line are not judged independently of each other, so that all lines together
+    count as many as they are, each by its length.
+    """
+    from lanner.factory.evaluate.network import judge
+
+    found = raw.detect(config, Calibration())
+    pairs = zip(found, raw.samples, strict=True)
+    judged = [judge(one, sample, config.gsd, settings.relax_px).lines for one, sample in pairs]
+    score, share, length, _ = np.concatenate([np.empty((4, 0)), *judged], axis=1)
+    if not length.any():
+        return Identity()
+    count = length / length.sum() * np.count_nonzero(length)
+    right, wrong = count * share, count * (1 - share)
+    if not right.any() or not wrong.any():
+        return Identity()
+    hits = np.repeat([True, False], len(score))
+    return fit_platt(np.tile(score, 2), hits, np.concatenate([right, wrong]))
 
 
 def _curve(scores: Floats, hits: Bools) -> AnyCurve:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detectors.calibration import Calibration
+from detectors.calibration import AnyCurve, Calibration
 from detectors.views import Floats, Ints
 from lanner.config import DetectorConfig, Member, config_sha256
 from lanner.errors import DatasetError
+from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.fusing import at_least, check_variant, stacked
 from lanner.factory.evaluate.group import Detections, Group, roads
@@ -88,7 +89,8 @@ class RawSet:
         check_variant(config, self.config)
         wanted = list(range(len(self.samples))) if index is None else list(index)
         if self.config.output == "raster":
-            return [self._traced(number, config, frames) for number in wanted]
+            curve = calibration.of(tuple(one.name for one in config.members))
+            return [self._traced(number, config, curve, frames) for number in wanted]
         steps = steps_until(config, self.until)
         if all(spec.step in STEPS for spec in steps):
             whole = self._group(range(len(self.samples)))
@@ -161,7 +163,9 @@ class RawSet:
             self._groups[key] = Group(layout, stack)
         return self._groups[key]
 
-    def _traced(self, number: int, config: DetectorConfig, frames: bool) -> Detections:
+    def _traced(
+        self, number: int, config: DetectorConfig, curve: AnyCurve, frames: bool
+    ) -> Detections:
         from postprocess.context import Context
         from postprocess.frame import empty
 
@@ -178,9 +182,11 @@ class RawSet:
                 detector=_facts_of(config),
                 workdir=folder,
                 rasters={"probability": raster},
+                calibrate=curve.apply,
             )
 
-        key = key_of(self.samples[number].id, {m.name: m.weight for m in config.members})
+        weights = {m.name: m.weight for m in config.members}
+        key = key_of(self.samples[number].id, weights, curve.model_dump(mode="json"))
         state = self._rasters.run(steps_until(config, self.until), context_in, key, empty())
         return roads(state.objects, picture, raster, frames)
 
@@ -250,19 +256,21 @@ def load_raw(folder: Path, until: str | None = None) -> RawSet:
     return RawSet(folder, config, read_samples(folder / store.SAMPLES), until, facts)
 
 
-def fit_calibration(raw: RawSet, config: DetectorConfig, iou: float = 0.5) -> Calibration:
+def fit_calibration(
+    raw: RawSet, config: DetectorConfig, settings: Evaluate | None = None
+) -> Calibration:
     """Curves of the votes, then of what is fused from calibrated votes (Platt, 1999).
 
-    A raster detector's probabilities stay as they are.
+    A raster detector's probabilities stay as they are; its curve is for the lines of its chain.
 
     Args:
         raw: predictions of images that no member learned from.
         config: the variant.
-        iou: least overlap with the truth of a right one.
+        settings: section evaluate, which says what is right.
     """
     from lanner.factory.evaluate.calibrate import fit
 
-    return fit(raw, config, iou)
+    return fit(raw, config, settings or Evaluate())
 
 
 __all__ = ["Detections", "RawSet", "Sightings", "fit_calibration", "load_raw", "predict"]

@@ -53,7 +53,7 @@ def run(shop: Shop) -> Outcome:
     _tell(shop, "calibrate")
     evaluated = shop.step_dir("evaluate")
     held = load_raw(split_folder(evaluated, settings.calibrate_on), settings.chain_until)
-    calibration = fit_calibration(held, detector, settings.iou)
+    calibration = fit_calibration(held, detector, settings)
     show: list[Path] = []
     threshold: Threshold | None = None
     text = shop.detector_path.read_text(encoding="utf-8")

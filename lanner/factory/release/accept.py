@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,10 @@ Z = 1.6449
 LEAST = 10
 """Fewer accepted objects say nothing of a precision."""
 
+NEAR = 0.005
+"""Bounds this close are alike."""
+
 GRID: Floats = np.round(np.arange(1, 1000) / 1000, 3)
-COARSE: Floats = np.round(np.arange(1, 20) / 20, 2)
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,22 @@ def curve_of(score: Floats, right: Floats, total: int) -> Curve:
 def choose(curve: Curve, target: float) -> Threshold:
     """The lowest threshold that reaches the target.
 
-    With the bound where any threshold does (a new set of images will most likely reach it too),
-    else by the bare share, which a small set leaves as the only way.
+    By the bound where any threshold does (a new set of images will most likely reach it too).
+    A small set leaves only the bare share, and the first threshold at which that touches the
+    target is mostly luck: of those that reach it, the lowest whose bound is nearly the best.
 
     Raises:
         GateError: none does.
     """
     enough = curve.accepted >= LEAST
-    for by, values in (("lower bound", curve.lower), ("share", curve.precision)):
-        good = np.flatnonzero(enough & (np.nan_to_num(values) >= target))
-        if len(good):
-            return _at(curve, int(good[0]), by)
+    lower, share = curve.lower, np.nan_to_num(curve.precision)
+    good = np.flatnonzero(enough & (lower >= target))
+    if len(good):
+        return _at(curve, int(good[0]), "lower bound")
+    good = np.flatnonzero(enough & (share >= target))
+    if len(good):
+        near = good[lower[good] >= lower[good].max() - NEAR]
+        return _at(curve, int(near[0]), "share")
     best = float(np.nanmax(np.where(enough, curve.precision, 0.0), initial=0.0))
     raise GateError(
         "release.precision",
@@ -173,19 +179,19 @@ def _at(curve: Curve, i: int, by: str) -> Threshold:
 def _by_length(
     raw: RawSet, config: DetectorConfig, calibration: Calibration, settings: Evaluate
 ) -> Curve:
-    """The curve of lines, at few thresholds: each is a chain run."""
-    from lanner.factory.evaluate.figures import figures_of
+    """The curve of lines, each right by a share of its length."""
+    from lanner.factory.evaluate.network import judge
 
-    rows: list[Sequence[float]] = []
-    for at in COARSE.tolist():
-        variant = at_point(config, {PATH: at})
-        figures = figures_of(raw, variant, calibration, settings, quick=True)["figures"]
-        found = raw.detect(variant, calibration)
-        count = sum(one.decisions.count("accept") for one in found)
-        precision = figures["accept_precision"]["value"] or 0.0
-        rows.append((count, count * precision, figures["accepted"]["value"] or 0.0))
-    accepted, right, share = np.asarray(rows, np.float64).T
-    return Curve(COARSE, accepted, right, share)
+    found = raw.detect(at_point(config, {PATH: 0.0}), calibration)
+    pairs = zip(found, raw.samples, strict=True)
+    judged = [judge(one, sample, config.gsd, settings.relax_px).lines for one, sample in pairs]
+    score, share, length, free = np.concatenate([np.empty((4, 0)), *judged], axis=1)
+    # As triage has them.
+    taken = (np.round(score, 4)[None] >= GRID[:, None]) & (free > 0)
+    count = taken.sum(axis=1).astype(np.float64)
+    metres = taken @ length
+    right = np.divide(taken @ (length * share), metres, out=np.zeros(len(GRID)), where=metres > 0)
+    return Curve(GRID, count, count * right, metres / max(float(length.sum()), 1e-9))
 
 
 __all__ = ["PATH", "Curve", "Threshold", "accept_curve", "choose", "curve_of", "draw_curve"]

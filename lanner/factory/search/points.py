@@ -97,8 +97,10 @@ class Ready:
         fusing = {"members": [m.model_dump() for m in config.members], "f": config.fusion}
         key = repr(fusing)
         if key not in self._calibrations:
-            lean = _lean(config, self.settings.chain_until)
-            self._calibrations[key] = fit_calibration(self.raw, lean, self.settings.iou)
+            fused = {"members": config.members, "fusion": config.fusion}
+            # The detector's own chain: a curve must not hang on the point that came first.
+            lean = _lean(self.detector.model_copy(update=fused), self.settings.chain_until)
+            self._calibrations[key] = fit_calibration(self.raw, lean, self.settings)
         return self._calibrations[key]
 
 

@@ -121,15 +121,15 @@ def joined(bench: Bench, point: Point, parts: Sequence[Part]) -> Measured:
 
 
 def _part(bench: Bench, numbers: Sequence[int], point: Point) -> Part:
-    from detectors.calibration import Calibration
     from lanner.factory.evaluate.network import judge
 
     bed, image = ready(bench), -1
     part: dict[int, Judged] = {}
     try:
         config = at_point(bed.detector, point)
+        curves = bed.calibration(config)
         for image in numbers:
-            found = bed.raw.detect(config, Calibration(), [image])[0]
+            found = bed.raw.detect(config, curves, [image])[0]
             sample = bed.raw.samples[image]
             part[image] = judge(found, sample, config.gsd, bed.settings.relax_px)
     except (ConfigError, StepError) as error:
