@@ -12,6 +12,9 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+MOST_THREADS = 8
+"""Of one kind of work; each holds a tile or two, of 7 MB where it has 768 pixels a side."""
+
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 """Parameters of glibc's mallopt(3)."""
 
@@ -26,9 +29,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def workers() -> int:
+    """Threads for work that needs memory each: one a core, and no more than `MOST_THREADS`."""
+    return min(cores(), MOST_THREADS)
+
+
 def each(work: Callable[[T], R], things: Sequence[T]) -> list[R]:
     """What `work` makes of each thing, in order; by threads where there are several of both."""
-    threads = min(cores(), len(things))
+    threads = min(workers(), len(things))
     if threads < 2:
         return [work(thing) for thing in things]
     with ThreadPoolExecutor(threads, thread_name_prefix="lanner-each") as pool:

@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from lanner.errors import SceneError
 from tiling.access import is_remote
 from tiling.grid import Tile, TilePlan
-from tiling.machine import cores
+from tiling.machine import workers
 from tiling.normalise import Stretch
 from tiling.sample import GridSampler
 from tiling.scene import Scene
-
-MOST_THREADS = 8
-"""Each holds a tile or two, of 7 MB where it has 768 pixels a side."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,6 @@ class TileImage:
         return not self.valid.any()
 
 
-def reading_threads() -> int:
-    """Threads that read: one a core, and no more than memory for their tiles is spent on."""
-    return min(cores(), MOST_THREADS)
-
-
 @dataclass(frozen=True)
 class TileReader:
     """Reads tiles of a scene by threads, each with its own file handle.
@@ -66,7 +58,7 @@ class TileReader:
     plan: TilePlan
     bands: tuple[str, ...]
     stretch: Stretch
-    threads: int = field(default_factory=reading_threads)
+    threads: int = field(default_factory=workers)
 
     def tiles(self, indices: Iterable[int]) -> Generator[TileImage, None, None]:
         """Tile images in the order asked; at most 2 * threads are held in memory.
