@@ -9,7 +9,6 @@ memory is its own too.
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import tempfile
@@ -324,5 +323,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GDAL_CACHEMAX", "64")
     main()

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,34 +112,30 @@ def _has_gpu() -> bool:
 
 
 def _peer_table(rows: Sequence[Against]) -> Table:
-    names = (
-        "seconds",
-        "ours s",
-        "same part s",
-        "times",
-        "MB",
-        "ours MB",
-        "ours found",
-        "theirs",
-        "whole",
-    )
-    table = Table("peer", *names, "uncut", title="Peers, and Lanner on the same work")
+    table = Table("peer", *PEER_COLUMNS, title="Peers, and Lanner on the same work")
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
-        table.add_row(
-            f"{row.name} {row.version}\n{row.what}",
-            f"{row.seconds:.3f}",
-            f"{row.ours_s:.3f}",
-            f"{row.ours_part_s:.3f}",
-            f"{row.seconds / row.ours_s:.2f}",
-            f"{row.peak_mb:.0f}",
-            "-" if row.ours_peak_mb is None else f"{row.ours_peak_mb:.0f}",
-            f"{100 * row.ours_found:.1f} %\nof {row.ours_count}",
-            f"{100 * row.theirs_found:.1f} %\nof {row.theirs_count}",
-            "-" if row.uncut is None else f"{100 * row.uncut:.1f} %",
-        )
+        cells = (cell(row) for cell in PEER_COLUMNS.values())
+        table.add_row(f"{row.name} {row.version}\n{row.what}", *cells)
     return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+PEER_COLUMNS: dict[str, Callable[[Against], str]] = {
+    "seconds": lambda row: f"{row.seconds:.3f}",
+    "ours s": lambda row: f"{row.ours_s:.3f}",
+    "same part s": lambda row: f"{row.ours_part_s:.3f}",
+    "times": lambda row: f"{row.seconds / row.ours_s:.2f}",
+    "MB": lambda row: f"{row.peak_mb:.0f}",
+    "ours MB": lambda row: "-" if row.ours_peak_mb is None else f"{row.ours_peak_mb:.0f}",
+    "ours found": lambda row: f"{_percent(row.ours_found)}\nof {row.ours_count}",
+    "theirs": lambda row: f"{_percent(row.theirs_found)}\nof {row.theirs_count}",
+    "uncut": lambda row: "-" if row.uncut is None else _percent(row.uncut),
+}
 
 
 def _kernel_tables(kernels: dict[str, list[dict[str, Any]]]) -> list[Table]:

@@ -45,10 +45,7 @@ class Compute:
 
     @property
     def shares_cores(self) -> bool:
-        """Whether networks run on the cores that also read tiles, or on what is fed by them alone.
-
-        Only CUDA takes work of two threads at once.
-        """
+        """Whether networks run on the cores that also read tiles."""
         return self.device.type != "cuda"
 
     @property

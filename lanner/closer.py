@@ -106,17 +106,17 @@ class SceneCloser:
                 looks[n] = CloserLook(shot.placed(ring, self._grid), shot.grid.gsd)
         return looks
 
-    def _ring(self, shot: _Shot, threshold: float) -> Outline | None:
-        """What is seen on one picture; any thread may ask."""
-        self._cancel.check()
-        pixels, valid = shot.read(self._stretch)
-        return self._look(pixels, valid, shot.box, threshold)
-
     def close(self) -> None:
         """Close the file handles."""
         for _, sampler in self._samplers.values():
             sampler.close()
         self._samplers.clear()
+
+    def _ring(self, shot: _Shot, threshold: float) -> Outline | None:
+        """What is seen on one picture; any thread may ask."""
+        self._cancel.check()
+        pixels, valid = shot.read(self._stretch)
+        return self._look(pixels, valid, shot.box, threshold)
 
     def _level(self, box: Floats, object_px: float, gain: float) -> int | None:
         """Steps of 2 ** (1 / STEPS) finer than the grid; None where that gains too little."""

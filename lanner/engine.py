@@ -181,7 +181,7 @@ def _answer(asks: list[_Ask]) -> None:
         if one.answer.set_running_or_notify_cancel():
             try:
                 shown.append((one, one.get()))
-            except Exception as error:
+            except BaseException as error:  # whatever it is: who asked must not wait for ever
                 one.answer.set_exception(error)
     if not shown:
         return
@@ -190,7 +190,7 @@ def _answer(asks: list[_Ask]) -> None:
         images, grids = [image for _, image in shown], [one.grid for one, _ in shown]
         results = eyes.run(images, grids, asks[0].width)
         said = [encode(result) for result in results]
-    except Exception as error:
+    except BaseException as error:
         for one, _ in shown:
             one.answer.set_exception(error)
         return

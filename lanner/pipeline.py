@@ -5,7 +5,6 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -34,10 +33,6 @@ __all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
 
 LEDGER, RASTER = "tiles.sqlite", "probability"
 """Names in the run folder: finished tiles; the blended raster, as steps know it."""
-
-# GDAL's own default is a twentieth of the machine, on top of everything else that is counted.
-# It reads this once, before the first block; who sets it outside keeps his own.
-os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 
 def detect(

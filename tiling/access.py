@@ -29,6 +29,10 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
 REMOTE = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/"}
 """URL beginnings and GDAL's own file systems for them."""
 
+# Megabytes: GDAL's own default is a twentieth of the machine, on top of all else that is counted.
+# It reads this once, before the first block of any file; who sets it outside keeps his own.
+os.environ.setdefault("GDAL_CACHEMAX", "64")
+
 _SAFETY: dict[str, Any] = {
     # A cut JPEG would otherwise decode to grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
@@ -36,8 +40,6 @@ _SAFETY: dict[str, Any] = {
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
 }
 _TUNING: dict[str, Any] = {
-    # Megabytes, bounded whatever the machine: GDAL's default is a share of all memory.
-    "GDAL_CACHEMAX": 64,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_MAX_RETRY": 4,

@@ -17,7 +17,7 @@ from postprocess.frame import column
 from postprocess.shapes import Floats
 
 CHUNK = 128
-"""Objects at once against the whole catalogue: some 50 MB."""
+"""Objects at once against the whole catalogue: a megabyte for each of some ten arrays."""
 
 
 class Params(Strict):

@@ -44,12 +44,9 @@ def _of_lines(raw: RawSet, config: DetectorConfig, settings: Evaluate) -> AnyCur
     Pixels along a line are not judged independently of each other, so that all lines together
     count as many as they are, each by its length.
     """
-    from lanner.factory.evaluate.network import judge
+    from lanner.factory.evaluate.network import judged_lines
 
-    found = raw.detect(config, Calibration())
-    pairs = zip(found, raw.samples, strict=True)
-    judged = [judge(one, sample, config.gsd, settings.relax_px).lines for one, sample in pairs]
-    score, share, length, _ = np.concatenate([np.empty((4, 0)), *judged], axis=1)
+    score, share, length, _ = judged_lines(raw, config, Calibration(), settings)
     if not length.any():
         return Identity()
     count = length / length.sum() * np.count_nonzero(length)

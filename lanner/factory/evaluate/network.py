@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from detectors.calibration import Calibration
 from detectors.views import Floats
 from lanner.config import DetectorConfig, StepSpec
 from lanner.factory.config import Evaluate
@@ -81,6 +82,16 @@ def measure_roads(
     statistics["topo_recall"] = ratio(matched, holes)
     curves = {"reliability": _calibrated(judged).diagram()}
     return replace(measured, statistics=statistics, curves=curves)
+
+
+def judged_lines(
+    raw: RawSet, config: DetectorConfig, calibration: Calibration, settings: Evaluate
+) -> Floats:
+    """(4, n) of all lines of a variant: score, right share, judged length in pixels, accepted."""
+    found = raw.detect(config, calibration)
+    pairs = zip(found, raw.samples, strict=True)
+    lines = [judge(one, sample, config.gsd, settings.relax_px).lines for one, sample in pairs]
+    return np.concatenate([np.empty((4, 0)), *lines], axis=1)
 
 
 def judge(one: Detections, sample: Sample, gsd: float, reach: float) -> Judged:

@@ -180,18 +180,16 @@ def _by_length(
     raw: RawSet, config: DetectorConfig, calibration: Calibration, settings: Evaluate
 ) -> Curve:
     """The curve of lines, each right by a share of its length."""
-    from lanner.factory.evaluate.network import judge
+    from lanner.factory.evaluate.network import judged_lines
 
-    found = raw.detect(at_point(config, {PATH: 0.0}), calibration)
-    pairs = zip(found, raw.samples, strict=True)
-    judged = [judge(one, sample, config.gsd, settings.relax_px).lines for one, sample in pairs]
-    score, share, length, free = np.concatenate([np.empty((4, 0)), *judged], axis=1)
+    variant = at_point(config, {PATH: 0.0})
+    score, share, length, free = judged_lines(raw, variant, calibration, settings)
     # As triage has them.
     taken = (np.round(score, 4)[None] >= GRID[:, None]) & (free > 0)
     count = taken.sum(axis=1).astype(np.float64)
-    metres = taken @ length
-    right = np.divide(taken @ (length * share), metres, out=np.zeros(len(GRID)), where=metres > 0)
-    return Curve(GRID, count, count * right, metres / max(float(length.sum()), 1e-9))
+    total = taken @ length
+    right = np.divide(taken @ (length * share), total, out=np.zeros(len(GRID)), where=total > 0)
+    return Curve(GRID, count, count * right, total / max(float(length.sum()), 1e-9))
 
 
 __all__ = ["PATH", "Curve", "Threshold", "accept_curve", "choose", "curve_of", "draw_curve"]
