@@ -112,7 +112,7 @@ def running(where: Compute, threads: int | None = None) -> Iterator[None]:
         threads: that this thread's networks compute with on a CPU; None: as it is.
     """
     with (
-        _computing(threads if where.device.type == "cpu" else None),
+        computing(threads if where.device.type == "cpu" else None),
         torch.inference_mode(),
         torch.autocast(where.device.type, where.autocast, enabled=where.autocast is not None),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
@@ -121,7 +121,7 @@ def running(where: Compute, threads: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _computing(threads: int | None) -> Iterator[None]:
+def computing(threads: int | None) -> Iterator[None]:
     """With so many threads; torch counts them thread by thread."""
     before = torch.get_num_threads()
     if threads is None or threads == before:

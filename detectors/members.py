@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from detectors.boxes import boxes_of_tiles
 from detectors.device import Compute
 from detectors.instances import CHANNELS, instances
+from detectors.ready import ready
 from detectors.resunet import ResUNet, ResUNetSpec
 from detectors.retinanet import RetinaNet, RetinaNetSpec
 from detectors.views import Views
@@ -111,11 +112,7 @@ def load_member(
         net = build(config, member)
     _fill(net, folder / member.weights)
     net.eval().requires_grad_(False)
-    if where.device.type == "cpu":
-        _steady_norms(net)
-    net.to(device=where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if where.autocast is not None:
-        _cast_once(net, where.autocast)
+    ready(net, where)
     return BoxMember(member, net) if isinstance(net, RetinaNet) else MaskMember(member, net)
 
 
@@ -131,31 +128,6 @@ def build(config: DetectorConfig, member: Member) -> RetinaNet | ResUNet:
     net = ResUNet(_spec(ResUNetSpec, member, outputs=usual))
     _check_outputs(config, member, net.spec.outputs)
     return net
-
-
-class SteadyGroupNorm(nn.GroupNorm):
-    """GroupNorm whose sums do not depend on the number of threads.
-
-    On a CPU torch normalises channels-last tensors with sums split over threads, and
-    contiguous ones group by group.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """As `nn.GroupNorm`."""
-        return super().forward(input.contiguous()).contiguous(memory_format=torch.channels_last)
-
-
-def _cast_once(net: nn.Module, dtype: torch.dtype) -> None:
-    """Give convolutions the weights that autocast would make of them for every pass."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(dtype=dtype)
-
-
-def _steady_norms(net: nn.Module) -> None:
-    for module in net.modules():
-        if type(module) is nn.GroupNorm:
-            module.__class__ = SteadyGroupNorm
 
 
 def _spec(kind: type[Spec], member: Member, **usual: Any) -> Spec:

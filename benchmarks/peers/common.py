@@ -31,7 +31,8 @@ from detectors.boxes import LEAST_SIDE
 from detectors.device import Compute, running
 from detectors.ensemble import Ensemble
 from detectors.inputs import prepare
-from detectors.members import SteadyGroupNorm, load_member
+from detectors.members import load_member
+from detectors.ready import SteadyGroupNorm
 from detectors.retinanet import STRIDE, decode_boxes
 from lanner.bench.bare import wait
 from lanner.bench.memory import peak_mb

@@ -134,11 +134,21 @@ class Training(Strict):
 
 
 class Train(Strict):
-    """Members by name, in the order they are trained; `tracking` is an MLflow store's address."""
+    """Members by name, in the order they are trained; `tracking` is an MLflow store's address.
+
+    Members that `keep` names have the weights of the last release: a new calibration or operating
+    point is released without training, and how the weights were made stays written.
+    """
 
     members: dict[str, Training] = Field(default_factory=dict)
+    keep: tuple[str, ...] = ()
     tracking: str | None = None
     devices: str = "auto"
+
+    @property
+    def trained(self) -> dict[str, Training]:
+        """The members that are not kept."""
+        return {name: one for name, one in self.members.items() if name not in self.keep}
 
 
 class Evaluate(Strict):

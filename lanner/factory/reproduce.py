@@ -179,7 +179,7 @@ def _carry(shop: Shop, run: Path, train: bool) -> None:
         for path in sorted(source.iterdir()) if source.is_dir() else ():
             if path.is_file():
                 shutil.copyfile(path, target / path.name)
-    for name in shop.config.train.members if train else ():
+    for name in shop.config.train.trained if train else ():
         # Sums depend on the number of threads: a training that was told before keeps its own.
         told = run / shop.step_dir("train").name / name / JOB
         if told.is_file():
@@ -197,7 +197,7 @@ def _changed(shop: Shop, run: Path) -> list[str]:
 def _weights(shop: Shop, run: Path) -> list[str]:
     """Members whose weights came out otherwise, and whether they followed from other things."""
     said = []
-    for name in shop.config.train.members:
+    for name in shop.config.train.trained:
         old, new = (folder / shop.step_dir("train").name for folder in (run, shop.folder))
         file = f"{name}.safetensors"
         if not (old / file).is_file():

@@ -106,7 +106,7 @@ def _detector_facts(shop: Shop, step: str) -> dict[str, Any]:
     if step != "train":
         return whole
     names = {"name", "classes", "output", "gsd", "bands", "normalise"}
-    if any(one.start == "release" for one in shop.config.train.members.values()):
+    if any(one.start == "release" for one in shop.config.train.trained.values()):
         names.add("release")
     nets = [{key: one[key] for key in ("name", "kind", "arch")} for one in whole["members"]]
     return {**{name: whole[name] for name in sorted(names)}, "members": nets}

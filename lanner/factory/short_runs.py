@@ -49,7 +49,7 @@ def part_of(shop: Shop, fraction: float, folder: Path, steps: int) -> tuple[Shop
         for name, one in train_section.members.items()
     }
     config = shop.config.model_copy(
-        update={"train": train_section.model_copy(update={"members": members})}
+        update={"train": train_section.model_copy(update={"members": members, "keep": ()})}
     )
     other = replace(shop, config=config, folder=folder)
     write_samples(part, other.step_dir("dataset") / SAMPLES)

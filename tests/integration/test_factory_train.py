@@ -12,6 +12,7 @@ import yaml
 from detectors.card import seal
 from lanner.errors import Cancelled, ConfigError, DatasetError, TrainingError
 from lanner.factory.config import load_factory
+from lanner.factory.evaluate import weights_of
 from lanner.factory.images import write_png
 from lanner.factory.samples import IDS_UNKNOWN, Label, Sample, write_samples
 from lanner.factory.shop import SAMPLES, Shop
@@ -68,14 +69,14 @@ def drawn(folder, k: int) -> Sample:
 
 @pytest.fixture
 def shop_of(tmp_path):
-    def make(members, samples=None, **changes) -> Shop:
+    def make(members, samples=None, keep=(), **changes) -> Shop:
         (tmp_path / "tanks.yaml").write_text(yaml.safe_dump(DETECTOR))
         file = tmp_path / "tanks.factory.yaml"
         facts = {
             "factory": "tanks",
             "detector": "tanks.yaml",
             "sources": [{"name": "drawn", "format": "images", "root": "."}],
-            "train": {"devices": "cpu", "members": members},
+            "train": {"devices": "cpu", "members": members, "keep": list(keep)},
         }
         file.write_text(yaml.safe_dump(facts, sort_keys=False))
         shop = Shop(load_factory(file), file, tmp_path / "work", **changes)
@@ -217,6 +218,26 @@ def test_starts_are_files_or_releases(shop_of, tmp_path):
     assert first.encoder_from == donor
     donor.write_bytes(b"two")
     assert job_of(shop, shop.detector(), "shapes", "d").key != first.key
+
+
+def test_kept_members_have_the_weights_of_the_last_release(shop_of, tmp_path):
+    release = tmp_path / "weights" / "tanks" / "0.0.9" / "shapes.safetensors"
+    release.parent.mkdir(parents=True)
+    release.write_bytes(b"weights")
+    facts = {"detector": "tanks", "release": "0.0.9", "data": [], "metrics": {}}
+    seal(release.parent, {**facts, "training": {"command": "x", "commit": "y"}})
+    shop = shop_of({"shapes": SHAPES}, keep=["shapes"])
+    assert run(shop).summary["members"] == {}
+    assert not (shop.step_dir("train") / "shapes.safetensors").exists()
+    # What an earlier training left is not taken for the release's.
+    shop.step_dir("train").mkdir(parents=True, exist_ok=True)
+    (shop.step_dir("train") / "shapes.safetensors").write_bytes(b"other")
+    with pytest.raises(DatasetError, match=r"boxes\.safetensors"):
+        weights_of(shop)
+    (release.parent / "boxes.safetensors").write_bytes(b"boxes")
+    assert weights_of(shop)["shapes"] == release
+    with pytest.raises(ConfigError, match=r"train\.keep\.shape .*did you mean 'shapes'"):
+        run(shop_of({"shapes": SHAPES}, keep=["shape"]))
 
 
 def test_a_cancelled_run_starts_nothing(shop_of):

@@ -84,7 +84,7 @@ def weights_of(shop: Shop) -> dict[str, Path]:
     files = {}
     for member in shop.detector().members:
         mine = trained / f"{member.name}.safetensors"
-        file = mine if member.name in shop.config.train.members else released / member.weights
+        file = mine if member.name in shop.config.train.trained else released / member.weights
         if not file.is_file():
             raise DatasetError(
                 "weights",

@@ -175,9 +175,6 @@ def _short(figures: dict[str, Any]) -> dict[str, float]:
 def _card(
     shop: Shop, detector: DetectorConfig, weights: dict[str, Path], metrics: dict[str, Any]
 ) -> dict[str, Any]:
-    from lanner.factory.train.plan import dataset_key
-    from lanner.factory.train.tracking import commit_of
-
     samples = read_samples(shop.need("dataset", SAMPLES))
     wanted = shop.config.release
     return {
@@ -186,14 +183,26 @@ def _card(
         "description": wanted.description or detector.description,
         "licence": wanted.licence,
         "data": credits(shop, samples, weights),
-        "training": {
-            "command": f"lanner factory all {shop.path.name}",
-            "commit": commit_of(shop.detector_path.parent) or "not under version control",
-            "dataset": dataset_key(shop, samples)[0],
-            "lanner": version("lanner"),
-            "torch": version("torch"),
-        },
+        "training": _training(shop, samples, weights),
         "metrics": metrics,
+    }
+
+
+def _training(shop: Shop, samples: Sequence[Sample], weights: dict[str, Path]) -> dict[str, Any]:
+    """What made the weights; where all are kept, what their release's card says of it."""
+    from lanner.factory.train.plan import dataset_key
+    from lanner.factory.train.tracking import commit_of
+
+    folders = {path.parent for path in weights.values()}
+    if not shop.config.train.trained and len(folders) == 1:
+        (folder,) = folders
+        return {"weights_of": folder.name, **load_card(folder).training.model_dump()}
+    return {
+        "command": f"lanner factory all {shop.path.name}",
+        "commit": commit_of(shop.detector_path.parent) or "not under version control",
+        "dataset": dataset_key(shop, samples)[0],
+        "lanner": version("lanner"),
+        "torch": version("torch"),
     }
 
 
@@ -232,7 +241,7 @@ def credits(
 def _started_from(shop: Shop) -> set[Path]:
     """Folders of the releases that training went on from."""
     found = set()
-    for one in shop.config.train.members.values():
+    for one in shop.config.train.trained.values():
         if one.start == RELEASE:
             found.add(last_release(shop))
         elif one.start is not None:

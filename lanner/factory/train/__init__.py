@@ -22,7 +22,7 @@ BATCHES = "batches.png"
 
 
 def run(shop: Shop) -> Outcome:
-    """Train the members of `train.members` from the frozen dataset.
+    """Train the members of `train.members` from the frozen dataset, but for those kept.
 
     Leaves `<member>.safetensors` (averaged weights) and, in `<member>/`, the log, the last
     checkpoint, the best weights by metric, curves and a sheet of views. A member whose weights
@@ -40,7 +40,7 @@ def run(shop: Shop) -> Outcome:
     tags = {"dataset": version, "commit": commit_of(shop.detector_path.parent)}
     members: dict[str, Any] = {}
     show: list[Path] = []
-    for name in shop.config.train.members:
+    for name in shop.config.train.trained:
         shop.cancel.check()
         job = job_of(shop, detector, name, dataset)
         members[name] = _kept(job) or _trained(shop, job, tags)

@@ -57,8 +57,8 @@ class Job(Strict):
         return task_of(self.detector, member_of(self.detector, self.member))
 
 
-def member_of(detector: DetectorConfig, name: str) -> Member:
-    """A member of the detector.
+def member_of(detector: DetectorConfig, name: str, where: str = "train.members") -> Member:
+    """A member of the detector; `where` names what names it, for errors.
 
     Raises:
         ConfigError: it has none of that name; the message names the nearest.
@@ -67,7 +67,7 @@ def member_of(detector: DetectorConfig, name: str) -> Member:
         if member.name == name:
             return member
     raise ConfigError(
-        f"train.members.{name}",
+        f"{where}.{name}",
         name,
         f"is no member of detector {detector.name}",
         near(name, [one.name for one in detector.members]),
@@ -95,7 +95,9 @@ def check(shop: Shop, detector: DetectorConfig, samples: Iterable[Sample]) -> No
         ConfigError: an unknown member, source, loss term or order; a size that no network takes.
         TrainingError: split train has nothing to learn from.
     """
-    members = shop.config.train.members
+    for name in shop.config.train.keep:
+        member_of(detector, name, "train.keep")
+    members = shop.config.train.trained
     if not members:
         return
     everything = tuple(samples)
@@ -249,7 +251,7 @@ def _start(shop: Shop, detector: DetectorConfig, member: Member, training: Train
 def _encoder(shop: Shop, member: Member, training: Training) -> Path | None:
     if training.encoder_from is None:
         return None
-    if training.encoder_from in shop.config.train.members:
+    if training.encoder_from in shop.config.train.trained:
         return shop.step_dir("train") / f"{training.encoder_from}.safetensors"
     where = f"train.members.{member.name}.encoder_from"
     return weights_of(shop, training.encoder_from, member.weights, where, ConfigError)
