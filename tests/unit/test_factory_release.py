@@ -13,7 +13,7 @@ from lanner.errors import GateError, OutputError
 from lanner.factory.config import FactoryConfig
 from lanner.factory.release import credits
 from lanner.factory.release import folder as folder_module
-from lanner.factory.release.accept import NEAR, choose, curve_of, draw_curve
+from lanner.factory.release.accept import choose, curve_of, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
 from lanner.factory.releases import released, version_key, weights_home
 from lanner.factory.reproduce import Reproduced, unlike
@@ -54,16 +54,17 @@ def test_a_small_set_goes_by_the_bare_share():
 
 def test_a_touch_of_the_target_by_luck_is_passed_over():
     # The bare share touches the target well before it stays above it.
-    score = np.arange(1, 61) / 61
-    right = np.ones(60)
-    right[[20, 28, 35]] = 0
-    curve = curve_of(score, right, 60)
-    reached = curve.at[np.nan_to_num(curve.precision) >= 0.92]
-    chosen = choose(curve, 0.92)
-    assert chosen.by == "share" and chosen.lower < 0.92
+    score = np.arange(1, 101) / 101
+    right = np.ones(100)
+    right[[10, 20, 30, 40, 49]] = 0
+    curve = curve_of(score, right, 100)
+    reached = curve.at[np.nan_to_num(curve.precision) >= 0.95]
+    chosen = choose(curve, 0.95)
+    assert chosen.by == "share" and chosen.lower < 0.95
     assert chosen.at > reached[0] + 0.1
-    later = curve.lower[(curve.at > chosen.at) & (curve.accepted >= 10)]
-    assert chosen.lower >= later.max() - NEAR
+    later = (curve.at >= chosen.at) & (curve.accepted >= 10)
+    best = np.flatnonzero(later)[np.argmax(curve.lower[later])]
+    assert chosen.lower >= curve.lower[best] - 1 / curve.accepted[best]
 
 
 def test_no_threshold_is_said_with_the_best_there_is():

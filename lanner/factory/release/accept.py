@@ -27,9 +27,6 @@ Z = 1.6449
 LEAST = 10
 """Fewer accepted objects say nothing of a precision."""
 
-NEAR = 0.005
-"""Bounds this close are alike."""
-
 GRID: Floats = np.round(np.arange(1, 1000) / 1000, 3)
 
 
@@ -124,7 +121,8 @@ def choose(curve: Curve, target: float) -> Threshold:
 
     By the bound where any threshold does (a new set of images will most likely reach it too).
     A small set leaves only the bare share, and the first threshold at which that touches the
-    target is mostly luck: of those that reach it, the lowest whose bound is nearly the best.
+    target is mostly luck: of those that reach it, the lowest whose bound is nearly the
+    best: one object's worth of precision, or less, lies between them.
 
     Raises:
         GateError: none does.
@@ -136,7 +134,8 @@ def choose(curve: Curve, target: float) -> Threshold:
         return _at(curve, int(good[0]), "lower bound")
     good = np.flatnonzero(enough & (share >= target))
     if len(good):
-        near = good[lower[good] >= lower[good].max() - NEAR]
+        best_at = good[np.argmax(lower[good])]
+        near = good[lower[good] >= lower[best_at] - 1 / curve.accepted[best_at]]
         return _at(curve, int(near[0]), "share")
     best = float(np.nanmax(np.where(enough, curve.precision, 0.0), initial=0.0))
     raise GateError(
