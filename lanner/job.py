@@ -7,7 +7,7 @@ share it. A front end never imports the pipeline's insides; it is handed a `Dete
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class DetectResult:
     scene, detector, checksums). `frame` is the same as a GeoDataFrame in the scene's CRS.
     """
 
-    features: tuple[str, ...]
+    features: Sequence[str]
     summary: Mapping[str, Any]
     frame: Any = field(repr=False, compare=False)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ class Chain:
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
             _record(self, context, notes)
+            steps = taken["steps"]  # texts of the runner's own: read back they would be the same
             del taken, gone  # or the same objects would be held twice
-            taken = read_snapshot(path)
+            taken = read_snapshot(path, {"steps": steps})
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)
 
@@ -215,7 +216,9 @@ def _resume(
     else:
         rejected = read_snapshot(context.workdir / REJECTED)
         rejected = tidy(rejected[rejected["rejected_at"] <= first], "rejected")
-    return taken, rejected, list(record["notes"][:first])
+    # In the order in which a step is noted, so that features come out in the same bytes.
+    notes = [{"step": note["step"], "did": note["did"]} for note in record["notes"][:first]]
+    return taken, rejected, notes
 
 
 def _one(
@@ -240,18 +243,33 @@ def _one(
     frame = tidy(result, found.name)
     frame.attrs = {}
     did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
-    frame["steps"] = column(
-        [
-            [*(notes if past is None else past), {"step": found.name, "did": what or "kept"}]
-            for past, what in zip(frame["steps"], did, strict=True)
-        ]
-    )
+    frame["steps"] = column(_longer(frame["steps"], did, found.name, notes))
     frame = frame.drop(columns="did", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)
     gone["rejected_by"] = column([found.name] * len(gone))
     gone["rejected_at"] = pd.Series([done + 1] * len(gone), dtype="int64")
     return tidy(frame[~out], found.name), gone, note
+
+
+def _longer(
+    past: Iterable[list[dict[str, str]] | None],
+    did: Sequence[str | None],
+    name: str,
+    notes: Sequence[dict[str, str]],
+) -> list[list[dict[str, str]]]:
+    """`steps` with this step at the end; what is the same for many objects is there once."""
+    said: dict[str, dict[str, str]] = {}
+    made: dict[tuple[int, str], list[dict[str, str]]] = {}
+    longer = []
+    for before, what in zip(past, did, strict=True):
+        text = str(what or "kept")
+        key = id(before), text
+        if key not in made:
+            this = said.setdefault(text, {"step": name, "did": text})
+            made[key] = [*(notes if before is None else before), this]
+        longer.append(made[key])
+    return longer
 
 
 def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:

@@ -6,6 +6,8 @@ import networkx as nx
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from postprocess.roads.network import Index, Network, Xy
 from postprocess.roads.topology import repeated, self_loops, split
@@ -146,12 +148,9 @@ def small_pieces(found: Network, least: NDArray[np.float64]) -> NDArray[np.bool_
 
     `least` (n,) what each line asks for, pixels; the lines' mean, weighted by length, counts.
     """
-    graph = nx.Graph()
-    graph.add_edges_from(found.ends.tolist())
-    piece = np.zeros(len(found.nodes), np.int64)
-    for number, nodes in enumerate(nx.connected_components(graph)):
-        piece[list(nodes)] = number
-    of_line = piece[found.ends[:, 0]]
+    size = len(found.nodes)
+    links = coo_array((np.ones(len(found), np.bool_), tuple(found.ends.T)), shape=(size, size))
+    of_line = connected_components(links, directed=False)[1][found.ends[:, 0]]
     total = np.bincount(of_line, weights=found.length)
     asked = np.bincount(of_line, weights=least * found.length) / np.maximum(total, 1e-9)
     return np.asarray((total < asked)[of_line], np.bool_)
