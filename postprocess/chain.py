@@ -26,9 +26,12 @@ from postprocess.files import replacing
 from postprocess.frame import column, empty, tidy
 from postprocess.registry import Step, step
 from postprocess.snapshots import read_snapshot, write_snapshot
+from tiling.machine import give_back
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
+MANY = 10_000
+"""Objects from which on it pays to give memory back between steps."""
 
 _FAILURES = (
     ArithmeticError,
@@ -105,6 +108,8 @@ class Chain:
             context.cancel.check()
             _tell(progress, self, done)
             taken, gone, note = _one(self.links[done], taken, context, notes, done)
+            if len(taken) >= MANY:
+                give_back()
             notes = [*notes, note]
             if len(gone):
                 rejected = tidy(pd.concat([rejected, gone], ignore_index=True), "rejected")
@@ -115,6 +120,8 @@ class Chain:
             steps = taken["steps"]  # texts of the runner's own: read back they would be the same
             del taken, gone  # or the same objects would be held twice
             taken = read_snapshot(path, {"steps": steps})
+            if len(taken) >= MANY:
+                give_back()
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)
 

@@ -105,7 +105,11 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         keep &= ~(near & mine & (shift[owner] > 0))
         points[at] = goal[node]
     keep[first] = keep[last] = True
-    lines = shapely.linestrings(points[keep], indices=owner[keep])
+    drawn = np.zeros(len(found), np.bool_)
+    drawn[owner[~keep | (points != found.points).any(axis=1)]] = True
+    keep &= drawn[owner]
+    lines = found.lines.copy()
+    lines[drawn] = shapely.linestrings(points[keep], indices=(np.cumsum(drawn) - 1)[owner[keep]])
     return found.with_lines(lines)
 
 
@@ -115,8 +119,9 @@ def drop_small_loops(found: Network, least: float) -> tuple[Network, Network]:
     small = loop & (found.length < least)
     kept = found.take(~small)
     rest = self_loops(kept)
-    middle = (kept.start[:-1] + kept.start[1:]) // 2
-    halves = split(kept, np.flatnonzero(rest), kept.points[middle[rest]])
+    loops = kept.take(rest)
+    middle = loops.points[(loops.start[:-1] + loops.start[1:]) // 2]
+    halves = split(kept, np.flatnonzero(rest), middle)
     return halves, found.take(small)
 
 

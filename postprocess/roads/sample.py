@@ -93,8 +93,13 @@ def profiles(context: Context, points: Xy, across: Xy, reach: int) -> NDArray[np
         for block, part in by_block(context, points, reach + 2):
             image = valid_probability(dataset, block.window)
             if band is not None:
-                centre = read(dataset, block.window, band).astype(np.float32) / np.float32(255)
-                image *= (1 + 3 * centre) / 4
+                centre = read(dataset, block.window, band).astype(np.float32)
+                centre /= np.float32(255)
+                centre *= 3
+                centre += 1
+                centre /= 4
+                image *= centre
+                del centre
             for some in np.split(part, range(FEW, len(part), FEW)):
                 places = points[some, None] + offsets[:, None] * across[some, None]
                 values = bilinear(image, block.window, places.reshape(-1, 2))
@@ -176,7 +181,9 @@ def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
     raw = read(dataset, box)
     if raw.any():
         raw[~read_valid(dataset, box)] = 0
-    return raw.astype(np.float32) / np.float32(255)
+    image = raw.astype(np.float32)
+    image /= np.float32(255)
+    return image
 
 
 def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:
