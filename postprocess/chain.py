@@ -15,6 +15,7 @@ from typing import Any
 
 import geopandas as gpd
 import pandas as pd
+import shapely
 from pydantic import BaseModel, ValidationError
 from shapely.errors import ShapelyError
 
@@ -30,6 +31,8 @@ from tiling.machine import give_back
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
+FEW = 1000
+"""Words about objects that are looked up before they are said anew."""
 MANY = 10_000
 """Objects from which on it pays to give memory back between steps."""
 
@@ -117,9 +120,9 @@ class Chain:
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
             _record(self, context, notes)
-            steps = taken["steps"]  # texts of the runner's own: read back they would be the same
+            known = _unchanged(taken)
             del taken, gone  # or the same objects would be held twice
-            taken = read_snapshot(path, {"steps": steps})
+            taken = read_snapshot(path, known)
             if len(taken) >= MANY:
                 give_back()
         _tell(progress, self, len(self.links))
@@ -271,12 +274,26 @@ def _longer(
     longer = []
     for before, what in zip(past, did, strict=True):
         text = str(what or "kept")
+        if len(made) > FEW:  # so many have something of their own to say
+            said, made = {}, {}
         key = id(before), text
         if key not in made:
             this = said.setdefault(text, {"step": name, "did": text})
             made[key] = [*(notes if before is None else before), this]
         longer.append(made[key])
     return longer
+
+
+def _unchanged(objects: gpd.GeoDataFrame) -> dict[str, pd.Series[Any]]:
+    """Columns that a snapshot gives back just as they are: texts of the runner's own, and shapes,
+    but for rings, which come back as lines.
+    """
+    shapes = [
+        name
+        for name in ("geometry", "outline")
+        if not (shapely.get_type_id(objects[name].array) == shapely.GeometryType.LINEARRING).any()
+    ]
+    return {name: objects[name] for name in ("steps", *shapes)}
 
 
 def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:

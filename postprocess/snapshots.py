@@ -101,6 +101,7 @@ def write_groups(
                 if field.name in said:
                     part = part.set_column(place, field, said[field.name])
             file.write_table(part)
+    pa.default_memory_pool().release_unused()
 
 
 def _geometries(frame: gpd.GeoDataFrame) -> list[str]:
@@ -150,22 +151,27 @@ def read_snapshot(
     given = {} if known is None else known
     try:
         schema = pq.read_schema(path)
-        places = json.loads(schema.metadata[b"geo"])["columns"]
-        stored = [n for n in schema.names if n not in places and not n.endswith(MARK)]
-        columns = dict(pq.read_table(path, columns=stored).to_pandas().items())
-        for name, facts in places.items():
-            columns[name] = gpd.GeoSeries(_shapes(path, name), crs=facts["crs"])
-        for name in schema.names:
-            plainly = name.removesuffix(MARK)
-            if plainly != name:
-                held = given[plainly] if plainly in given else column(_values(path, plainly))
-                columns[plainly] = held
+        places = json.loads((schema.metadata or {}).get(b"geo", "{}")).get("columns", {})
+        flat = [n for n in schema.names if n not in places and not n.endswith(MARK)]
+        light = pq.read_table(path, columns=flat).to_pandas()
+        columns: dict[str, Any] = {}
+        for stored in schema.names:
+            name = stored.removesuffix(MARK)
+            if name in given:
+                columns[name] = given[name]
+            elif stored in places:
+                columns[name] = gpd.GeoSeries(_shapes(path, stored), crs=places[stored]["crs"])
+            elif stored != name:
+                columns[name] = column(_values(path, stored))
+            else:
+                columns[name] = light[name]
+        frame = gpd.GeoDataFrame(columns, geometry="geometry")
     except (OSError, ValueError) as error:
         raise StepError(
             "snapshot", path.name, f"cannot be read ({error})", "run the chain from the beginning"
         ) from error
-    ordered = {n: columns[n] for n in (name.removesuffix(MARK) for name in schema.names)}
-    return tidy(gpd.GeoDataFrame(ordered, geometry="geometry"), path.stem)
+    pa.default_memory_pool().release_unused()  # Arrow keeps what nobody else can use then
+    return tidy(frame, path.stem)
 
 
 def _shapes(path: Path, name: str) -> NDArray[np.object_]:
@@ -175,7 +181,7 @@ def _shapes(path: Path, name: str) -> NDArray[np.object_]:
     return np.concatenate([*parts, np.empty(0, dtype=object)])
 
 
-def _values(path: Path, name: str) -> list[Any]:
+def _values(path: Path, stored: str) -> list[Any]:
     """What the JSON of one column says, row by row; None where there is none."""
     said: dict[Any, Any] = {}
 
@@ -185,8 +191,8 @@ def _values(path: Path, name: str) -> list[Any]:
         return dict(pairs)
 
     # Many objects have had the same done to them: each such word is held once.
-    hook = once if name == STEPS else None
-    batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[f"{name}{MARK}"])
+    hook = once if stored == f"{STEPS}{MARK}" else None
+    batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[stored])
     return list(chain.from_iterable(_decoded(batch.column(0), hook) for batch in batches))
 
 
