@@ -49,8 +49,9 @@ class DetectResult:
 
     `features` holds one compact RFC 7946 Feature (or, without a CRS, a feature in scene
     pixels) as JSON text per object, in final order: the one source that every front end writes
-    byte for byte. It is made to be gone through in order: the texts are held compressed. `summary` is plain JSON data (counts by label and decision, seconds by stage,
-    scene, detector, checksums). `frame` is the same as a GeoDataFrame in the scene's CRS.
+    byte for byte. They are held compressed, and are quick to go through in order. `summary` is
+    plain JSON data (counts by label and decision, seconds by stage, scene, detector, checksums).
+    `frame` is the same as a GeoDataFrame in the scene's CRS.
     """
 
     features: Sequence[str]
