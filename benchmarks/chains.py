@@ -99,6 +99,7 @@ def measure(name: str, size: int, folder: Path) -> list[dict[str, Any]]:
     marks.append(_now())
     frame = scene_frame(done.objects, context)
     marks.append(_now())
+    del done  # as `lanner detect` lets go of it
     for ending in ("geojson", "gpkg"):
         write(texts, frame, folder / f"out.{ending}")
         marks.append(_now())

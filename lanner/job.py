@@ -7,7 +7,7 @@ share it. A front end never imports the pipeline's insides; it is handed a `Dete
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,12 @@ class DetectResult:
 
     `features` holds one compact RFC 7946 Feature (or, without a CRS, a feature in scene
     pixels) as JSON text per object, in final order: the one source that every front end writes
-    byte for byte. `summary` is plain JSON data (counts by label and decision, seconds by stage,
-    scene, detector, checksums). `frame` is the same as a GeoDataFrame in the scene's CRS.
+    byte for byte. They are held compressed, and are quick to go through in order. `summary` is
+    plain JSON data (counts by label and decision, seconds by stage, scene, detector, checksums).
+    `frame` is the same as a GeoDataFrame in the scene's CRS.
     """
 
-    features: tuple[str, ...]
+    features: Sequence[str]
     summary: Mapping[str, Any]
     frame: Any = field(repr=False, compare=False)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import pandas as pd
+import shapely
 from pydantic import BaseModel, ValidationError
 from shapely.errors import ShapelyError
 
@@ -26,9 +27,14 @@ from postprocess.files import replacing
 from postprocess.frame import column, empty, tidy
 from postprocess.registry import Step, step
 from postprocess.snapshots import read_snapshot, write_snapshot
+from tiling.machine import give_back
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
+FEW = 1000
+"""Words about objects that are looked up before they are said anew."""
+MANY = 10_000
+"""Objects from which on it pays to give memory back between steps."""
 
 _FAILURES = (
     ArithmeticError,
@@ -105,6 +111,8 @@ class Chain:
             context.cancel.check()
             _tell(progress, self, done)
             taken, gone, note = _one(self.links[done], taken, context, notes, done)
+            if len(taken) >= MANY:
+                give_back()
             notes = [*notes, note]
             if len(gone):
                 rejected = tidy(pd.concat([rejected, gone], ignore_index=True), "rejected")
@@ -112,8 +120,11 @@ class Chain:
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
             _record(self, context, notes)
+            known = _unchanged(taken)
             del taken, gone  # or the same objects would be held twice
-            taken = read_snapshot(path)
+            taken = read_snapshot(path, known)
+            if len(taken) >= MANY:
+                give_back()
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)
 
@@ -215,7 +226,9 @@ def _resume(
     else:
         rejected = read_snapshot(context.workdir / REJECTED)
         rejected = tidy(rejected[rejected["rejected_at"] <= first], "rejected")
-    return taken, rejected, list(record["notes"][:first])
+    # In the order in which a step is noted, so that features come out in the same bytes.
+    notes = [{"step": note["step"], "did": note["did"]} for note in record["notes"][:first]]
+    return taken, rejected, notes
 
 
 def _one(
@@ -240,18 +253,47 @@ def _one(
     frame = tidy(result, found.name)
     frame.attrs = {}
     did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
-    frame["steps"] = column(
-        [
-            [*(notes if past is None else past), {"step": found.name, "did": what or "kept"}]
-            for past, what in zip(frame["steps"], did, strict=True)
-        ]
-    )
+    frame["steps"] = column(_longer(frame["steps"], did, found.name, notes))
     frame = frame.drop(columns="did", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)
     gone["rejected_by"] = column([found.name] * len(gone))
     gone["rejected_at"] = pd.Series([done + 1] * len(gone), dtype="int64")
     return tidy(frame[~out], found.name), gone, note
+
+
+def _longer(
+    past: Iterable[list[dict[str, str]] | None],
+    did: Sequence[str | None],
+    name: str,
+    notes: Sequence[dict[str, str]],
+) -> list[list[dict[str, str]]]:
+    """`steps` with this step at the end; what is the same for many objects is there once."""
+    said: dict[str, dict[str, str]] = {}
+    made: dict[tuple[int, str], list[dict[str, str]]] = {}
+    longer = []
+    for before, what in zip(past, did, strict=True):
+        text = str(what or "kept")
+        if len(made) > FEW:  # so many have something of their own to say
+            said, made = {}, {}
+        key = id(before), text
+        if key not in made:
+            this = said.setdefault(text, {"step": name, "did": text})
+            made[key] = [*(notes if before is None else before), this]
+        longer.append(made[key])
+    return longer
+
+
+def _unchanged(objects: gpd.GeoDataFrame) -> dict[str, pd.Series[Any]]:
+    """Columns that a snapshot gives back just as they are: texts of the runner's own, and shapes,
+    but for rings, which come back as lines.
+    """
+    shapes = [
+        name
+        for name in ("geometry", "outline")
+        if not (shapely.get_type_id(objects[name].array) == shapely.GeometryType.LINEARRING).any()
+    ]
+    return {name: objects[name] for name in ("steps", *shapes)}
 
 
 def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from postprocess.context import Context
 from postprocess.shapes import Floats, Shapes, bounds
@@ -64,6 +64,8 @@ INTERNAL = frozenset(
 """Columns that are the chain's own business."""
 
 ID_BYTES = 12
+GROUP = 1000
+"""Features made at once."""
 PIXEL_DECIMALS = 2
 
 
@@ -75,18 +77,22 @@ class Record:
     properties: dict[str, Any]
 
 
-def records(objects: gpd.GeoDataFrame, context: Context) -> tuple[Record, ...]:
-    """Features in final order: by box (top, left, bottom, right), then id."""
+def records(objects: gpd.GeoDataFrame, context: Context) -> Iterator[tuple[Record, ...]]:
+    """Features in final order, by box (top, left, bottom, right), then id; `GROUP` at a time."""
     if objects.empty:
-        return ()
-    shapes = np.asarray(
-        shapely.transform(np.asarray(objects.geometry.values, object), context.grid.to_scene),
-        object,
-    )
+        return
     boxes = np.round(_boxes(objects, context), PIXEL_DECIMALS) + 0.0
-    columns = {name: objects[name].tolist() for name in objects.columns if name not in INTERNAL}
-    ids = _ids(objects, shapes, boxes, columns, context)
-    rows = sorted(range(len(objects)), key=lambda i: (*boxes[i, [1, 0, 3, 2]].tolist(), ids[i]))
+    ids = _ids(objects, boxes, context)
+    order = np.lexsort((ids, *(boxes[:, side] for side in (2, 3, 0, 1))))
+    for low in range(0, len(order), GROUP):
+        rows = order[low : low + GROUP]
+        yield _group(objects.iloc[rows], boxes[rows], ids[rows], context)
+
+
+def _group(
+    objects: gpd.GeoDataFrame, boxes: Floats, ids: NDArray[np.bytes_], context: Context
+) -> tuple[Record, ...]:
+    """The features of some objects, in the objects' order."""
     size = len(objects)
     same: dict[str, Any] = {
         "detector": context.detector.name,
@@ -100,17 +106,31 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> tuple[Record, ...]:
     every: dict[str, list[Any]] = {
         "confidence": [round(score, 4) for score in objects["score"].tolist()],
         "decision": ["review"] * size,
-        **{name: [_value(name, value) for value in values] for name, values in columns.items()},
-        "id": ids,
+        **{
+            name: [_value(name, value) for value in values]
+            for name, values in _told(objects).items()
+        },
+        "id": [one.decode() for one in ids.tolist()],
         "box_px": boxes.tolist(),
         **{name: [value] * size for name, value in same.items()},
     }
     names = _in_order(every)
-    ordered = [every[name] for name in names]
+    rows = zip(*(every[name] for name in names), strict=True)
     return tuple(
-        Record(shapes[row], {n: v[row] for n, v in zip(names, ordered, strict=True)})
-        for row in rows
+        Record(shape, dict(zip(names, row, strict=True)))
+        for shape, row in zip(_in_scene(objects, context), rows, strict=True)
     )
+
+
+def _told(objects: gpd.GeoDataFrame) -> dict[str, list[Any]]:
+    """The columns that are not the chain's own business, as plain values."""
+    return {name: objects[name].tolist() for name in objects.columns if name not in INTERNAL}
+
+
+def _in_scene(objects: gpd.GeoDataFrame, context: Context) -> Shapes:
+    """(n,) geometries in scene pixels."""
+    shapes = np.asarray(objects.geometry.values, object)
+    return np.asarray(shapely.transform(shapes, context.grid.to_scene), object)
 
 
 def _boxes(objects: gpd.GeoDataFrame, context: Context) -> Floats:
@@ -122,23 +142,47 @@ def _boxes(objects: gpd.GeoDataFrame, context: Context) -> Floats:
     return context.grid.to_scene(grid.reshape(-1, 2)).reshape(-1, 4)
 
 
-def _ids(
-    objects: gpd.GeoDataFrame,
-    shapes: Shapes,
-    boxes: Floats,
-    columns: dict[str, list[Any]],
-    context: Context,
-) -> list[str]:
-    """Hashes of scene, detector, label and place (in tenths of a scene pixel).
+def _ids(objects: gpd.GeoDataFrame, boxes: Floats, context: Context) -> NDArray[np.bytes_]:
+    """(n,) hashes of scene, detector, label and place (in tenths of a scene pixel).
 
     Of equal ones each after the first is numbered.
-    The order in which equals are numbered depends on all that they say, not on the row.
     """
+    ids = np.empty(len(objects), f"S{2 * ID_BYTES}")
+    for low in range(0, len(objects), GROUP):
+        some = slice(low, low + GROUP)
+        ids[some] = [_hashed(key) for key in _keys(objects.iloc[some], boxes[some], context)]
+    _, number, times = np.unique(ids, return_inverse=True, return_counts=True)
+    again = np.flatnonzero(times[number] > 1)
+    again = again[np.argsort(number[again], kind="stable")]
+    for rows in np.split(again, np.flatnonzero(np.diff(number[again])) + 1) if len(again) else ():
+        ids[rows] = _numbered(objects.iloc[rows], boxes[rows], context)
+    return ids
+
+
+def _numbered(objects: gpd.GeoDataFrame, boxes: Floats, context: Context) -> list[str]:
+    """Ids of equals, in an order that depends on all that they say, not on the row."""
+    keys = _keys(objects, boxes, context)
+    exact = shapely.to_wkb(_in_scene(objects, context), hex=True)
+    score = objects["score"].tolist()
+    said = [
+        json.dumps(values, sort_keys=True, default=plain)
+        for values in zip(*_told(objects).values(), strict=True)
+    ]
+    ids = [""] * len(keys)
+    order = sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], score[i], said[i]))
+    for place, row in enumerate(order):
+        ids[row] = _hashed(f"{keys[row]}#{place}" if place else keys[row])
+    return ids
+
+
+def _keys(objects: gpd.GeoDataFrame, boxes: Floats, context: Context) -> list[str]:
+    """What the ids are hashes of."""
+    shapes = _in_scene(objects, context)
     tenths = shapely.normalize(shapely.transform(shapes, lambda xy: np.round(xy * 10)))
     points = shapely.get_coordinates(tenths).astype(np.int64).ravel().tolist()
     stops = np.cumsum(2 * shapely.get_num_coordinates(tenths)).tolist()
     squares = np.round(boxes * 10).astype(np.int64).tolist()
-    keys = [
+    return [
         json.dumps(
             [context.scene_id, context.detector.name, label, shape.geom_type, points[low:high], box]
         )
@@ -146,26 +190,10 @@ def _ids(
             objects["label"], tenths, [0, *stops[:-1]], stops, squares, strict=True
         )
     ]
-    score = objects["score"].tolist()
-    times = Counter(keys)
 
-    def among_equals(row: int) -> tuple[str, str, float, str]:
-        if times[keys[row]] == 1:
-            return keys[row], "", 0.0, ""
-        said = [values[row] for values in columns.values()]
-        exact = shapely.to_wkb(shapes[row], hex=True)
-        return keys[row], exact, score[row], json.dumps(said, sort_keys=True, default=plain)
 
-    ids = [""] * len(keys)
-    taken: set[str] = set()
-    for row in sorted(range(len(keys)), key=among_equals):
-        count = 0
-        while not ids[row] or ids[row] in taken:
-            text = keys[row] if count == 0 else f"{keys[row]}#{count}"
-            ids[row] = hashlib.sha256(text.encode()).hexdigest()[: 2 * ID_BYTES]
-            count += 1
-        taken.add(ids[row])
-    return ids
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[: 2 * ID_BYTES]
 
 
 def _value(name: str, value: Any) -> Any:

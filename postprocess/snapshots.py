@@ -1,24 +1,41 @@
-"""Frames to GeoParquet and back without loss, nested columns included."""
+"""Frames to GeoParquet and back without loss, nested columns included.
+
+Nested values are stored as JSON. Their texts are made and read a group of rows at a time: those
+of all rows at once would be larger than the objects themselves.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from geopandas.array import GeometryDtype
+from numpy.typing import NDArray
 
 from lanner.errors import StepError
 from postprocess.files import replacing
 from postprocess.frame import column, tidy
+
+GROUP = 4096
+"""Rows of a file that are written and read at once."""
 
 BATCH = 1000
 """JSON texts parsed in one go: starting the parser costs as much as a short text."""
 
 MARK = ":json"
 """Ending of a stored column's name whose text is the JSON of a nested value."""
+
+STEPS = "steps"
+"""The column in which most is said, and nothing but texts."""
 
 
 def plain(value: Any) -> Any:
@@ -37,43 +54,158 @@ def write_snapshot(objects: gpd.GeoDataFrame, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    stored = objects.copy()
     names = {}
     for name in objects.columns:
         values = objects[name]
-        nested = values.dtype == object and not all(v is None or isinstance(v, str) for v in values)
-        if nested:
-            stored[name] = column([None if v is None else _ENCODER.encode(v) for v in values])
+        if values.dtype == object and not all(v is None or isinstance(v, str) for v in values):
             names[name] = f"{name}{MARK}"
     with replacing(path) as beside:
-        stored.rename(columns=names).to_parquet(beside, index=False)
+        write_groups(objects, beside, names, _ENCODER.encode)
 
 
-def read_snapshot(path: Path) -> gpd.GeoDataFrame:
+def write_groups(
+    frame: gpd.GeoDataFrame, path: Path, nested: Mapping[str, str], encode: Callable[[Any], str]
+) -> None:
+    """Write GeoParquet of `GROUP` rows a row group.
+
+    Args:
+        frame: what to write.
+        path: where to.
+        nested: columns whose values are stored as text, and their names in the file.
+        encode: the text of one such value that is not None.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    light = frame.copy(deep=False)
+    shapes = {name: np.asarray(frame[name].array, object) for name in _geometries(frame)}
+    for name, held in shapes.items():
+        light[name] = gpd.GeoSeries(_few(held), index=frame.index, crs=frame[name].crs)
+    for name in nested:
+        light[name] = column([""] * len(frame))
+    buffer = pa.BufferOutputStream()
+    light.rename(columns=nested).to_parquet(buffer, index=False, compression=None)
+    table = pq.read_table(pa.BufferReader(buffer.getvalue()))
+    with pq.ParquetWriter(path, table.schema) as file:
+        for low in range(0, max(len(frame), 1), GROUP):
+            some = slice(low, low + GROUP)
+            said = {
+                **{name: pa.array(_wkb(held[some]), pa.binary()) for name, held in shapes.items()},
+                **{
+                    stored: pa.array(_texts(frame[name].iloc[some], encode), pa.string())
+                    for name, stored in nested.items()
+                },
+            }
+            part = table.slice(low, GROUP)
+            for place, field in enumerate(table.schema):
+                if field.name in said:
+                    part = part.set_column(place, field, said[field.name])
+            file.write_table(part)
+    pa.default_memory_pool().release_unused()
+
+
+def _geometries(frame: gpd.GeoDataFrame) -> list[str]:
+    return [name for name in frame.columns if isinstance(frame[name].dtype, GeometryDtype)]
+
+
+def _few(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The same with None for all shapes but a few that have the kinds and the bounds of all."""
+    kinds = shapely.get_type_id(shapes) + 10 * shapely.has_z(shapes)
+    rows = list(np.unique(kinds, return_index=True)[1])
+    box = shapely.bounds(shapes)
+    there = np.flatnonzero(np.isfinite(box).all(axis=1))
+    if len(there):
+        rows += [*there[box[there].argmin(axis=0)], *there[box[there].argmax(axis=0)]]
+    few = np.full(len(shapes), None, dtype=object)
+    few[rows] = shapes[rows]
+    return few
+
+
+def _wkb(shapes: NDArray[np.object_]) -> list[bytes | None]:
+    return list(shapely.to_wkb(shapes, flavor="iso"))
+
+
+def _texts(values: pd.Series[Any], encode: Callable[[Any], str]) -> list[str | None]:
+    """Each value's text; one that many rows share is encoded once."""
+    known: dict[int, str] = {}
+    texts: list[str | None] = []
+    for value in values:
+        if value is not None and id(value) not in known:
+            known[id(value)] = encode(value)
+        texts.append(None if value is None else known[id(value)])
+    return texts
+
+
+def read_snapshot(
+    path: Path, known: Mapping[str, pd.Series[Any]] | None = None
+) -> gpd.GeoDataFrame:
     """Read what `write_snapshot` wrote.
+
+    Args:
+        path: the file.
+        known: columns that are there already and are not read.
 
     Raises:
         StepError: the snapshot is missing or unreadable.
     """
+    given = {} if known is None else known
     try:
-        stored = gpd.read_parquet(path)
+        schema = pq.read_schema(path)
+        places = json.loads((schema.metadata or {}).get(b"geo", "{}")).get("columns", {})
+        flat = [n for n in schema.names if n not in places and not n.endswith(MARK)]
+        light = pq.read_table(path, columns=flat).to_pandas()
+        columns: dict[str, Any] = {}
+        for stored in schema.names:
+            name = stored.removesuffix(MARK)
+            if name in given:
+                columns[name] = given[name]
+            elif stored in places:
+                columns[name] = gpd.GeoSeries(_shapes(path, stored), crs=places[stored]["crs"])
+            elif stored != name:
+                columns[name] = column(_values(path, stored))
+            else:
+                columns[name] = light[name]
+        frame = gpd.GeoDataFrame(columns, geometry="geometry")
     except (OSError, ValueError) as error:
         raise StepError(
             "snapshot", path.name, f"cannot be read ({error})", "run the chain from the beginning"
         ) from error
-    names = {}
-    for name in stored.columns:
-        if name.endswith(MARK):
-            stored[name] = column(_decoded(stored[name]))
-            names[name] = name.removesuffix(MARK)
-    return tidy(stored.rename(columns=names), path.stem)
+    pa.default_memory_pool().release_unused()  # Arrow keeps what nobody else can use then
+    return tidy(frame, path.stem)
 
 
-def _decoded(texts: pd.Series[Any]) -> list[Any]:
-    """What each JSON text says; None where there is none."""
-    said = np.where(texts.isna(), "null", texts).tolist()
-    return [
+def _shapes(path: Path, name: str) -> NDArray[np.object_]:
+    """The geometries of one column."""
+    batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[name])
+    parts = [shapely.from_wkb(batch.column(0).to_numpy(zero_copy_only=False)) for batch in batches]
+    return np.concatenate([*parts, np.empty(0, dtype=object)])
+
+
+def _values(path: Path, stored: str) -> list[Any]:
+    """What the JSON of one column says, row by row; None where there is none."""
+    said: dict[Any, Any] = {}
+
+    def once(pairs: list[tuple[str, Any]]) -> Any:
+        if all(isinstance(value, str) for _, value in pairs):
+            return said.setdefault(tuple(pairs), dict(pairs))
+        return dict(pairs)
+
+    # Many objects have had the same done to them: each such word is held once.
+    hook = once if stored == f"{STEPS}{MARK}" else None
+    batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[stored])
+    return list(chain.from_iterable(_decoded(batch.column(0), hook) for batch in batches))
+
+
+def _decoded(
+    stored: pa.Array, hook: Callable[[list[tuple[str, Any]]], Any] | None
+) -> Iterator[Any]:
+    """The values of stored texts; equal texts share one."""
+    told = stored.dictionary_encode()
+    texts = told.dictionary.to_pylist()
+    values = [
         value
-        for low in range(0, len(said), BATCH)
-        for value in json.loads(f"[{','.join(said[low : low + BATCH])}]")
+        for low in range(0, len(texts), BATCH)
+        for value in json.loads(f"[{','.join(texts[low : low + BATCH])}]", object_pairs_hook=hook)
     ]
+    for place in told.indices.to_pylist():
+        yield None if place is None else values[place]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from lanner.errors import OutputError
 from postprocess.context import Context
-from postprocess.contract import records
+from postprocess.contract import Record, records
 from postprocess.files import replacing
 from postprocess.frame import column
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
-from postprocess.snapshots import plain
+from postprocess.snapshots import plain, write_groups
 from postprocess.style import write_style
+from postprocess.texts import Texts
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
 PIXELS = "lanner:coordinates"
@@ -33,21 +36,23 @@ EPOCH = "2000-01-01T00:00:00.000Z"
 LAYER = "objects"
 
 
-def features(objects: gpd.GeoDataFrame, context: Context) -> tuple[str, ...]:
+def features(objects: gpd.GeoDataFrame, context: Context) -> Texts:
     """One compact JSON text a feature, in final order: RFC 7946, or marked scene pixels.
 
     Raises:
         PlaceError: the scene's CRS cannot be turned into longitude and latitude.
     """
-    found = records(objects, context)
-    if not found:
-        return ()
-    shapes = np.array([record.shape for record in found], object)
+    return Texts.of(chain.from_iterable(_told(some, context) for some in records(objects, context)))
+
+
+def _told(some: Sequence[Record], context: Context) -> Iterator[str]:
+    """The texts of some features."""
+    shapes = np.array([record.shape for record in some], object)
     placed = context.place.crs is not None
     shapes = to_lonlat(shapes, context.place) if placed else rounded(shapes, 2)
     mark: dict[str, Any] = {} if placed else {PIXELS: SCENE_PIXELS}
-    return tuple(
-        _text(
+    for shape, record in zip(shapes, some, strict=True):
+        yield _text(
             {
                 "type": "Feature",
                 **mark,
@@ -56,24 +61,22 @@ def features(objects: gpd.GeoDataFrame, context: Context) -> tuple[str, ...]:
                 "properties": record.properties,
             }
         )
-        for shape, record in zip(shapes, found, strict=True)
-    )
 
 
 def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame:
     """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
-    found = records(objects, context)
     crs = context.place.crs
-    if not found:
+    shapes: list[Any] = []
+    values: dict[str, list[Any]] = {}
+    for some in records(objects, context):
+        here = np.array([record.shape for record in some], object)
+        shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
+        for record in some:
+            for name, value in record.properties.items():
+                values.setdefault(name, []).append(value)
+    if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
-    shapes = np.array([record.shape for record in found], object)
-    if crs is not None:
-        shapes = np.asarray(shapely.transform(shapes, context.place.to_crs), object)
-    names = list(dict.fromkeys(name for record in found for name in record.properties))
-    values: dict[str, Any] = {
-        name: column([record.properties.get(name) for record in found]) for name in names
-    }
-    typed = {name: _typed(values[name]) for name in names}
+    typed = {name: _typed(column(values.pop(name))) for name in list(values)}
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 
@@ -141,26 +144,30 @@ def _write_texts(features: Sequence[str], path: Path, *, pixels: bool) -> None:
 
 def _boxes(features: Sequence[str]) -> Any:
     """(n, 4) boxes of the parts of every feature, as written."""
-    boxes = []
+    boxes = array("d")
     for text in features:
         geometry = json.loads(text)["geometry"]
         parts = geometry["coordinates"]
         for part in parts if geometry["type"].startswith("Multi") else [parts]:
             xy = np.array(part[0] if "Polygon" in geometry["type"] else part, np.float64)
             xy = xy.reshape(-1, 2)
-            boxes.append([*xy.min(axis=0), *xy.max(axis=0)])
+            boxes.extend((*xy.min(axis=0), *xy.max(axis=0)))
     return np.array(boxes, np.float64).reshape(-1, 4)
 
 
 def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
-    flat = frame.copy()
-    for name in frame.columns:
-        if name != "geometry" and any(isinstance(value, dict | list) for value in frame[name]):
-            flat[name] = column([None if v is None else _text(v) for v in frame[name]])
+    nested = [
+        name
+        for name in frame.columns
+        if name != "geometry" and any(isinstance(value, dict | list) for value in frame[name])
+    ]
     with replacing(path) as beside:
         if ending == ".parquet":
-            flat.to_parquet(beside, index=False)
+            write_groups(frame, beside, {name: name for name in nested}, _text)
             return
+        flat = frame.copy(deep=False)
+        for name in nested:
+            flat[name] = column([None if v is None else _text(v) for v in frame[name]])
         driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
         try:
             with _fixed_date(), warnings.catch_warnings():

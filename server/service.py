@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from server.request import to_job
 from server.scenes import ScenePolicy
 from server.slots import Slots, Ticket
 
-_Outcome = tuple[tuple[str, ...], Mapping[str, Any], float]
+_Outcome = tuple[Sequence[str], Mapping[str, Any], float]
 # Feature texts, summary, seconds of work.
 _LOGGED = 500
 # Characters of what a caller sends that go into the log; a request may hold 4 MB.

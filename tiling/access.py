@@ -29,10 +29,6 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
 REMOTE = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/"}
 """URL beginnings and GDAL's own file systems for them."""
 
-# Megabytes: GDAL's own default is a twentieth of the machine, on top of all else that is counted.
-# It reads this once, before the first block of any file; who sets it outside keeps his own.
-os.environ.setdefault("GDAL_CACHEMAX", "64")
-
 _SAFETY: dict[str, Any] = {
     # A cut JPEG would otherwise decode to grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,

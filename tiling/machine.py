@@ -61,3 +61,13 @@ def keep_memory() -> bool:
     # One heap for all threads: each would keep its own share otherwise.
     wanted = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEPT, M_TOP_PAD: PAD, M_ARENA_MAX: 1}
     return all([mallopt(name, value) for name, value in wanted.items()])
+
+
+def give_back() -> None:
+    """Let the system have the memory that glibc keeps between things that are still in use.
+
+    After millions of small objects such as lines have come and gone, that is more than is in use.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -14,6 +14,8 @@ from postprocess.roads.network import Index, Network, Xy
 RAYS = 9
 """Rays of a dead end's view, from the left limit to the right."""
 
+FEW = 1000
+"""Dead ends whose rays are drawn at once."""
 
 CHOICES = 4
 """Gaps of a dead end that are looked into."""
@@ -73,7 +75,12 @@ def gaps(found: Network, ends: Tips, reach: float, side_reach: float, limit: flo
         side_reach: longest gap from a dead end to a line, pixels.
         limit: largest turn, degrees.
     """
-    parts = [_between_ends(ends, reach, limit), _to_lines(found, ends, side_reach, limit)]
+    tree = shapely.STRtree(found.lines)
+    few = [np.arange(low, min(low + FEW, len(ends.xy))) for low in range(0, len(ends.xy), FEW)]
+    parts = [
+        _between_ends(ends, reach, limit),
+        *(_to_lines(found, tree, ends, some, (side_reach, limit)) for some in few),
+    ]
     tip, other, line = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("tip", "other", "line")
     )
@@ -122,17 +129,23 @@ def _between_ends(ends: Tips, reach: float, limit: float) -> Gaps:
     )
 
 
-def _to_lines(found: Network, ends: Tips, reach: float, limit: float) -> Gaps:
-    """The nearest place on a line that each ray of a dead end's view meets."""
-    if not len(ends.xy):
-        return _none()
+def _to_lines(
+    found: Network, tree: shapely.STRtree, every: Tips, some: Index, view: tuple[float, float]
+) -> Gaps:
+    """The nearest place on a line that each ray of a dead end's view meets.
+
+    `some` are dead ends, rising, `tree` is of the network's lines, and `view` how far in pixels
+    and how far aside in degrees they look.
+    """
+    reach, limit = view
+    ends = Tips(every.line[some], every.side[some], every.xy[some], every.out[some])
     angles = np.radians(np.linspace(-limit, limit, RAYS))
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     x, y = ends.out.T
     ahead = np.stack([cos * x - sin * y, sin * x + cos * y], axis=2)
     start = np.broadcast_to(ends.xy, ahead.shape)
     rays = shapely.linestrings(np.stack([start, start + reach * ahead], axis=2).reshape(-1, 2, 2))
-    ray, line = shapely.STRtree(found.lines).query(rays, predicate="intersects")
+    ray, line = tree.query(rays, predicate="intersects")
     tip = ray % len(ends.xy)
     own = line == ends.line[tip]
     ray, line, tip = ray[~own], line[~own], tip[~own]
@@ -154,7 +167,7 @@ def _to_lines(found: Network, ends: Tips, reach: float, limit: float) -> Gaps:
     chosen = nearest[far]
     # A T-junction stands as it likes on the line met; only the dead end's own turn counts.
     return Gaps(
-        tip[chosen].astype(np.int64),
+        some[tip[chosen]],
         to[chosen],
         line[chosen].astype(np.int64),
         np.full(len(chosen), -1),

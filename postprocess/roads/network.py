@@ -17,11 +17,14 @@ import shapely
 from numpy.typing import NDArray
 
 from postprocess.frame import column, empty, tidy
-from postprocess.roads.chains import laid, string
+from postprocess.roads.chains import Chains, laid, string
 
 Index = NDArray[np.int64]
 Xy = NDArray[np.float64]
 Lines = NDArray[np.object_]
+
+FEW = 10_000
+"""Lines whose points are looked at at once."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,23 @@ class Network:
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     @cached_property
+    def corners(self) -> Xy:
+        """(n, 4, 2) first, second, last but one and last point of each line."""
+        found = np.empty((len(self), 4, 2))
+        for low in range(0, len(self), FEW):
+            some = self.lines[low : low + FEW]
+            points = shapely.get_coordinates(some)
+            stop = np.cumsum(shapely.get_num_coordinates(some))
+            first = np.concatenate([[0], stop[:-1]])
+            found[low : low + FEW] = points[
+                np.stack([first, first + 1, stop - 2, stop - 1], axis=1)
+            ]
+        return found
+
+    @cached_property
     def _nodes(self) -> tuple[Xy, Index]:
-        tips = np.stack([self.points[self.start[:-1]], self.points[self.start[1:] - 1]], axis=1)
         # Sorted by y, then x: numbers follow the raster's order.
-        every = tips.reshape(-1, 2)
+        every = self.corners[:, [0, 3]].reshape(-1, 2)
         order = np.lexsort((every[:, 0], every[:, 1]))
         known = every[order]
         fresh = np.ones(len(every), np.bool_)
@@ -141,16 +157,16 @@ def in_order(found: Network) -> Network:
     """Lines sorted by first, last and second point (y, x), then length; ends turned to rise."""
     if not len(found):
         return found
-    first, last = found.points[found.start[:-1]], found.points[found.start[1:] - 1]
+    first, last = found.corners[:, 0], found.corners[:, 3]
     turn = (last[:, 1] < first[:, 1]) | ((last[:, 1] == first[:, 1]) & (last[:, 0] < first[:, 0]))
     lines = found.lines.copy()
     lines[turn] = shapely.reverse(lines[turn])
-    first, last = np.where(turn[:, None], last, first), np.where(turn[:, None], first, last)
-    turned = found.with_lines(lines)
-    second = turned.points[turned.start[:-1] + 1]
+    first, second, _, last = np.where(
+        turn[:, None, None], found.corners[:, ::-1], found.corners
+    ).transpose(1, 0, 2)
     keys = (second, last, first)
     order = np.lexsort((found.length, *(key[:, axis] for key in keys for axis in (0, 1))))
-    return turned.take(order)
+    return found.with_lines(lines).take(order)
 
 
 def dissolve(found: Network) -> Network:
@@ -161,11 +177,8 @@ def dissolve(found: Network) -> Network:
     if not len(found):
         return found
     chains = string(found.ends[:, 0], found.ends[:, 1], found.degree == 2)
-    take, start = laid(found.start, chains)
-    size = np.diff(start)
-    owner = np.repeat(np.arange(len(size)), size)
-    lines = shapely.linestrings(found.points[take], indices=owner)
-    chain = np.repeat(np.arange(len(size)), np.diff(chains.start))
+    size = np.diff(chains.start)
+    chain = np.repeat(np.arange(len(size)), size)
     longest = np.lexsort((chains.edge, -found.length[chains.edge], chain))
     row = found.row[chains.edge][longest][chains.start[:-1]]
     did = found.did[chains.edge]
@@ -173,7 +186,22 @@ def dissolve(found: Network) -> Network:
     for i in np.unique(chain[did != None]):  # noqa: E711 - element by element
         parts = did[chains.start[i] : chains.start[i + 1]]
         said[i] = "; ".join(dict.fromkeys(part for part in parts if part))
-    return Network(lines, row, said)
+    return Network(_strung(found, chains), row, said)
+
+
+def _strung(found: Network, chains: Chains) -> Lines:
+    """The line of each chain; where that is one line it is not drawn again."""
+    opening = chains.start[:-1]
+    lines, turn = found.lines[chains.edge[opening]], chains.reverse[opening]
+    lines[turn] = shapely.reverse(lines[turn])
+    size = np.diff(chains.start)
+    several = np.repeat(size > 1, size)
+    parts = found.take(chains.edge[several])
+    start = np.concatenate([[0], np.cumsum(size[size > 1])])
+    take, begin = laid(parts.start, Chains(np.arange(len(parts)), chains.reverse[several], start))
+    owner = np.repeat(np.arange(len(start) - 1), np.diff(begin))
+    lines[size > 1] = shapely.linestrings(parts.points[take], indices=owner)
+    return lines
 
 
 def road_frame(lines: Lines) -> gpd.GeoDataFrame:

@@ -15,7 +15,7 @@ from pydantic import Field
 from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.roads.gaps import tips
-from postprocess.roads.network import Network, dissolve, from_frame, merged, to_frame
+from postprocess.roads.network import Network, Xy, dissolve, from_frame, merged, to_frame
 from postprocess.roads.sample import half_widths, on_valid
 
 
@@ -36,11 +36,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Dead ends that stay are drawn on to where the mask ends.
     """
     found, gone = from_frame(objects), []
-    first = found
-    widths = _widths(first, context, params) if len(first) else np.empty(0)
+    nodes = found.nodes
+    widths = 2 * half_widths(context, nodes, params.max_width_m / 2 / context.grid.gsd)
     while len(found):
         # Nodes only ever go, so every node left is one of the first network's.
-        spur, reason = _spurs(found, widths[_places(first, found)], context, params)
+        spur, reason = _spurs(found, widths[_places(nodes, found.nodes)], context, params)
         if not spur.any():
             break
         cut = found.take(spur)
@@ -58,24 +58,24 @@ def _lengthened(found: Network, context: Context, params: Params) -> Network:
     half = half_widths(context, dead.xy, params.max_width_m / 2 / gsd)
     goal = dead.xy + half[:, None] * dead.out
     good = (half >= 1) & on_valid(context, goal)
-    start, added = found.start, np.zeros((len(found), 2), np.bool_)
+    added = np.zeros((len(found), 2), np.bool_)
     added[dead.line[good], dead.side[good]] = True
-    places = np.where(dead.side == 0, start[dead.line], start[dead.line + 1])[good]
-    points = np.insert(found.points, places, goal[good], axis=0)
-    owner = np.repeat(np.arange(len(found)), np.diff(start) + added.sum(axis=1))
-    return found.with_lines(shapely.linestrings(points, indices=owner))
+    grown = np.asarray(added.any(axis=1))
+    part, added = found.take(grown), added[grown]
+    line = (np.cumsum(grown) - 1)[dead.line[good]]
+    places = np.where(dead.side[good] == 0, part.start[line], part.start[line + 1])
+    points = np.insert(part.points, places, goal[good], axis=0)
+    owner = np.repeat(np.arange(len(part)), np.diff(part.start) + added.sum(axis=1))
+    lines = found.lines.copy()
+    lines[grown] = shapely.linestrings(points, indices=owner)
+    return found.with_lines(lines)
 
 
-def _widths(found: Network, context: Context, params: Params) -> NDArray[np.float64]:
-    """(nodes,) width of the mask at nodes, grid pixels."""
-    return 2 * half_widths(context, found.nodes, params.max_width_m / 2 / context.grid.gsd)
-
-
-def _places(first: Network, found: Network) -> NDArray[np.int64]:
-    """The number that each node of `found` has in `first`; both are sorted alike."""
-    both = np.concatenate([first.nodes, found.nodes])[:, ::-1]
+def _places(every: Xy, some: Xy) -> NDArray[np.int64]:
+    """The number that each of `some` nodes has among all of them; both are sorted alike."""
+    both = np.concatenate([every, some])[:, ::-1]
     _, number = np.unique(both, axis=0, return_inverse=True)
-    return np.asarray(number.ravel()[len(first.nodes) :], np.int64)
+    return np.asarray(number.ravel()[len(every) :], np.int64)
 
 
 def _spurs(
@@ -94,7 +94,8 @@ def _spurs(
     spur = hung & (found.length < most)
     spur &= ~_protected(found, spur, root)
     crumb = alone & (found.length < max(params.alone_m / gsd, 2 * reach * params.alone_widths))
-    middle = found.points[(found.start[:-1] + found.start[1:]) // 2][crumb]
+    alone = found.take(crumb)
+    middle = alone.points[(alone.start[:-1] + alone.start[1:]) // 2]
     wide = 2 * half_widths(context, middle, reach)
     most[crumb] = np.maximum(params.alone_m / gsd, params.alone_widths * wide)
     crumb &= found.length < most

@@ -6,6 +6,8 @@ import networkx as nx
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from postprocess.roads.network import Index, Network, Xy
 from postprocess.roads.topology import repeated, self_loops, split
@@ -103,7 +105,11 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         keep &= ~(near & mine & (shift[owner] > 0))
         points[at] = goal[node]
     keep[first] = keep[last] = True
-    lines = shapely.linestrings(points[keep], indices=owner[keep])
+    drawn = np.zeros(len(found), np.bool_)
+    drawn[owner[~keep | (points != found.points).any(axis=1)]] = True
+    keep &= drawn[owner]
+    lines = found.lines.copy()
+    lines[drawn] = shapely.linestrings(points[keep], indices=(np.cumsum(drawn) - 1)[owner[keep]])
     return found.with_lines(lines)
 
 
@@ -113,8 +119,9 @@ def drop_small_loops(found: Network, least: float) -> tuple[Network, Network]:
     small = loop & (found.length < least)
     kept = found.take(~small)
     rest = self_loops(kept)
-    middle = (kept.start[:-1] + kept.start[1:]) // 2
-    halves = split(kept, np.flatnonzero(rest), kept.points[middle[rest]])
+    loops = kept.take(rest)
+    middle = loops.points[(loops.start[:-1] + loops.start[1:]) // 2]
+    halves = split(kept, np.flatnonzero(rest), middle)
     return halves, found.take(small)
 
 
@@ -146,12 +153,9 @@ def small_pieces(found: Network, least: NDArray[np.float64]) -> NDArray[np.bool_
 
     `least` (n,) what each line asks for, pixels; the lines' mean, weighted by length, counts.
     """
-    graph = nx.Graph()
-    graph.add_edges_from(found.ends.tolist())
-    piece = np.zeros(len(found.nodes), np.int64)
-    for number, nodes in enumerate(nx.connected_components(graph)):
-        piece[list(nodes)] = number
-    of_line = piece[found.ends[:, 0]]
+    size = len(found.nodes)
+    links = coo_array((np.ones(len(found), np.bool_), tuple(found.ends.T)), shape=(size, size))
+    of_line = connected_components(links, directed=False)[1][found.ends[:, 0]]
     total = np.bincount(of_line, weights=found.length)
     asked = np.bincount(of_line, weights=least * found.length) / np.maximum(total, 1e-9)
     return np.asarray((total < asked)[of_line], np.bool_)

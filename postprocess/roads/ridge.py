@@ -11,6 +11,9 @@ Xy = NDArray[np.float64]
 Index = NDArray[np.int64]
 Values = NDArray[np.float64]
 
+FEW = 10_000
+"""Profiles worked on at once."""
+
 FLOOR = 0.15
 """Signal below this is no road."""
 
@@ -34,7 +37,7 @@ def tips(owner: Index) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return np.concatenate([[True], change]), np.concatenate([change, [True]])
 
 
-def ridge(profile: Values, owner: Index, most: float) -> tuple[Values, Values]:
+def ridge(profile: NDArray[np.float32], owner: Index, most: float) -> tuple[Values, Values]:
     """Where the ridge lies across the line, and how far that can be trusted.
 
     From the line's own crest outward the profile is held down to its lowest value so far, so that a
@@ -42,27 +45,36 @@ def ridge(profile: Values, owner: Index, most: float) -> tuple[Values, Values]:
     road looks half again as wide as its line's median (a junction), the place is not trusted.
 
     Args:
-        profile: (n, 2r + 1) signal at offsets -r .. r.
+        profile: (n, 2r + 1) float32 signal at offsets -r .. r.
         owner: (n,) line of each point, rising.
         most: largest believable offset, pixels.
 
     Returns:
         (n,) offsets in pixels along the normal, and (n,) weights 0..1.
     """
+    parts = [
+        _centred(profile[low : low + FEW].astype(np.float64), most)
+        for low in range(0, len(profile), FEW)
+    ]
+    offset, top, mass = np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
+    width = mass / np.maximum(top, 1e-9)
+    usual = pd.Series(width).groupby(owner).transform("median").to_numpy()
+    weight = np.minimum(top, 1.0)
+    weight = np.where((width > 1.5 * usual + 1) | (np.abs(offset) > most), 0.0, weight)
+    return np.clip(offset, -most, most), weight
+
+
+def _centred(profile: Values, most: float) -> Values:
+    """(3, n) of each profile: the ridge's offset, the highest signal held, and their sum."""
     reach = profile.shape[1] // 2
-    offsets = np.arange(-reach, reach + 1)
     crest = _crest(profile, reach, most)[:, None]
     places = np.arange(profile.shape[1])
     right = np.minimum.accumulate(np.where(places >= crest, profile, np.inf), axis=1)
     left = np.minimum.accumulate(np.where(places <= crest, profile, np.inf)[:, ::-1], axis=1)
     held = np.clip(np.where(places >= crest, right, left[:, ::-1]) - FLOOR, 0, None)
     mass = held.sum(axis=1)
-    offset = (held * offsets).sum(axis=1) / np.maximum(mass, 1e-9)
-    width = mass / np.maximum(held.max(axis=1), 1e-9)
-    usual = pd.Series(width).groupby(owner).transform("median").to_numpy()
-    weight = np.minimum(held.max(axis=1), 1.0)
-    weight = np.where((width > 1.5 * usual + 1) | (np.abs(offset) > most), 0.0, weight)
-    return np.clip(offset, -most, most), weight
+    offset = (held * (places - reach)).sum(axis=1) / np.maximum(mass, 1e-9)
+    return np.stack([offset, held.max(axis=1), mass])
 
 
 def _crest(profile: Values, reach: int, most: float) -> Index:

@@ -20,6 +20,9 @@ from tiling.grid import Box
 Xy = NDArray[np.float64]
 Values = NDArray[np.float64]
 
+FEW = 10_000
+"""Points whose profiles are worked on at once: a profile has some thirty values."""
+
 
 def along(lines: NDArray[np.object_], spacing: float) -> tuple[Xy, NDArray[np.int64]]:
     """Points at most `spacing` apart along lines, ends included: (n, 2) and each one's line."""
@@ -68,7 +71,7 @@ def on_valid(context: Context, points: Xy) -> NDArray[np.bool_]:
     return out
 
 
-def profiles(context: Context, points: Xy, across: Xy, reach: int) -> Values:
+def profiles(context: Context, points: Xy, across: Xy, reach: int) -> NDArray[np.float32]:
     """Ridge signal on the normals through points.
 
     The signal is the probability, brought to a point by the `centreline` band where the detector
@@ -81,20 +84,26 @@ def profiles(context: Context, points: Xy, across: Xy, reach: int) -> Values:
         reach: pixels on either side.
 
     Returns:
-        (n, 2 * reach + 1) values at offsets -reach .. reach.
+        (n, 2 * reach + 1) float32 values at offsets -reach .. reach.
     """
     offsets = np.arange(-reach, reach + 1)
-    out = np.zeros((len(points), len(offsets)), np.float64)
+    out = np.zeros((len(points), len(offsets)), np.float32)
     with reading(context, "probability") as dataset:
         band = centreline_band(dataset)
         for block, part in by_block(context, points, reach + 2):
             image = valid_probability(dataset, block.window)
             if band is not None:
-                centre = read(dataset, block.window, band).astype(np.float32) / np.float32(255)
-                image *= (1 + 3 * centre) / 4
-            places = points[part, None] + offsets[:, None] * across[part, None]
-            values = bilinear(image, block.window, places.reshape(-1, 2))
-            out[part] = values.reshape(len(part), -1)
+                centre = read(dataset, block.window, band).astype(np.float32)
+                centre /= np.float32(255)
+                centre *= 3
+                centre += 1
+                centre /= 4
+                image *= centre
+                del centre
+            for some in np.split(part, range(FEW, len(part), FEW)):
+                places = points[some, None] + offsets[:, None] * across[some, None]
+                values = bilinear(image, block.window, places.reshape(-1, 2))
+                out[some] = values.reshape(len(some), -1)
     return out
 
 
@@ -172,7 +181,9 @@ def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
     raw = read(dataset, box)
     if raw.any():
         raw[~read_valid(dataset, box)] = 0
-    return raw.astype(np.float32) / np.float32(255)
+    image = raw.astype(np.float32)
+    image /= np.float32(255)
+    return image
 
 
 def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:

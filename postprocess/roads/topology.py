@@ -41,7 +41,7 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
 
 
 def _is_end(found: Network, line: Index, places: Xy) -> NDArray[np.bool_]:
-    first, last = found.points[found.start[line]], found.points[found.start[line + 1] - 1]
+    first, last = found.corners[line, 0], found.corners[line, 3]
     return np.asarray((first == places).all(axis=1) | (last == places).all(axis=1))
 
 
@@ -99,7 +99,7 @@ def split(found: Network, line: Index, places: Xy) -> Network:
     pieces: list[Lines] = []
     rows: list[Index] = []
     for i, which in zip(touched, np.split(order, first[1:]), strict=True):
-        parts = _cut(found.points[found.start[i] : found.start[i + 1]], at[which], places[which])
+        parts = _cut(shapely.get_coordinates(found.lines[i]), at[which], places[which])
         pieces.append(parts)
         rows.append(np.full(len(parts), i))
     whole = np.ones(len(found), np.bool_)

@@ -24,7 +24,7 @@ from postprocess.roads.network import (
 from postprocess.roads.pixels import HALO, Joined, Paths, block_paths, join
 from postprocess.roads.raster import BLOCK, TILE, blocks, read, reading
 
-BATCH = 2_000_000
+BATCH = 200_000
 """Pixels drawn as lines at once; a batch is simplified before the next is drawn."""
 
 

@@ -275,7 +275,7 @@ def test_objects_at_other_samplings_come_out_in_scene_pixels(tmp_path, pictures)
 def test_blank_tiles_have_no_road(blank):
     roads = np.zeros((2, 700, 700), np.float32)
     result = ask(Oracle(probability=roads), blank(700, 700), roads_config())
-    assert result.features == ()
+    assert len(result.features) == 0
     assert result.summary["counts"] == {}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import geopandas as gpd
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 from affine import Affine
@@ -17,7 +19,7 @@ from postprocess import registry
 from postprocess.chain import Chain
 from postprocess.context import Context, DetectorFacts
 from postprocess.frame import candidates, column, empty, tidy
-from postprocess.snapshots import read_snapshot, write_snapshot
+from postprocess.snapshots import GROUP, read_snapshot, write_snapshot
 from postprocess.writers import features
 from tiling.grid import Grid, TilePlan
 from tiling.place import Place
@@ -249,6 +251,57 @@ def test_snapshots_keep_everything(tmp_path):
     assert gpd.GeoSeries(back["outline"]).to_wkb().tolist() == frame["outline"].to_wkb().tolist()
     write_snapshot(back, tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_snapshots_of_several_groups_keep_everything(tmp_path):
+    size = 2 * GROUP + 7
+    made = np.arange(size)
+    frame = candidates(
+        np.stack([made, -made, made + 1, made], axis=1),
+        scores=made / size,
+        votes=[{"r": i / size} for i in range(size)],
+        tiles=made,
+        cuts=made % 16,
+        labels=["aircraft"] * size,
+        outlines=[None if i % 3 else shapely.Point(i, i).buffer(1) for i in range(size)],
+    )
+    frame["steps"] = column([[{"step": "a", "did": f"{i % 5}"}] for i in range(size)])
+    frame["late"] = column([None] * (size - 1) + ["text"])
+    write_snapshot(frame, tmp_path / "a.parquet")
+    back = read_snapshot(tmp_path / "a.parquet")
+    for name in ("votes", "steps", "late", "label", "score", "tile", "cut"):
+        assert list(back[name]) == list(frame[name])
+    assert back.geometry.to_wkb().tolist() == frame.geometry.to_wkb().tolist()
+    assert back["outline"].to_wkb().tolist() == frame["outline"].to_wkb().tolist()
+    # What many have had done to them is there once.
+    assert len({id(step) for steps in back["steps"] for step in steps}) == 5
+    # Others read it as any GeoParquet.
+    theirs = gpd.read_parquet(tmp_path / "a.parquet")
+    assert theirs.geometry.to_wkb().tolist() == frame.geometry.to_wkb().tolist()
+    assert theirs["votes:json"].iloc[-1] == '{"r": ' + repr((size - 1) / size) + "}"
+    about = json.loads(pq.read_schema(tmp_path / "a.parquet").metadata[b"geo"])["columns"]
+    assert about["geometry"]["bbox"] == frame.total_bounds.tolist()
+    assert about["geometry"]["geometry_types"] == ["Polygon"]
+
+
+def test_known_columns_are_not_read(tmp_path):
+    write_snapshot(objects(), tmp_path / "a.parquet")
+    mine = {"votes": column([{"me": 1.0}] * 6), "geometry": objects().geometry.translate(5)}
+    back = read_snapshot(tmp_path / "a.parquet", mine)
+    assert list(back["votes"]) == [{"me": 1.0}] * 6
+    assert back.geometry.geom_equals_exact(mine["geometry"], 0).all()
+    assert list(back.columns) == list(read_snapshot(tmp_path / "a.parquet").columns)
+
+
+def test_steps_receive_what_snapshots_say_rings_included(stranger, tmp_path):
+    frame = objects()
+    frame["geometry"] = frame.geometry.exterior
+    two = chain([{"step": "acme"}, {"step": "acme", "least": 0.6}])
+    done = two.run(frame, context(tmp_path)).objects
+    assert set(done.geom_type) == {"LineString"}
+    again = two.run(None, context(tmp_path), start=2).objects
+    assert again.geometry.to_wkb().tolist() == done.geometry.to_wkb().tolist()
+    assert list(again["steps"]) == list(done["steps"])
 
 
 def test_a_damaged_snapshot_is_refused(tmp_path):

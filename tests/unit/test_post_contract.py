@@ -11,8 +11,9 @@ from affine import Affine
 from pyproj import CRS
 
 from postprocess.context import Context, DetectorFacts
+from postprocess.contract import GROUP
 from postprocess.frame import candidates, column
-from postprocess.writers import features
+from postprocess.writers import features, scene_frame
 from tiling.grid import Grid
 from tiling.place import Place
 
@@ -117,6 +118,27 @@ def test_ids_are_stable_and_never_collide():
 
 
 ID_OF_FIRST = "845077c1ee1d81f2ad10e4ce"
+
+
+def test_groups_do_not_show():
+    """More objects than are made at once, some of them equal and far from each other."""
+    size = GROUP + 300
+    x, y = np.divmod(np.random.default_rng(1).permutation(size), 40)
+    shapes = shapely.box(20 * x, 20 * y, 20 * x + 9, 20 * y + 9)
+    shapes[-3:] = shapes[0]
+    made = frame(shapes)
+    found = [json.loads(text)["properties"] for text in features(made, context())]
+    ids = [one["id"] for one in found]
+    assert len(set(ids)) == len(found) == size
+    places = [(y0, x0, y1, x1) for x0, y0, x1, y1 in (one["box_px"] for one in found)]
+    assert places == sorted(places)
+    alone = {json.loads(features(made.iloc[[i]], context())[0])["id"] for i in range(0, size, 97)}
+    assert alone <= set(ids)
+    table = scene_frame(made, context())
+    assert table["id"].tolist() == ids
+    assert table["box_px"].tolist() == [one["box_px"] for one in found]
+    turned = made.iloc[::-1].reset_index(drop=True)
+    assert features(turned, context()) == features(made, context())
 
 
 def test_order_is_by_box_from_the_top():

@@ -160,7 +160,7 @@ def test_contract_columns(true: ChainResult) -> None:
     assert (frame.geometry.geom_type == "LineString").all()
 
 
-@pytest.mark.parametrize("start", ["prune", "smooth", "classify"])
+@pytest.mark.parametrize("start", ["threshold", "trace", "prune", "smooth", "classify"])
 def test_restart_gives_the_same(tmp_path: Path, start: str) -> None:
     context = road_context(tmp_path, spoilt(painted(TOWN, size=512), 2, 4, False))
     whole = run(context).objects

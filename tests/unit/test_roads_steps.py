@@ -21,6 +21,7 @@ from postprocess.roads import (
     bridge,
     classify,
     clean,
+    gaps,
     measure,
     prune,
     skeletonise,
@@ -29,7 +30,7 @@ from postprocess.roads import (
     trace,
 )
 from postprocess.roads.network import network, road_frame
-from postprocess.roads.ridge import normals, ridge, smoothed
+from postprocess.roads.ridge import FEW, normals, ridge, smoothed
 from postprocess.roads.sample import batches, half_widths, probability
 from postprocess.roads.strokes import strokes
 from tests.fixtures_roads import painted, road_context
@@ -320,3 +321,28 @@ def test_batches_hold_every_line_once_and_few_points() -> None:
     assert max(shapely.length(lines[run]).sum() for run in runs) < 60 + 59
     assert len(runs) > 20
     assert list(batches(lines[:0], 1.0)) == []
+
+
+def test_gaps_do_not_depend_on_how_many_ends_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    begin = rng.uniform(0, 400, (120, 2))
+    ends = begin + rng.uniform(-30, 30, (120, 2))
+    found = network(shapely.linestrings(np.stack([begin, ends], axis=1)))
+
+    def all_of_them() -> dict[str, list[object]]:
+        seen = gaps.gaps(found, gaps.tips(found, 1.0, 10.0), 40.0, 30.0, 45.0)
+        return {name: values.tolist() for name, values in vars(seen).items()}
+
+    whole = all_of_them()
+    assert len(whole["tip"]) > 100
+    for few in (1, 7):
+        monkeypatch.setattr(gaps, "FEW", few)
+        assert all_of_them() == whole
+
+
+def test_each_profile_is_judged_by_itself_however_many_there_are() -> None:
+    profile = np.random.default_rng(2).random((FEW + 50, 17), np.float32)
+    offset, weight = ridge(profile, np.arange(len(profile)), 4)
+    for i in (0, 1, FEW - 1, FEW, FEW + 49):
+        one = ridge(profile[i : i + 1], np.zeros(1, np.int64), 4)
+        assert (offset[i], weight[i]) == (one[0][0], one[1][0])

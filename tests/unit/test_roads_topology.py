@@ -92,6 +92,39 @@ def test_order_and_numbers_do_not_depend_on_how_lines_came() -> None:
     assert (one.ends[:, 0] <= one.ends[:, 1]).all()
 
 
+@settings(max_examples=100, deadline=None)
+@given(STREETS, st.booleans())
+def test_order_is_that_of_ends_and_second_points(
+    streets: list[list[tuple[int, int]]], noded: bool
+) -> None:
+    found = node_crossings(made(*streets)) if noded else made(*streets)
+    for line, corners in zip(found.lines, found.corners.tolist(), strict=True):
+        points = list(line.coords)
+        assert [tuple(p) for p in corners] == [points[0], points[1], points[-2], points[-1]]
+    drawn = []
+    for line in found.lines:
+        points = [(y, x) for x, y in line.coords]
+        drawn.append(points[::-1] if points[-1] < points[0] else points)
+    wanted = sorted(drawn, key=lambda p: (p[0], p[-1], p[1]))
+    got = [[(y, x) for x, y in line.coords] for line in in_order(found).lines]
+    assert [(p[0], p[-1], p[1]) for p in got] == [(p[0], p[-1], p[1]) for p in wanted]
+    assert sorted(got) == sorted(drawn)
+
+
+@settings(max_examples=100, deadline=None)
+@given(STREETS)
+def test_a_line_that_is_joined_to_none_is_not_drawn_again(
+    streets: list[list[tuple[int, int]]],
+) -> None:
+    found = node_crossings(made(*streets))
+    once = dissolve(found)
+    twice = dissolve(once)
+    assert [line.wkt for line in twice.lines] == [line.wkt for line in once.lines]
+    assert {id(line) for line in twice.lines} == {id(line) for line in once.lines}
+    ends = once.points[[once.start[:-1], once.start[1:] - 1]]
+    assert np.array_equal(ends, once.corners[:, [0, 3]].transpose(1, 0, 2))
+
+
 def test_joined_lines_take_after_their_longest_part() -> None:
     parts = made([(0, 0), (1, 0)], [(1, 0), (9, 0)], [(9, 0), (11, 0)])
     said = np.array(["a", None, "b"], dtype=object)

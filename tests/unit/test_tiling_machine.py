@@ -49,6 +49,34 @@ def test_kept_memory_is_not_asked_for_again():
     assert faults < usual / 10
 
 
+LEFT = """
+import ctypes
+from tiling.machine import give_back
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+held = [malloc(50_000) for _ in range(4000)]
+for place in held:
+    ctypes.memset(place, 1, 50_000)
+for place in held[:-1]:
+    free(place)
+full = resident()
+give_back()
+print(hasattr(ctypes.CDLL(None), "malloc_trim"), full - resident())
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux has it")
+def test_freed_memory_below_something_in_use_is_given_back():
+    run = [sys.executable, "-c", LEFT]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    can, back = done.stdout.split()
+    if can != "True":
+        pytest.skip("not glibc")
+    assert int(back) > 150e6
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_each_comes_back_in_order(count):
     assert each(lambda n: n * n, range(count)) == [n * n for n in range(count)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def cut(config: DetectorConfig) -> DetectorConfig:
     return config.model_copy(update={"chain": config.chain[:until]})
 
 
-def seen_of(features: tuple[str, ...]) -> Seen:
+def seen_of(features: Sequence[str]) -> Seen:
     """Boxes from the texts of features, best first."""
     facts = [json.loads(text)["properties"] for text in features]
     facts.sort(key=lambda one: (-one["confidence"], one["box_px"]))
