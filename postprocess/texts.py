@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from typing import overload
 from zlib import compress, decompress
@@ -42,10 +43,12 @@ class Texts(Sequence[str]):
     @overload
     def __getitem__(self, which: slice) -> tuple[str, ...]: ...
     def __getitem__(self, which: int | slice) -> str | tuple[str, ...]:
+        unpacked = lru_cache(1)(_unpacked)  # neighbours lie in one part
         if isinstance(which, slice):
-            return tuple(self[place] for place in range(self.size)[which])
+            places = range(self.size)[which]
+            return tuple(unpacked(self.parts[place // PART])[place % PART] for place in places)
         place = range(self.size)[which]
-        return _unpacked(self.parts[place // PART])[place % PART]
+        return unpacked(self.parts[place // PART])[place % PART]
 
 
 def _unpacked(part: bytes) -> list[str]:
