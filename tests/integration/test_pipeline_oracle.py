@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +184,8 @@ class Batches(Oracle):
 
     def run(self, images, grids, width=None):
         self.scenes.append(len(set(map(id, grids))))
+        # A network takes its time: on few cores too every scene has tiles waiting meanwhile.
+        time.sleep(0.02)
         return super().run(images, grids)
 
 
