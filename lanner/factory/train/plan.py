@@ -58,19 +58,19 @@ class Job(Strict):
 
 
 def member_of(detector: DetectorConfig, name: str) -> Member:
-    """A member of the detector.
+    """A network of the detector: a member, or the one for the closer look.
 
     Raises:
         ConfigError: it has none of that name; the message names the nearest.
     """
-    for member in detector.members:
+    for member in detector.networks:
         if member.name == name:
             return member
     raise ConfigError(
         f"train.members.{name}",
         name,
         f"is no member of detector {detector.name}",
-        near(name, [one.name for one in detector.members]),
+        near(name, [one.name for one in detector.networks]),
     )
 
 
