@@ -25,7 +25,7 @@ class Params(Strict):
     worth it.
     """
 
-    object_px: float = Field(125.0, gt=8)
+    object_px: float = Field(150.0, gt=8)
     gain: float = Field(1.2, ge=1)
     threshold: float = Field(0.4, gt=0, lt=1)
     box_iou: float = Field(0.5, ge=0, le=1)
