@@ -135,7 +135,10 @@ def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release
             f"the card is of {card.detector} {card.release}",
             f"put the release {config.release} of {config.name} there",
         )
-    used = [m.weights for m in config.members if members is None or m.name in members]
+    chosen = [m for m in config.members if members is None or m.name in members]
+    used = [m.weights for m in chosen]
+    if config.closer is not None and any(m.kind == "resunet" for m in chosen):
+        used.append(config.closer.weights)
     files = check_files(folder, card, (*used, calibration.FILE))
     text = "\n".join(f"{sha}  {name}" for name, sha in sorted(files.items()))
     return Release(folder, card, files, hashlib.sha256(text.encode()).hexdigest())

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 SAME = 0.4
 """Least IoU of an object's box and an instance that is taken for it on a closer look."""
 
+NEAR_PX = 40.0
+"""Longer side of the box from which a detector's `closer` draws it: it learned no smaller ones."""
+
 
 class Ensemble:
     """Members of one detector on one device.
@@ -63,6 +66,11 @@ class Ensemble:
         self.config = config
         self.compute: Compute = compute(device)
         self.members = tuple(load_member(config, one, folder, self.compute) for one in chosen)
+        self._drawers = tuple(one for one in self.members if isinstance(one, MaskMember))
+        self._near = self._drawers
+        if config.closer is not None and self._drawers:
+            closer = load_member(config, config.closer, folder, self.compute)
+            self._near = (closer,) if isinstance(closer, MaskMember) else ()
         whole = calibration.load_calibration(folder / calibration.FILE)
         self.curve = whole.of(self.names)
         self.vote_curves = tuple(whole.of_vote(name) for name in self.names)
@@ -130,14 +138,17 @@ class Ensemble:
 
     @property
     def outline(self) -> Look | None:
-        """Draws one object again from a picture of it; None where no member draws objects."""
-        drawn = any(isinstance(member, MaskMember) for member in self.members)
-        return self._outline if drawn and self.config.output == "objects" else None
+        """Draws one object again from a picture of it; None where no member draws objects.
+
+        The detector's `closer` draws it; the members do where there is none, and what is smaller
+        than `NEAR_PX` even on the closer look.
+        """
+        return self._outline if self._drawers and self.config.output == "objects" else None
 
     def _outline(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
     ) -> Outline | None:
-        """Show one object's picture, from four mirrored sides, to the members that draw.
+        """Show one object's picture, from four mirrored sides, to the networks that draw.
 
         Pictures are small: several threads with one each are quicker than all at one.
 
@@ -151,12 +162,13 @@ class Ensemble:
             The ring, in pixels of the picture, of the instance that fits the box best; None where
             none has an IoU of `SAME` with the box.
         """
-        drawn = [member for member in self.members if isinstance(member, MaskMember)]
         with self._streams.own(), running(self.compute, 1):
             shown = torch.from_numpy(valid)[None].to(self.compute.device)
             image = torch.from_numpy(pixels)[None].to(self.compute.device)
             inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
-            seen = [member.closely(inputs, shown, threshold) for member in drawn]
+            large = max(box[2] - box[0], box[3] - box[1]) >= NEAR_PX
+            drawers = self._near if large else self._drawers
+            seen = [member.closely(inputs, shown, threshold) for member in drawers]
         return _best_outline(seen, box)
 
     def _look(

@@ -99,7 +99,11 @@ class StepSpec(BaseModel):
 
 
 class DetectorConfig(Strict):
-    """A whole detector: sampling, bands, ensemble, fusion and chain."""
+    """A whole detector: sampling, bands, ensemble, fusion and chain.
+
+    `closer` is a Res-UNet for the closer look alone: it has no say in what is found. Without it
+    the members draw there.
+    """
 
     version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
@@ -114,12 +118,13 @@ class DetectorConfig(Strict):
     halo: int = Field(96, ge=0, multiple_of=32)
     normalise: Normalise = Normalise()
     members: tuple[Member, ...] = Field(min_length=1)
+    closer: Member | None = None
     fusion: Fusion = Fusion()
     chain: tuple[StepSpec, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> DetectorConfig:
-        names = [m.name for m in self.members]
+        names = [m.name for m in self.networks]
         if len(set(names)) != len(names):
             raise ValueError(f"member names must differ, got {names}")
         if self.tile <= 2 * self.halo:
@@ -132,7 +137,14 @@ class DetectorConfig(Strict):
             raise ValueError(f"output raster takes resunet members only, not {boxy}")
         if not 0 < self.gsd_range[0] <= self.gsd_range[1]:
             raise ValueError(f"gsd_range {self.gsd_range} must rise from above 0")
+        if self.closer is not None and (self.closer.kind, self.output) != ("resunet", "objects"):
+            raise ValueError("closer is a resunet of a detector of objects")
         return self
+
+    @property
+    def networks(self) -> tuple[Member, ...]:
+        """All that have weights: the members, then `closer` where there is one."""
+        return self.members if self.closer is None else (*self.members, self.closer)
 
 
 def load_config(path: Path) -> DetectorConfig:
@@ -171,7 +183,9 @@ def load_config(path: Path) -> DetectorConfig:
 
 def config_sha256(config: DetectorConfig) -> str:
     """Checksum of what the configuration means, whatever its formatting."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    # `closer` came later: what has none keeps its checksum.
+    facts = config.model_dump(mode="json", exclude=None if config.closer else {"closer"})
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -59,6 +59,7 @@ INTERNAL = frozenset(
         "rejected_at",
         "box",
         "did",
+        "seen_px",
     }
 )
 """Columns that are the chain's own business."""

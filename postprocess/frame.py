@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lanner.errors import StepError
 
@@ -60,6 +60,17 @@ def column(values: Sequence[Any]) -> pd.Series[Any]:
     """A column that holds Python objects just as they are (pandas would guess a type)."""
     # Item by item: assigning the whole would unpack lists of one length.
     return pd.Series(np.fromiter(values, dtype=object, count=len(values)), dtype=object)
+
+
+def seen_px(objects: gpd.GeoDataFrame) -> NDArray[np.float64]:
+    """(n,) side of the pixels that each outline was seen in, in grid pixels.
+
+    The column `seen_px` says it; without it, or where it is missing, they are the grid's own.
+    """
+    if "seen_px" not in objects.columns:
+        return np.ones(len(objects))
+    seen = objects["seen_px"].to_numpy(np.float64)
+    return np.where(np.isfinite(seen), seen, 1.0)
 
 
 def tidy(objects: object, step: str) -> gpd.GeoDataFrame:

@@ -68,3 +68,17 @@ def useful(outlines: Shapes, boxes: Floats, least_iou: float = 0.5) -> Bools:
     fill = shapely.area(mine) / np.maximum(area(box), 1e-9)
     result[sound] = (iou(bounds(mine), box) >= least_iou) & (fill >= MIN_FILL) & (fill <= 1.1)
     return result
+
+
+def scaled(shapes: Shapes, by: Floats) -> Shapes:
+    """Polygons (n,) with every coordinate times (n,) `by`; None stays as it is."""
+    change = np.flatnonzero((by != 1) & ~shapely.is_missing(shapes))
+    if not len(change):
+        return shapes
+    result = shapes.copy()
+    some = shapes[change]
+    factor = np.repeat(by[change], shapely.get_num_coordinates(some))
+    result[change] = shapely.set_coordinates(
+        some.copy(), shapely.get_coordinates(some) * factor[:, None]
+    )
+    return result

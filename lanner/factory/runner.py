@@ -102,13 +102,16 @@ def step_key(shop: Shop, step: str) -> str:
 
 def _detector_facts(shop: Shop, step: str) -> dict[str, Any]:
     """What a step takes from the detector: training hangs on neither fusion nor chain."""
-    whole = shop.detector().model_dump(mode="json")
+    detector = shop.detector()
+    # `closer` came later: what has none keeps its key.
+    whole = detector.model_dump(mode="json", exclude=None if detector.closer else {"closer"})
     if step != "train":
         return whole
     names = {"name", "classes", "output", "gsd", "bands", "normalise"}
     if any(one.start == "release" for one in shop.config.train.trained.values()):
         names.add("release")
-    nets = [{key: one[key] for key in ("name", "kind", "arch")} for one in whole["members"]]
+    every = [one.model_dump(mode="json") for one in detector.networks]
+    nets = [{key: one[key] for key in ("name", "kind", "arch")} for one in every]
     return {**{name: whole[name] for name in sorted(names)}, "members": nets}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lanner.render import airframe, parked, sensor, stage, texture
-from lanner.render.catalogue import TYPES, AircraftType
-from lanner.render.livery import random_livery
+from lanner.render.catalogue import TYPES, AircraftType, Role
+from lanner.render.imagined import imagined
+from lanner.render.livery import Livery, bold_livery, random_livery
 from lanner.render.parked import Pose
 from lanner.render.raster import F64, U8, polygon_mask
 from lanner.render.sketch import Picture, Sketch, Sun, bearing
@@ -27,6 +29,7 @@ _GROUPS: dict[str, tuple[AircraftType, ...]] = {
     "light": tuple(t for t in TYPES if t.role == "light"),
 }
 _SHARES = {"airliner": 0.34, "military": 0.22, "fighter": 0.17, "small": 0.17, "light": 0.10}
+_NEAR_SHARES = {"airliner": 0.15, "military": 0.25, "fighter": 0.45, "small": 0.10, "light": 0.05}
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,51 @@ def render_aircraft_chip(
     Returns:
         Picture and exact truth; see `AircraftChip`.
     """
-    extent = size * gsd
     sketch = Sketch(Sun.random(rng, elevation, depth))
     group = _GROUPS[str(rng.choice(list(_SHARES), p=list(_SHARES.values())))]
     # Below about nine pixels an aircraft is no longer a shape.
     seen = tuple(t for t in group if t.length / gsd >= 9) or _GROUPS["airliner"]
-    fits = tuple(t for t in seen if t.span < 0.8 * extent) or (min(seen, key=lambda t: t.span),)
+    small = tuple(t for t in seen if t.span < 0.8 * size * gsd)
+    return _chip(sketch, rng, small or (min(seen, key=lambda t: t.span),), size, gsd, random_livery)
+
+
+def render_closeup(
+    rng: np.random.Generator,
+    size: int,
+    across: tuple[float, float],
+    elevation: tuple[float, float] = (15.0, 62.0),
+    depth: tuple[float, float] = (1.0, 1.4),
+) -> tuple[AircraftChip, float]:
+    """Aircraft of one kind, seen from near; most are variations that nobody ever built.
+
+    Args:
+        rng: source of everything random; equal states give equal chips.
+        size: side in pixels.
+        across: longer of length and wingspan in pixels, least and greatest.
+        elevation: of the sun in degrees, least and greatest.
+        depth: of shadows, least and greatest; see `Sun`.
+
+    Returns:
+        Picture and exact truth, and metres a pixel.
+    """
+    sketch = Sketch(Sun.random(rng, elevation, depth))
+    group = _GROUPS[str(rng.choice(list(_NEAR_SHARES), p=list(_NEAR_SHARES.values())))]
+    kind = imagined(rng, group[int(rng.integers(len(group)))])
+    gsd = max(kind.length, kind.span) / float(np.exp(rng.uniform(*np.log(across))))
+    return _chip(sketch, rng, (kind,), size, gsd, bold_livery), gsd
+
+
+def _chip(
+    sketch: Sketch,
+    rng: np.random.Generator,
+    kinds: tuple[AircraftType, ...],
+    size: int,
+    gsd: float,
+    paint: Callable[[np.random.Generator, Role], Livery],
+) -> AircraftChip:
+    extent = size * gsd
     angle = stage.airfield(sketch, rng, extent)
-    poses = _park(rng, fits, extent, angle)
+    poses = _park(rng, kinds, extent, angle)
     aslant = float(rng.uniform(0, 0.35)) * np.array([np.cos(t := rng.uniform(0, 7)), np.sin(t)])
     frames = []
     for kind, upright in poses:
@@ -95,7 +135,7 @@ def render_aircraft_chip(
         stretch = (rng.uniform(0.9, 1.12), rng.uniform(0.92, 1.08), rng.normal(0, 1.5))
         frame = airframe.build(kind, stretch)
         frames.append((frame, pose))
-        parked.draw(sketch, frame, random_livery(rng, kind.role), pose)
+        parked.draw(sketch, frame, paint(rng, kind.role), pose)
     rgb = _expose(sketch.done(), rng, size, gsd)
     instances = [_instance(frame, pose, size, gsd) for frame, pose in frames]
     kept = tuple(i for i in instances if i is not None)

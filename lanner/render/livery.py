@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from lanner.render.sketch import Rgb
 
 @dataclass(frozen=True)
 class Livery:
-    """Colours 0..255; `tail` is the fin; stripe, nose and rear None where unpainted."""
+    """Colours 0..255; `tail` is the fin; stripe, nose and rear None where unpainted.
+
+    `nose_from` is where the painted nose begins, a share of the length before the middle.
+    """
 
     body: Rgb
     wing: Rgb
@@ -21,6 +24,7 @@ class Livery:
     stabiliser: Rgb
     stripe: Rgb | None = None
     nose: Rgb | None = None
+    nose_from: float = 0.47
     rear: Rgb | None = None
     roundel: bool = False
 
@@ -105,4 +109,22 @@ def random_livery(rng: np.random.Generator, role: Role) -> Livery:
     silver = _near(rng, (170, 175, 180), 12)
     return Livery(
         silver, _near(rng, silver, 8), vivid, silver, silver, nose=_near(rng, (60, 62, 66), 6)
+    )
+
+
+def bold_livery(rng: np.random.Generator, role: Role) -> Livery:
+    """A scheme for the role whose parts often contrast: no colour tells what belongs together."""
+    plain = random_livery(rng, role)
+    if role not in ("military", "fighter"):
+        return plain
+    tones = [_near(rng, _pick(rng, (*_MILITARY, (215, 218, 220), (60, 64, 66))), 10) for _ in "abc"]
+    odd = rng.random(4)
+    return replace(
+        plain,
+        body=tones[0],
+        wing=_near(rng, tones[0], 12) if odd[0] < 0.7 else tones[1],
+        stabiliser=_near(rng, tones[0], 12) if odd[1] < 0.7 else tones[2],
+        nose=tones[1] if odd[2] < 0.5 else None,
+        nose_from=float(rng.uniform(0.26, 0.47)),
+        rear=tones[2] if odd[3] < 0.25 else None,
     )

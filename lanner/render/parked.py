@@ -166,7 +166,7 @@ def _fuselage(sketch: Sketch, frame: Airframe, livery: Livery, pose: Pose) -> No
     if livery.rear is not None:
         _section(sketch, frame, livery.rear, pose, (-0.5, -0.24))
     if livery.nose is not None:
-        _section(sketch, frame, livery.nose, pose, (0.47, 0.51))
+        _section(sketch, frame, livery.nose, pose, (livery.nose_from, 0.51))
     if kind.role == "fighter":
         t = np.linspace(0, 2 * np.pi, 11)[:-1]
         canopy = np.stack([nose - kind.length * (0.24 + 0.09 * np.cos(t)), 0.42 * np.sin(t)], 1)

@@ -25,7 +25,7 @@ class Params(Strict):
     worth it.
     """
 
-    object_px: float = Field(100.0, gt=8)
+    object_px: float = Field(150.0, gt=8)
     gain: float = Field(1.2, ge=1)
     threshold: float = Field(0.4, gt=0, lt=1)
     box_iou: float = Field(0.5, ge=0, le=1)
@@ -33,7 +33,10 @@ class Params(Strict):
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
-    """Put a finer `outline` (grid pixels) where the closer look gave a good one."""
+    """Put a finer `outline` (grid pixels) where the closer look gave a good one.
+
+    Adds `seen_px`, the side of the pixels that each outline was seen in, in grid pixels.
+    """
     result = objects.copy()
     if context.closer is None or not len(objects):
         return result
@@ -47,6 +50,10 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     good = useful(shapes, boxes, params.box_iou)
     outlines = np.asarray(objects["outline"].values, object).copy()
     outlines[good] = shapes[good]
+    result["seen_px"] = [
+        look.gsd / context.grid.gsd if fine and look is not None else 1.0
+        for look, fine in zip(seen, good.tolist(), strict=True)
+    ]
     result["outline"] = gpd.GeoSeries(outlines, index=result.index)
     result["did"] = column(
         [

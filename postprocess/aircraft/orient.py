@@ -15,8 +15,8 @@ from postprocess.aircraft.nacelles import nacelles
 from postprocess.aircraft.profile import Profile, profile
 from postprocess.aircraft.silhouette import CHUNK, Silhouettes, axes, silhouettes, upright
 from postprocess.context import Context
-from postprocess.frame import column
-from postprocess.shapes import Bools, Floats, Shapes, bounds
+from postprocess.frame import column, seen_px
+from postprocess.shapes import Bools, Floats, Shapes, bounds, scaled
 
 COLUMNS = (
     "length_m",
@@ -40,8 +40,9 @@ NACELLE_BINS = 96
 
 
 class Params(Strict):
-    """`end_px`: 1-sigma error of either end of an outline, grid pixels. `nose_px` and `tip_px`
-    are what a contour between pixels loses of the length (pointed ends) and of the wingspan.
+    """`end_px`: 1-sigma error of either end of an outline, in the pixels that it was seen in.
+    `nose_px` and `tip_px` are what a contour between pixels loses of the length (pointed ends)
+    and of the wingspan.
     `model_sd`: relative error that does not shrink with resolution (tilt, dihedral, a leaning
     tail). `asymmetry_sd`: relative error of an outline with no symmetry at all; what the two sides
     do not share is a shadow, a neighbour or a part that was not seen.
@@ -96,18 +97,25 @@ def _from_outlines(
     params: Params,
 ) -> None:
     outlines, stairs = without_stairs(np.asarray(objects["outline"].values, object)[rows])
+    seen = seen_px(objects)[rows]
+    # What was seen from nearer has finer pixels, and these are what an outline errs by.
+    outlines = scaled(outlines, 1 / seen)
     places = np.flatnonzero(rows)
     for low in range(0, len(outlines), CHUNK):
         context.cancel.check()
         part = slice(low, low + CHUNK)
-        for name, found in _measured(outlines[part], stairs[part], context, params).items():
-            values[name][places[part]] = found
+        found = _measured(outlines[part], stairs[part], seen[part], context, params)
+        for name, value in found.items():
+            values[name][places[part]] = value
 
 
 def _measured(
-    outlines: Shapes, stairs: Bools, context: Context, params: Params
+    outlines: Shapes, stairs: Bools, pixel: Floats, context: Context, params: Params
 ) -> dict[str, Floats]:
-    """All of `COLUMNS` for n outlines, (n,) each."""
+    """All of `COLUMNS` for n outlines, (n,) each.
+
+    Outlines are in the pixels that they were seen in, whose (n,) sides are `pixel` grid pixels.
+    """
     lost = np.where(stairs[:, None], STAIRS_PX, (params.nose_px, params.tip_px)) / 2
     drawn = silhouettes(outlines)
     found = axes(drawn)
@@ -129,7 +137,8 @@ def _measured(
     nose, tail, left, right = (
         end - way * far[:, None] for end, way, far in zip(seen_ends, inward, more, strict=True)
     )
-    length, span = context.distance_m(tail, nose), context.distance_m(left, right)
+    on_grid = [end * pixel[:, None] for end in (tail, nose, left, right)]
+    length, span = context.distance_m(*on_grid[:2]), context.distance_m(*on_grid[2:])
     gsd = length / np.maximum(np.hypot(*(nose - tail).T), 1e-9)
     axis_right = 1 / (1 + np.exp(-20 * (found.symmetry - found.rival)))
     noise = np.sqrt(2) * params.end_px * gsd
@@ -146,7 +155,7 @@ def _measured(
         "wingspan_sd_m": np.sqrt(
             noise**2 + (model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
         ),
-        "heading_deg": context.azimuth_deg(tail, nose),
+        "heading_deg": context.azimuth_deg(*on_grid[:2]),
         "heading_confidence": axis_right * nose_right,
         "symmetry": found.symmetry,
         "sweep_deg": seen.sweep_deg,

@@ -9,13 +9,14 @@ from pydantic import Field
 
 from lanner.config import Strict
 from postprocess.context import Context
-from postprocess.frame import column
-from postprocess.shapes import Bools, Floats, Ints, Shapes, area, bounds, iou, useful
+from postprocess.frame import column, seen_px
+from postprocess.shapes import Bools, Floats, Ints, Shapes, area, bounds, iou, scaled, useful
 
 
 class Params(Strict):
-    """`box_iou`: least agreement of the outline's bounds with the box. `simplify_px` takes the
-    pixel stairs away and `rounds` of corner cutting (Chaikin, 1974) smooth what is left.
+    """`box_iou`: least agreement of the outline's bounds with the box. `simplify_px`, in pixels
+    that the outline was seen in, takes the pixel stairs away and `rounds` of corner cutting
+    (Chaikin, 1974) smooth what is left.
     """
 
     box_iou: float = Field(0.5, ge=0, le=1)
@@ -37,7 +38,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     raw = within(raw, boxes, params.beyond_px)
     good = useful(raw, boxes, params.box_iou)
     shapes = shapely.box(*boxes.T).astype(object) if len(boxes) else np.empty(0, object)
-    shapes[good] = smoothed(raw[good], params.simplify_px, params.rounds)
+    seen = seen_px(objects)[good]
+    fine = smoothed(scaled(raw[good], 1 / seen), params.simplify_px, params.rounds)
+    shapes[good] = scaled(fine, seen)
     kept = raw.copy()
     kept[~good] = None
     result["box"] = column(boxes.tolist())

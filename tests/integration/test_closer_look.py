@@ -93,7 +93,9 @@ def test_what_is_not_wanted_is_not_looked_at(scene):
     assert one.gsd == other.gsd
 
 
-@pytest.mark.parametrize(("size", "side"), [(10, 96), (50, 128), (70, 160), (80, 192), (170, 192)])
+@pytest.mark.parametrize(
+    ("size", "side"), [(10, 96), (75, 128), (110, 160), (130, 192), (190, 224)]
+)
 def test_a_small_object_is_shown_in_a_small_picture(scene, size, side):
     path, _ = scene
     shown = []

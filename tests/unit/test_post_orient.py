@@ -144,6 +144,22 @@ def off(found, headings):
     return np.abs((found["heading_deg"].to_numpy() - headings + 180) % 360 - 180)
 
 
+@pytest.mark.parametrize("finer", [2.0, 2.5, 4.0])
+@pytest.mark.parametrize("kind", ["airliner", "fighter"])
+def test_what_was_seen_in_finer_pixels_is_measured_by_those(kind, finer):
+    """On a coarse grid an outline of a closer look says what it says on a grid as fine."""
+    shape = contour(turned(silhouette(kind), 0.2, 37.0, (200.3, 200.6)))
+    near = measured([shape], context(0.2)).iloc[0]
+    coarse = frame([affinity.scale(shape, 1 / finer, 1 / finer, origin=(0, 0))])
+    coarse["seen_px"] = 1 / finer
+    where = context(0.2 * finer)
+    found = orient.run(outline.run(coarse, where, outline.Params()), where, orient.Params())
+    for name in orient.COLUMNS:
+        assert found[name][0] == pytest.approx(near[name], rel=1e-4, nan_ok=True), name
+    one, two = shapely.area([found.geometry[0], near.geometry]) * [finer**2, 1]
+    assert one == pytest.approx(two, rel=2e-3)  # of equally near vertices either may go
+
+
 @pytest.mark.parametrize("draw", [stairs, contour])
 @pytest.mark.parametrize("gsd", [0.5, 1.0, 1.25])
 @pytest.mark.parametrize("kind", ["airliner", "transport", "business", "fighter"])

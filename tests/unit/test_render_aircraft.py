@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from lanner.render.airframe import build, true_airframe
 from lanner.render.catalogue import BY_ICAO, TYPES
-from lanner.render.chips import render_aircraft_chip
+from lanner.render.chips import render_aircraft_chip, render_closeup
+from lanner.render.imagined import imagined
 from lanner.render.parked import Pose, visible_outline
 from lanner.render.road_chips import render_road_chip
 
@@ -162,3 +163,32 @@ def test_road_chips_mostly_hold_roads_of_several_classes():
     chips = [render_road_chip(np.random.default_rng((1, s)), 256, 0.6) for s in range(16)]
     assert sum(c.mask.any() for c in chips) >= 10
     assert len({r.kind for c in chips for r in c.roads}) >= 3
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(TYPES), st.integers(0, 2**32 - 1))
+def test_imagined_kinds_could_be_built(kind, seed):
+    made = imagined(np.random.default_rng(seed), kind)
+    assert made.role == kind.role and made.icao == kind.icao
+    outline = shapely.Polygon(build(made).outline)
+    assert outline.is_valid
+    x0, y0, x1, y1 = outline.bounds
+    assert (x1 - x0, y1 - y0) == pytest.approx((made.length, made.span), abs=1e-6)
+    assert 0.3 < made.span / made.length < 2.1
+    assert 0.1 < outline.area / (made.length * made.span) < 0.7
+    mirrored = shapely.transform(outline, lambda p: p * [1, -1])
+    assert outline.symmetric_difference(mirrored).area < 0.01 * outline.area
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_closeup_shows_one_kind_as_large_as_asked(seed):
+    chip, gsd = render_closeup(np.random.default_rng((9, seed)), 256, (60, 120))
+    again, same = render_closeup(np.random.default_rng((9, seed)), 256, (60, 120))
+    assert gsd == same and (chip.rgb == again.rgb).all()
+    assert chip.rgb.shape == (256, 256, 3)
+    for one in chip.instances:
+        across = max(one.length_m, one.wingspan_m) / gsd
+        assert 60 - 1e-6 <= across <= 120 + 1e-6
+        far = np.hypot(*(one.polygon - one.centre).T).max()
+        assert 0.45 * across < far < 0.9 * across
+    assert len({(one.length_m, one.wingspan_m) for one in chip.instances}) <= 1

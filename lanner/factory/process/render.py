@@ -35,7 +35,8 @@ class Params(Strict):
 
     `least_m` is the width in metres that a road has at least in its mask, as labels draw them.
     For aircraft, `sun` is the range of its elevation in degrees and `shadow` that of the depth
-    of shadows (1: usual, 1.4: nearly black).
+    of shadows (1: usual, 1.4: nearly black). With `across` each picture shows one kind, mostly one
+    that nobody built, whose longer of length and wingspan has that many pixels; `gsd` follows.
     """
 
     kind: Literal["aircraft", "roads"]
@@ -45,6 +46,7 @@ class Params(Strict):
     least_m: float = Field(7.0, gt=0)
     sun: tuple[float, float] = (30.0, 62.0)
     shadow: tuple[float, float] = (1.0, 1.0)
+    across: tuple[float, float] | None = None
     label: str = ""
     source: str = ""
     weight: float = Field(1.0, ge=0)
@@ -57,6 +59,10 @@ class Params(Strict):
             raise ValueError(f"sun {self.sun} must rise within 5 to 90 degrees")
         if not 0 <= self.shadow[0] <= self.shadow[1] <= DARKEST:
             raise ValueError(f"shadow {self.shadow} must rise within 0 to {DARKEST}")
+        if self.across is not None and not 8 <= self.across[0] <= self.across[1] <= self.size:
+            raise ValueError(f"across {self.across} must rise within 8 to {self.size} pixels")
+        if self.across is not None and self.kind != "aircraft":
+            raise ValueError("across is for aircraft only")
         return self
 
 
@@ -74,7 +80,8 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             "process.render.source", source, "is a source already", "choose another name"
         )
     made = []
-    key = params.model_dump(mode="json")
+    # `across` came later: what was rendered without it keeps its files.
+    key = params.model_dump(mode="json", exclude=None if params.across else {"across"})
     for k in range(params.count):
         work.step(k, params.count)
         name = f"{source}/{k:05d}"
@@ -87,7 +94,8 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         mask = work.made(".png", partial(_write_part, chip, "mask"), "mask", *parts)
         facts = work.made(".json", partial(_write_facts, chip), "facts", *parts)
         ids = mask if params.kind == "aircraft" else None
-        objects = json.loads(facts.read_text(encoding="utf-8"))["objects"]
+        said = json.loads(facts.read_text(encoding="utf-8"))
+        objects, gsd = said["objects"], said.get("gsd", gsd)
         made.append(
             Sample(
                 name, source, "train", image, params.size, params.size, gsd=gsd,
@@ -102,10 +110,13 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
 
 def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
     """An airfield corner: `rgb`, object numbers as `mask`, and `objects` with type and outline."""
-    from lanner.render.chips import render_aircraft_chip
+    from lanner.render.chips import render_aircraft_chip, render_closeup
 
     del value
-    made = render_aircraft_chip(rng, params.size, gsd, params.sun, params.shadow)
+    if params.across is None:
+        made = render_aircraft_chip(rng, params.size, gsd, params.sun, params.shadow)
+    else:
+        made, gsd = render_closeup(rng, params.size, params.across, params.sun, params.shadow)
     ids = np.zeros((params.size, params.size), np.int32)
     objects = []
     for n, one in enumerate(made.instances):
@@ -113,7 +124,7 @@ def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -
         ids[y0:y1, x0:x1][one.mask] = n + 1
         ring = np.asarray(one.polygon).round(2).tolist()
         objects.append({"box": list(one.box), "kind": one.icao, "polygon": ring})
-    return {"rgb": made.rgb, "mask": as_ids(ids), "objects": objects}
+    return {"rgb": made.rgb, "mask": as_ids(ids), "objects": objects, "gsd": round(gsd, 4)}
 
 
 def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
@@ -162,4 +173,5 @@ def _write_part(chip: Callable[[], dict[str, Any]], part: str, path: Path) -> No
 
 
 def _write_facts(chip: Callable[[], dict[str, Any]], path: Path) -> None:
-    path.write_text(json.dumps({"objects": chip()["objects"]}), encoding="utf-8")
+    facts = {key: value for key, value in chip().items() if key in ("objects", "gsd")}
+    path.write_text(json.dumps(facts), encoding="utf-8")

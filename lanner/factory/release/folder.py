@@ -61,7 +61,7 @@ def stage(
         if target.part.exists():
             shutil.rmtree(target.part)
         target.part.mkdir(parents=True)
-        for member in detector.members:
+        for member in detector.networks:
             shutil.copyfile(weights[member.name], target.part / member.weights)
         facts = calibration.model_dump(mode="json")
         (target.part / CALIBRATION).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

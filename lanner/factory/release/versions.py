@@ -8,9 +8,9 @@ from pathlib import Path
 
 from detectors.calibration import FILE, load_calibration
 from detectors.card import check_files, load_card, sha256_file
-from lanner.config import DetectorConfig, load_config
+from lanner.config import DetectorConfig, Member, load_config
 from lanner.errors import WeightsError
-from lanner.factory.releases import homes
+from lanner.factory.releases import homes, last_release
 from lanner.factory.shop import Shop
 from lanner.factory.sides import Side, split_folder
 
@@ -19,7 +19,8 @@ DETECTOR = "detector.yaml"
 
 
 def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
-    """The files that evaluation used, by member, found by their checksums.
+    """The files that evaluation used, by member, found by their checksums; and the `closer`, which
+    no evaluation needs: as it was trained, else the last release's.
 
     Args:
         shop: the factory; its train step and the detector's releases are looked at.
@@ -45,7 +46,25 @@ def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
                 f"run: lanner factory train {shop.path}, then evaluate",
             )
         result[member.name] = found
+    if detector.closer is not None:
+        result[detector.closer.name] = _closer_file(shop, detector.closer)
     return result
+
+
+def _closer_file(shop: Shop, closer: Member) -> Path:
+    if closer.name in shop.config.train.trained:
+        found: Path | None = shop.step_dir("train") / f"{closer.name}.safetensors"
+    else:
+        before = last_release(shop)
+        found = None if before is None else before / closer.weights
+    if found is None or not found.is_file():
+        raise WeightsError(
+            "weights",
+            closer.name,
+            "neither training nor the last release has left any",
+            f"add {closer.name} to train.members, then: lanner factory train {shop.path.name}",
+        )
+    return found
 
 
 def released_side(shop: Shop, folder: Path, split: str, new: Side) -> Side:

@@ -58,19 +58,21 @@ class Job(Strict):
 
 
 def member_of(detector: DetectorConfig, name: str, where: str = "train.members") -> Member:
-    """A member of the detector; `where` names what names it, for errors.
+    """A network of the detector: a member, or the one for the closer look.
+
+    `where` names what names it, for errors.
 
     Raises:
         ConfigError: it has none of that name; the message names the nearest.
     """
-    for member in detector.members:
+    for member in detector.networks:
         if member.name == name:
             return member
     raise ConfigError(
         f"{where}.{name}",
         name,
         f"is no member of detector {detector.name}",
-        near(name, [one.name for one in detector.members]),
+        near(name, [one.name for one in detector.networks]),
     )
 
 
