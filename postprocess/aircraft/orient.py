@@ -11,6 +11,7 @@ from pydantic import Field
 from lanner.config import Strict
 from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
+from postprocess.aircraft.missed import missed
 from postprocess.aircraft.nacelles import nacelles
 from postprocess.aircraft.profile import Profile, profile
 from postprocess.aircraft.silhouette import CHUNK, Silhouettes, axes, silhouettes, upright
@@ -98,23 +99,30 @@ def _from_outlines(
 ) -> None:
     outlines, stairs = without_stairs(np.asarray(objects["outline"].values, object)[rows])
     seen = seen_px(objects)[rows]
+    boxes = np.array(objects["box"][rows].tolist(), np.float64).reshape(-1, 4)
     # What was seen from nearer has finer pixels, and these are what an outline errs by.
     outlines = scaled(outlines, 1 / seen)
     places = np.flatnonzero(rows)
     for low in range(0, len(outlines), CHUNK):
         context.cancel.check()
         part = slice(low, low + CHUNK)
-        found = _measured(outlines[part], stairs[part], seen[part], context, params)
+        found = _measured(outlines[part], stairs[part], seen[part], boxes[part], context, params)
         for name, value in found.items():
             values[name][places[part]] = value
 
 
 def _measured(
-    outlines: Shapes, stairs: Bools, pixel: Floats, context: Context, params: Params
+    outlines: Shapes,
+    stairs: Bools,
+    pixel: Floats,
+    boxes: Floats,
+    context: Context,
+    params: Params,
 ) -> dict[str, Floats]:
     """All of `COLUMNS` for n outlines, (n,) each.
 
-    Outlines are in the pixels that they were seen in, whose (n,) sides are `pixel` grid pixels.
+    Outlines are in the pixels that they were seen in, whose (n,) sides are `pixel` grid pixels;
+    `boxes` (n, 4) are in grid pixels.
     """
     lost = np.where(stairs[:, None], STAIRS_PX, (params.nose_px, params.tip_px)) / 2
     drawn = silhouettes(outlines)
@@ -137,6 +145,11 @@ def _measured(
     nose, tail, left, right = (
         end - way * far[:, None] for end, way, far in zip(seen_ends, inward, more, strict=True)
     )
+    outward: Floats = -np.stack(inward)
+    tips: Floats = np.stack([nose, tail, left, right])
+    short = missed(tips, outward, bounds(outlines), boxes, pixel)
+    # The object ends anywhere between the outline's end and the box: the middle is taken.
+    nose, tail = (tips[i] + outward[i] * short[i][:, None] / 2 for i in (0, 1))
     on_grid = [end * pixel[:, None] for end in (tail, nose, left, right)]
     length, span = context.distance_m(*on_grid[:2]), context.distance_m(*on_grid[2:])
     gsd = length / np.maximum(np.hypot(*(nose - tail).T), 1e-9)
@@ -146,12 +159,15 @@ def _measured(
     model_sd = np.hypot(params.model_sd, params.asymmetry_sd * (1 - found.symmetry))
     uneven = 0.35 * np.abs(reach.right + reach.left) * gsd
     blur_length, blur_span = (POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2))
+    unseen = np.hypot(short[0], short[1]) / np.sqrt(12) * gsd
     length_px, span_px = reach.front - reach.back, reach.right - reach.left
     nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(seen.nose_first, 0)))
     return {
         "length_m": length,
         "wingspan_m": span,
-        "length_sd_m": np.sqrt(noise**2 + (model_sd * length) ** 2 + mixed + blur_length**2),
+        "length_sd_m": np.sqrt(
+            noise**2 + (model_sd * length) ** 2 + mixed + blur_length**2 + unseen**2
+        ),
         "wingspan_sd_m": np.sqrt(
             noise**2 + (model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
         ),
