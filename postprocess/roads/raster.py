@@ -18,6 +18,7 @@ from lanner.errors import StepError
 from postprocess.context import Context
 from postprocess.files import replacing
 from tiling.grid import Box
+from tiling.machine import give_back
 
 BLOCK = 2048
 """Side of a block in grid pixels; results do not depend on it."""
@@ -74,6 +75,7 @@ def reading(context: Context, name: str) -> Iterator[DatasetReader]:
                 "run the detector again for this scene",
             )
         yield dataset
+    give_back()  # what GDAL kept of it, up to 64 MB
 
 
 @contextmanager
