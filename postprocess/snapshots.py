@@ -101,7 +101,6 @@ def write_groups(
                 if field.name in said:
                     part = part.set_column(place, field, said[field.name])
             file.write_table(part)
-    pa.default_memory_pool().release_unused()
 
 
 def _geometries(frame: gpd.GeoDataFrame) -> list[str]:
@@ -173,7 +172,6 @@ def read_snapshot(
         raise StepError(
             "snapshot", path.name, f"cannot be read ({error})", "run the chain from the beginning"
         ) from error
-    pa.default_memory_pool().release_unused()  # Arrow keeps what nobody else can use then
     return tidy(frame, path.stem)
 
 
