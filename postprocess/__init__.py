@@ -11,3 +11,9 @@ object goes; None where it stays) and, for work on rasters, `attrs["did"]` of th
 moves these into `steps` and `rejected.parquet`. Built-in steps are in `registry.BUILTIN`; others
 come in through the entry-point group `lanner.steps` of any installed package.
 """
+
+import os
+
+# Arrow's own allocator, mimalloc, keeps what the largest tables needed: some 80 MB after a chain.
+# Read when pyarrow (or pandas) is first imported; who sets it outside keeps his own.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -15,7 +15,6 @@ from typing import Any
 
 import geopandas as gpd
 import pandas as pd
-import shapely
 from pydantic import BaseModel, ValidationError
 from shapely.errors import ShapelyError
 
@@ -120,11 +119,13 @@ class Chain:
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
             _record(self, context, notes)
-            known = _unchanged(taken)
+            # What the runner wrote itself is as it was read. Shapes are read anew, into one piece:
+            # the step made them between things that are gone.
+            known, many = {"steps": taken["steps"].copy()}, len(taken) >= MANY
             del taken, gone  # or the same objects would be held twice
-            taken = read_snapshot(path, known)
-            if len(taken) >= MANY:
+            if many:
                 give_back()
+            taken = read_snapshot(path, known)
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)
 
@@ -282,18 +283,6 @@ def _longer(
             made[key] = [*(notes if before is None else before), this]
         longer.append(made[key])
     return longer
-
-
-def _unchanged(objects: gpd.GeoDataFrame) -> dict[str, pd.Series[Any]]:
-    """Columns that a snapshot gives back just as they are: texts of the runner's own, and shapes,
-    but for rings, which come back as lines.
-    """
-    shapes = [
-        name
-        for name in ("geometry", "outline")
-        if not (shapely.get_type_id(objects[name].array) == shapely.GeometryType.LINEARRING).any()
-    ]
-    return {name: objects[name] for name in ("steps", *shapes)}
 
 
 def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:

@@ -101,7 +101,6 @@ def write_groups(
                 if field.name in said:
                     part = part.set_column(place, field, said[field.name])
             file.write_table(part)
-    pa.default_memory_pool().release_unused()
 
 
 def _geometries(frame: gpd.GeoDataFrame) -> list[str]:
@@ -153,7 +152,8 @@ def read_snapshot(
         schema = pq.read_schema(path)
         places = json.loads((schema.metadata or {}).get(b"geo", "{}")).get("columns", {})
         flat = [n for n in schema.names if n not in places and not n.endswith(MARK)]
-        light = pq.read_table(path, columns=flat).to_pandas()
+        texts = {n for n in flat if pa.types.is_string(schema.field(n).type)}
+        light = pq.read_table(path, columns=[n for n in flat if n not in texts]).to_pandas()
         columns: dict[str, Any] = {}
         for stored in schema.names:
             name = stored.removesuffix(MARK)
@@ -163,6 +163,8 @@ def read_snapshot(
                 columns[name] = gpd.GeoSeries(_shapes(path, stored), crs=places[stored]["crs"])
             elif stored != name:
                 columns[name] = column(_values(path, stored))
+            elif name in texts:
+                columns[name] = column(_words(path, name))
             else:
                 columns[name] = light[name]
         frame = gpd.GeoDataFrame(columns, geometry="geometry")
@@ -170,7 +172,6 @@ def read_snapshot(
         raise StepError(
             "snapshot", path.name, f"cannot be read ({error})", "run the chain from the beginning"
         ) from error
-    pa.default_memory_pool().release_unused()  # Arrow keeps what nobody else can use then
     return tidy(frame, path.stem)
 
 
@@ -179,6 +180,13 @@ def _shapes(path: Path, name: str) -> NDArray[np.object_]:
     batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[name])
     parts = [shapely.from_wkb(batch.column(0).to_numpy(zero_copy_only=False)) for batch in batches]
     return np.concatenate([*parts, np.empty(0, dtype=object)])
+
+
+def _words(path: Path, name: str) -> list[str | None]:
+    """The texts of one column; equal ones are one object, as few words serve all rows."""
+    told = pq.read_table(path, columns=[name]).column(0).combine_chunks().dictionary_encode()
+    words = told.dictionary.to_pylist()
+    return [None if place is None else words[place] for place in told.indices.to_pylist()]
 
 
 def _values(path: Path, stored: str) -> list[Any]:

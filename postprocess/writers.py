@@ -7,12 +7,14 @@ import warnings
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -26,6 +28,7 @@ from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import plain, write_groups
 from postprocess.style import write_style
 from postprocess.texts import Texts
+from tiling.machine import give_back
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
 PIXELS = "lanner:coordinates"
@@ -67,16 +70,16 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
     """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
     crs = context.place.crs
     shapes: list[Any] = []
-    values: dict[str, list[Any]] = {}
+    parts: dict[str, list[pd.Series[Any]]] = {}
     for some in records(objects, context):
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
-        for record in some:
-            for name, value in record.properties.items():
-                values.setdefault(name, []).append(value)
+        for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
+            values = column([record.properties[name] for record in some])
+            parts.setdefault(name, []).append(_typed(values))
     if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
-    typed = {name: _typed(column(values.pop(name))) for name in list(values)}
+    typed = {name: _typed(pd.concat(parts.pop(name), ignore_index=True)) for name in list(parts)}
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 
@@ -97,6 +100,7 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
             f"{ending or 'no ending'} is no format Lanner writes",
             f"end it in one of {', '.join(FORMATS)}",
         )
+    give_back()  # what the chain's own objects took, which are mostly gone by now
     if ending in (".geojson", ".json"):
         if ending == ".geojson" and frame.crs is None:
             raise _no_geojson(path)
@@ -167,7 +171,7 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
             return
         flat = frame.copy(deep=False)
         for name in nested:
-            flat[name] = column([None if v is None else _text(v) for v in frame[name]])
+            flat[name] = column([None if v is None else _Nested(v) for v in frame[name]])
         driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
         try:
             with _fixed_date(), warnings.catch_warnings():
@@ -181,6 +185,19 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
                 f"cannot be written ({error})",
                 "free some space or choose another format",
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Nested:
+    """A nested value whose JSON is made when its row is written: pyogrio writes `str` of objects.
+
+    The texts of all rows at once would be larger than the objects themselves.
+    """
+
+    value: Any
+
+    def __str__(self) -> str:
+        return _text(self.value)
 
 
 @contextmanager
@@ -197,6 +214,8 @@ def _fixed_date() -> Iterator[None]:
 
 def _typed(values: Any) -> Any:
     """Numbers as numbers; text, nested values and columns without any value stay objects."""
+    if values.dtype != object:
+        return values
     kinds = {type(value) for value in values if value is not None}
     if kinds and kinds <= {int, float}:
         whole = kinds == {int} and not values.isna().any()

@@ -18,9 +18,13 @@ from lanner.errors import StepError
 from postprocess.context import Context
 from postprocess.files import replacing
 from tiling.grid import Box
+from tiling.machine import give_back
 
 BLOCK = 2048
 """Side of a block in grid pixels; results do not depend on it."""
+
+LARGE = 1 << 26
+"""Pixels of a raster that fills GDAL's cache of 64 MB; memory of less is not worth giving back."""
 
 TILE = 256
 """Side of a stored tile, so that a block of any multiple is written without rereading."""
@@ -74,6 +78,8 @@ def reading(context: Context, name: str) -> Iterator[DatasetReader]:
                 "run the detector again for this scene",
             )
         yield dataset
+    if grid[0] * grid[1] >= LARGE:
+        give_back()  # what GDAL kept of it
 
 
 @contextmanager

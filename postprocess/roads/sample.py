@@ -13,7 +13,15 @@ from rasterio.io import DatasetReader
 from scipy import ndimage
 
 from postprocess.context import Context
-from postprocess.roads.raster import Block, by_block, centreline_band, read, read_valid, reading
+from postprocess.roads.raster import (
+    TILE,
+    Block,
+    by_block,
+    centreline_band,
+    read,
+    read_valid,
+    reading,
+)
 from tiling.compiled import compiled
 from tiling.grid import Box
 
@@ -93,18 +101,23 @@ def profiles(context: Context, points: Xy, across: Xy, reach: int) -> NDArray[np
         for block, part in by_block(context, points, reach + 2):
             image = valid_probability(dataset, block.window)
             if band is not None:
-                centre = read(dataset, block.window, band).astype(np.float32)
-                centre /= np.float32(255)
-                centre *= 3
-                centre += 1
-                centre /= 4
-                image *= centre
-                del centre
+                _sharpen(image, read(dataset, block.window, band))
             for some in np.split(part, range(FEW, len(part), FEW)):
                 places = points[some, None] + offsets[:, None] * across[some, None]
                 values = bilinear(image, block.window, places.reshape(-1, 2))
                 out[some] = values.reshape(len(some), -1)
     return out
+
+
+def _sharpen(image: NDArray[np.float32], raw: NDArray[np.uint8]) -> None:
+    """Times (1 + 3 * centreline) / 4, in place; a few rows at a time, the image is large enough."""
+    for low in range(0, len(image), TILE):
+        centre = raw[low : low + TILE].astype(np.float32)
+        centre /= np.float32(255)
+        centre *= 3
+        centre += 1
+        centre /= 4
+        image[low : low + TILE] *= centre
 
 
 def half_widths(context: Context, points: Xy, reach: float) -> Values:

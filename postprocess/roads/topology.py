@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from postprocess.roads.apart import plainly_apart
-from postprocess.roads.network import Index, Lines, Network, Xy, merged
+from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged
 
 CELL = 1 / 1024
 """Side of the lattice's cells in pixels: a power of two, so that rounding is exact."""
@@ -67,7 +67,11 @@ def _on_lattice(found: Network) -> Network:
 
     Snap rounding (Hobby, 1999): what comes out crosses nowhere but at lattice points.
     """
-    found = found.with_lines(shapely.transform(found.lines, lambda xy: np.round(xy / CELL) * CELL))
+    lines = found.lines.copy()
+    for low in range(0, len(lines), FEW):
+        some = lines[low : low + FEW]
+        lines[low : low + FEW] = shapely.transform(some, lambda xy: np.round(xy / CELL) * CELL)
+    found = found.with_lines(lines)
     found = found.take(found.length > 0)
     one, other, _ = meetings(found)
     tangled = np.union1d(one, other).astype(np.int64)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import geopandas as gpd
@@ -275,6 +277,7 @@ def test_snapshots_of_several_groups_keep_everything(tmp_path):
     assert back["outline"].to_wkb().tolist() == frame["outline"].to_wkb().tolist()
     # What many have had done to them is there once.
     assert len({id(step) for steps in back["steps"] for step in steps}) == 5
+    assert len({id(label) for label in back["label"]}) == 1
     # Others read it as any GeoParquet.
     theirs = gpd.read_parquet(tmp_path / "a.parquet")
     assert theirs.geometry.to_wkb().tolist() == frame.geometry.to_wkb().tolist()
@@ -282,6 +285,17 @@ def test_snapshots_of_several_groups_keep_everything(tmp_path):
     about = json.loads(pq.read_schema(tmp_path / "a.parquet").metadata[b"geo"])["columns"]
     assert about["geometry"]["bbox"] == frame.total_bounds.tolist()
     assert about["geometry"]["geometry_types"] == ["Polygon"]
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, "system"), ("mimalloc", "mimalloc")])
+def test_arrow_gives_its_memory_back_unless_told_otherwise(said, kept):
+    name = "ARROW_DEFAULT_MEMORY_POOL"
+    environment = {k: v for k, v in os.environ.items() if k != name}
+    environment |= {} if said is None else {name: said}
+    code = "import postprocess.chain, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [kept]
 
 
 def test_known_columns_are_not_read(tmp_path):

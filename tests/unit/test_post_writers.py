@@ -19,6 +19,7 @@ from pyproj import CRS, Geod, Transformer
 
 from lanner.errors import OutputError
 from postprocess.context import Context, DetectorFacts
+from postprocess.contract import GROUP
 from postprocess.frame import candidates, column, empty
 from postprocess.writers import features, scene_frame, write, write_geojson
 from tiling.grid import Grid
@@ -260,6 +261,29 @@ def test_files_hold_the_same_in_equal_bytes(tmp_path, ending):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         ["again.qml", f"again.{ending}", "out.qml", f"out.{ending}"]
     )
+
+
+def test_columns_of_several_groups_have_the_type_of_all_their_values():
+    size = GROUP + 3
+    rows = np.arange(size)
+    shapes = shapely.box(0, 3 * rows, 2, 3 * rows + 2)  # in final order as they stand
+    first = rows < GROUP
+    made = frame(
+        shapes,
+        whole=rows,
+        late=column([None if early else 1.5 for early in first]),
+        gaps=column([1 if early else None for early in first]),
+        both=column([1 if early else 2.5 for early in first]),
+        flag=column([True] * size),
+        maybe=column([True if early else None for early in first]),
+        mixed=column([1 if early else "a" for early in first]),
+    )
+    table = scene_frame(made, context())
+    kinds = {name: table[name].dtype for name in ("whole", "late", "gaps", "both", "flag")}
+    assert kinds == {"whole": "int64", "late": "f8", "gaps": "f8", "both": "f8", "flag": "bool"}
+    assert table["late"].isna().sum() == GROUP and table["gaps"].isna().sum() == 3
+    for name in ("maybe", "mixed", "votes"):
+        assert list(table[name]) == list(made[name])
 
 
 @pytest.mark.parametrize("ending", ["geojson", "json", "gpkg", "fgb", "parquet"])
