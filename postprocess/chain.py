@@ -23,7 +23,7 @@ from lanner.errors import ConfigError, StepError
 from lanner.job import Progress
 from postprocess.context import Context
 from postprocess.files import replacing
-from postprocess.frame import column, empty, tidy
+from postprocess.frame import MANY, column, empty, tidy
 from postprocess.registry import Step, step
 from postprocess.snapshots import read_snapshot, write_snapshot
 from tiling.machine import give_back
@@ -32,8 +32,6 @@ REJECTED = "rejected.parquet"
 RECORD = "chain.json"
 FEW = 1000
 """Words about objects that are looked up before they are said anew."""
-MANY = 10_000
-"""Objects from which on it pays to give memory back between steps."""
 
 _FAILURES = (
     ArithmeticError,

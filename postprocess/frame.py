@@ -22,6 +22,10 @@ COLUMNS = (*REQUIRED, "outline", "tile", "cut", "steps", "rejected")
 LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8
 """Bits of `cut`: the object touches that side of its tile's window."""
 
+MANY = 10_000
+"""Objects from which on it pays to give memory back to the system: what is given back must be had
+again, page by page, for the next scene."""
+
 
 def candidates(
     boxes: ArrayLike,

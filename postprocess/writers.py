@@ -23,7 +23,7 @@ from lanner.errors import OutputError
 from postprocess.context import Context
 from postprocess.contract import Record, records
 from postprocess.files import replacing
-from postprocess.frame import column
+from postprocess.frame import MANY, column
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import plain, write_groups
 from postprocess.style import write_style
@@ -100,7 +100,8 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
             f"{ending or 'no ending'} is no format Lanner writes",
             f"end it in one of {', '.join(FORMATS)}",
         )
-    give_back()  # what the chain's own objects took, which are mostly gone by now
+    if len(frame) >= MANY:
+        give_back()  # what the chain's own objects took, which are mostly gone by now
     if ending in (".geojson", ".json"):
         if ending == ".geojson" and frame.crs is None:
             raise _no_geojson(path)

@@ -11,8 +11,9 @@ from sahi.models.torchvision import TorchVisionDetectionModel
 from sahi.predict import get_sliced_prediction
 from torch import Tensor
 
-IOU = 0.5
-"""Boxes of neighbouring slices that overlap more are one object, as in `merge_seams`."""
+SHARED = 0.5
+"""Boxes of which one shares more of its area with the other are one object: SAHI's own measure
+and limit, by which the part that a slice cuts off goes with the whole."""
 
 
 class Detection(torch.nn.Module):
@@ -49,8 +50,8 @@ def main() -> None:
             overlap_width_ratio=asked.overlap,
             perform_standard_pred=False,
             postprocess_type="NMS",
-            postprocess_match_metric="IOU",
-            postprocess_match_threshold=IOU,
+            postprocess_match_metric="IOS",
+            postprocess_match_threshold=SHARED,
             verbose=0,
         )
         found = result.object_prediction_list
