@@ -8,7 +8,6 @@ Predictable, Empirically").
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -234,11 +233,6 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
             )
         points.append((labels, float(figures[figure])))
     return points
-
-
-def order_of(sample_id: str, seed: int) -> str:
-    """What images are sorted by, so that a smaller part lies within every larger one."""
-    return hashlib.sha256(f"{seed}/{sample_id}".encode()).hexdigest()
 
 
 def _line(x: Floats, errors: Floats) -> tuple[Floats, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -10,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lanner.errors import DatasetError
-from lanner.factory.forecast import order_of
 from lanner.factory.samples import read_samples, write_samples
 from lanner.factory.shop import SAMPLES, Shop
+
+
+def order_of(sample_id: str, seed: int) -> str:
+    """What images are sorted by, so that a smaller part lies within every larger one."""
+    return hashlib.sha256(f"{seed}/{sample_id}".encode()).hexdigest()
 
 
 def part_of(shop: Shop, fraction: float, folder: Path, steps: int) -> tuple[Shop, int]:

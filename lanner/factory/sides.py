@@ -81,7 +81,8 @@ def open_side(name: str, folder: Path, split: str, detector: Path | None = None)
         DatasetError: not run, or without that split.
         ConfigError: the variant needs the networks to run again.
     """
-    from lanner.factory.evaluate.raw import fit_calibration, load_raw
+    from lanner.factory.evaluate.calibrate import fit_calibration
+    from lanner.factory.evaluate.raw import load_raw
 
     folder = evaluate_folder(folder)
     record = read_record(folder)

@@ -16,8 +16,9 @@ from lanner.config import DetectorConfig
 from lanner.errors import ConfigError, DatasetError
 from lanner.factory import evaluate
 from lanner.factory.config import Evaluate, FactoryConfig
+from lanner.factory.evaluate.calibrate import fit_calibration
 from lanner.factory.evaluate.figures import figures_of, statistics_of
-from lanner.factory.evaluate.raw import RawSet, fit_calibration, load_raw, predict
+from lanner.factory.evaluate.raw import RawSet, load_raw, predict
 from lanner.factory.metrics.bootstrap import draws, paired
 from lanner.factory.samples import Label, Sample, write_samples
 from lanner.factory.shop import Shop

@@ -14,9 +14,9 @@ from lanner.factory.forecast import (
     Law,
     fit_laws,
     forecast_points,
-    order_of,
     read_points,
 )
+from lanner.factory.short_runs import order_of
 
 
 def points_of(law: Law, labels=(250, 500, 1000, 2000), noise=0.0, seed=0):

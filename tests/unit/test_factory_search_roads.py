@@ -16,11 +16,12 @@ from detectors.calibration import Calibration, Platt
 from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
+from lanner.factory.evaluate.calibrate import fit_calibration
 from lanner.factory.evaluate.cut import cut_of
 from lanner.factory.evaluate.figures import figures_of
 from lanner.factory.evaluate.mosaic import GAP
 from lanner.factory.evaluate.raster_steps import READS, RasterChain, RasterState
-from lanner.factory.evaluate.raw import RawSet, fit_calibration, load_raw
+from lanner.factory.evaluate.raw import RawSet, load_raw
 from lanner.factory.evaluate.steps import Memory
 from lanner.factory.release.accept import PATH, accept_curve
 from lanner.factory.samples import Sample, write_samples

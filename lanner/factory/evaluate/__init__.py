@@ -11,8 +11,9 @@ from typing import Any
 from detectors.calibration import FILE
 from lanner.errors import DatasetError
 from lanner.factory.evaluate import store
+from lanner.factory.evaluate.calibrate import fit_calibration
 from lanner.factory.evaluate.figures import measure, told
-from lanner.factory.evaluate.raw import RawSet, fit_calibration, predict
+from lanner.factory.evaluate.raw import RawSet, predict
 from lanner.factory.samples import read_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
 
@@ -31,7 +32,8 @@ def run(shop: Shop) -> Outcome:
         DatasetError: a split is empty, or there are no weights.
         LannerError: whatever a prediction or a step raises; finished images stay.
     """
-    from lanner.factory.evaluate.report import Chapter, write_report
+    from lanner.factory.evaluate.chapter import Chapter
+    from lanner.factory.evaluate.report import write_report
     from lanner.factory.evaluate.table import write_table
 
     folder, settings, config = shop.step_dir("evaluate"), shop.config.evaluate, shop.detector()

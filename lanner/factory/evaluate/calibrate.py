@@ -18,8 +18,19 @@ if TYPE_CHECKING:
     from lanner.factory.evaluate.raw import RawSet
 
 
-def fit(raw: RawSet, config: DetectorConfig, settings: Evaluate) -> Calibration:
-    """See `lanner.factory.evaluate.raw.fit_calibration`."""
+def fit_calibration(
+    raw: RawSet, config: DetectorConfig, settings: Evaluate | None = None
+) -> Calibration:
+    """Curves of the votes, then of what is fused from calibrated votes (Platt, 1999).
+
+    A raster detector's probabilities stay as they are; its curve is for the lines of its chain.
+
+    Args:
+        raw: predictions of images that no member learned from.
+        config: the variant.
+        settings: section evaluate, which says what is right.
+    """
+    settings = settings or Evaluate()
     if config.output == "raster":
         return Calibration(curve=_of_lines(raw, config, settings))
     iou = settings.iou

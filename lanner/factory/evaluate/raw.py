@@ -19,7 +19,6 @@ from detectors.calibration import AnyCurve, Calibration
 from detectors.views import Floats, Ints
 from lanner.config import DetectorConfig, Member, config_sha256
 from lanner.errors import DatasetError
-from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.fusing import at_least, check_variant, stacked
 from lanner.factory.evaluate.group import Detections, Group, roads
@@ -256,21 +255,4 @@ def load_raw(folder: Path, until: str | None = None) -> RawSet:
     return RawSet(folder, config, read_samples(folder / store.SAMPLES), until, facts)
 
 
-def fit_calibration(
-    raw: RawSet, config: DetectorConfig, settings: Evaluate | None = None
-) -> Calibration:
-    """Curves of the votes, then of what is fused from calibrated votes (Platt, 1999).
-
-    A raster detector's probabilities stay as they are; its curve is for the lines of its chain.
-
-    Args:
-        raw: predictions of images that no member learned from.
-        config: the variant.
-        settings: section evaluate, which says what is right.
-    """
-    from lanner.factory.evaluate.calibrate import fit
-
-    return fit(raw, config, settings or Evaluate())
-
-
-__all__ = ["Detections", "RawSet", "Sightings", "fit_calibration", "load_raw", "predict"]
+__all__ = ["Detections", "RawSet", "Sightings", "load_raw", "predict"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import numpy as np
 
 from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
-from lanner.factory.evaluate.measured import Measured
-from lanner.factory.evaluate.raw import RawSet
+from lanner.factory.evaluate.chapter import Chapter
 from lanner.factory.evaluate.worst import worst
 from lanner.factory.images import write_png
 from postprocess.files import replacing
@@ -55,17 +53,6 @@ WORDS = {
     "topo_precision": "TOPO precision",
     "topo_recall": "TOPO recall",
 }
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """One split: its predictions, what was measured, the figures told of it, its speed."""
-
-    split: str
-    raw: RawSet
-    measured: Measured
-    figures: Mapping[str, Any]
-    timing: Mapping[str, Any]
 
 
 def write_report(

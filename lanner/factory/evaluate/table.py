@@ -14,7 +14,7 @@ from lanner.factory.evaluate.objects import judged
 from postprocess.files import replacing
 
 if TYPE_CHECKING:
-    from lanner.factory.evaluate.report import Chapter
+    from lanner.factory.evaluate.chapter import Chapter
 
 COLUMNS = (
     "split",

@@ -16,7 +16,7 @@ from lanner.factory.evaluate.objects import Judged, judged
 from lanner.factory.images import read_rgb
 
 if TYPE_CHECKING:
-    from lanner.factory.evaluate.report import Chapter
+    from lanner.factory.evaluate.chapter import Chapter
 
 Pixels = NDArray[np.uint8]
 

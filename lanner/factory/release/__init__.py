@@ -45,8 +45,9 @@ def run(shop: Shop) -> Outcome:
         OutputError: a file is too large or cannot be written.
         WeightsError: the evaluated weights, or those of the released version, are gone.
     """
+    from lanner.factory.evaluate.calibrate import fit_calibration
     from lanner.factory.evaluate.figures import figures_of
-    from lanner.factory.evaluate.raw import fit_calibration, load_raw
+    from lanner.factory.evaluate.raw import load_raw
 
     settings, wanted = shop.config.evaluate, shop.config.release
     folder, detector = shop.step_dir("release"), shop.detector()

@@ -92,7 +92,7 @@ class Ready:
 
     def calibration(self, config: DetectorConfig) -> Calibration:
         """The curves of a variant, fitted once for all that fuse alike."""
-        from lanner.factory.evaluate.raw import fit_calibration
+        from lanner.factory.evaluate.calibrate import fit_calibration
 
         fusing = {"members": [m.model_dump() for m in config.members], "f": config.fusion}
         key = repr(fusing)
