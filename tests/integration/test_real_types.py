@@ -151,6 +151,9 @@ def test_a_good_outline_tells_the_type() -> None:
 def test_the_whole_detector_finds_them_and_tells_some(tmp_path: Path) -> None:
     """One photograph a type, with networks and chain.
 
+    Both members learned from composites of these very cut-outs, and the network of the closer look
+    started from one of them: no figure of an independent set.
+
     These are cut close around each aircraft, with deep shadows: outlines limit what is told.
     """
     found, ranks, done = 0, [], set()
