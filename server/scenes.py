@@ -39,7 +39,8 @@ class ScenePolicy:
                 if not path.is_relative_to(home):
                     continue
                 inside = True
-                if path.is_file():
+                # Behind a loop of links what comes after it is left unresolved, unless strictly.
+                if path.is_file() and (home / uri).resolve(strict=True) == path:
                     return str(path)
             except (OSError, RuntimeError, ValueError):
                 # A name that no file can have (too long, a NUL, a loop of links) or a

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanner.errors import SceneError
@@ -140,6 +140,8 @@ def test_without_roots_nothing_local_is_opened(tree):
         max_size=7,
     )
 )
+@example(["loop", "..", "link.tif"])
+@example(["loop", "..", "door", "s.tif"])
 def test_no_path_leads_outside(tmp_path_factory, parts):
     base = tmp_path_factory.getbasetemp() / "walk"
     if not base.exists():
