@@ -146,6 +146,12 @@ class DetectorConfig(Strict):
         """All that have weights: the members, then `closer` where there is one."""
         return self.members if self.closer is None else (*self.members, self.closer)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that it says, as plain data: what checksums are made of."""
+        # `closer` came later: what has none keeps its checksum.
+        return self.model_dump(mode="json", exclude=None if self.closer else {"closer"})
+
 
 def load_config(path: Path) -> DetectorConfig:
     """Read and check one YAML file.
@@ -183,9 +189,7 @@ def load_config(path: Path) -> DetectorConfig:
 
 def config_sha256(config: DetectorConfig) -> str:
     """Checksum of what the configuration means, whatever its formatting."""
-    # `closer` came later: what has none keeps its checksum.
-    facts = config.model_dump(mode="json", exclude=None if config.closer else {"closer"})
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(config.facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -103,8 +103,7 @@ def step_key(shop: Shop, step: str) -> str:
 def _detector_facts(shop: Shop, step: str) -> dict[str, Any]:
     """What a step takes from the detector: training hangs on neither fusion nor chain."""
     detector = shop.detector()
-    # `closer` came later: what has none keeps its key.
-    whole = detector.model_dump(mode="json", exclude=None if detector.closer else {"closer"})
+    whole = detector.facts
     if step != "train":
         return whole
     names = {"name", "classes", "output", "gsd", "bands", "normalise"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import radians, tan
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,30 @@ AS_BUILT = 0.2
 
 WINGS = {"own": 0.5, "delta": 0.15, "folded": 0.15, "swept": 0.2}
 """Wings that fighters and military aircraft are given."""
+
+FORMS: dict[str, dict[str, tuple[str, float, float]]] = {
+    "own": {},
+    "delta": {
+        "wing_at": ("", 0.28, 0.4),
+        "root": ("length", 0.42, 0.55),
+        "tip": ("length", 0.01, 0.05),
+        "sweep": ("", 45, 60),
+        "tail_span": ("tail_span", 0.4, 1.0),
+    },
+    "folded": {
+        "wing_at": ("", 0.26, 0.4),
+        "root": ("length", 0.3, 0.45),
+        "tip": ("length", 0.05, 0.12),
+        "sweep": ("", 56, 68),
+        "span": ("span", 0.7, 1.0),
+    },
+    "swept": {
+        "sweep": ("", 8, 42),
+        "root": ("length", 0.18, 0.34),
+        "span": ("length", 0.65, 1.0),
+    },
+}
+"""What each of these wings is: a share of the kind's length, span or tail, or (no name) a value."""
 
 
 def imagined(rng: np.random.Generator, kind: AircraftType) -> AircraftType:
@@ -51,33 +76,11 @@ def _varied(rng: np.random.Generator, kind: AircraftType) -> AircraftType:
 
 
 def _winged(rng: np.random.Generator, kind: AircraftType, wing: str) -> AircraftType:
-    length = kind.length
-    if wing == "delta":
-        return replace(
-            kind,
-            wing_at=float(rng.uniform(0.28, 0.4)),
-            root=length * float(rng.uniform(0.42, 0.55)),
-            tip=length * float(rng.uniform(0.01, 0.05)),
-            sweep=float(rng.uniform(45, 60)),
-            tail_span=kind.tail_span * float(rng.uniform(0.4, 1.0)),
-        )
-    if wing == "folded":
-        return replace(
-            kind,
-            wing_at=float(rng.uniform(0.26, 0.4)),
-            root=length * float(rng.uniform(0.3, 0.45)),
-            tip=length * float(rng.uniform(0.05, 0.12)),
-            sweep=float(rng.uniform(56, 68)),
-            span=kind.span * float(rng.uniform(0.7, 1.0)),
-        )
-    if wing == "swept":
-        return replace(
-            kind,
-            sweep=float(rng.uniform(8, 42)),
-            root=length * float(rng.uniform(0.18, 0.34)),
-            span=length * float(rng.uniform(0.65, 1.0)),
-        )
-    return kind
+    drawn: dict[str, Any] = {
+        name: (getattr(kind, of) if of else 1.0) * float(rng.uniform(low, high))
+        for name, (of, low, high) in FORMS[wing].items()
+    }
+    return replace(kind, **drawn)
 
 
 def _within(kind: AircraftType) -> AircraftType:

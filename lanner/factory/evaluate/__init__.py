@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detectors.calibration import FILE
+from lanner.config import Member
 from lanner.errors import DatasetError
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.calibrate import fit_calibration
@@ -73,29 +74,36 @@ def raw_dir(shop: Shop, split: str) -> Path:
 
 
 def weights_of(shop: Shop) -> dict[str, Path]:
-    """The weights file of each member: the one trained here, else that of the last release.
+    """The weights file of each member; see `weights_file`.
 
     Raises:
-        DatasetError: a member has neither.
+        DatasetError: a member has none.
+    """
+    return {member.name: weights_file(shop, member) for member in shop.detector().members}
+
+
+def weights_file(shop: Shop, network: Member) -> Path:
+    """The weights of one network: trained here, else (also where it is kept) the last release's.
+
+    Raises:
+        DatasetError: there are neither.
     """
     from lanner.factory.releases import last_release
     from lanner.released import find
 
-    trained = shop.step_dir("train")
-    released = last_release(shop) or find(str(shop.detector_path)).release_dir
-    files = {}
-    for member in shop.detector().members:
-        mine = trained / f"{member.name}.safetensors"
-        file = mine if member.name in shop.config.train.trained else released / member.weights
-        if not file.is_file():
-            raise DatasetError(
-                "weights",
-                file,
-                "are not there",
-                f"add {member.name} to train.members, then: lanner factory train {shop.path.name}",
-            )
-        files[member.name] = file
-    return files
+    if network.name in shop.config.train.trained:
+        file = shop.step_dir("train") / f"{network.name}.safetensors"
+    else:
+        released = last_release(shop) or find(str(shop.detector_path)).release_dir
+        file = released / network.weights
+    if not file.is_file():
+        raise DatasetError(
+            "weights",
+            file,
+            "are not there",
+            f"add {network.name} to train.members, then: lanner factory train {shop.path.name}",
+        )
+    return file
 
 
 def _speed(raw: RawSet, measuring: float) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from detectors.calibration import FILE, load_calibration
 from detectors.card import check_files, load_card, sha256_file
-from lanner.config import DetectorConfig, Member, load_config
+from lanner.config import DetectorConfig, load_config
 from lanner.errors import WeightsError
-from lanner.factory.releases import homes, last_release
+from lanner.factory.releases import homes
 from lanner.factory.shop import Shop
 from lanner.factory.sides import Side, split_folder
 
@@ -20,7 +20,7 @@ DETECTOR = "detector.yaml"
 
 def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
     """The files that evaluation used, by member, found by their checksums; and the `closer`, which
-    no evaluation needs: as it was trained, else the last release's.
+    no evaluation needs.
 
     Args:
         shop: the factory; its train step and the detector's releases are looked at.
@@ -28,7 +28,10 @@ def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
 
     Raises:
         WeightsError: a file is gone.
+        DatasetError: there is no file of the `closer`.
     """
+    from lanner.factory.evaluate import weights_file
+
     detector = shop.detector()
     result = {}
     for member in detector.members:
@@ -47,24 +50,8 @@ def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
             )
         result[member.name] = found
     if detector.closer is not None:
-        result[detector.closer.name] = _closer_file(shop, detector.closer)
+        result[detector.closer.name] = weights_file(shop, detector.closer)
     return result
-
-
-def _closer_file(shop: Shop, closer: Member) -> Path:
-    if closer.name in shop.config.train.trained:
-        found: Path | None = shop.step_dir("train") / f"{closer.name}.safetensors"
-    else:
-        before = last_release(shop)
-        found = None if before is None else before / closer.weights
-    if found is None or not found.is_file():
-        raise WeightsError(
-            "weights",
-            closer.name,
-            "neither training nor the last release has left any",
-            f"add {closer.name} to train.members, then: lanner factory train {shop.path.name}",
-        )
-    return found
 
 
 def released_side(shop: Shop, folder: Path, split: str, new: Side) -> Side:
