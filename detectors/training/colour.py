@@ -14,6 +14,9 @@ Float = NDArray[np.float32]
 STYLES_A_SOURCE = 48
 """Pictures of one source whose colours go into the table of styles."""
 
+INFRARED = 0.4
+"""Share of the made-up sensors whose bands reach into the near infrared."""
+
 ENOUGH = 100
 """Pixels under which statistics say nothing."""
 
@@ -69,7 +72,10 @@ def _coded(image: Float, quality: int) -> Float:
 
 
 def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_]) -> Float:
-    """One band for all, mixed bands, or each band stretched to its own percentiles.
+    """One band for all, bands mixed or in another order, each stretched to its own percentiles.
+
+    Of some the bands reach into the near infrared, as panchromatic ones do: what is green is
+    bright there (by its excess of green, Woebbecke et al., 1995).
 
     Args:
         rng: where the kind and strength are drawn from.
@@ -78,12 +84,17 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     """
     kind = rng.random()
     x: Any = image
+    if rng.random() < INFRARED:
+        green = np.maximum(2 * x[..., 1] - x[..., 0] - x[..., 2], 0)[..., None]
+        x = np.clip(x + green * rng.uniform(0, 3, 3 if kind >= 0.35 else 1).astype(np.float32), 0, 1)
     if kind < 0.35:
         weights = rng.dirichlet([1.0, 1.0, 1.0]).astype(np.float32)
         x = np.repeat((x @ weights)[..., None], 3, 2)
     elif kind < 0.6:
         mix = np.eye(3) * rng.uniform(0.4, 1.0) + rng.dirichlet([1.0] * 3, 3) * rng.uniform(0, 0.6)
         x = np.clip(x @ (mix / mix.sum(0)).astype(np.float32), 0, 1)
+    elif kind < 0.75:
+        x = x[..., rng.permutation(3)]
     if kind > 0.5 or rng.random() < 0.6:
         seen = x[there]
         if len(seen) > ENOUGH:
