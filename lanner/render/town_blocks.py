@@ -14,6 +14,7 @@ from lanner.render import town_things as things
 from lanner.render.ground import WHITE, Rng
 from lanner.render.raster import F64
 from lanner.render.sketch import Rgb, Sketch
+from lanner.render.texture import Material
 from lanner.render.town_look import Look
 from lanner.render.town_things import boxes, fill, inside, roof_tone
 
@@ -28,6 +29,7 @@ class Mix(NamedTuple):
     deep: float
     setback: float
     packed: float
+    rows: int
 
 
 def random_mix(rng: Rng, look: Look) -> Mix:
@@ -36,12 +38,14 @@ def random_mix(rng: Rng, look: Look) -> Mix:
     tight = rng.random()
     if look.region.wall > 0.8:
         tight = tight**2
+    small = 6 if look.region.lawn < 0.7 else 9
     return Mix(
         tuple(float(o) for o in odds),
-        9 + 16 * float(tight) + float(rng.uniform(0, 5)),
+        small + 16 * float(tight) + float(rng.uniform(0, 5)),
         float(rng.uniform(8, 14)),
         float(rng.uniform(0, 11)) * float(tight),
-        float(rng.uniform(0.7, 0.97)),
+        float(rng.uniform(0.75, 0.99)),
+        int(rng.choice([1, 2, 3, 5], p=[0.2, 0.35, 0.25, 0.2])),
     )
 
 
@@ -97,11 +101,12 @@ def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
     """Houses in rows along the streets, each on its lot with a drive."""
     colour, material = _yard(rng, look)
     fill(sketch, area, colour, material)
-    at, way = _edge(area, mix.setback + mix.deep / 2 + 1, mix.lot, mix.deep / 2)
-    if rng.random() < 0.5 and mix.packed > 0.75:
-        # A second row, reached by paths that are no streets.
-        more, too = _edge(area, mix.setback + mix.deep * 2.1 + 5, mix.lot, mix.deep / 2)
-        at, way = np.concatenate([at, more]), np.concatenate([way, too])
+    rows = [mix.setback + mix.deep / 2 + 1]
+    while len(rows) < mix.rows:
+        # Further rows are reached by paths that are no streets.
+        rows.append(rows[-1] + mix.deep + float(rng.uniform(1, 12)))
+    edges = [_edge(area, inset, mix.lot, mix.deep / 2) for inset in rows]
+    at, way = (np.concatenate(parts) for parts in zip(*edges, strict=True))
     if not len(at):
         return
     n = len(at)
@@ -148,9 +153,24 @@ def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
                     sketch.line(shapely.get_coordinates(line), 0.5, wall, -1, 0.9)
                     shade = shapely.get_coordinates(line) + sketch.sun.offset(1.2)
                     sketch.line(shade, 0.8, (30, 30, 34), -1, 0.4)
+    _clutter(sketch, rng, look, area, 0.004 * area.area * float(rng.uniform(0, 1)))
     count = look.trees * area.area / 260
     spots = scattered(rng, area.buffer(-1), int(rng.poisson(count)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.2, 4.8, len(spots)))
+
+
+def _clutter(sketch: Sketch, rng: Rng, look: Look, area: Area, count: float) -> None:
+    """Sheds, tanks, heaps and what else lies about in yards: small, of any colour, some high."""
+    spots = scattered(rng, area.buffer(-2), int(rng.poisson(count)))
+    n = len(spots)
+    turn = rng.uniform(0, np.pi, n)
+    way = np.stack([np.cos(turn), np.sin(turn)], 1)
+    shapes = boxes(spots, rng.uniform(0.8, 4.5, n), rng.uniform(0.6, 3, n), way)
+    things.cast(sketch, shapes[: n // 2], np.full(n // 2, 2.0))
+    for k, ring in enumerate(shapes):
+        grey = float(rng.uniform(60, 225))
+        tone = ground.vary(rng, (grey, grey, grey) if k % 3 else roof_tone(rng, look), 8)
+        sketch.raised(ring, tone, 1.0 if k < n // 2 else 0.6)
 
 
 def _courtyard(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
@@ -171,7 +191,7 @@ def _courtyard(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
             height = high * float(rng.uniform(0.6, 1.25))
             if pitched and rng.random() < 0.8:
                 size = (float(long[k]), deep)
-                things.house(sketch, rng, look, at[k], size, way[k], flat=False)
+                things.house(sketch, rng, look, at[k], size, way[k], False, height)
             else:
                 plant = int(rng.integers(4))
                 things.block(sketch, rng, look, bodies[k], height, roof_tone(rng, look), plant)
@@ -287,7 +307,11 @@ def _slabs(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
 
 
 def _park(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
-    """Grass with trees and paths, a pitch now and then."""
+    """Grass with trees and paths, a pitch now and then; or a wood."""
+    if look.trees > 0.4 and rng.random() < 0.3:
+        wood = sketch.material(Material(0.07, 0.08, 0.03, crown=float(rng.uniform(0.5, 1.2))))
+        fill(sketch, area, ground.vary(rng, look.region.tree, 7), wood)
+        return
     fill(sketch, area, ground.vary(rng, look.region.grass, 10), look.lawn)
     middle, way, length, width = _frame(area)
     if width > 50 and rng.random() < 0.5:

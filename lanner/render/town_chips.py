@@ -64,7 +64,7 @@ def draw_town(sketch: Sketch, rng: Rng, look: Look, plan: Plan, extent: float) -
     level = town_street.surface(plan, 0)
     land = whole.difference(level.buffer(look.side, 3))
     if plan.corridor is not None:
-        _verge(sketch, rng, look, plan.corridor)
+        _verge(sketch, rng, look, plan.corridor, town_street.surface(plan))
         land = land.difference(plan.corridor)
     mix = town_blocks.random_mix(rng, look)
     for area in shapely.get_parts(land):
@@ -79,11 +79,14 @@ def draw_town(sketch: Sketch, rng: Rng, look: Look, plan: Plan, extent: float) -
     return town_street.surface(plan, alleys=False)
 
 
-def _verge(sketch: Sketch, rng: Rng, look: Look, corridor: shapely.Polygon) -> None:
+def _verge(
+    sketch: Sketch, rng: Rng, look: Look, corridor: shapely.Polygon, roads: shapely.Geometry
+) -> None:
     """The land of a freeway: grass or earth, some scrub."""
     tone = look.region.grass if rng.random() < look.region.lawn else look.region.soil
     fill(sketch, corridor, ground.vary(rng, tone, 9), look.lawn)
-    spots = town_blocks.scattered(rng, corridor, int(rng.poisson(look.trees * 60)))
+    free = corridor.difference(roads.buffer(3))
+    spots = town_blocks.scattered(rng, free, int(rng.poisson(look.trees * 80)))
     trees(sketch, rng, look, spots, rng.uniform(0.8, 3.0, len(spots)))
 
 
@@ -140,6 +143,12 @@ def _grade(light: F32, rng: Rng) -> F32:
     grey = light @ np.array([0.3, 0.55, 0.15], np.float32)
     strong = np.float32(rng.uniform(0.55, 1.3))
     out = grey[..., None] + (light - grey[..., None]) * strong
+    # What was painted flat, roofs above all, is never so even.
+    grain, pink, _ = texture.noise()
+    rows, columns = (np.arange(n) + rng.integers(0, 1024) for n in out.shape[:2])
+    at = np.ix_(rows % texture.SIDE, columns % texture.SIDE)
+    broad, fine = (np.float32(rng.uniform(0, most)) for most in (0.0016, 0.0011))
+    out *= (1 + pink[at] * broad + grain[at] * fine)[..., None]
     gamma = np.float32(np.exp(rng.normal(0, 0.16)))
     out = np.float32(255) * (np.clip(out, 0, 255) / np.float32(255)) ** gamma
     return np.asarray(out, np.float32)

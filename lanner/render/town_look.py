@@ -83,9 +83,10 @@ class Look:
 
     `road`, `freeway`, `paving` are the colours of streets, freeways and other sealed ground with
     the numbers of their materials; `earth` of bare and `lawn` of green ground. `dirt`: streets of
-    earth. `side` is the width in metres of the strip beside streets, `kerb` its colour. `marked`
-    is how well markings are kept (0: none). `lean` is metres that a roof is displaced a metre of
-    height. `parked` and `moving` are shares of the places that cars take.
+    earth. `side` is the width in metres of the strip beside streets, `kerb` its colour, `walk`
+    whether a kerbstone and a pavement part it, `sand` how much is blown onto the streets' edges.
+    `marked` is how well markings are kept (0: none). `lean` is metres that a roof is displaced
+    a metre of height. `parked` and `moving` are shares of the places that cars take.
     """
 
     region: Region
@@ -100,6 +101,8 @@ class Look:
     dirt: bool
     side: float
     kerb: Rgb
+    walk: bool
+    sand: float
     marked: float
     lean: F64
     parked: float
@@ -115,7 +118,10 @@ def random_sun(rng: Rng) -> Sun:
 
 def _street(rng: Rng, region: Region, dirt: bool) -> Rgb:
     if dirt:
-        return ground.vary(rng, region.soil, 9)
+        # Trodden ground is a little lighter or darker than what nobody walks on.
+        step = float(rng.uniform(4, 30)) * float(rng.choice([-1, 1]))
+        r, g, b = np.clip(np.asarray(region.soil) + step, 40, 235)
+        return ground.vary(rng, (float(r), float(g), float(b)), 3)
     kind = rng.random()
     if kind < 0.62:
         grey = float(rng.uniform(62, 150))
@@ -155,6 +161,8 @@ def random_look(rng: Rng, sketch: Sketch, gsd: float) -> Look:
         dirt,
         float(rng.uniform(0.8, 6.0)),
         ground.vary(rng, kerb, 10),
+        bool(rng.random() < 0.5) and not dirt,
+        float(rng.uniform(0.1, 0.6)) if rng.random() < 0.8 * (1 - region.lawn) else 0.0,
         0.0 if dirt else float(np.clip(rng.uniform(-0.2, 1.1), 0, 0.95)),
         lean,
         float(rng.uniform(0, 0.65)) if rng.random() < 0.75 else 0.0,

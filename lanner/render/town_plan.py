@@ -46,12 +46,16 @@ def random_plan(rng: Rng, extent: float) -> Plan:
     kind = rng.choice(["grid", "bent", "suburb", "old", "lanes"], p=[0.3, 0.2, 0.2, 0.18, 0.12])
     angle = float(rng.uniform(0, np.pi))
     reach = (extent / 2 + MARGIN) * 1.45
-    warp = _warp(rng, extent, angle, {"suburb": 0.09, "bent": 0.05, "old": 0.04}.get(kind, 0.0))
+    warp = _warp(rng, extent, angle, {"suburb": 0.06, "bent": 0.04, "old": 0.03}.get(kind, 0.0))
     bulbs: list[tuple[float, float, float]] = []
     streets = _old(rng, reach, warp) if kind == "old" else _grid(rng, reach, warp, str(kind), bulbs)
-    corridor = None
-    if rng.random() < 0.3:
+    corridor, draw = None, rng.random()
+    if draw < 0.12:
+        _roundabout(rng, extent, streets)
+    elif draw < 0.4:
         streets, corridor = _freeway(rng, extent, angle, streets)
+    elif draw < 0.47:
+        streets, corridor = _viaduct(rng, extent, angle, streets)
     hidden = [b for b in bulbs if corridor is not None and corridor.distance(shapely.Point(b)) < 20]
     return Plan(_near(streets, extent), [b for b in bulbs if b not in hidden], corridor)
 
@@ -115,7 +119,7 @@ def _classes(
     """Class, width, lanes and median of each of parallel streets; a town's lanes are alike."""
     usual = float(rng.uniform(*narrow))
     every, first = int(rng.integers(3, 9)), int(rng.integers(9))
-    main = float(rng.uniform(10, 23))
+    main = float(rng.uniform(10, 23) if rng.random() < 0.75 else rng.uniform(20, 34))
     median = float(rng.uniform(1, 9)) if rng.random() < 0.4 and main > 13 else 0.0
     some: list[tuple[str, float, int, float]] = []
     for k in range(count):
@@ -142,11 +146,11 @@ def _doubled(line: F64, kind: str, width: float, lanes: int, median: float) -> l
 def _grid(
     rng: Rng, reach: float, warp: Warp, kind: str, bulbs: list[tuple[float, float, float]]
 ) -> list[Street]:
-    spans = {"lanes": ((26, 42), (80, 180)), "suburb": ((110, 170), (120, 230))}
-    low = float(rng.uniform(45, 110))
-    small = spans.get(kind, ((low, low * 1.6), (60, 180)))
+    spans = {"lanes": ((30, 48), (80, 180)), "suburb": ((110, 170), (120, 230))}
+    low = float(rng.uniform(45, 90))
+    small = spans.get(kind, ((low, low * 1.4), (60, 180)))
     us, vs = _ticks(rng, small[0], reach), _ticks(rng, small[1], reach)
-    narrow = (4.6, 7.0) if kind == "lanes" else (5.5, 12.5)
+    narrow = (4.6, 7.0) if kind == "lanes" else (5.5, 11.0)
     missing = float(rng.choice([0.0, 0.06, 0.16, 0.3]))
     streets: list[Street] = []
     for axis, (mine, other) in enumerate(((us, vs), (vs, us))):
@@ -217,17 +221,59 @@ def _old(rng: Rng, reach: float, warp: Warp) -> list[Street]:
     return streets
 
 
-def _freeway(
-    rng: Rng, extent: float, angle: float, streets: list[Street]
-) -> tuple[list[Street], shapely.Polygon]:
-    """A freeway across the chip: streets end at it or cross it on bridges; ramps."""
+def _roundabout(rng: Rng, extent: float, streets: list[Street]) -> None:
+    """Change the streets where two of them cross near the middle: a ring around an island."""
+    lines = [shapely.LineString(s.line) for s in streets]
+    left, right = shapely.STRtree(lines).query(lines, "crosses")
+    inner = shapely.box(0.15 * extent, 0.15 * extent, 0.85 * extent, 0.85 * extent)
+    for a, b in zip(left, right, strict=True):
+        meet = lines[a].intersection(lines[b])
+        wide = max(streets[a].width, streets[b].width)
+        if meet.geom_type != "Point" or not inner.contains(meet) or wide > 16:
+            continue
+        radius, width = wide * float(rng.uniform(0.9, 1.6)) + 5, float(rng.uniform(6, 10))
+        disc = meet.buffer(radius, 8)
+        streets[:] = [
+            street._replace(line=part)
+            for street, line in zip(streets, lines, strict=True)
+            for part in _parts(line.difference(disc))
+        ]
+        ring = shapely.get_coordinates(disc.exterior)
+        streets.append(Street(ring, "primary", width, 1 + int(width > 8), oneway=True))
+        return
+
+
+def _axis(rng: Rng, extent: float, angle: float) -> tuple[F64, F64]:
+    """(60, 2) a bent line across the chip, half of the time along the streets; half its reach."""
     way = angle + np.pi / 2 * float(rng.integers(2))
     if rng.random() < 0.5:
         way = float(rng.uniform(0, 2 * np.pi))
     out = np.array([np.cos(way), np.sin(way)]) * (extent / 2 + MARGIN) * 1.6
     middle = extent / 2 + rng.uniform(-0.3, 0.3, 2) * extent
     bend = np.array([-out[1], out[0]]) * rng.normal(0, 0.35)
-    axis = hermite(middle - out, middle + out, 2 * out + bend, 2 * out - bend, 60)
+    return hermite(middle - out, middle + out, 2 * out + bend, 2 * out - bend, 60), out
+
+
+def _viaduct(
+    rng: Rng, extent: float, angle: float, streets: list[Street]
+) -> tuple[list[Street], shapely.Polygon]:
+    """An elevated road above the streets, which go on below it."""
+    axis, _ = _axis(rng, extent, angle)
+    lanes = int(rng.integers(2, 5))
+    width = lanes * 3.5 + float(rng.uniform(0.5, 2))
+    by = width / 2 + float(rng.uniform(0.5, 3))
+    high = [
+        Street(one, "motorway", width, lanes, oneway=True, level=1)
+        for one in (offset(axis, by), offset(axis[::-1], by))
+    ]
+    return streets + high, shapely.LineString(axis).buffer(by + width / 2 + 6, cap_style="flat")
+
+
+def _freeway(
+    rng: Rng, extent: float, angle: float, streets: list[Street]
+) -> tuple[list[Street], shapely.Polygon]:
+    """A freeway across the chip: streets end at it or cross it on bridges; ramps."""
+    axis, out = _axis(rng, extent, angle)
     lanes, median = int(rng.integers(2, 6)), float(np.exp(rng.uniform(0, np.log(15))))
     width = lanes * 3.5 + float(rng.uniform(0.8, 5))
     by = (median + width) / 2
@@ -248,12 +294,13 @@ def _freeway(
             steep = abs((part[-1] - part[0]) @ out) / max(gone, 1e-9) / np.hypot(*out)
             if len(inside) == 1 and gone > 2 * half - 4 and steep < 0.8 and rng.random() < crossing:
                 kept.append(street._replace(line=part, level=1 if rng.random() < 0.7 else -1))
-    if rng.random() < 0.5:
+    ramps = _ramps(rng, axis, half, by + width / 2)
+    if ramps or rng.random() < 0.3:
         for side in (-1, 1):
             line = offset(axis, side * (half + 5))
             service = Street(line, "residential", float(rng.uniform(6, 10)), 2, oneway=True)
             kept.append(service)
-    return kept + freeway + _ramps(rng, axis, half, by + width / 2), corridor
+    return kept + freeway + ramps, corridor
 
 
 def _ramps(rng: Rng, axis: F64, half: float, edge: float) -> list[Street]:
@@ -263,7 +310,7 @@ def _ramps(rng: Rng, axis: F64, half: float, edge: float) -> list[Street]:
         side, n = float(rng.choice([-1, 1])), int(rng.integers(10, 45))
         m = n + int(rng.integers(6, 12)) * int(rng.choice([-1, 1]))
         a = offset(axis, side * (edge - 1.5))[n]
-        b = offset(axis, side * (half + 3))[m]
+        b = offset(axis, side * (half + 5))[m]
         along = axis[n + np.sign(m - n)] - axis[n]
         along *= np.hypot(*(b - a)) / np.hypot(*along)
         turn = b - axis[m]

@@ -36,6 +36,12 @@ def verges(sketch: Sketch, look: Look, ground_level: shapely.Geometry) -> None:
     """Pavements, or strips of grass or earth, beside the streets."""
     material = look.earth if look.dirt else look.tarmac
     fill(sketch, ground_level.buffer(look.side, 3), look.kerb, material)
+    if look.walk:
+        stone = ground.scale(look.paving, 1.2)
+        if look.side > 2.6:
+            edge = ground_level.buffer(look.side - 1.5, 3)
+            fill(sketch, edge, look.region.grass, look.lawn)
+        fill(sketch, ground_level.buffer(0.35, 2), stone, look.tarmac)
 
 
 def paint(sketch: Sketch, rng: Rng, look: Look, plan: Plan, streets: shapely.Geometry) -> None:
@@ -51,6 +57,8 @@ def paint(sketch: Sketch, rng: Rng, look: Look, plan: Plan, streets: shapely.Geo
     else:
         fill(sketch, streets, look.road, material)
     _strips(sketch, rng, look, low + flat)
+    if look.sand:
+        _drift(sketch, rng, look, low + flat)
     _wear(sketch, rng, look, low + flat)
     for street in low + flat:
         _markings(sketch, rng, look, street)
@@ -74,10 +82,23 @@ def _strips(sketch: Sketch, rng: Rng, look: Look, streets: list[Street]) -> None
             sketch.line(street.line, street.width, tone, material, float(rng.uniform(0.5, 1)))
         if look.dirt and rng.random() < 0.8:
             for side in (-1, 1):
-                rut = offset(street.line, side * float(rng.uniform(0.6, 0.2 * street.width)))
+                rut = offset(street.line, side * street.width * float(rng.uniform(0.1, 0.22)))
                 sketch.line(
                     rut, float(rng.uniform(0.5, 1.6)), ground.scale(look.road, 1.1), -1, 0.4
                 )
+
+
+def _drift(sketch: Sketch, rng: Rng, look: Look, streets: list[Street]) -> None:
+    """Sand that the wind and nobody's broom left along the edges."""
+    for street in streets:
+        for side in (-1, 1):
+            wide = street.width * float(rng.uniform(0.05, 0.3))
+            edge = offset(street.line, side * (street.width - wide) / 2)
+            sketch.line(edge, wide, look.region.soil, look.earth, look.sand)
+            at, _ = along(edge, 14.0, float(rng.uniform(0, 14)))
+            for spot in at[rng.random(len(at)) < 0.5]:
+                ring = blob(spot, float(rng.uniform(0.2, 0.4)) * street.width, rng, 7)
+                sketch.ground(ring, look.region.soil, look.earth, look.sand * 0.6)
 
 
 def _wear(sketch: Sketch, rng: Rng, look: Look, streets: list[Street]) -> None:
@@ -181,35 +202,49 @@ def _freeway(sketch: Sketch, rng: Rng, look: Look, free: list[Street], below: li
         sketch.line(middle, wide + 0.8, tone, look.tarmac if kind < 0.45 else look.lawn)
     for street in sorted(free, key=lambda s: s.lanes):
         sketch.line(street.line, street.width, shoulder, material)
-        lane = 3.5 if street.lanes > 1 else 4.2
-        paved = lane * street.lanes
-        sketch.line(street.line, min(paved, street.width), look.freeway, material)
-        for k in range(street.lanes):
-            by = (k + 0.5) * lane - paved / 2
-            tone = ground.vary(rng, look.freeway, 4)
-            sketch.line(offset(street.line, by), lane, tone, -1, 0.5)
-            sketch.line(offset(street.line, by), 0.9, ground.scale(tone, 0.82), -1, 0.4)
-            if k and look.gsd < 0.95:
-                marks = dashes(offset(street.line, by - lane / 2), 3.5, 8.5, 0.18)
-                sketch.many(marks, WHITE, -1, 0.85)
-        for side in (-1, 1):
-            edge = offset(street.line, side * (paved / 2 - 0.1))
-            sketch.line(edge, 0.2, YELLOW if side < 0 else WHITE, -1, 0.3 + 0.6 * look.marked)
+        sketch.line(street.line, _paved(street), look.freeway, material)
+        _lanes(sketch, rng, look, street, look.freeway)
     if gap is not None and rng.random() < 0.75:
         sketch.line(middle, 0.7, (196, 192, 184), -1, 0.9)
         shade = middle + sketch.sun.offset(0.9)
         sketch.shadow(ribbon(shade, 0.6), 0.8)
 
 
+def _lanes(sketch: Sketch, rng: Rng, look: Look, street: Street, colour: Rgb) -> None:
+    """The lanes of a carriageway, each of its own tone and oiled along its middle; their lines."""
+    paved = _paved(street)
+    lane = paved / street.lanes
+    for k in range(street.lanes):
+        by = (k + 0.5) * lane - paved / 2
+        tone = ground.vary(rng, colour, 4)
+        sketch.line(offset(street.line, by), lane, tone, -1, 0.5)
+        sketch.line(offset(street.line, by), 0.9, ground.scale(tone, 0.82), -1, 0.4)
+        if k and look.gsd < 0.95:
+            marks = dashes(offset(street.line, by - lane / 2), 3.5, 8.5, 0.18)
+            sketch.many(marks, WHITE, -1, 0.85)
+    for side in (-1, 1):
+        edge = offset(street.line, side * (paved / 2 - 0.1))
+        sketch.line(edge, 0.2, YELLOW if side < 0 else WHITE, -1, 0.3 + 0.6 * look.marked)
+
+
+def _paved(street: Street) -> float:
+    """Metres of a carriageway that its lanes take, shoulders aside."""
+    return min(street.width, 3.5 * street.lanes if street.lanes > 1 else 4.2)
+
+
 def _bridge(sketch: Sketch, rng: Rng, look: Look, street: Street) -> None:
     """A street on a bridge: shadow beside it, deck, parapets."""
-    deck: Rgb = ground.vary(rng, look.freeway if rng.random() < 0.5 else look.road, 8)
+    kind = look.freeway if street.kind == "motorway" or look.dirt else look.road
+    deck: Rgb = ground.vary(rng, kind, 4)
     for share in (0.5, 1.0):
         shade = street.line + sketch.sun.offset(6.0 * share)
         sketch.line(shade, street.width + 1.6, (16, 18, 24), -1, 0.55)
     sketch.line(street.line, street.width + 1.6, (190, 186, 178), look.tarmac)
     sketch.line(street.line, street.width, deck, look.tarmac)
-    _markings(sketch, rng, look, street)
+    if street.kind == "motorway":
+        _lanes(sketch, rng, look, street, deck)
+    else:
+        _markings(sketch, rng, look, street)
 
 
 def traffic(sketch: Sketch, rng: Rng, look: Look, plan: Plan) -> None:

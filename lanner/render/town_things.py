@@ -142,12 +142,22 @@ def block(
 
 
 def house(
-    sketch: Sketch, rng: Rng, look: Look, at: F64, size: tuple[float, float], way: F64, flat: bool
+    sketch: Sketch,
+    rng: Rng,
+    look: Look,
+    at: F64,
+    size: tuple[float, float],
+    way: F64,
+    flat: bool,
+    high: float = 0.0,
 ) -> None:
-    """A dwelling `size` (along `way`, across) metres: gabled, hipped or flat, some with a wing."""
+    """A dwelling `size` (along `way`, across) metres: gabled, hipped or flat, some with a wing.
+
+    `high` is its height in metres, that of a cottage by default; terraces have no wings.
+    """
     tone = roof_tone(rng, look)
     angle = float(np.arctan2(way[1], way[0]))
-    height = float(rng.uniform(3, 7.5))
+    height = high or float(rng.uniform(3, 7.5))
     length, width = size
     if flat:
         block(
@@ -161,11 +171,11 @@ def house(
         )
         return
     wings = [(at, length, width, angle)]
-    if rng.random() < 0.45:
+    if not high and rng.random() < 0.45:
         across = np.array([-way[1], way[0]]) * float(rng.choice([-1, 1]))
         spot = at + way * float(rng.uniform(-0.25, 0.25)) * length + across * width * 0.4
         wings.append((spot, width * 0.9, length * float(rng.uniform(0.35, 0.5)), angle + np.pi / 2))
-    hip = float(rng.uniform(0.6, 1.0)) if rng.random() < 0.5 else 0.0
+    hip = float(rng.uniform(0.6, 1.0)) if not high and rng.random() < 0.5 else 0.0
     for spot, long, wide, turn in wings:
         ring = rectangle(spot, long, wide, turn)
         cast(sketch, ring[None], np.array([height]))

@@ -63,7 +63,7 @@ def test_the_mask_covers_what_is_painted_as_street():
     y, x = np.mgrid[:120, :120] + 0.5
     mask = shapely.contains_xy(town_street.surface(plan, alleys=False), x / 2, y / 2)
     assert painted.sum() > 1000
-    assert (painted != mask).sum() < 0.03 * mask.sum()
+    assert (painted != mask).sum() < 0.05 * mask.sum()
 
 
 def test_a_car_park_is_background(monkeypatch):
@@ -71,7 +71,7 @@ def test_a_car_park_is_background(monkeypatch):
     monkeypatch.setattr(
         town_blocks,
         "random_mix",
-        lambda *_: town_blocks.Mix((0, 0, 1, 0, 0, 0, 0), 15, 10, 5, 0.9),
+        lambda *_: town_blocks.Mix((0, 0, 1, 0, 0, 0, 0), 15, 10, 5, 0.9, 1),
     )
     for seed in range(4):
         rng = np.random.default_rng((6, seed))
