@@ -72,15 +72,18 @@ def render_road_chip(rng: np.random.Generator, size: int, gsd: float) -> RoadChi
         )
         sky.veil(light, (0, 0))
     rgb = sensor.random_develop(light, texture.noise()[0], rng)
-    mask = _mask([ribbon(r.line, r.width) for r in near], corner, size, gsd)
-    centre = _mask([ribbon(r.line, 1.5 * gsd) for r in near], corner, size, gsd)
+    mask = covered([ribbon(r.line, r.width) for r in near], corner, size, gsd)
+    centre = covered([ribbon(r.line, 1.5 * gsd) for r in near], corner, size, gsd)
     origin = np.array(corner, np.float64)
     return RoadChip(
         rgb, mask, centre, tuple(Road(r.line / gsd - origin, r.kind, r.width) for r in near)
     )
 
 
-def _mask(rings: list[raster.F64], corner: tuple[int, int], size: int, gsd: float) -> Mask:
+def covered(rings: list[raster.F64], corner: tuple[int, int], size: int, gsd: float) -> Mask:
+    """(size, size) bool of pixels at least half within one of the rings (n, 2) in metres;
+    `corner` is the first pixel.
+    """
     cover = np.zeros((size, size), np.float32)
     if rings:
         start = np.concatenate([[0], np.cumsum([len(r) for r in rings])])

@@ -13,7 +13,7 @@ from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.process import pseudo_labels, registry, repair, run
 from lanner.factory.process.resample import scale_mask
 from lanner.factory.process.work import Work
-from lanner.factory.samples import IDS_UNKNOWN, Label, Sample
+from lanner.factory.samples import IDS_UNKNOWN, MASK_UNKNOWN, Label, Sample
 from lanner.factory.shop import SAMPLES, Shop
 from tests.fixtures_process import after, changes, cross, plane, shop_of, stored, write_cutouts
 
@@ -270,6 +270,7 @@ OPS = [
      "count": 3, "size": 96, "sides": [14, 40]},
     {"op": "render", "kind": "aircraft", "count": 2, "size": 96},
     {"op": "render", "kind": "roads", "count": 2, "size": 96},
+    {"op": "render", "kind": "towns", "count": 2, "size": 96},
 ]  # fmt: skip
 
 
@@ -290,7 +291,7 @@ def test_masks_and_made_sources(cutouts, mixed):
     outcome = run(shop)
     samples = after(shop)
     assert {one.source for one in samples.values()} == {
-        "first", "roads", "composites", "rendered", "rendered-roads"
+        "first", "roads", "composites", "rendered", "rendered-roads", "rendered-towns"
     }  # fmt: skip
     ids = read_mask(samples["first/a"].ids)
     assert (ids == 1).sum() > 50
@@ -312,6 +313,11 @@ def test_masks_and_made_sources(cutouts, mixed):
     assert all(label.kind and label.polygon for label in planes)
     lines = [x for one in samples.values() if one.source == "rendered-roads" for x in one.labels]
     assert all(0 <= v <= 96 for label in lines for point in label.line for v in point)
+    towns = [one for one in samples.values() if one.source == "rendered-towns"]
+    assert all(label.label == "road" and label.line for one in towns for label in one.labels)
+    masks = [read_mask(one.mask) for one in towns]
+    assert {int(v) for mask in masks for v in np.unique(mask)} <= {0, 2, MASK_UNKNOWN}
+    assert any((mask == 2).any() for mask in masks)
     assert {name for _, name, _ in changes(shop)} == set(samples) - {"roads/b", "roads/c"}
     assert len(outcome.show) == len(OPS) + 1
     assert all(path.is_file() for path in outcome.show)
@@ -324,7 +330,7 @@ def test_files_are_made_once_and_the_same_everywhere(cutouts, mixed):
     first = {
         p.relative_to(files): (p.stat().st_mtime_ns, p.read_bytes()) for p in files.rglob("*.*")
     }
-    assert len(first) == 1 + 1 + 1 + 9 + 6 + 6
+    assert len(first) == 1 + 1 + 1 + 9 + 6 + 6 + 6
     run(shop)
     again = {
         p.relative_to(files): (p.stat().st_mtime_ns, p.read_bytes()) for p in files.rglob("*.*")

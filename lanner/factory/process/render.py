@@ -21,8 +21,8 @@ from lanner.factory.process.masks_from_boxes import as_ids
 from lanner.factory.process.work import Samples, Work
 from lanner.factory.samples import MASK_UNKNOWN, Box, Label, Ring, Sample
 
-SOURCES = {"aircraft": "rendered", "roads": "rendered-roads"}
-LABELS = {"aircraft": "aircraft", "roads": "road"}
+SOURCES = {"aircraft": "rendered", "roads": "rendered-roads", "towns": "rendered-towns"}
+LABELS = {"aircraft": "aircraft", "roads": "road", "towns": "road"}
 DARKEST = 1.45
 """Depth of shadows above which red would turn negative."""
 
@@ -33,13 +33,14 @@ HIDDEN = 4.0
 class Params(Strict):
     """What is rendered: `count` squares of `size` pixels, metres a pixel log-uniform in `gsd`.
 
-    `least_m` is the width in metres that a road has at least in its mask, as labels draw them.
+    Roads are those of open country, towns those of towns. `least_m` is the width in metres that a
+    road has at least in its mask, as labels draw them.
     For aircraft, `sun` is the range of its elevation in degrees and `shadow` that of the depth
     of shadows (1: usual, 1.4: nearly black). With `across` each picture shows one kind, mostly one
     that nobody built, whose longer of length and wingspan has that many pixels; `gsd` follows.
     """
 
-    kind: Literal["aircraft", "roads"]
+    kind: Literal["aircraft", "roads", "towns"]
     count: int = Field(200, ge=1)
     size: int = Field(400, ge=64)
     gsd: tuple[float, float] = (0.6, 1.4)
@@ -87,7 +88,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         name = f"{source}/{k:05d}"
         gsd = round(float(np.exp(work.rng(f"{name}/gsd").uniform(*np.log(params.gsd)))), 4)
 
-        draw = aircraft if params.kind == "aircraft" else roads
+        draw = DRAW[params.kind]
         chip = cache(partial(draw, work.rng(name), gsd, params, value))
         parts = [key, name, gsd, value, work.shop.config.seed, work.number]
         image = work.made(".png", partial(_write_part, chip, "rgb"), "rgb", *parts)
@@ -142,6 +143,30 @@ def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> d
             objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
     mask = np.where(road > 0, value, np.where(track > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
     return {"rgb": made.rgb, "mask": mask, "objects": objects}
+
+
+def towns(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
+    """A piece of a town: `rgb`, a class `mask` of its streets, and `objects` with lines.
+
+    Streets have their true width: freeways are many times wider than labels draw a road, and
+    what is under their cars and markings is road all the same.
+    """
+    from lanner.render.town_chips import render_town_chip
+
+    made = render_town_chip(rng, params.size, gsd)
+    road, alley = made.mask.astype(np.uint8), np.zeros_like(made.mask, np.uint8)
+    objects = []
+    for one in made.roads:
+        if one.width < HIDDEN:
+            _stroke(alley, np.asarray(one.line), (one.width + 4) / gsd)
+            continue
+        _stroke(road, np.asarray(one.line), max(one.width, params.least_m) / gsd)
+        objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
+    mask = np.where(road > 0, value, np.where(alley > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
+    return {"rgb": made.rgb, "mask": mask, "objects": objects}
+
+
+DRAW = {"aircraft": aircraft, "roads": roads, "towns": towns}
 
 
 def within(line: NDArray[np.float64], size: int) -> list[list[list[float]]]:
