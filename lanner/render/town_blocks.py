@@ -22,7 +22,9 @@ Area: TypeAlias = shapely.Geometry
 
 
 class Mix(NamedTuple):
-    """How often each use comes in this town, and what its dwellings are like (metres)."""
+    """How often each use comes in this town, and what its dwellings are like: metres, the share
+    of lots that are built on, rows of houses behind each other, odd things a square metre.
+    """
 
     odds: tuple[float, ...]
     lot: float
@@ -30,6 +32,7 @@ class Mix(NamedTuple):
     setback: float
     packed: float
     rows: int
+    clutter: float
 
 
 def random_mix(rng: Rng, look: Look) -> Mix:
@@ -46,6 +49,7 @@ def random_mix(rng: Rng, look: Look) -> Mix:
         float(rng.uniform(0, 11)) * float(tight),
         float(rng.uniform(0.75, 0.99)),
         int(rng.choice([1, 2, 3, 5], p=[0.2, 0.35, 0.25, 0.2])),
+        float(rng.uniform(0, 0.008)),
     )
 
 
@@ -124,8 +128,6 @@ def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
     lots = boxes(at, np.full(n, mix.lot), width + mix.setback * 1.8 + 5, way)
     mixed = rng.random() < 0.7
     drives = rng.random() < 0.7 and mix.setback > 3
-    wall = ground.vary(rng, look.region.soil if look.region.wall > 0.5 else (150, 146, 138), 14)
-    walled = rng.random() < look.region.wall
     pools = float(rng.uniform(0, 0.35)) if look.region.lawn < 0.95 and not look.dirt else 0.03
     for k in np.flatnonzero(good):
         if mixed:
@@ -144,19 +146,25 @@ def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
         turn = way[k] if rng.random() < 0.75 else out[k]
         size = (length[k], width[k]) if turn is way[k] else (width[k], length[k])
         things.house(sketch, rng, look, at[k], size, turn, bool(rng.random() < flat))
-    if walled:
-        for ring in lots[good]:
-            for line in shapely.get_parts(
-                area.intersection(shapely.LineString(ring[[0, 1, 2, 3]]))
-            ):
-                if line.geom_type == "LineString" and line.length > 1:
-                    sketch.line(shapely.get_coordinates(line), 0.5, wall, -1, 0.9)
-                    shade = shapely.get_coordinates(line) + sketch.sun.offset(1.2)
-                    sketch.line(shade, 0.8, (30, 30, 34), -1, 0.4)
-    _clutter(sketch, rng, look, area, 0.004 * area.area * float(rng.uniform(0, 1)))
+    if rng.random() < look.region.wall:
+        _walls(sketch, rng, look, area, lots[good])
+    _clutter(sketch, rng, look, area, mix.clutter * area.area)
+    bushes = scattered(rng, area.buffer(-0.5), int(rng.poisson(look.trees * area.area / 180)))
+    things.trees(sketch, rng, look, bushes, rng.uniform(0.5, 1.4, len(bushes)))
     count = look.trees * area.area / 260
     spots = scattered(rng, area.buffer(-1), int(rng.poisson(count)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.2, 4.8, len(spots)))
+
+
+def _walls(sketch: Sketch, rng: Rng, look: Look, area: Area, lots: F64) -> None:
+    """Walls or fences along the sides and rears of lots (n, 4, 2)."""
+    tone = ground.vary(rng, look.region.soil if look.region.wall > 0.5 else (150, 146, 138), 14)
+    lines = shapely.intersection(area, shapely.linestrings(lots))
+    for part in shapely.get_parts(lines):
+        if part.geom_type == "LineString" and part.length > 1:
+            line = shapely.get_coordinates(part)
+            sketch.line(line, 0.5, tone, -1, 0.9)
+            sketch.line(line + sketch.sun.offset(1.2), 0.8, (30, 30, 34), -1, 0.4)
 
 
 def _clutter(sketch: Sketch, rng: Rng, look: Look, area: Area, count: float) -> None:
@@ -195,6 +203,7 @@ def _courtyard(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
             else:
                 plant = int(rng.integers(4))
                 things.block(sketch, rng, look, bodies[k], height, roof_tone(rng, look), plant)
+    _clutter(sketch, rng, look, area.buffer(-deep), mix.clutter * area.area)
     spots = scattered(rng, area.buffer(-deep - 2), int(rng.poisson(look.trees * area.area / 500)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.5, 4.5, len(spots)))
 
@@ -233,6 +242,7 @@ def _trade(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
                 sketch, rng, look, ring, float(rng.uniform(4, 13)), roof_tone(rng, look), plant
             )
             built = built.union(body)
+    _clutter(sketch, rng, look, lot, 0.15 * mix.clutter * area.area)
     free = lot.buffer(-2.5).difference(built.buffer(7))
     _stalls(sketch, rng, look, free, middle, way, (length, width))
 

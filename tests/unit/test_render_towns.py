@@ -71,7 +71,7 @@ def test_a_car_park_is_background(monkeypatch):
     monkeypatch.setattr(
         town_blocks,
         "random_mix",
-        lambda *_: town_blocks.Mix((0, 0, 1, 0, 0, 0, 0), 15, 10, 5, 0.9, 1),
+        lambda *_: town_blocks.Mix((0, 0, 1, 0, 0, 0, 0), 15, 10, 5, 0.9, 1, 0),
     )
     for seed in range(4):
         rng = np.random.default_rng((6, seed))
