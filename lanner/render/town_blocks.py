@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import shapely
 
-from lanner.render import ground
+from lanner.render import ground, town_open
 from lanner.render import town_things as things
 from lanner.render.ground import WHITE, Rng
 from lanner.render.raster import F64
 from lanner.render.sketch import Rgb, Sketch
-from lanner.render.texture import Material
 from lanner.render.town_look import Look
-from lanner.render.town_things import boxes, fill, inside, roof_tone
+from lanner.render.town_things import boxes, fill, frame, inside, roof_tone, scattered
 
 Area: TypeAlias = shapely.Geometry
 
@@ -37,7 +35,7 @@ class Mix(NamedTuple):
 
 def random_mix(rng: Rng, look: Look) -> Mix:
     """A quarter of villas, of terraces, of slabs or of trade: mostly one use, some others."""
-    odds = rng.dirichlet([1.5, 0.55, 0.3, 0.3, 0.16, 0.16, 0.12])
+    odds = rng.dirichlet([1.5, 0.55, 0.3, 0.3, 0.12, 0.16, 0.16, 0.14])
     tight = rng.random()
     if look.region.wall > 0.8:
         tight = tight**2
@@ -55,15 +53,17 @@ def random_mix(rng: Rng, look: Look) -> Mix:
 
 def draw(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
     """Paint one block by a use drawn at random."""
-    uses: tuple[Callable[..., None], ...] = (
-        _dwellings, _courtyard, _trade, _slabs, _park, _waste, _mobile,
-    )  # fmt: skip
-    use = uses[int(rng.choice(len(uses), p=mix.odds))]
+    built = (_dwellings, _courtyard, _trade, _slabs, _mobile)
+    bare = (town_open.park, town_open.waste, town_open.farm)
+    use = int(rng.choice(len(built) + len(bare), p=mix.odds))
     if area.area < 500:
-        use = _park if rng.random() < 0.5 else _waste
-    elif area.area > 60000 and use is _courtyard:
-        use = _slabs
-    use(sketch, rng, look, mix, area)
+        use = len(built) + int(rng.integers(2))
+    elif area.area > 60000 and built[min(use, 4)] is _courtyard:
+        use = built.index(_slabs)
+    if use < len(built):
+        built[use](sketch, rng, look, mix, area)
+    else:
+        bare[use - len(built)](sketch, rng, look, area)
 
 
 def _yard(rng: Rng, look: Look) -> tuple[Rgb, int]:
@@ -89,16 +89,6 @@ def _edge(area: Area, inset: float, step: float, start: float) -> tuple[F64, F64
                 spots.append(a + s[:, None] * way)
                 ways.append(np.broadcast_to(way, (n, 2)))
     return np.concatenate(spots), np.concatenate(ways)
-
-
-def scattered(rng: Rng, area: Area, count: int) -> F64:
-    """(n, 2) points anywhere in `area`."""
-    if area.is_empty:
-        return np.zeros((0, 2))
-    x0, y0, x1, y1 = area.bounds
-    at = rng.uniform([x0, y0], [x1, y1], (count, 2))
-    shapely.prepare(area)
-    return np.asarray(at[shapely.contains_xy(area, at)])
 
 
 def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
@@ -208,22 +198,12 @@ def _courtyard(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
     things.trees(sketch, rng, look, spots, rng.uniform(1.5, 4.5, len(spots)))
 
 
-def _frame(area: Area) -> tuple[F64, F64, float, float]:
-    """Middle, unit vector along, length and width of the least rectangle around `area`."""
-    ring = shapely.get_coordinates(shapely.oriented_envelope(area))
-    a, b = ring[1] - ring[0], ring[2] - ring[1]
-    if np.hypot(*a) < np.hypot(*b):
-        a, b = b, a
-    length, width = float(np.hypot(*a)), float(np.hypot(*b))
-    return ring[:4].mean(0), a / max(length, 1e-9), length, width
-
-
 def _trade(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
     """A hall or two with flat roofs, and a car park on what is left."""
     fill(sketch, area, ground.vary(rng, look.region.grass, 8), look.lawn)
     lot = area.buffer(-float(rng.uniform(0, 5)), join_style="mitre")
     fill(sketch, lot, ground.vary(rng, look.paving, 9), look.tarmac)
-    middle, way, length, width = _frame(area)
+    middle, way, length, width = frame(area)
     across = np.array([-way[1], way[0]])
     share = float(rng.choice([0.0, 0.25, 0.4, 0.6]))
     built: shapely.Geometry = shapely.Polygon()
@@ -284,7 +264,7 @@ def _slabs(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
     """Parallel blocks of flats or towers, far enough apart for light; paths and trees between."""
     colour, material = _yard(rng, look)
     fill(sketch, area, colour, material)
-    middle, way, length, width = _frame(area)
+    middle, way, length, width = frame(area)
     across = np.array([-way[1], way[0]])
     tower = rng.random() < 0.3
     long, deep = (rng.uniform(18, 30, 2)) if tower else rng.uniform([30, 10], [75, 16])
@@ -314,41 +294,6 @@ def _slabs(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
                 things.block(sketch, rng, look, ring, high, ground.vary(rng, tone, 5), 4)
     spots = scattered(rng, area.buffer(-2), int(rng.poisson(look.trees * area.area / 220)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.5, 4, len(spots)))
-
-
-def _park(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
-    """Grass with trees and paths, a pitch now and then; or a wood."""
-    if look.trees > 0.4 and rng.random() < 0.3:
-        wood = sketch.material(Material(0.07, 0.08, 0.03, crown=float(rng.uniform(0.5, 1.2))))
-        fill(sketch, area, ground.vary(rng, look.region.tree, 7), wood)
-        return
-    fill(sketch, area, ground.vary(rng, look.region.grass, 10), look.lawn)
-    middle, way, length, width = _frame(area)
-    if width > 50 and rng.random() < 0.5:
-        size = np.array([min(100.0, length * 0.7), min(60.0, width * 0.7)])
-        tone = (150, 84, 62) if rng.random() < 0.3 else ground.scale(look.region.grass, 1.15)
-        for grow in (1.15, 1.0):
-            ring = boxes(middle[None], size[:1] * grow, size[1:] * grow, way[None])
-            fill(sketch, area.intersection(shapely.Polygon(ring[0])), tone, look.lawn)
-            tone = ground.vary(rng, look.region.grass, 12)
-        sketch.line(np.concatenate([ring[0], ring[0][:1]]), 0.2, WHITE, -1, 0.8)
-    else:
-        spots = scattered(rng, area, 12)
-        for a, b in zip(spots[:-1:2], spots[1::2], strict=False):
-            sketch.line(np.stack([a, b]), 2.0, ground.vary(rng, look.region.soil, 10), look.earth)
-    spots = scattered(rng, area.buffer(-2), int(rng.poisson(look.trees * area.area / 120)))
-    things.trees(sketch, rng, look, spots, rng.uniform(1.5, 5, len(spots)))
-
-
-def _waste(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
-    """Bare land with blotches, worn paths and scrub."""
-    fill(sketch, area, ground.vary(rng, look.region.soil, 9), look.earth)
-    for spot in scattered(rng, area, 10):
-        patch = shapely.Point(spot).buffer(float(rng.uniform(4, 25)), 3)
-        tone = ground.vary(rng, look.region.soil if rng.random() < 0.5 else look.region.grass, 10)
-        fill(sketch, area.intersection(patch), tone, look.earth, 0.4)
-    spots = scattered(rng, area.buffer(-2), int(rng.poisson(look.trees * area.area / 300)))
-    things.trees(sketch, rng, look, spots, rng.uniform(0.6, 2.5, len(spots)))
 
 
 def _mobile(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:

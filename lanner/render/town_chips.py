@@ -17,8 +17,9 @@ from lanner.render.roads import Road, along, hermite
 from lanner.render.sketch import Picture, Rgb, Sketch, ribbon
 from lanner.render.sky import make_sky
 from lanner.render.town_look import Look, random_look, random_sun
-from lanner.render.town_plan import MARGIN, Plan, random_plan
-from lanner.render.town_things import fill, rings, trees
+from lanner.render.town_net import MARGIN, Plan
+from lanner.render.town_plan import random_plan
+from lanner.render.town_things import fill, rings, scattered, trees
 
 F32 = NDArray[np.float32]
 
@@ -81,13 +82,13 @@ def draw_town(sketch: Sketch, rng: Rng, look: Look, plan: Plan, extent: float) -
 
 
 def _verge(
-    sketch: Sketch, rng: Rng, look: Look, corridor: shapely.Polygon, roads: shapely.Geometry
+    sketch: Sketch, rng: Rng, look: Look, corridor: shapely.Geometry, roads: shapely.Geometry
 ) -> None:
     """The land of a freeway: grass or earth, some scrub."""
     tone = look.region.grass if rng.random() < look.region.lawn else look.region.soil
     fill(sketch, corridor, ground.vary(rng, tone, 9), look.lawn)
     free = corridor.difference(roads.buffer(3))
-    spots = town_blocks.scattered(rng, free, int(rng.poisson(look.trees * 80)))
+    spots = scattered(rng, free, int(rng.poisson(look.trees * 80)))
     trees(sketch, rng, look, spots, rng.uniform(0.8, 3.0, len(spots)))
 
 
