@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import shapely
 
-from lanner.render import ground
+from lanner.render import ground, town_open
 from lanner.render import town_things as things
 from lanner.render.ground import WHITE, Rng
 from lanner.render.raster import F64
 from lanner.render.sketch import Rgb, Sketch
-from lanner.render.texture import Material
 from lanner.render.town_look import Look
-from lanner.render.town_things import boxes, fill, inside, roof_tone
+from lanner.render.town_things import boxes, fill, frame, inside, roof_tone, scattered
 
 Area: TypeAlias = shapely.Geometry
 
 
 class Mix(NamedTuple):
-    """How often each use comes in this town, and what its dwellings are like (metres)."""
+    """How often each use comes in this town, and what its dwellings are like: metres, the share
+    of lots that are built on, rows of houses behind each other, odd things a square metre.
+    """
 
     odds: tuple[float, ...]
     lot: float
@@ -30,11 +30,12 @@ class Mix(NamedTuple):
     setback: float
     packed: float
     rows: int
+    clutter: float
 
 
 def random_mix(rng: Rng, look: Look) -> Mix:
     """A quarter of villas, of terraces, of slabs or of trade: mostly one use, some others."""
-    odds = rng.dirichlet([1.5, 0.55, 0.3, 0.3, 0.16, 0.16, 0.12])
+    odds = rng.dirichlet([1.5, 0.55, 0.3, 0.3, 0.12, 0.16, 0.16, 0.14])
     tight = rng.random()
     if look.region.wall > 0.8:
         tight = tight**2
@@ -46,20 +47,23 @@ def random_mix(rng: Rng, look: Look) -> Mix:
         float(rng.uniform(0, 11)) * float(tight),
         float(rng.uniform(0.75, 0.99)),
         int(rng.choice([1, 2, 3, 5], p=[0.2, 0.35, 0.25, 0.2])),
+        float(rng.uniform(0, 0.008)),
     )
 
 
 def draw(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
     """Paint one block by a use drawn at random."""
-    uses: tuple[Callable[..., None], ...] = (
-        _dwellings, _courtyard, _trade, _slabs, _park, _waste, _mobile,
-    )  # fmt: skip
-    use = uses[int(rng.choice(len(uses), p=mix.odds))]
+    built = (_dwellings, _courtyard, _trade, _slabs, _mobile)
+    bare = (town_open.park, town_open.waste, town_open.farm)
+    use = int(rng.choice(len(built) + len(bare), p=mix.odds))
     if area.area < 500:
-        use = _park if rng.random() < 0.5 else _waste
-    elif area.area > 60000 and use is _courtyard:
-        use = _slabs
-    use(sketch, rng, look, mix, area)
+        use = len(built) + int(rng.integers(2))
+    elif area.area > 60000 and built[min(use, 4)] is _courtyard:
+        use = built.index(_slabs)
+    if use < len(built):
+        built[use](sketch, rng, look, mix, area)
+    else:
+        bare[use - len(built)](sketch, rng, look, area)
 
 
 def _yard(rng: Rng, look: Look) -> tuple[Rgb, int]:
@@ -85,16 +89,6 @@ def _edge(area: Area, inset: float, step: float, start: float) -> tuple[F64, F64
                 spots.append(a + s[:, None] * way)
                 ways.append(np.broadcast_to(way, (n, 2)))
     return np.concatenate(spots), np.concatenate(ways)
-
-
-def scattered(rng: Rng, area: Area, count: int) -> F64:
-    """(n, 2) points anywhere in `area`."""
-    if area.is_empty:
-        return np.zeros((0, 2))
-    x0, y0, x1, y1 = area.bounds
-    at = rng.uniform([x0, y0], [x1, y1], (count, 2))
-    shapely.prepare(area)
-    return np.asarray(at[shapely.contains_xy(area, at)])
 
 
 def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
@@ -124,8 +118,6 @@ def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
     lots = boxes(at, np.full(n, mix.lot), width + mix.setback * 1.8 + 5, way)
     mixed = rng.random() < 0.7
     drives = rng.random() < 0.7 and mix.setback > 3
-    wall = ground.vary(rng, look.region.soil if look.region.wall > 0.5 else (150, 146, 138), 14)
-    walled = rng.random() < look.region.wall
     pools = float(rng.uniform(0, 0.35)) if look.region.lawn < 0.95 and not look.dirt else 0.03
     for k in np.flatnonzero(good):
         if mixed:
@@ -144,19 +136,25 @@ def _dwellings(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
         turn = way[k] if rng.random() < 0.75 else out[k]
         size = (length[k], width[k]) if turn is way[k] else (width[k], length[k])
         things.house(sketch, rng, look, at[k], size, turn, bool(rng.random() < flat))
-    if walled:
-        for ring in lots[good]:
-            for line in shapely.get_parts(
-                area.intersection(shapely.LineString(ring[[0, 1, 2, 3]]))
-            ):
-                if line.geom_type == "LineString" and line.length > 1:
-                    sketch.line(shapely.get_coordinates(line), 0.5, wall, -1, 0.9)
-                    shade = shapely.get_coordinates(line) + sketch.sun.offset(1.2)
-                    sketch.line(shade, 0.8, (30, 30, 34), -1, 0.4)
-    _clutter(sketch, rng, look, area, 0.004 * area.area * float(rng.uniform(0, 1)))
+    if rng.random() < look.region.wall:
+        _walls(sketch, rng, look, area, lots[good])
+    _clutter(sketch, rng, look, area, mix.clutter * area.area)
+    bushes = scattered(rng, area.buffer(-0.5), int(rng.poisson(look.trees * area.area / 180)))
+    things.trees(sketch, rng, look, bushes, rng.uniform(0.5, 1.4, len(bushes)))
     count = look.trees * area.area / 260
     spots = scattered(rng, area.buffer(-1), int(rng.poisson(count)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.2, 4.8, len(spots)))
+
+
+def _walls(sketch: Sketch, rng: Rng, look: Look, area: Area, lots: F64) -> None:
+    """Walls or fences along the sides and rears of lots (n, 4, 2)."""
+    tone = ground.vary(rng, look.region.soil if look.region.wall > 0.5 else (150, 146, 138), 14)
+    lines = shapely.intersection(area, shapely.linestrings(lots))
+    for part in shapely.get_parts(lines):
+        if part.geom_type == "LineString" and part.length > 1:
+            line = shapely.get_coordinates(part)
+            sketch.line(line, 0.5, tone, -1, 0.9)
+            sketch.line(line + sketch.sun.offset(1.2), 0.8, (30, 30, 34), -1, 0.4)
 
 
 def _clutter(sketch: Sketch, rng: Rng, look: Look, area: Area, count: float) -> None:
@@ -195,18 +193,9 @@ def _courtyard(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> No
             else:
                 plant = int(rng.integers(4))
                 things.block(sketch, rng, look, bodies[k], height, roof_tone(rng, look), plant)
+    _clutter(sketch, rng, look, area.buffer(-deep), mix.clutter * area.area)
     spots = scattered(rng, area.buffer(-deep - 2), int(rng.poisson(look.trees * area.area / 500)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.5, 4.5, len(spots)))
-
-
-def _frame(area: Area) -> tuple[F64, F64, float, float]:
-    """Middle, unit vector along, length and width of the least rectangle around `area`."""
-    ring = shapely.get_coordinates(shapely.oriented_envelope(area))
-    a, b = ring[1] - ring[0], ring[2] - ring[1]
-    if np.hypot(*a) < np.hypot(*b):
-        a, b = b, a
-    length, width = float(np.hypot(*a)), float(np.hypot(*b))
-    return ring[:4].mean(0), a / max(length, 1e-9), length, width
 
 
 def _trade(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
@@ -214,7 +203,7 @@ def _trade(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
     fill(sketch, area, ground.vary(rng, look.region.grass, 8), look.lawn)
     lot = area.buffer(-float(rng.uniform(0, 5)), join_style="mitre")
     fill(sketch, lot, ground.vary(rng, look.paving, 9), look.tarmac)
-    middle, way, length, width = _frame(area)
+    middle, way, length, width = frame(area)
     across = np.array([-way[1], way[0]])
     share = float(rng.choice([0.0, 0.25, 0.4, 0.6]))
     built: shapely.Geometry = shapely.Polygon()
@@ -233,6 +222,7 @@ def _trade(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
                 sketch, rng, look, ring, float(rng.uniform(4, 13)), roof_tone(rng, look), plant
             )
             built = built.union(body)
+    _clutter(sketch, rng, look, lot, 0.15 * mix.clutter * area.area)
     free = lot.buffer(-2.5).difference(built.buffer(7))
     _stalls(sketch, rng, look, free, middle, way, (length, width))
 
@@ -274,7 +264,7 @@ def _slabs(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
     """Parallel blocks of flats or towers, far enough apart for light; paths and trees between."""
     colour, material = _yard(rng, look)
     fill(sketch, area, colour, material)
-    middle, way, length, width = _frame(area)
+    middle, way, length, width = frame(area)
     across = np.array([-way[1], way[0]])
     tower = rng.random() < 0.3
     long, deep = (rng.uniform(18, 30, 2)) if tower else rng.uniform([30, 10], [75, 16])
@@ -304,41 +294,6 @@ def _slabs(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
                 things.block(sketch, rng, look, ring, high, ground.vary(rng, tone, 5), 4)
     spots = scattered(rng, area.buffer(-2), int(rng.poisson(look.trees * area.area / 220)))
     things.trees(sketch, rng, look, spots, rng.uniform(1.5, 4, len(spots)))
-
-
-def _park(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
-    """Grass with trees and paths, a pitch now and then; or a wood."""
-    if look.trees > 0.4 and rng.random() < 0.3:
-        wood = sketch.material(Material(0.07, 0.08, 0.03, crown=float(rng.uniform(0.5, 1.2))))
-        fill(sketch, area, ground.vary(rng, look.region.tree, 7), wood)
-        return
-    fill(sketch, area, ground.vary(rng, look.region.grass, 10), look.lawn)
-    middle, way, length, width = _frame(area)
-    if width > 50 and rng.random() < 0.5:
-        size = np.array([min(100.0, length * 0.7), min(60.0, width * 0.7)])
-        tone = (150, 84, 62) if rng.random() < 0.3 else ground.scale(look.region.grass, 1.15)
-        for grow in (1.15, 1.0):
-            ring = boxes(middle[None], size[:1] * grow, size[1:] * grow, way[None])
-            fill(sketch, area.intersection(shapely.Polygon(ring[0])), tone, look.lawn)
-            tone = ground.vary(rng, look.region.grass, 12)
-        sketch.line(np.concatenate([ring[0], ring[0][:1]]), 0.2, WHITE, -1, 0.8)
-    else:
-        spots = scattered(rng, area, 12)
-        for a, b in zip(spots[:-1:2], spots[1::2], strict=False):
-            sketch.line(np.stack([a, b]), 2.0, ground.vary(rng, look.region.soil, 10), look.earth)
-    spots = scattered(rng, area.buffer(-2), int(rng.poisson(look.trees * area.area / 120)))
-    things.trees(sketch, rng, look, spots, rng.uniform(1.5, 5, len(spots)))
-
-
-def _waste(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:
-    """Bare land with blotches, worn paths and scrub."""
-    fill(sketch, area, ground.vary(rng, look.region.soil, 9), look.earth)
-    for spot in scattered(rng, area, 10):
-        patch = shapely.Point(spot).buffer(float(rng.uniform(4, 25)), 3)
-        tone = ground.vary(rng, look.region.soil if rng.random() < 0.5 else look.region.grass, 10)
-        fill(sketch, area.intersection(patch), tone, look.earth, 0.4)
-    spots = scattered(rng, area.buffer(-2), int(rng.poisson(look.trees * area.area / 300)))
-    things.trees(sketch, rng, look, spots, rng.uniform(0.6, 2.5, len(spots)))
 
 
 def _mobile(sketch: Sketch, rng: Rng, look: Look, mix: Mix, area: Area) -> None:

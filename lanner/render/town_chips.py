@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lanner.render import ground, sensor, texture, town_blocks, town_street
 from lanner.render.ground import Rng
@@ -16,8 +17,9 @@ from lanner.render.roads import Road, along, hermite
 from lanner.render.sketch import Picture, Rgb, Sketch, ribbon
 from lanner.render.sky import make_sky
 from lanner.render.town_look import Look, random_look, random_sun
-from lanner.render.town_plan import MARGIN, Plan, random_plan
-from lanner.render.town_things import fill, rings, trees
+from lanner.render.town_net import MARGIN, Plan
+from lanner.render.town_plan import random_plan
+from lanner.render.town_things import fill, rings, scattered, trees
 
 F32 = NDArray[np.float32]
 
@@ -80,13 +82,13 @@ def draw_town(sketch: Sketch, rng: Rng, look: Look, plan: Plan, extent: float) -
 
 
 def _verge(
-    sketch: Sketch, rng: Rng, look: Look, corridor: shapely.Polygon, roads: shapely.Geometry
+    sketch: Sketch, rng: Rng, look: Look, corridor: shapely.Geometry, roads: shapely.Geometry
 ) -> None:
     """The land of a freeway: grass or earth, some scrub."""
     tone = look.region.grass if rng.random() < look.region.lawn else look.region.soil
     fill(sketch, corridor, ground.vary(rng, tone, 9), look.lawn)
     free = corridor.difference(roads.buffer(3))
-    spots = town_blocks.scattered(rng, free, int(rng.poisson(look.trees * 80)))
+    spots = scattered(rng, free, int(rng.poisson(look.trees * 80)))
     trees(sketch, rng, look, spots, rng.uniform(0.8, 3.0, len(spots)))
 
 
@@ -139,9 +141,9 @@ def _moved(picture: Picture, by: F64) -> Picture:
 
 
 def _grade(light: F32, rng: Rng) -> F32:
-    """Saturation, gamma and large-scale brightness of one sensor and its processing."""
+    """Saturation, unevenness, sharpness, contrast and gamma of one sensor and its processing."""
     grey = light @ np.array([0.3, 0.55, 0.15], np.float32)
-    strong = np.float32(rng.uniform(0.55, 1.3))
+    strong = np.float32(rng.uniform(0.35, 1.05))
     out = grey[..., None] + (light - grey[..., None]) * strong
     # What was painted flat, roofs above all, is never so even.
     grain, pink, _ = texture.noise()
@@ -149,6 +151,13 @@ def _grade(light: F32, rng: Rng) -> F32:
     at = np.ix_(rows % texture.SIDE, columns % texture.SIDE)
     broad, fine = (np.float32(rng.uniform(0, most)) for most in (0.0016, 0.0011))
     out *= (1 + pink[at] * broad + grain[at] * fine)[..., None]
+    if rng.random() < 0.6:
+        # Pictures are sold sharpened, with a rim along every edge.
+        radius = float(rng.uniform(0.7, 1.6))
+        soft = ndimage.gaussian_filter(out, (radius, radius, 0), truncate=2.5)
+        out += (out - soft) * np.float32(rng.uniform(0.2, 1.3))
+    middle = np.float32(out.mean())
+    out = middle + (out - middle) * np.float32(rng.uniform(0.95, 1.5))
     gamma = np.float32(np.exp(rng.normal(0, 0.16)))
     out = np.float32(255) * (np.clip(out, 0, 255) / np.float32(255)) ** gamma
     return np.asarray(out, np.float32)

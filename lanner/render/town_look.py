@@ -58,7 +58,7 @@ REGIONS: dict[str, Region] = {
         1.0, 0.2, 0.04, 0.75, 0.95, 0.95,
     ),
     "tropical": Region(
-        (84, 112, 58), (164, 110, 80), (40, 66, 36), (METALS, TERRACOTTA, GREYS, BROWNS),
+        (84, 110, 62), (158, 118, 92), (40, 66, 36), (METALS, TERRACOTTA, GREYS, BROWNS),
         1.0, 0.9, 0.6, 0.4, 0.35, 0.4,
     ),
     "winter": Region(
@@ -113,7 +113,7 @@ class Look:
 
 def random_sun(rng: Rng) -> Sun:
     """A sun 20 to 65 degrees high, low ones as likely as high ones; shadows pale to black."""
-    return Sun.random(rng, (20.0, 65.0), (0.75, 1.35))
+    return Sun.random(rng, (20.0, 65.0), (0.75, 1.2))
 
 
 def _street(rng: Rng, region: Region, dirt: bool) -> Rgb:
@@ -145,7 +145,7 @@ def random_look(rng: Rng, sketch: Sketch, gsd: float) -> Look:
         kerb = region.soil
     lean = rng.normal(0, 0.16, 2) if rng.random() < 0.6 else np.zeros(2)
     broad = float(rng.uniform(0.02, 0.09))
-    angle = float(rng.uniform(0, np.pi))
+    angle, rough = float(rng.uniform(0, np.pi)), float(rng.uniform(0.05, 0.15))
     return Look(
         region,
         roofs,
@@ -156,8 +156,8 @@ def random_look(rng: Rng, sketch: Sketch, gsd: float) -> Look:
         sketch.material(
             Material(0.03, broad, 0.01, 0, 1, angle, float(rng.uniform(3.5, 8)), 0.12, 0.03)
         ),
-        sketch.material(Material(0.07, float(rng.uniform(0.05, 0.14)), 0.025)),
-        sketch.material(Material(0.07, float(rng.uniform(0.05, 0.12)), 0.035)),
+        sketch.material(Material(rough, float(rng.uniform(0.05, 0.14)), 0.025)),
+        sketch.material(Material(rough, float(rng.uniform(0.05, 0.13)), 0.035)),
         dirt,
         float(rng.uniform(0.8, 6.0)),
         ground.vary(rng, kerb, 10),

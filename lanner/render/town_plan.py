@@ -1,44 +1,21 @@
-"""Street plans of towns: grids, suburbs, old towns; freeways across them. Metres, y down."""
+"""Street plans of towns: grids, suburbs, old towns. Metres, y down."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import shapely
 from scipy.spatial import Voronoi
 
+from lanner.render import town_freeway
 from lanner.render.ground import Rng
 from lanner.render.raster import F64
 from lanner.render.roads import hermite, offset
-
-MARGIN = 50.0
-"""Metres beyond the chip that are planned too, for shadows and whole blocks."""
+from lanner.render.town_net import MARGIN, Plan, Street, parts
 
 Warp = Callable[[F64], F64]
-
-
-class Street(NamedTuple):
-    """(n, 2) metres of a centre line; class as in `roads.WIDTHS`, a track being a back alley;
-    width in metres; lanes across; traffic one way only; level: -1 below others, 1 on a bridge.
-    """
-
-    line: F64
-    kind: str
-    width: float
-    lanes: int
-    oneway: bool = False
-    level: int = 0
-
-
-class Plan(NamedTuple):
-    """Streets, their round ends (x, y, radius), and the land that belongs to a freeway."""
-
-    streets: list[Street]
-    bulbs: list[tuple[float, float, float]]
-    corridor: shapely.Polygon | None
 
 
 def random_plan(rng: Rng, extent: float) -> Plan:
@@ -53,9 +30,9 @@ def random_plan(rng: Rng, extent: float) -> Plan:
     if draw < 0.12:
         _roundabout(rng, extent, streets)
     elif draw < 0.4:
-        streets, corridor = _freeway(rng, extent, angle, streets)
+        streets, corridor = town_freeway.freeway(rng, extent, angle, streets)
     elif draw < 0.47:
-        streets, corridor = _viaduct(rng, extent, angle, streets)
+        streets, corridor = town_freeway.viaduct(rng, extent, angle, streets)
     hidden = [b for b in bulbs if corridor is not None and corridor.distance(shapely.Point(b)) < 20]
     return Plan(_near(streets, extent), [b for b in bulbs if b not in hidden], corridor)
 
@@ -66,16 +43,7 @@ def _near(streets: list[Street], extent: float) -> list[Street]:
     return [
         street._replace(line=part)
         for street in streets
-        for part in _parts(shapely.intersection(shapely.LineString(street.line), box))
-    ]
-
-
-def _parts(geometry: shapely.Geometry) -> list[F64]:
-    """The lines of a geometry that are longer than 2 m, as points."""
-    return [
-        shapely.get_coordinates(one)
-        for one in shapely.get_parts(shapely.line_merge(geometry))
-        if one.geom_type == "LineString" and one.length > 2
+        for part in parts(shapely.intersection(shapely.LineString(street.line), box))
     ]
 
 
@@ -236,84 +204,8 @@ def _roundabout(rng: Rng, extent: float, streets: list[Street]) -> None:
         streets[:] = [
             street._replace(line=part)
             for street, line in zip(streets, lines, strict=True)
-            for part in _parts(line.difference(disc))
+            for part in parts(line.difference(disc))
         ]
         ring = shapely.get_coordinates(disc.exterior)
         streets.append(Street(ring, "primary", width, 1 + int(width > 8), oneway=True))
         return
-
-
-def _axis(rng: Rng, extent: float, angle: float) -> tuple[F64, F64]:
-    """(60, 2) a bent line across the chip, half of the time along the streets; half its reach."""
-    way = angle + np.pi / 2 * float(rng.integers(2))
-    if rng.random() < 0.5:
-        way = float(rng.uniform(0, 2 * np.pi))
-    out = np.array([np.cos(way), np.sin(way)]) * (extent / 2 + MARGIN) * 1.6
-    middle = extent / 2 + rng.uniform(-0.3, 0.3, 2) * extent
-    bend = np.array([-out[1], out[0]]) * rng.normal(0, 0.35)
-    return hermite(middle - out, middle + out, 2 * out + bend, 2 * out - bend, 60), out
-
-
-def _viaduct(
-    rng: Rng, extent: float, angle: float, streets: list[Street]
-) -> tuple[list[Street], shapely.Polygon]:
-    """An elevated road above the streets, which go on below it."""
-    axis, _ = _axis(rng, extent, angle)
-    lanes = int(rng.integers(2, 5))
-    width = lanes * 3.5 + float(rng.uniform(0.5, 2))
-    by = width / 2 + float(rng.uniform(0.5, 3))
-    high = [
-        Street(one, "motorway", width, lanes, oneway=True, level=1)
-        for one in (offset(axis, by), offset(axis[::-1], by))
-    ]
-    return streets + high, shapely.LineString(axis).buffer(by + width / 2 + 6, cap_style="flat")
-
-
-def _freeway(
-    rng: Rng, extent: float, angle: float, streets: list[Street]
-) -> tuple[list[Street], shapely.Polygon]:
-    """A freeway across the chip: streets end at it or cross it on bridges; ramps."""
-    axis, out = _axis(rng, extent, angle)
-    lanes, median = int(rng.integers(2, 6)), float(np.exp(rng.uniform(0, np.log(15))))
-    width = lanes * 3.5 + float(rng.uniform(0.8, 5))
-    by = (median + width) / 2
-    freeway = [
-        Street(one, "motorway", width, lanes, oneway=True)
-        for one in (offset(axis, by), offset(axis[::-1], by))
-    ]
-    half = median / 2 + width + float(rng.uniform(3, 24))
-    corridor = shapely.LineString(axis).buffer(half, cap_style="flat")
-    crossing = float(rng.uniform(0, 0.5))
-    kept: list[Street] = []
-    for street in streets:
-        line = shapely.LineString(street.line)
-        kept += [street._replace(line=p) for p in _parts(line.difference(corridor))]
-        inside = _parts(line.intersection(corridor.buffer(6)))
-        for part in inside:
-            gone = np.hypot(*(part[-1] - part[0]))
-            steep = abs((part[-1] - part[0]) @ out) / max(gone, 1e-9) / np.hypot(*out)
-            if len(inside) == 1 and gone > 2 * half - 4 and steep < 0.8 and rng.random() < crossing:
-                kept.append(street._replace(line=part, level=1 if rng.random() < 0.7 else -1))
-    ramps = _ramps(rng, axis, half, by + width / 2)
-    if ramps or rng.random() < 0.3:
-        for side in (-1, 1):
-            line = offset(axis, side * (half + 5))
-            service = Street(line, "residential", float(rng.uniform(6, 10)), 2, oneway=True)
-            kept.append(service)
-    return kept + freeway + ramps, corridor
-
-
-def _ramps(rng: Rng, axis: F64, half: float, edge: float) -> list[Street]:
-    """Slips between the outer edge of a carriageway and the border of the freeway's land."""
-    ramps = []
-    for _ in range(int(rng.integers(4))):
-        side, n = float(rng.choice([-1, 1])), int(rng.integers(10, 45))
-        m = n + int(rng.integers(6, 12)) * int(rng.choice([-1, 1]))
-        a = offset(axis, side * (edge - 1.5))[n]
-        b = offset(axis, side * (half + 5))[m]
-        along = axis[n + np.sign(m - n)] - axis[n]
-        along *= np.hypot(*(b - a)) / np.hypot(*along)
-        turn = b - axis[m]
-        line = hermite(a, b, along * 1.4, along * 0.5 + turn * float(rng.uniform(0, 1.5)))
-        ramps.append(Street(line, "motorway", float(rng.uniform(4.5, 8)), 1, oneway=True))
-    return ramps

@@ -11,7 +11,7 @@ from lanner.render.raster import F64
 from lanner.render.roads import along, dashes, offset
 from lanner.render.sketch import Rgb, Sketch, blob, ribbon
 from lanner.render.town_look import Look
-from lanner.render.town_plan import Plan, Street
+from lanner.render.town_net import Plan, Street
 from lanner.render.town_things import cars, fill
 
 

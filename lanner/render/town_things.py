@@ -234,3 +234,23 @@ def apart(shapes: F64, gap: float = 0.5) -> NDArray[np.bool_]:
         if a < b and keep[a]:
             keep[b] = False
     return keep
+
+
+def scattered(rng: Rng, area: shapely.Geometry, count: int) -> F64:
+    """(n, 2) points anywhere in `area`."""
+    if area.is_empty:
+        return np.zeros((0, 2))
+    x0, y0, x1, y1 = area.bounds
+    at = rng.uniform([x0, y0], [x1, y1], (count, 2))
+    shapely.prepare(area)
+    return np.asarray(at[shapely.contains_xy(area, at)])
+
+
+def frame(area: shapely.Geometry) -> tuple[F64, F64, float, float]:
+    """Middle, unit vector along, length and width of the least rectangle around `area`."""
+    ring = shapely.get_coordinates(shapely.oriented_envelope(area))
+    a, b = ring[1] - ring[0], ring[2] - ring[1]
+    if np.hypot(*a) < np.hypot(*b):
+        a, b = b, a
+    length, width = float(np.hypot(*a)), float(np.hypot(*b))
+    return ring[:4].mean(0), a / max(length, 1e-9), length, width

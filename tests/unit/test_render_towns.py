@@ -9,11 +9,12 @@ import shapely
 
 from lanner.factory.process.render import Params, towns
 from lanner.factory.samples import MASK_UNKNOWN
-from lanner.render import town_blocks, town_plan, town_street
+from lanner.render import town_blocks, town_street
 from lanner.render.sketch import Sketch
 from lanner.render.town_chips import draw_town, render_town_chip
 from lanner.render.town_look import random_look, random_sun
-from lanner.render.town_plan import Plan, Street, random_plan
+from lanner.render.town_net import MARGIN, Plan, Street
+from lanner.render.town_plan import random_plan
 from lanner.render.town_things import apart, boxes, fill, inside, rings
 
 
@@ -71,7 +72,7 @@ def test_a_car_park_is_background(monkeypatch):
     monkeypatch.setattr(
         town_blocks,
         "random_mix",
-        lambda *_: town_blocks.Mix((0, 0, 1, 0, 0, 0, 0), 15, 10, 5, 0.9, 1),
+        lambda *_: town_blocks.Mix((0, 0, 1, 0, 0, 0, 0, 0), 15, 10, 5, 0.9, 1, 0),
     )
     for seed in range(4):
         rng = np.random.default_rng((6, seed))
@@ -112,7 +113,7 @@ def test_plans_differ_and_freeways_have_two_carriageways():
     for seed in range(40):
         plan = random_plan(np.random.default_rng((10, seed)), 300.0)
         kinds |= {s.kind for s in plan.streets}
-        low, high = -town_plan.MARGIN - 1e-6, 300 + town_plan.MARGIN + 1e-6
+        low, high = -MARGIN - 1e-6, 300 + MARGIN + 1e-6
         for street in plan.streets:
             assert street.line.min() >= low
             assert street.line.max() <= high
