@@ -52,8 +52,8 @@ class Params(Strict):
     end_px: float = Field(0.5, gt=0)
     nose_px: float = 0.7
     tip_px: float = 0.1
-    model_sd: float = Field(0.02, ge=0)
-    asymmetry_sd: float = Field(0.08, ge=0)
+    model_sd: float = Field(0.04, ge=0)
+    asymmetry_sd: float = Field(0.16, ge=0)
 
 
 POINT_PX, POINT_SD_PX = 0.9, 1.1
