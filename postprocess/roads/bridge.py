@@ -22,7 +22,7 @@ from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.roads.gaps import Gaps, Tips, gaps, tips
 from postprocess.roads.network import Lines, Network, Xy, dissolve, from_frame, merged, to_frame
-from postprocess.roads.raster import by_block, read_valid, reading
+from postprocess.roads.raster import at_points, read_valid
 from postprocess.roads.sample import valid_probability
 from postprocess.roads.topology import node_crossings, split
 
@@ -79,21 +79,21 @@ def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> lis
     paths: dict[int, Path] = {}
     margin = 8
     halo = int(max(params.reach_m, params.side_m) / context.grid.gsd) + margin + 2
-    with reading(context, "probability") as dataset:
-        for block, part in by_block(context, ends.xy[open_gaps.tip], halo):
-            image = valid_probability(dataset, block.window)
-            valid = read_valid(dataset, block.window)
-            for i in part:
-                start, stop = ends.xy[open_gaps.tip[i]], open_gaps.to[i]
-                low = np.floor(np.minimum(start, stop)).astype(int) - margin
-                high = np.ceil(np.maximum(start, stop)).astype(int) + margin
-                rows = slice(low[1] - block.window.y0, high[1] - block.window.y0)
-                cols = slice(low[0] - block.window.x0, high[0] - block.window.x0)
-                path = _path(image[rows, cols], valid[rows, cols], start - low, stop - low, low)
-                if path.probability < params.probability and valid[rows, cols].all():
-                    # Nothing to follow: if this is closed at all, then straight.
-                    path = Path(shapely.linestrings([start, stop]), path.probability)
-                paths[int(i)] = path
+    places = ends.xy[open_gaps.tip]
+    for dataset, block, part in at_points(context, "probability", places, halo):
+        image = valid_probability(dataset, block.window)
+        valid = read_valid(dataset, block.window)
+        for i in part:
+            start, stop = ends.xy[open_gaps.tip[i]], open_gaps.to[i]
+            low = np.floor(np.minimum(start, stop)).astype(int) - margin
+            high = np.ceil(np.maximum(start, stop)).astype(int) + margin
+            rows = slice(low[1] - block.window.y0, high[1] - block.window.y0)
+            cols = slice(low[0] - block.window.x0, high[0] - block.window.x0)
+            path = _path(image[rows, cols], valid[rows, cols], start - low, stop - low, low)
+            if path.probability < params.probability and valid[rows, cols].all():
+                # Nothing to follow: if this is closed at all, then straight.
+                path = Path(shapely.linestrings([start, stop]), path.probability)
+            paths[int(i)] = path
     return [paths[i] for i in range(len(open_gaps.tip))]
 
 
