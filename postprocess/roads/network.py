@@ -97,6 +97,15 @@ class Network:
         """(n,) grid pixels."""
         return np.asarray(shapely.length(self.lines), np.float64)
 
+    def along(self, distance: NDArray[np.float64]) -> Xy:
+        """(n, k, 2) places at (n, k) distances from each line's start, grid pixels."""
+        found = np.empty((*distance.shape, 2))
+        for low in range(0, len(self), FEW):
+            some = slice(low, low + FEW)
+            points = shapely.line_interpolate_point(self.lines[some, None], distance[some])
+            found[some] = shapely.get_coordinates(points).reshape(found[some].shape)
+        return found
+
     def __len__(self) -> int:
         return len(self.lines)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from postprocess.context import Context
@@ -20,9 +19,7 @@ def end_points(found: Network, distance: Values) -> Xy:
     `distance` (n, 2) grid pixels from the first and from the last point.
     """
     reach = np.minimum(distance, found.length[:, None] / 2)
-    place = np.stack([reach[:, 0], found.length - reach[:, 1]], axis=1)
-    points = shapely.line_interpolate_point(found.lines[:, None], place)
-    return np.asarray(shapely.get_coordinates(points), np.float64).reshape(-1, 2, 2)
+    return found.along(np.stack([reach[:, 0], found.length - reach[:, 1]], axis=1))
 
 
 def crossings(found: Network, most: Values, turn_deg: float) -> NDArray[np.bool_]:

@@ -7,7 +7,6 @@ joined first, and each end is joined once.
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -62,14 +61,6 @@ def _directions(found: Network, back: float) -> NDArray[np.float64]:
     """(2n, 2) unit vectors from each line end into its line."""
     reach = np.minimum(back, found.length)
     tips = found.nodes[found.ends]
-    into = np.stack(
-        [
-            shapely.get_coordinates(shapely.line_interpolate_point(found.lines, reach)),
-            shapely.get_coordinates(
-                shapely.line_interpolate_point(found.lines, found.length - reach)
-            ),
-        ],
-        axis=1,
-    )
+    into = found.along(np.stack([reach, found.length - reach], axis=1))
     away = (into - tips).reshape(-1, 2)
     return np.asarray(away / np.maximum(np.hypot(*away.T), 1e-9)[:, None])

@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from postprocess.roads.apart import plainly_apart
-from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged
+from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged, network
 
 CELL = 1 / 1024
 """Side of the lattice's cells in pixels: a power of two, so that rounding is exact."""
@@ -26,10 +26,7 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
     if not len(found):
         none = np.empty(0, np.int64)
         return none, none, np.empty((0, 2))
-    one, other = shapely.STRtree(found.lines).query(found.lines)
-    one, other = one[one < other], other[one < other]
-    apart = plainly_apart(found.points, found.start, one, other)
-    one, other = one[~apart], other[~apart]
+    one, other = _near(found.lines)
     order = np.lexsort((other, one))
     one, other = one[order], other[order]
     common = shapely.intersection(found.lines[one], found.lines[other])
@@ -38,6 +35,23 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
     # Two shared nodes at the ends of a common stretch are no excuse for the stretch.
     shared &= shapely.length(common)[pair] == 0
     return one[pair][~shared], other[pair][~shared], places[~shared]
+
+
+def _near(lines: Lines) -> tuple[Index, Index]:
+    """Pairs of lines that may meet; those of a few lines with all others at a time."""
+    tree = shapely.STRtree(lines)
+    pairs = [np.empty((2, 0), np.int64)]
+    for low in range(0, len(lines), FEW):
+        one, other = tree.query(lines[low : low + FEW])
+        one += low
+        one, other = one[one < other], other[one < other]
+        known, place = np.unique([one, other], return_inverse=True)
+        there = network(lines[known])
+        first, second = place.reshape(2, -1)
+        apart = plainly_apart(there.points, there.start, first, second)
+        pairs.append(np.stack([one[~apart], other[~apart]]))
+    one, other = np.concatenate(pairs, axis=1)
+    return one, other
 
 
 def _is_end(found: Network, line: Index, places: Xy) -> NDArray[np.bool_]:
