@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,11 @@ from postprocess.files import replacing
 from postprocess.frame import MANY, column, empty, tidy
 from postprocess.registry import Step, step
 from postprocess.snapshots import read_snapshot, write_snapshot
+from postprocess.told import Told
 from tiling.machine import give_back
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
-FEW = 1000
-"""Words about objects that are looked up before they are said anew."""
-
 _FAILURES = (
     ArithmeticError,
     AssertionError,
@@ -252,35 +250,13 @@ def _one(
     frame = tidy(result, found.name)
     frame.attrs = {}
     did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
-    frame["steps"] = column(_longer(frame["steps"], did, found.name, notes))
+    frame["steps"] = pd.Series(Told.of(frame["steps"]).longer(found.name, did, notes))
     frame = frame.drop(columns="did", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)
     gone["rejected_by"] = column([found.name] * len(gone))
     gone["rejected_at"] = pd.Series([done + 1] * len(gone), dtype="int64")
     return tidy(frame[~out], found.name), gone, note
-
-
-def _longer(
-    past: Iterable[list[dict[str, str]] | None],
-    did: Sequence[str | None],
-    name: str,
-    notes: Sequence[dict[str, str]],
-) -> list[list[dict[str, str]]]:
-    """`steps` with this step at the end; what is the same for many objects is there once."""
-    said: dict[str, dict[str, str]] = {}
-    made: dict[tuple[int, str], list[dict[str, str]]] = {}
-    longer = []
-    for before, what in zip(past, did, strict=True):
-        text = str(what or "kept")
-        if len(made) > FEW:  # so many have something of their own to say
-            said, made = {}, {}
-        key = id(before), text
-        if key not in made:
-            this = said.setdefault(text, {"step": name, "did": text})
-            made[key] = [*(notes if before is None else before), this]
-        longer.append(made[key])
-    return longer
 
 
 def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:

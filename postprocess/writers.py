@@ -25,9 +25,10 @@ from postprocess.contract import Record, records
 from postprocess.files import replacing
 from postprocess.frame import MANY, column
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
-from postprocess.snapshots import plain, write_groups
+from postprocess.snapshots import STEPS, encoded, plain, write_groups
 from postprocess.style import write_style
 from postprocess.texts import Texts
+from postprocess.told import Told
 from tiling.machine import give_back
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
@@ -75,8 +76,9 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
         for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
-            values = column([record.properties[name] for record in some])
-            parts.setdefault(name, []).append(_typed(values))
+            values = [record.properties[name] for record in some]
+            told = pd.Series(Told.of(values)) if name == STEPS else _typed(column(values))
+            parts.setdefault(name, []).append(told)
     if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
     typed = {name: _typed(pd.concat(parts.pop(name), ignore_index=True)) for name in list(parts)}
@@ -168,11 +170,11 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
     ]
     with replacing(path) as beside:
         if ending == ".parquet":
-            write_groups(frame, beside, {name: name for name in nested}, _text)
+            write_groups(frame, beside, {name: name for name in nested}, _texts)
             return
         flat = frame.copy(deep=False)
         for name in nested:
-            flat[name] = column([None if v is None else _Nested(v) for v in frame[name]])
+            flat[name] = _lazily(frame[name])
         driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
         try:
             with _fixed_date(), warnings.catch_warnings():
@@ -195,10 +197,16 @@ class _Nested:
     The texts of all rows at once would be larger than the objects themselves.
     """
 
-    value: Any
+    values: Sequence[Any]
+    row: int
 
     def __str__(self) -> str:
-        return _text(self.value)
+        return _text(self.values[self.row])
+
+
+def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
+    there = values.notna().tolist()
+    return column([_Nested(values.array, i) if has else None for i, has in enumerate(there)])
 
 
 @contextmanager
@@ -224,6 +232,10 @@ def _typed(values: Any) -> Any:
     if kinds == {bool} and not values.isna().any():
         return values.astype(bool)
     return values
+
+
+def _texts(values: pd.Series[Any]) -> list[str | None]:
+    return encoded(values, _text)
 
 
 def _text(value: Any) -> str:

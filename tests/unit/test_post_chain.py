@@ -276,7 +276,7 @@ def test_snapshots_of_several_groups_keep_everything(tmp_path):
     assert back.geometry.to_wkb().tolist() == frame.geometry.to_wkb().tolist()
     assert back["outline"].to_wkb().tolist() == frame["outline"].to_wkb().tolist()
     # What many have had done to them is there once.
-    assert len({id(step) for steps in back["steps"] for step in steps}) == 5
+    assert len(back["steps"].array.words) == 5
     assert len({id(label) for label in back["label"]}) == 1
     # Others read it as any GeoParquet.
     theirs = gpd.read_parquet(tmp_path / "a.parquet")
