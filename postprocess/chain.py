@@ -105,7 +105,9 @@ class Chain:
         for done in range(first, len(self.links)):
             context.cancel.check()
             _tell(progress, self, done)
-            taken, gone, note = _one(self.links[done], taken, context, notes, done)
+            held = [taken]
+            del taken  # the step may let go of what it has been given
+            taken, gone, note = _one(self.links[done], held, context, notes, done)
             if len(taken) >= MANY:
                 give_back()
             notes = [*notes, note]
@@ -143,7 +145,7 @@ class Chain:
         said = list(notes)
         for done, link in enumerate(self.links):
             context.cancel.check()
-            taken, rejected, note = _one(link, taken, context, said, done)
+            taken, rejected, note = _one(link, [taken], context, said, done)
             said.append(note)
             gone.append(rejected)
         some = [part for part in gone if len(part)]
@@ -230,15 +232,18 @@ def _resume(
 
 def _one(
     link: tuple[Step, BaseModel],
-    objects: gpd.GeoDataFrame,
+    held: list[gpd.GeoDataFrame],
     context: Context,
     notes: Sequence[dict[str, str]],
     done: int,
 ) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, dict[str, str]]:
-    """One step: objects kept, objects rejected, and what the step did to the scene at large."""
+    """One step: objects kept, objects rejected, and what the step did to the scene at large.
+
+    `held` is the step's input alone, and empty afterwards: nobody but the step holds it.
+    """
     found, params = link
     try:
-        result = found.run(objects, context, params)
+        result = found.run(held.pop(), context, params)
     except _FAILURES as error:
         raise StepError(
             "step",

@@ -21,7 +21,7 @@ from skimage.graph import route_through_array
 from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.roads.gaps import Gaps, Tips, gaps, tips
-from postprocess.roads.network import Lines, Network, Xy, dissolve, from_frame, merged, to_frame
+from postprocess.roads.network import Lines, Network, Xy, dissolve, merged, parted, to_frame
 from postprocess.roads.raster import at_points, read_valid
 from postprocess.roads.sample import valid_probability
 from postprocess.roads.topology import node_crossings, split
@@ -51,7 +51,7 @@ class Path:
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
     """Close gaps; a line that a bridge made longer says how wide the gap was and how sure."""
-    found = from_frame(objects)
+    objects, found = parted(objects)
     gsd = context.grid.gsd
     ends = tips(found, 3.0 / gsd, params.direction_m / gsd)
     open_gaps = gaps(found, ends, params.reach_m / gsd, params.side_m / gsd, params.turn_deg)
@@ -70,8 +70,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         for i in chosen
     ]
     rows = found.row[ends.line[open_gaps.tip[chosen]]]
-    whole = node_crossings(merged([found_split, Network(lines, rows, did)]))
-    return to_frame(objects, dissolve(whole))
+    held = [merged([found_split, Network(lines, rows, did)])]
+    del found, found_split  # on a lattice all lines are drawn anew
+    return to_frame(objects, dissolve(node_crossings(held.pop())))
 
 
 def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> list[Path]:

@@ -16,7 +16,7 @@ from lanner.config import Strict
 from lanner.errors import StepError
 from postprocess.context import Context
 from postprocess.roads.ground import onto_valid
-from postprocess.roads.network import Network, Xy, dissolve, from_frame, in_order, merged, to_frame
+from postprocess.roads.network import Network, Xy, dissolve, in_order, merged, parted, to_frame
 from postprocess.roads.nodes import crossings, place_nodes
 from postprocess.roads.repair import (
     contract,
@@ -56,7 +56,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Raises:
         StepError: the audit still finds a fault after every repair.
     """
-    found, gone = in_order(from_frame(objects)), []
+    objects, found = parted(objects)
+    found, gone = in_order(found), []
     for done in range(ROUNDS):
         before = len(found)
         found, out = _repaired(found, context, params, first=done == 0)

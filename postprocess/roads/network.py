@@ -140,9 +140,18 @@ def from_frame(objects: gpd.GeoDataFrame) -> Network:
     return network(np.asarray(objects.geometry.array, dtype=object))
 
 
-def to_frame(
-    objects: gpd.GeoDataFrame, kept: Network, gone: Network | None = None
-) -> gpd.GeoDataFrame:
+def parted(objects: gpd.GeoDataFrame) -> tuple[pd.DataFrame, Network]:
+    """What a frame says besides its lines, and the network of these.
+
+    A step that asks for both and lets go of the frame need not hold the lines to its end: the
+    chain does not.
+    """
+    rest = pd.DataFrame(objects.drop(columns="geometry"))
+    rest.insert(objects.columns.get_loc("geometry"), "geometry", None)
+    return rest, from_frame(objects)
+
+
+def to_frame(objects: pd.DataFrame, kept: Network, gone: Network | None = None) -> gpd.GeoDataFrame:
     """The frame of a network: rows of the input frame with new lines, in the lines' own order.
 
     Args:
@@ -152,14 +161,14 @@ def to_frame(
     """
     kept = in_order(kept)
     every = kept if gone is None or not len(gone) else merged([kept, in_order(gone)])
-    frame = _rows(objects, every)
+    frame = pd.DataFrame(_rows(objects, every))
     frame["geometry"] = gpd.GeoSeries(every.lines, index=frame.index)
     nodes = np.full((len(every), 2), -1, np.int64)
     nodes[: len(kept)] = kept.ends
     frame["from_node"], frame["to_node"] = nodes.T.copy()
     frame["did"] = column(list(every.did))
     frame["rejected"] = column([None] * len(kept) + list(every.did[len(kept) :]))
-    return frame
+    return gpd.GeoDataFrame(frame, geometry="geometry")
 
 
 def in_order(found: Network) -> Network:
@@ -233,7 +242,7 @@ def road_frame(lines: Lines) -> gpd.GeoDataFrame:
     return frame
 
 
-def _rows(objects: gpd.GeoDataFrame, every: Network) -> gpd.GeoDataFrame:
+def _rows(objects: pd.DataFrame, every: Network) -> pd.DataFrame:
     if not len(every):
         return objects.iloc[:0].copy()
     return objects.iloc[every.row].reset_index(drop=True)

@@ -67,6 +67,7 @@ def node_crossings(found: Network) -> Network:
     """
     for done in range(6):
         if done > 1:
+            found = _rounded(found)
             found = _on_lattice(found)
         found = _node_themselves(found)
         one, other, places = meetings(found)
@@ -76,17 +77,21 @@ def node_crossings(found: Network) -> Network:
     return found
 
 
-def _on_lattice(found: Network) -> Network:
-    """Coordinates rounded to the lattice, and lines that still meet noded on it.
-
-    Snap rounding (Hobby, 1999): what comes out crosses nowhere but at lattice points.
-    """
+def _rounded(found: Network) -> Network:
+    """Coordinates rounded to the lattice; what has no length then is left out."""
     lines = found.lines.copy()
     for low in range(0, len(lines), FEW):
         some = lines[low : low + FEW]
         lines[low : low + FEW] = shapely.transform(some, lambda xy: np.round(xy / CELL) * CELL)
     found = found.with_lines(lines)
-    found = found.take(found.length > 0)
+    return found.take(found.length > 0)
+
+
+def _on_lattice(found: Network) -> Network:
+    """Lines on the lattice that still meet, noded on it.
+
+    Snap rounding (Hobby, 1999): what comes out crosses nowhere but at lattice points.
+    """
     one, other, _ = meetings(found)
     tangled = np.union1d(one, other).astype(np.int64)
     if not len(tangled):
