@@ -253,6 +253,9 @@ def _one(
         ) from error
     note = {"step": found.name, "did": str(getattr(result, "attrs", {}).get("did") or "ran")}
     frame = tidy(result, found.name)
+    del result
+    if len(frame) >= MANY:
+        give_back()
     frame.attrs = {}
     did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
     frame["steps"] = pd.Series(Told.of(frame["steps"]).longer(found.name, did, notes))

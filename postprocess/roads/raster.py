@@ -95,7 +95,7 @@ def _opened(context: Context, name: str) -> Iterator[DatasetReader]:
 
 
 def _forget(context: Context) -> None:
-    """Let the system have what GDAL kept of a raster, where that is much."""
+    """Let the system have what GDAL kept of a raster, and steps of lines, where that is much."""
     if context.grid.width * context.grid.height >= LARGE:
         give_back()
 
@@ -177,6 +177,7 @@ def at_points(
     Raises:
         StepError: the raster is missing, or its size is not the grid's.
     """
+    _forget(context)  # room, before it is needed
     left = _by_block(context, points, halo)
     while some := list(islice(left, TOGETHER)):
         with _opened(context, name) as dataset:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -206,6 +209,21 @@ def test_a_private_step_runs_like_any_other(stranger, tmp_path):
     assert done.objects["extra"].iloc[0] == {"deep": [1, {"x": None}], "t": [1.5]}
     assert done.objects["steps"].iloc[0] == [{"step": "acme", "did": "kept"}]
     assert "acme" in registry.names()
+
+
+def test_nobody_but_the_step_holds_what_it_is_given(tmp_path):
+    left = []
+
+    def run(objects, context, params):
+        given, made = weakref.ref(objects), objects.copy()
+        del objects
+        gc.collect()
+        left.append(given())
+        return made
+
+    own = Chain(tuple((replace(step, run=run), params) for step, params in chain().links[:3]))
+    assert len(own.run(objects(), context(tmp_path)).objects) == 6
+    assert left == [None] * 3
 
 
 def test_a_private_step_may_not_hide_a_builtin_one_or_be_broken(stranger):
