@@ -70,18 +70,23 @@ def _told(some: Sequence[Record], context: Context) -> Iterator[str]:
 def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame:
     """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
     crs = context.place.crs
+    if len(objects) >= MANY:
+        give_back()
+    rows: list[int] = []
     shapes: list[Any] = []
     parts: dict[str, list[pd.Series[Any]]] = {}
     for some in records(objects, context):
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
         for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
-            values = [record.properties[name] for record in some]
-            told = pd.Series(Told.of(values)) if name == STEPS else _typed(column(values))
-            parts.setdefault(name, []).append(told)
+            values = column([record.properties[name] for record in some if name != STEPS])
+            parts.setdefault(name, []).append(_typed(values))
+        rows += [record.row for record in some]
     if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
     typed = {name: _typed(pd.concat(parts.pop(name), ignore_index=True)) for name in list(parts)}
+    if STEPS in typed:
+        typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))  # packed, as it is
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 
@@ -197,7 +202,17 @@ class _Nested:
     The texts of all rows at once would be larger than the objects themselves.
     """
 
-    values: Sequence[Any]
+    value: Any
+
+    def __str__(self) -> str:
+        return _text(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """The same of a packed value, which is made then, too."""
+
+    values: Told
     row: int
 
     def __str__(self) -> str:
@@ -205,8 +220,11 @@ class _Nested:
 
 
 def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
-    there = values.notna().tolist()
-    return column([_Nested(values.array, i) if has else None for i, has in enumerate(there)])
+    told = values.array
+    if isinstance(told, Told):
+        none = told.isna().tolist()
+        return column([None if no else _Packed(told, i) for i, no in enumerate(none)])
+    return column([None if value is None else _Nested(value) for value in values])
 
 
 @contextmanager

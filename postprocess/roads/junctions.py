@@ -57,13 +57,17 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         StepError: the audit still finds a fault after every repair.
     """
     objects, found = parted(objects)
-    found, gone = in_order(found), []
+    held, gone = [in_order(found)], []
+    del found  # repairs draw most lines anew
     for done in range(ROUNDS):
-        before = len(found)
-        found, out = _repaired(found, context, params, first=done == 0)
+        before = len(held[0])
+        kept, out = _repaired(held.pop(), context, params, first=done == 0)
+        held.append(kept)
+        del kept
         gone += [part for part in out if len(part)]
-        if len(found) == before and not audit(found):
+        if len(held[0]) == before and not audit(held[0]):
             break
+    found = held.pop()
     if faults := audit(found):
         raise StepError(
             "junctions",

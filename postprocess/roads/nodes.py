@@ -79,6 +79,12 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     a little so that arms that run almost alike do not throw it far. It moves at most three
     quarters of the width, and never off the valid pixels. `widths` (nodes,) grid pixels.
     """
+    goal = _goals(found, widths, context)
+    return found if goal is None else move_nodes(found, goal, 0.75 * widths)
+
+
+def _goals(found: Network, widths: Values, context: Context) -> Xy | None:
+    """(nodes, 2) where nodes go, if any may."""
     node = found.ends.ravel()
     width = widths[found.ends]
     half = found.length[:, None] / 2
@@ -88,7 +94,7 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     span = np.hypot(*along.T)
     used = (span > 2) & (found.degree[node] >= 3)
     if not used.any():
-        return found
+        return None
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(span, 1e-9)[:, None]
     # An arm that bends here, as a roundabout does, says little about where it would go.
     middle = end_points(found, (begin + stop) / 2)
@@ -103,7 +109,7 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     shift *= np.minimum(1, 0.75 * widths / np.maximum(length, 1e-9))[:, None]
     shift[found.degree < 3] = 0
     shift[~on_valid(context, found.nodes + shift)] = 0
-    return move_nodes(found, found.nodes + shift, 0.75 * widths)
+    return np.asarray(found.nodes + shift, np.float64)
 
 
 def _angle(one: Xy, other: Xy) -> Values:

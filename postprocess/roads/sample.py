@@ -28,7 +28,7 @@ from tiling.grid import Box
 Xy = NDArray[np.float64]
 Values = NDArray[np.float64]
 
-FEW = 10_000
+FEW = 2000
 """Points whose profiles are worked on at once: a profile has some thirty values."""
 
 
