@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lanner.errors import StepError
 from postprocess.files import replacing
-from postprocess.frame import column, tidy
+from postprocess.frame import column, joined, packed, tidy
 from postprocess.told import Told
 
 GROUP = 4096
@@ -37,6 +37,9 @@ MARK = ":json"
 
 STEPS = "steps"
 """The column in which most is said."""
+
+VOTES = "votes"
+"""The column that says something else of every object, in the same few words."""
 
 
 def plain(value: Any) -> Any:
@@ -61,9 +64,16 @@ def write_snapshot(objects: gpd.GeoDataFrame, path: Path) -> None:
 
 
 def _is_nested(values: pd.Series[Any]) -> bool:
-    if isinstance(values.array, Told):
+    if _is_packed(values):
         return bool(values.notna().any())
     return values.dtype == object and not all(v is None or isinstance(v, str) for v in values)
+
+
+def _is_packed(values: pd.Series[Any]) -> bool:
+    """Whether nested values are held as something else than themselves."""
+    kind = values.dtype
+    nested = isinstance(kind, pd.ArrowDtype) and pa.types.is_nested(kind.pyarrow_dtype)
+    return nested or isinstance(values.array, Told)
 
 
 def write_groups(
@@ -90,7 +100,7 @@ def write_groups(
     for name in frame.columns:
         if name in nested:
             light[name] = column([""] * len(frame))
-        elif isinstance(frame[name].array, Told):
+        elif _is_packed(frame[name]):
             light[name] = column(list(frame[name]))  # nothing is told
     buffer = pa.BufferOutputStream()
     light.rename(columns=nested).to_parquet(buffer, index=False, compression=None)
@@ -173,10 +183,7 @@ def read_snapshot(
             elif stored in places:
                 columns[name] = gpd.GeoSeries(_shapes(path, stored), crs=places[stored]["crs"])
             elif stored != name:
-                values = _values(path, stored)
-                columns[name] = (
-                    pd.Series(Told.of(values)) if name == STEPS else column(list(values))
-                )
+                columns[name] = _values(path, stored)
             elif name in texts:
                 columns[name] = column(_words(path, name))
             else:
@@ -205,9 +212,14 @@ def _words(path: Path, name: str) -> list[str | None]:
 
 def _values(path: Path, stored: str) -> pd.Series[Any]:
     """What the JSON of one column says, row by row; None where there is none."""
-    batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[stored])
+    file = pq.ParquetFile(path)
+    count, batches = file.metadata.num_rows, file.iter_batches(GROUP, columns=[stored])
     values = chain.from_iterable(_decoded(batch.column(0)) for batch in batches)
-    return pd.Series(Told.of(values)) if stored == f"{STEPS}{MARK}" else column(list(values))
+    if stored == f"{STEPS}{MARK}":
+        return pd.Series(Told.of(values))
+    if stored != f"{VOTES}{MARK}":
+        return column(list(values))
+    return joined([packed(list(islice(values, GROUP))) for _ in range(0, count, GROUP)])
 
 
 def _decoded(stored: pa.Array) -> Iterator[Any]:

@@ -23,7 +23,7 @@ from lanner.errors import OutputError
 from postprocess.context import Context
 from postprocess.contract import Record, records
 from postprocess.files import replacing
-from postprocess.frame import MANY, column
+from postprocess.frame import MANY, column, joined, packed
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import STEPS, encoded, plain, write_groups
 from postprocess.style import write_style
@@ -79,12 +79,12 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
         for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
-            values = column([record.properties[name] for record in some if name != STEPS])
-            parts.setdefault(name, []).append(_typed(values))
+            values = [record.properties[name] for record in some if name != STEPS]
+            parts.setdefault(name, []).append(_typed(packed(values)))
         rows += [record.row for record in some]
     if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
-    typed = {name: _typed(pd.concat(parts.pop(name), ignore_index=True)) for name in list(parts)}
+    typed = {name: _typed(joined(parts.pop(name))) for name in list(parts)}
     if STEPS in typed:
         typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))  # packed, as it is
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
@@ -199,20 +199,11 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
 class _Nested:
     """A nested value whose JSON is made when its row is written: pyogrio writes `str` of objects.
 
-    The texts of all rows at once would be larger than the objects themselves.
+    The texts of all rows at once would be larger than the objects themselves; so would be the
+    values of a column that is held packed.
     """
 
-    value: Any
-
-    def __str__(self) -> str:
-        return _text(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """The same of a packed value, which is made then, too."""
-
-    values: Told
+    values: Any
     row: int
 
     def __str__(self) -> str:
@@ -220,11 +211,8 @@ class _Packed:
 
 
 def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
-    told = values.array
-    if isinstance(told, Told):
-        none = told.isna().tolist()
-        return column([None if no else _Packed(told, i) for i, no in enumerate(none)])
-    return column([None if value is None else _Nested(value) for value in values])
+    held, none = values.array, values.isna().tolist()
+    return column([None if no else _Nested(held, row) for row, no in enumerate(none)])
 
 
 @contextmanager

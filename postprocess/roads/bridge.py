@@ -25,6 +25,10 @@ from postprocess.roads.network import Lines, Network, Xy, dissolve, merged, part
 from postprocess.roads.raster import at_points, read_valid
 from postprocess.roads.sample import valid_probability
 from postprocess.roads.topology import node_crossings, split
+from tiling.machine import give_back
+
+FEW_BLOCKS = 8
+"""Blocks of a raster that are looked at before memory is given back."""
 
 
 class Params(Strict):
@@ -81,7 +85,9 @@ def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> lis
     margin = 8
     halo = int(max(params.reach_m, params.side_m) / context.grid.gsd) + margin + 2
     places = ends.xy[open_gaps.tip]
-    for dataset, block, part in at_points(context, "probability", places, halo):
+    for count, (dataset, block, part) in enumerate(at_points(context, "probability", places, halo)):
+        if count % FEW_BLOCKS == FEW_BLOCKS - 1:
+            give_back()  # paths come to lie between images, and no other image fits there
         image = valid_probability(dataset, block.window)
         valid = read_valid(dataset, block.window)
         for i in part:

@@ -82,13 +82,23 @@ def node_crossings(found: Network) -> Network:
 
 
 def _rounded(found: Network) -> Network:
-    """Coordinates rounded to the lattice; what has no length then is left out."""
+    """Coordinates rounded to the lattice; what has no length then is left out.
+
+    Lines that are on it, as most traced ones are, stay what they were.
+    """
     lines = found.lines.copy()
     for low in range(0, len(lines), FEW):
         some = lines[low : low + FEW]
-        lines[low : low + FEW] = shapely.transform(some, lambda xy: np.round(xy / CELL) * CELL)
+        points, line = shapely.get_coordinates(some, return_index=True)
+        off = np.unique(line[(_on_cells(points) != points).any(axis=1)])
+        some[off] = shapely.transform(some[off], _on_cells)
     found = found.with_lines(lines)
     return found.take(found.length > 0)
+
+
+def _on_cells(xy: Xy) -> Xy:
+    """Coordinates rounded to the lattice."""
+    return np.asarray(np.round(xy / CELL) * CELL)
 
 
 def _on_lattice(found: Network) -> Network:

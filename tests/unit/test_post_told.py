@@ -1,12 +1,16 @@
-"""The packed column `steps` gives back what was put in, however a frame is cut and joined."""
+"""Packed columns give back what was put in, however a frame is cut and joined."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from postprocess import told
+from postprocess.frame import candidates, column, joined, packed
+from postprocess.snapshots import read_snapshot, write_snapshot
 from postprocess.told import Told
 
 A, B, C = ({"step": "a", "did": "kept"}, {"step": "b", "did": "ü 1"}, {"step": "b", "did": "ü 2"})
@@ -58,3 +62,41 @@ def test_many_that_differ_are_held_part_by_part(few: int, monkeypatch: pytest.Mo
     rng = np.random.default_rng(1)
     order = rng.permutation(9)
     assert [held[int(i)] for i in order] == [rows[i] for i in order]
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        ([{"a": 0.1, "b": 2.0}, {"a": 1 / 3, "b": -0.0}], True),
+        ([[1.5, 2.0, 3.0], [0.1]], True),
+        ([{"a": 0.1, "b": 2.0}, {"b": 2.0, "a": 0.1}], False),  # in another order: another text
+        ([{"a": 1.0}, None], False),
+        ([[1.0], [1]], False),
+        ([{"a": "x"}, {"a": "y"}], False),
+        ([{}, {}], False),
+        ([[], []], False),
+        (["a", "b"], False),
+        ([], False),
+    ],
+)
+def test_values_that_are_alike_are_held_as_numbers(values: list[Any], held: bool) -> None:
+    found = packed(values)
+    assert (found.dtype != object) == held
+    assert list(found) == found.tolist() == [found[i] for i in range(len(values))] == values
+    assert json.dumps(list(found)) == json.dumps(values)
+    assert joined([found, packed([None, {"c": 1.0}])]).tolist() == [*values, None, {"c": 1.0}]
+    assert joined([found, found]).dtype == found.dtype
+
+
+def test_a_snapshot_says_the_same_however_its_values_are_held(tmp_path: Path) -> None:
+    votes = [{"a": i / 7, "b": 0.5} for i in range(5)]
+    boxes = np.arange(20.0).reshape(5, 4)
+    frame = candidates(
+        boxes, scores=[1] * 5, votes=votes, tiles=[0] * 5, cuts=[0] * 5, labels=["x"] * 5
+    )
+    for name, held in (("one", column(votes)), ("other", packed(votes))):
+        write_snapshot(frame.assign(votes=held), tmp_path / name)
+        write_snapshot(frame.assign(votes=held)[:0], tmp_path / f"no {name}")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert (tmp_path / "no one").read_bytes() == (tmp_path / "no other").read_bytes()
+    assert read_snapshot(tmp_path / "other")["votes"].tolist() == votes
