@@ -85,6 +85,8 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
     if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
     typed = {name: _typed(joined(parts.pop(name))) for name in list(parts)}
+    if len(objects) >= MANY:
+        give_back()  # the parts lay between the shapes
     if STEPS in typed:
         typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))  # packed, as it is
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))

@@ -16,8 +16,9 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from postprocess.frame import column, empty, tidy
+from postprocess.frame import MANY, column, empty, tidy
 from postprocess.roads.chains import Chains, laid, string
+from tiling.machine import give_back
 
 Index = NDArray[np.int64]
 Xy = NDArray[np.float64]
@@ -159,6 +160,8 @@ def to_frame(objects: pd.DataFrame, kept: Network, gone: Network | None = None) 
         kept: lines that stay; `from_node` and `to_node` are numbered among these.
         gone: lines rejected, with the reason in `did`.
     """
+    if len(kept) >= MANY:
+        give_back()  # the lines that these were drawn from are mostly gone by now
     kept = in_order(kept)
     every = kept if gone is None or not len(gone) else merged([kept, in_order(gone)])
     frame = pd.DataFrame(_rows(objects, every))

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from postprocess.frame import MANY
 from postprocess.roads.network import Index, Network, Xy
 from postprocess.roads.topology import repeated, self_loops, split
+from tiling.machine import give_back
 
 
 def snap_tips(found: Network, reach: float) -> Network:
@@ -89,6 +91,8 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         goal: (nodes, 2) where each node goes.
         clear: (nodes,) vertices nearer than this to a node that moves are left out too, pixels.
     """
+    if len(found) >= MANY:
+        give_back()  # room for what is known of every point
     first, last = found.start[:-1], found.start[1:] - 1
     owner = np.repeat(np.arange(len(found)), np.diff(found.start))
     points = found.points.copy()

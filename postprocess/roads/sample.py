@@ -102,6 +102,7 @@ def profiles(
             places = points[some, None] + offsets[:, None] * across[some, None]
             values = bilinear(image, block, places.reshape(-1, 2))
             yield some, values.reshape(len(some), -1).astype(np.float32)
+        del image  # before the next one is read
 
 
 def _sharpen(image: NDArray[np.float32], raw: NDArray[np.uint8]) -> None:
