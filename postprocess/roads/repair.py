@@ -105,8 +105,11 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         shift = np.hypot(*(goal[node] - found.nodes[node]).T)
         free = 1.5 * shift if clear is None else np.maximum(1.5 * shift, clear[node])
         mine = half if side == 0 else ~half
-        near = np.hypot(*(found.points - goal[node][owner]).T) <= free[owner]
+        way = goal[node][owner]
+        way -= found.points
+        near = np.hypot(*way.T) <= free[owner]
         keep &= ~(near & mine & (shift[owner] > 0))
+        del way
         points[at] = goal[node]
     keep[first] = keep[last] = True
     drawn = np.zeros(len(found), np.bool_)
