@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,11 @@ from postprocess.files import replacing
 from postprocess.frame import MANY, column, empty, tidy
 from postprocess.registry import Step, step
 from postprocess.snapshots import read_snapshot, write_snapshot
+from postprocess.told import Told
 from tiling.machine import give_back
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
-FEW = 1000
-"""Words about objects that are looked up before they are said anew."""
-
 _FAILURES = (
     ArithmeticError,
     AssertionError,
@@ -107,7 +105,9 @@ class Chain:
         for done in range(first, len(self.links)):
             context.cancel.check()
             _tell(progress, self, done)
-            taken, gone, note = _one(self.links[done], taken, context, notes, done)
+            held = [taken]
+            del taken  # the step may let go of what it has been given
+            taken, gone, note = _one(self.links[done], held, context, notes, done)
             if len(taken) >= MANY:
                 give_back()
             notes = [*notes, note]
@@ -145,7 +145,7 @@ class Chain:
         said = list(notes)
         for done, link in enumerate(self.links):
             context.cancel.check()
-            taken, rejected, note = _one(link, taken, context, said, done)
+            taken, rejected, note = _one(link, [taken], context, said, done)
             said.append(note)
             gone.append(rejected)
         some = [part for part in gone if len(part)]
@@ -232,15 +232,18 @@ def _resume(
 
 def _one(
     link: tuple[Step, BaseModel],
-    objects: gpd.GeoDataFrame,
+    held: list[gpd.GeoDataFrame],
     context: Context,
     notes: Sequence[dict[str, str]],
     done: int,
 ) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, dict[str, str]]:
-    """One step: objects kept, objects rejected, and what the step did to the scene at large."""
+    """One step: objects kept, objects rejected, and what the step did to the scene at large.
+
+    `held` is the step's input alone, and empty afterwards: nobody but the step holds it.
+    """
     found, params = link
     try:
-        result = found.run(objects, context, params)
+        result = found.run(held.pop(), context, params)
     except _FAILURES as error:
         raise StepError(
             "step",
@@ -250,37 +253,18 @@ def _one(
         ) from error
     note = {"step": found.name, "did": str(getattr(result, "attrs", {}).get("did") or "ran")}
     frame = tidy(result, found.name)
+    del result
+    if len(frame) >= MANY:
+        give_back()
     frame.attrs = {}
     did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
-    frame["steps"] = column(_longer(frame["steps"], did, found.name, notes))
+    frame["steps"] = pd.Series(Told.of(frame["steps"]).longer(found.name, did, notes))
     frame = frame.drop(columns="did", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)
     gone["rejected_by"] = column([found.name] * len(gone))
     gone["rejected_at"] = pd.Series([done + 1] * len(gone), dtype="int64")
     return tidy(frame[~out], found.name), gone, note
-
-
-def _longer(
-    past: Iterable[list[dict[str, str]] | None],
-    did: Sequence[str | None],
-    name: str,
-    notes: Sequence[dict[str, str]],
-) -> list[list[dict[str, str]]]:
-    """`steps` with this step at the end; what is the same for many objects is there once."""
-    said: dict[str, dict[str, str]] = {}
-    made: dict[tuple[int, str], list[dict[str, str]]] = {}
-    longer = []
-    for before, what in zip(past, did, strict=True):
-        text = str(what or "kept")
-        if len(made) > FEW:  # so many have something of their own to say
-            said, made = {}, {}
-        key = id(before), text
-        if key not in made:
-            this = said.setdefault(text, {"step": name, "did": text})
-            made[key] = [*(notes if before is None else before), this]
-        longer.append(made[key])
-    return longer
 
 
 def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:

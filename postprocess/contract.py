@@ -72,8 +72,9 @@ PIXEL_DECIMALS = 2
 
 @dataclass(frozen=True)
 class Record:
-    """One feature before it is written: its shape in scene pixels and its properties."""
+    """One feature before it is written: its row, its shape in scene pixels and its properties."""
 
+    row: int
     shape: Any
     properties: dict[str, Any]
 
@@ -87,14 +88,18 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> Iterator[tuple[Recor
     order = np.lexsort((ids, *(boxes[:, side] for side in (2, 3, 0, 1))))
     for low in range(0, len(order), GROUP):
         rows = order[low : low + GROUP]
-        yield _group(objects.iloc[rows], boxes[rows], ids[rows], context)
+        yield _group(objects, rows, boxes[rows], ids[rows], context)
 
 
 def _group(
-    objects: gpd.GeoDataFrame, boxes: Floats, ids: NDArray[np.bytes_], context: Context
+    all_objects: gpd.GeoDataFrame,
+    which: NDArray[np.int64],
+    boxes: Floats,
+    ids: NDArray[np.bytes_],
+    context: Context,
 ) -> tuple[Record, ...]:
-    """The features of some objects, in the objects' order."""
-    size = len(objects)
+    """The features of some rows, in that order."""
+    objects, size = all_objects.iloc[which], len(which)
     same: dict[str, Any] = {
         "detector": context.detector.name,
         "scene_id": context.scene_id,
@@ -118,8 +123,8 @@ def _group(
     names = _in_order(every)
     rows = zip(*(every[name] for name in names), strict=True)
     return tuple(
-        Record(shape, dict(zip(names, row, strict=True)))
-        for shape, row in zip(_in_scene(objects, context), rows, strict=True)
+        Record(int(at), shape, dict(zip(names, row, strict=True)))
+        for at, shape, row in zip(which, _in_scene(objects, context), rows, strict=True)
     )
 
 

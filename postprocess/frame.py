@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import isnan
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
@@ -64,6 +66,28 @@ def column(values: Sequence[Any]) -> pd.Series[Any]:
     """A column that holds Python objects just as they are (pandas would guess a type)."""
     # Item by item: assigning the whole would unpack lists of one length.
     return pd.Series(np.fromiter(values, dtype=object, count=len(values)), dtype=object)
+
+
+def packed(values: Sequence[Any]) -> pd.Series[Any]:
+    """A column of nested values, held as plain numbers where they are much alike.
+
+    They are where all are lists of numbers, or dicts of the same keys and numbers. A value is made
+    when it is looked at: as Python objects they take ten times as much.
+    """
+    kinds = {tuple(value) if isinstance(value, dict) else type(value) for value in values}
+    if len(kinds) == 1 and (list in kinds or isinstance(next(iter(kinds)), tuple)):
+        numbers = chain.from_iterable(v.values() if isinstance(v, dict) else v for v in values)
+        if {type(number) for number in numbers} == {float}:
+            return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(values)))
+    return column(values)
+
+
+def joined(parts: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
+    """Columns one below the other, packed where all are packed alike."""
+    if len({part.dtype for part in parts}) > 1:
+        # By itself pandas would make arrays of lists.
+        parts = [column(p.tolist()) if isinstance(p.dtype, pd.ArrowDtype) else p for p in parts]
+    return pd.concat(parts, ignore_index=True)
 
 
 def seen_px(objects: gpd.GeoDataFrame) -> NDArray[np.float64]:

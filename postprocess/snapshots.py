@@ -7,8 +7,8 @@ of all rows at once would be larger than the objects themselves.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from lanner.errors import StepError
 from postprocess.files import replacing
-from postprocess.frame import column, tidy
+from postprocess.frame import column, joined, packed, tidy
+from postprocess.told import Told
 
 GROUP = 4096
 """Rows of a file that are written and read at once."""
@@ -35,7 +36,10 @@ MARK = ":json"
 """Ending of a stored column's name whose text is the JSON of a nested value."""
 
 STEPS = "steps"
-"""The column in which most is said, and nothing but texts."""
+"""The column in which most is said."""
+
+VOTES = "votes"
+"""The column that says something else of every object, in the same few words."""
 
 
 def plain(value: Any) -> Any:
@@ -54,17 +58,29 @@ def write_snapshot(objects: gpd.GeoDataFrame, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    names = {}
-    for name in objects.columns:
-        values = objects[name]
-        if values.dtype == object and not all(v is None or isinstance(v, str) for v in values):
-            names[name] = f"{name}{MARK}"
+    names = {name: f"{name}{MARK}" for name in objects.columns if _is_nested(objects[name])}
     with replacing(path) as beside:
-        write_groups(objects, beside, names, _ENCODER.encode)
+        write_groups(objects, beside, names, _texts)
+
+
+def _is_nested(values: pd.Series[Any]) -> bool:
+    if _is_packed(values):
+        return bool(values.notna().any())
+    return values.dtype == object and not all(v is None or isinstance(v, str) for v in values)
+
+
+def _is_packed(values: pd.Series[Any]) -> bool:
+    """Whether nested values are held as something else than themselves."""
+    kind = values.dtype
+    nested = isinstance(kind, pd.ArrowDtype) and pa.types.is_nested(kind.pyarrow_dtype)
+    return nested or isinstance(values.array, Told)
 
 
 def write_groups(
-    frame: gpd.GeoDataFrame, path: Path, nested: Mapping[str, str], encode: Callable[[Any], str]
+    frame: gpd.GeoDataFrame,
+    path: Path,
+    nested: Mapping[str, str],
+    texts: Callable[[pd.Series[Any]], list[str | None]],
 ) -> None:
     """Write GeoParquet of `GROUP` rows a row group.
 
@@ -72,7 +88,7 @@ def write_groups(
         frame: what to write.
         path: where to.
         nested: columns whose values are stored as text, and their names in the file.
-        encode: the text of one such value that is not None.
+        texts: those of some such values.
 
     Raises:
         OSError: the file cannot be written.
@@ -81,8 +97,11 @@ def write_groups(
     shapes = {name: np.asarray(frame[name].array, object) for name in _geometries(frame)}
     for name, held in shapes.items():
         light[name] = gpd.GeoSeries(_few(held), index=frame.index, crs=frame[name].crs)
-    for name in nested:
-        light[name] = column([""] * len(frame))
+    for name in frame.columns:
+        if name in nested:
+            light[name] = column([""] * len(frame))
+        elif _is_packed(frame[name]):
+            light[name] = column(list(frame[name]))  # nothing is told
     buffer = pa.BufferOutputStream()
     light.rename(columns=nested).to_parquet(buffer, index=False, compression=None)
     table = pq.read_table(pa.BufferReader(buffer.getvalue()))
@@ -92,7 +111,7 @@ def write_groups(
             said = {
                 **{name: pa.array(_wkb(held[some]), pa.binary()) for name, held in shapes.items()},
                 **{
-                    stored: pa.array(_texts(frame[name].iloc[some], encode), pa.string())
+                    stored: pa.array(texts(frame[name].iloc[some]), pa.string())
                     for name, stored in nested.items()
                 },
             }
@@ -124,15 +143,17 @@ def _wkb(shapes: NDArray[np.object_]) -> list[bytes | None]:
     return list(shapely.to_wkb(shapes, flavor="iso"))
 
 
-def _texts(values: pd.Series[Any], encode: Callable[[Any], str]) -> list[str | None]:
-    """Each value's text; one that many rows share is encoded once."""
-    known: dict[int, str] = {}
-    texts: list[str | None] = []
-    for value in values:
-        if value is not None and id(value) not in known:
-            known[id(value)] = encode(value)
-        texts.append(None if value is None else known[id(value)])
-    return texts
+def _texts(values: pd.Series[Any]) -> list[str | None]:
+    told = values.array
+    return told.texts() if isinstance(told, Told) else encoded(values, _ENCODER.encode)
+
+
+def encoded(values: Iterable[Any], encode: Callable[[Any], str]) -> list[str | None]:
+    """Each value's text or None; one that many rows share is encoded once."""
+    held = list(values)  # or the next one might be where one was that is gone
+    known = {id(value): value for value in held if value is not None}
+    texts = {at: encode(value) for at, value in known.items()}
+    return [texts.get(id(value)) for value in held]
 
 
 def read_snapshot(
@@ -162,7 +183,7 @@ def read_snapshot(
             elif stored in places:
                 columns[name] = gpd.GeoSeries(_shapes(path, stored), crs=places[stored]["crs"])
             elif stored != name:
-                columns[name] = column(_values(path, stored))
+                columns[name] = _values(path, stored)
             elif name in texts:
                 columns[name] = column(_words(path, name))
             else:
@@ -189,31 +210,26 @@ def _words(path: Path, name: str) -> list[str | None]:
     return [None if place is None else words[place] for place in told.indices.to_pylist()]
 
 
-def _values(path: Path, stored: str) -> list[Any]:
+def _values(path: Path, stored: str) -> pd.Series[Any]:
     """What the JSON of one column says, row by row; None where there is none."""
-    said: dict[Any, Any] = {}
-
-    def once(pairs: list[tuple[str, Any]]) -> Any:
-        if all(isinstance(value, str) for _, value in pairs):
-            return said.setdefault(tuple(pairs), dict(pairs))
-        return dict(pairs)
-
-    # Many objects have had the same done to them: each such word is held once.
-    hook = once if stored == f"{STEPS}{MARK}" else None
-    batches = pq.ParquetFile(path).iter_batches(GROUP, columns=[stored])
-    return list(chain.from_iterable(_decoded(batch.column(0), hook) for batch in batches))
+    file = pq.ParquetFile(path)
+    count, batches = file.metadata.num_rows, file.iter_batches(GROUP, columns=[stored])
+    values = chain.from_iterable(_decoded(batch.column(0)) for batch in batches)
+    if stored == f"{STEPS}{MARK}":
+        return pd.Series(Told.of(values))
+    if stored != f"{VOTES}{MARK}":
+        return column(list(values))
+    return joined([packed(list(islice(values, GROUP))) for _ in range(0, count, GROUP)])
 
 
-def _decoded(
-    stored: pa.Array, hook: Callable[[list[tuple[str, Any]]], Any] | None
-) -> Iterator[Any]:
+def _decoded(stored: pa.Array) -> Iterator[Any]:
     """The values of stored texts; equal texts share one."""
     told = stored.dictionary_encode()
     texts = told.dictionary.to_pylist()
     values = [
         value
         for low in range(0, len(texts), BATCH)
-        for value in json.loads(f"[{','.join(texts[low : low + BATCH])}]", object_pairs_hook=hook)
+        for value in json.loads(f"[{','.join(texts[low : low + BATCH])}]")
     ]
     for place in told.indices.to_pylist():
         yield None if place is None else values[place]

@@ -23,11 +23,12 @@ from lanner.errors import OutputError
 from postprocess.context import Context
 from postprocess.contract import Record, records
 from postprocess.files import replacing
-from postprocess.frame import MANY, column
+from postprocess.frame import MANY, column, joined, packed
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
-from postprocess.snapshots import plain, write_groups
+from postprocess.snapshots import STEPS, encoded, plain, write_groups
 from postprocess.style import write_style
 from postprocess.texts import Texts
+from postprocess.told import Told
 from tiling.machine import give_back
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
@@ -69,17 +70,25 @@ def _told(some: Sequence[Record], context: Context) -> Iterator[str]:
 def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame:
     """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
     crs = context.place.crs
+    if len(objects) >= MANY:
+        give_back()
+    rows: list[int] = []
     shapes: list[Any] = []
     parts: dict[str, list[pd.Series[Any]]] = {}
     for some in records(objects, context):
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
         for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
-            values = column([record.properties[name] for record in some])
-            parts.setdefault(name, []).append(_typed(values))
+            values = [record.properties[name] for record in some if name != STEPS]
+            parts.setdefault(name, []).append(_typed(packed(values)))
+        rows += [record.row for record in some]
     if not shapes:
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
-    typed = {name: _typed(pd.concat(parts.pop(name), ignore_index=True)) for name in list(parts)}
+    typed = {name: _typed(joined(parts.pop(name))) for name in list(parts)}
+    if len(objects) >= MANY:
+        give_back()  # the parts lay between the shapes
+    if STEPS in typed:
+        typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))  # packed, as it is
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 
@@ -168,11 +177,11 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
     ]
     with replacing(path) as beside:
         if ending == ".parquet":
-            write_groups(frame, beside, {name: name for name in nested}, _text)
+            write_groups(frame, beside, {name: name for name in nested}, _texts)
             return
         flat = frame.copy(deep=False)
         for name in nested:
-            flat[name] = column([None if v is None else _Nested(v) for v in frame[name]])
+            flat[name] = _lazily(frame[name])
         driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
         try:
             with _fixed_date(), warnings.catch_warnings():
@@ -192,13 +201,20 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
 class _Nested:
     """A nested value whose JSON is made when its row is written: pyogrio writes `str` of objects.
 
-    The texts of all rows at once would be larger than the objects themselves.
+    The texts of all rows at once would be larger than the objects themselves; so would be the
+    values of a column that is held packed.
     """
 
-    value: Any
+    values: Any
+    row: int
 
     def __str__(self) -> str:
-        return _text(self.value)
+        return _text(self.values[self.row])
+
+
+def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
+    held, none = values.array, values.isna().tolist()
+    return column([None if no else _Nested(held, row) for row, no in enumerate(none)])
 
 
 @contextmanager
@@ -224,6 +240,10 @@ def _typed(values: Any) -> Any:
     if kinds == {bool} and not values.isna().any():
         return values.astype(bool)
     return values
+
+
+def _texts(values: pd.Series[Any]) -> list[str | None]:
+    return encoded(values, _text)
 
 
 def _text(value: Any) -> str:

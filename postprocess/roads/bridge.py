@@ -21,10 +21,14 @@ from skimage.graph import route_through_array
 from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.roads.gaps import Gaps, Tips, gaps, tips
-from postprocess.roads.network import Lines, Network, Xy, dissolve, from_frame, merged, to_frame
-from postprocess.roads.raster import by_block, read_valid, reading
+from postprocess.roads.network import Lines, Network, Xy, dissolve, merged, parted, to_frame
+from postprocess.roads.raster import at_points, read_valid
 from postprocess.roads.sample import valid_probability
 from postprocess.roads.topology import node_crossings, split
+from tiling.machine import give_back
+
+FEW_BLOCKS = 8
+"""Blocks of a raster that are looked at before memory is given back."""
 
 
 class Params(Strict):
@@ -51,7 +55,7 @@ class Path:
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
     """Close gaps; a line that a bridge made longer says how wide the gap was and how sure."""
-    found = from_frame(objects)
+    objects, found = parted(objects)
     gsd = context.grid.gsd
     ends = tips(found, 3.0 / gsd, params.direction_m / gsd)
     open_gaps = gaps(found, ends, params.reach_m / gsd, params.side_m / gsd, params.turn_deg)
@@ -70,8 +74,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         for i in chosen
     ]
     rows = found.row[ends.line[open_gaps.tip[chosen]]]
-    whole = node_crossings(merged([found_split, Network(lines, rows, did)]))
-    return to_frame(objects, dissolve(whole))
+    held = [merged([found_split, Network(lines, rows, did)])]
+    del found, found_split  # on a lattice all lines are drawn anew
+    return to_frame(objects, dissolve(node_crossings(held.pop())))
 
 
 def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> list[Path]:
@@ -79,21 +84,23 @@ def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> lis
     paths: dict[int, Path] = {}
     margin = 8
     halo = int(max(params.reach_m, params.side_m) / context.grid.gsd) + margin + 2
-    with reading(context, "probability") as dataset:
-        for block, part in by_block(context, ends.xy[open_gaps.tip], halo):
-            image = valid_probability(dataset, block.window)
-            valid = read_valid(dataset, block.window)
-            for i in part:
-                start, stop = ends.xy[open_gaps.tip[i]], open_gaps.to[i]
-                low = np.floor(np.minimum(start, stop)).astype(int) - margin
-                high = np.ceil(np.maximum(start, stop)).astype(int) + margin
-                rows = slice(low[1] - block.window.y0, high[1] - block.window.y0)
-                cols = slice(low[0] - block.window.x0, high[0] - block.window.x0)
-                path = _path(image[rows, cols], valid[rows, cols], start - low, stop - low, low)
-                if path.probability < params.probability and valid[rows, cols].all():
-                    # Nothing to follow: if this is closed at all, then straight.
-                    path = Path(shapely.linestrings([start, stop]), path.probability)
-                paths[int(i)] = path
+    places = ends.xy[open_gaps.tip]
+    for count, (dataset, block, part) in enumerate(at_points(context, "probability", places, halo)):
+        if count % FEW_BLOCKS == FEW_BLOCKS - 1:
+            give_back()  # paths come to lie between images, and no other image fits there
+        image = valid_probability(dataset, block.window)
+        valid = read_valid(dataset, block.window)
+        for i in part:
+            start, stop = ends.xy[open_gaps.tip[i]], open_gaps.to[i]
+            low = np.floor(np.minimum(start, stop)).astype(int) - margin
+            high = np.ceil(np.maximum(start, stop)).astype(int) + margin
+            rows = slice(low[1] - block.window.y0, high[1] - block.window.y0)
+            cols = slice(low[0] - block.window.x0, high[0] - block.window.x0)
+            path = _path(image[rows, cols], valid[rows, cols], start - low, stop - low, low)
+            if path.probability < params.probability and valid[rows, cols].all():
+                # Nothing to follow: if this is closed at all, then straight.
+                path = Path(shapely.linestrings([start, stop]), path.probability)
+            paths[int(i)] = path
     return [paths[i] for i in range(len(open_gaps.tip))]
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.frame import column
-from postprocess.roads.network import Network, from_frame
+from postprocess.roads.network import FEW, Network, from_frame
 from postprocess.roads.strokes import strokes
 
 
@@ -88,10 +88,7 @@ def _figures(found: Network, objects: gpd.GeoDataFrame, stroke: NDArray[np.int64
     """
     length = objects["length_m"].to_numpy(np.float64)
     width = objects["width_m"].to_numpy(np.float64)
-    chord = shapely.distance(
-        shapely.points(found.nodes[found.ends[:, 0]]), shapely.points(found.nodes[found.ends[:, 1]])
-    )
-    straight = np.minimum(chord / found.length, 1.0)
+    straight = np.minimum(_chords(found) / found.length, 1.0)
     total = np.bincount(stroke, weights=length)
     safe = np.maximum(total, 1e-9)
     pairs = np.stack([np.repeat(stroke, 2), found.ends.ravel()], axis=1)
@@ -104,6 +101,15 @@ def _figures(found: Network, objects: gpd.GeoDataFrame, stroke: NDArray[np.int64
             "junctions": np.bincount(pairs[:, 0], minlength=len(total)),
         }
     )
+
+
+def _chords(found: Network) -> NDArray[np.float64]:
+    """(n,) from each line's first point to its last, of a few lines at a time."""
+    chord = np.empty(len(found))
+    for low in range(0, len(found), FEW):
+        first, last = found.nodes[found.ends[low : low + FEW]].transpose(1, 0, 2)
+        chord[low : low + FEW] = shapely.distance(shapely.points(first), shapely.points(last))
+    return chord
 
 
 def _named(roads: pd.DataFrame, params: Params) -> list[str]:

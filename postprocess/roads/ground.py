@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from postprocess.context import Context
 from postprocess.roads.network import Network, Xy
-from postprocess.roads.raster import by_block, read_valid, reading
+from postprocess.roads.raster import at_points, read_valid
 from postprocess.roads.sample import along, astray, on_valid
 
 SPACING = 0.5
@@ -60,16 +60,15 @@ def _nearest(context: Context, points: Xy) -> tuple[Xy, NDArray[np.bool_]]:
     steps = steps[np.lexsort((steps[:, 0], steps[:, 1], far))]
     steps = steps[: np.count_nonzero(far <= REACH)]
     out, known = points.copy(), np.zeros(len(points), np.bool_)
-    with reading(context, "probability") as dataset:
-        for block, part in by_block(context, points, 2 * REACH):
-            valid = read_valid(dataset, block.window)
-            pixel = np.floor(points[part]).astype(np.int64)[:, None] + steps
-            col, row = pixel[..., 0] - block.window.x0, pixel[..., 1] - block.window.y0
-            inside = (col >= 0) & (row >= 0) & (col < valid.shape[1]) & (row < valid.shape[0])
-            good = inside & valid[np.where(inside, row, 0), np.where(inside, col, 0)]
-            first = good.argmax(axis=1)
-            known[part] = good.any(axis=1)
-            out[part] = pixel[np.arange(len(part)), first] + 0.5
+    for dataset, block, part in at_points(context, "probability", points, 2 * REACH):
+        valid = read_valid(dataset, block.window)
+        pixel = np.floor(points[part]).astype(np.int64)[:, None] + steps
+        col, row = pixel[..., 0] - block.window.x0, pixel[..., 1] - block.window.y0
+        inside = (col >= 0) & (row >= 0) & (col < valid.shape[1]) & (row < valid.shape[0])
+        good = inside & valid[np.where(inside, row, 0), np.where(inside, col, 0)]
+        first = good.argmax(axis=1)
+        known[part] = good.any(axis=1)
+        out[part] = pixel[np.arange(len(part)), first] + 0.5
     return out, known
 
 

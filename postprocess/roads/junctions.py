@@ -16,7 +16,7 @@ from lanner.config import Strict
 from lanner.errors import StepError
 from postprocess.context import Context
 from postprocess.roads.ground import onto_valid
-from postprocess.roads.network import Network, Xy, dissolve, from_frame, in_order, merged, to_frame
+from postprocess.roads.network import Network, Xy, dissolve, in_order, merged, parted, to_frame
 from postprocess.roads.nodes import crossings, place_nodes
 from postprocess.roads.repair import (
     contract,
@@ -56,13 +56,18 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Raises:
         StepError: the audit still finds a fault after every repair.
     """
-    found, gone = in_order(from_frame(objects)), []
+    objects, found = parted(objects)
+    held, gone = [in_order(found)], []
+    del found  # repairs draw most lines anew
     for done in range(ROUNDS):
-        before = len(found)
-        found, out = _repaired(found, context, params, first=done == 0)
+        before = len(held[0])
+        kept, out = _repaired(held.pop(), context, params, first=done == 0)
+        held.append(kept)
+        del kept
         gone += [part for part in out if len(part)]
-        if len(found) == before and not audit(found):
+        if len(held[0]) == before and not audit(held[0]):
             break
+    found = held.pop()
     if faults := audit(found):
         raise StepError(
             "junctions",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lanner.config import Strict
 from postprocess.context import Context
-from postprocess.frame import column
+from postprocess.frame import column, packed
 from postprocess.roads.network import from_frame
 from postprocess.roads.sample import along, batches, half_widths, probability
 
@@ -50,7 +50,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     objects["width_m"] = np.round(np.where(np.isnan(width), gsd, np.maximum(width, gsd)), 2)
     score = mean if context.calibrate is None else context.calibrate(mean)
     objects["score"] = np.round(score, 6)
-    objects["votes"] = column([{params.member: round(float(value), 6)} for value in mean])
+    objects["votes"] = packed([{params.member: round(float(value), 6)} for value in mean])
     objects["did"] = column(
         [
             f"{length:.1f} m long, {across:.1f} m wide, mean probability {value:.2f}"

@@ -16,8 +16,9 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from postprocess.frame import column, empty, tidy
+from postprocess.frame import MANY, column, empty, tidy
 from postprocess.roads.chains import Chains, laid, string
+from tiling.machine import give_back
 
 Index = NDArray[np.int64]
 Xy = NDArray[np.float64]
@@ -97,6 +98,15 @@ class Network:
         """(n,) grid pixels."""
         return np.asarray(shapely.length(self.lines), np.float64)
 
+    def along(self, distance: NDArray[np.float64]) -> Xy:
+        """(n, k, 2) places at (n, k) distances from each line's start, grid pixels."""
+        found = np.empty((*distance.shape, 2))
+        for low in range(0, len(self), FEW):
+            some = slice(low, low + FEW)
+            points = shapely.line_interpolate_point(self.lines[some, None], distance[some])
+            found[some] = shapely.get_coordinates(points).reshape(found[some].shape)
+        return found
+
     def __len__(self) -> int:
         return len(self.lines)
 
@@ -131,9 +141,18 @@ def from_frame(objects: gpd.GeoDataFrame) -> Network:
     return network(np.asarray(objects.geometry.array, dtype=object))
 
 
-def to_frame(
-    objects: gpd.GeoDataFrame, kept: Network, gone: Network | None = None
-) -> gpd.GeoDataFrame:
+def parted(objects: gpd.GeoDataFrame) -> tuple[pd.DataFrame, Network]:
+    """What a frame says besides its lines, and the network of these.
+
+    A step that asks for both and lets go of the frame need not hold the lines to its end: the
+    chain does not.
+    """
+    rest = pd.DataFrame(objects.drop(columns="geometry"))
+    rest.insert(objects.columns.get_loc("geometry"), "geometry", None)
+    return rest, from_frame(objects)
+
+
+def to_frame(objects: pd.DataFrame, kept: Network, gone: Network | None = None) -> gpd.GeoDataFrame:
     """The frame of a network: rows of the input frame with new lines, in the lines' own order.
 
     Args:
@@ -141,16 +160,18 @@ def to_frame(
         kept: lines that stay; `from_node` and `to_node` are numbered among these.
         gone: lines rejected, with the reason in `did`.
     """
+    if len(kept) >= MANY:
+        give_back()  # the lines that these were drawn from are mostly gone by now
     kept = in_order(kept)
     every = kept if gone is None or not len(gone) else merged([kept, in_order(gone)])
-    frame = _rows(objects, every)
+    frame = pd.DataFrame(_rows(objects, every))
     frame["geometry"] = gpd.GeoSeries(every.lines, index=frame.index)
     nodes = np.full((len(every), 2), -1, np.int64)
     nodes[: len(kept)] = kept.ends
     frame["from_node"], frame["to_node"] = nodes.T.copy()
     frame["did"] = column(list(every.did))
     frame["rejected"] = column([None] * len(kept) + list(every.did[len(kept) :]))
-    return frame
+    return gpd.GeoDataFrame(frame, geometry="geometry")
 
 
 def in_order(found: Network) -> Network:
@@ -224,7 +245,7 @@ def road_frame(lines: Lines) -> gpd.GeoDataFrame:
     return frame
 
 
-def _rows(objects: gpd.GeoDataFrame, every: Network) -> gpd.GeoDataFrame:
+def _rows(objects: pd.DataFrame, every: Network) -> pd.DataFrame:
     if not len(every):
         return objects.iloc[:0].copy()
     return objects.iloc[every.row].reset_index(drop=True)

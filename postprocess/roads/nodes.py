@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from postprocess.context import Context
@@ -20,9 +19,7 @@ def end_points(found: Network, distance: Values) -> Xy:
     `distance` (n, 2) grid pixels from the first and from the last point.
     """
     reach = np.minimum(distance, found.length[:, None] / 2)
-    place = np.stack([reach[:, 0], found.length - reach[:, 1]], axis=1)
-    points = shapely.line_interpolate_point(found.lines[:, None], place)
-    return np.asarray(shapely.get_coordinates(points), np.float64).reshape(-1, 2, 2)
+    return found.along(np.stack([reach[:, 0], found.length - reach[:, 1]], axis=1))
 
 
 def crossings(found: Network, most: Values, turn_deg: float) -> NDArray[np.bool_]:
@@ -82,6 +79,12 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     a little so that arms that run almost alike do not throw it far. It moves at most three
     quarters of the width, and never off the valid pixels. `widths` (nodes,) grid pixels.
     """
+    goal = _goals(found, widths, context)
+    return found if goal is None else move_nodes(found, goal, 0.75 * widths)
+
+
+def _goals(found: Network, widths: Values, context: Context) -> Xy | None:
+    """(nodes, 2) where nodes go, if any may."""
     node = found.ends.ravel()
     width = widths[found.ends]
     half = found.length[:, None] / 2
@@ -91,7 +94,7 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     span = np.hypot(*along.T)
     used = (span > 2) & (found.degree[node] >= 3)
     if not used.any():
-        return found
+        return None
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(span, 1e-9)[:, None]
     # An arm that bends here, as a roundabout does, says little about where it would go.
     middle = end_points(found, (begin + stop) / 2)
@@ -106,7 +109,7 @@ def place_nodes(found: Network, widths: Values, context: Context) -> Network:
     shift *= np.minimum(1, 0.75 * widths / np.maximum(length, 1e-9))[:, None]
     shift[found.degree < 3] = 0
     shift[~on_valid(context, found.nodes + shift)] = 0
-    return move_nodes(found, found.nodes + shift, 0.75 * widths)
+    return np.asarray(found.nodes + shift, np.float64)
 
 
 def _angle(one: Xy, other: Xy) -> Values:

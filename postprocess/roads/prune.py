@@ -15,7 +15,7 @@ from pydantic import Field
 from lanner.config import Strict
 from postprocess.context import Context
 from postprocess.roads.gaps import tips
-from postprocess.roads.network import Network, Xy, dissolve, from_frame, merged, to_frame
+from postprocess.roads.network import Network, Xy, dissolve, merged, parted, to_frame
 from postprocess.roads.sample import half_widths, on_valid
 
 
@@ -35,7 +35,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 
     Dead ends that stay are drawn on to where the mask ends.
     """
-    found, gone = from_frame(objects), []
+    objects, found = parted(objects)
+    gone = []
     nodes = found.nodes
     widths = 2 * half_widths(context, nodes, params.max_width_m / 2 / context.grid.gsd)
     while len(found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 
 import numpy as np
@@ -25,6 +26,12 @@ BLOCK = 2048
 
 LARGE = 1 << 26
 """Pixels of a raster that fills GDAL's cache of 64 MB; memory of less is not worth giving back."""
+
+PATCH = 1024
+"""Side of the blocks in which rasters are looked at along lines."""
+
+TOGETHER = 4
+"""Such blocks for which a raster is opened once."""
 
 TILE = 256
 """Side of a stored tile, so that a block of any multiple is written without rereading."""
@@ -68,6 +75,13 @@ def reading(context: Context, name: str) -> Iterator[DatasetReader]:
     Raises:
         StepError: it is missing, or its size is not the grid's.
     """
+    with _opened(context, name) as dataset:
+        yield dataset
+    _forget(context)
+
+
+@contextmanager
+def _opened(context: Context, name: str) -> Iterator[DatasetReader]:
     with rasterio.open(context.raster(name), driver="GTiff") as dataset:
         size, grid = (dataset.width, dataset.height), (context.grid.width, context.grid.height)
         if size != grid:
@@ -78,8 +92,12 @@ def reading(context: Context, name: str) -> Iterator[DatasetReader]:
                 "run the detector again for this scene",
             )
         yield dataset
-    if grid[0] * grid[1] >= LARGE:
-        give_back()  # what GDAL kept of it
+
+
+def _forget(context: Context) -> None:
+    """Let the system have what GDAL kept of a raster, and steps of lines, where that is much."""
+    if context.grid.width * context.grid.height >= LARGE:
+        give_back()
 
 
 @contextmanager
@@ -142,27 +160,46 @@ def centreline_band(dataset: DatasetReader) -> int | None:
     return named.index("centreline") + 1 if "centreline" in named else None
 
 
-def by_block(
-    context: Context, points: NDArray[np.float64], halo: int, size: int = BLOCK
-) -> Iterator[tuple[Block, NDArray[np.int64]]]:
-    """Blocks that hold points, in row order, each with the numbers of its points.
+def at_points(
+    context: Context, name: str, points: NDArray[np.float64], halo: int
+) -> Iterator[tuple[DatasetReader, Block, NDArray[np.int64]]]:
+    """Blocks of the grid raster `name` that hold points, in row order, with the points' numbers.
+
+    The raster is opened anew for every few blocks: GDAL would keep as many tiles as its cache
+    holds, of which later blocks need no more than those at their border.
 
     Args:
         context: gives the grid, and is asked for cancellation before each block.
+        name: of the raster.
         points: (n, 2) grid pixels; one outside the grid goes to the nearest block.
         halo: of the blocks' windows, pixels.
-        size: side of a block.
+
+    Raises:
+        StepError: the raster is missing, or its size is not the grid's.
     """
+    _forget(context)  # room, before it is needed
+    left = _by_block(context, points, halo)
+    while some := list(islice(left, TOGETHER)):
+        with _opened(context, name) as dataset:
+            for block, part in some:
+                context.cancel.check()
+                yield dataset, block, part
+    _forget(context)
+
+
+def _by_block(
+    context: Context, points: NDArray[np.float64], halo: int
+) -> Iterator[tuple[Block, NDArray[np.int64]]]:
+    """Blocks of `PATCH` that hold points, each with the numbers of its points."""
     grid = context.grid
-    cols, rows = ceil(grid.width / size), ceil(grid.height / size)
-    col = np.clip(points[:, 0] // size, 0, cols - 1).astype(np.int64)
-    row = np.clip(points[:, 1] // size, 0, rows - 1).astype(np.int64)
+    cols, rows = ceil(grid.width / PATCH), ceil(grid.height / PATCH)
+    col = np.clip(points[:, 0] // PATCH, 0, cols - 1).astype(np.int64)
+    row = np.clip(points[:, 1] // PATCH, 0, rows - 1).astype(np.int64)
     key = row * cols + col
     order = np.argsort(key, kind="stable")
-    every = blocks(grid.width, grid.height, size, halo)
+    every = blocks(grid.width, grid.height, PATCH, halo)
     for part in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
         if len(part):
-            context.cancel.check()
             yield every[key[part[0]]], part
 
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from postprocess.frame import MANY
 from postprocess.roads.network import Index, Network, Xy
 from postprocess.roads.topology import repeated, self_loops, split
+from tiling.machine import give_back
 
 
 def snap_tips(found: Network, reach: float) -> Network:
@@ -89,6 +91,8 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         goal: (nodes, 2) where each node goes.
         clear: (nodes,) vertices nearer than this to a node that moves are left out too, pixels.
     """
+    if len(found) >= MANY:
+        give_back()  # room for what is known of every point
     first, last = found.start[:-1], found.start[1:] - 1
     owner = np.repeat(np.arange(len(found)), np.diff(found.start))
     points = found.points.copy()
@@ -101,8 +105,11 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         shift = np.hypot(*(goal[node] - found.nodes[node]).T)
         free = 1.5 * shift if clear is None else np.maximum(1.5 * shift, clear[node])
         mine = half if side == 0 else ~half
-        near = np.hypot(*(found.points - goal[node][owner]).T) <= free[owner]
+        way = goal[node][owner]
+        way -= found.points
+        near = np.hypot(*way.T) <= free[owner]
         keep &= ~(near & mine & (shift[owner] > 0))
+        del way
         points[at] = goal[node]
     keep[first] = keep[last] = True
     drawn = np.zeros(len(found), np.bool_)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,9 +12,6 @@ from scipy.linalg import solveh_banded
 Xy = NDArray[np.float64]
 Index = NDArray[np.int64]
 Values = NDArray[np.float64]
-
-FEW = 10_000
-"""Profiles worked on at once."""
 
 FLOOR = 0.15
 """Signal below this is no road."""
@@ -37,7 +36,9 @@ def tips(owner: Index) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return np.concatenate([[True], change]), np.concatenate([change, [True]])
 
 
-def ridge(profile: NDArray[np.float32], owner: Index, most: float) -> tuple[Values, Values]:
+def ridge(
+    profiles: Iterable[tuple[Index, NDArray[np.float32]]], owner: Index, most: float
+) -> tuple[Values, Values]:
     """Where the ridge lies across the line, and how far that can be trusted.
 
     From the line's own crest outward the profile is held down to its lowest value so far, so that a
@@ -45,18 +46,17 @@ def ridge(profile: NDArray[np.float32], owner: Index, most: float) -> tuple[Valu
     road looks half again as wide as its line's median (a junction), the place is not trusted.
 
     Args:
-        profile: (n, 2r + 1) float32 signal at offsets -r .. r.
+        profiles: numbers of points and their (k, 2r + 1) float32 signal at offsets -r .. r; every
+            point once, in any order.
         owner: (n,) line of each point, rising.
         most: largest believable offset, pixels.
 
     Returns:
         (n,) offsets in pixels along the normal, and (n,) weights 0..1.
     """
-    parts = [
-        _centred(profile[low : low + FEW].astype(np.float64), most)
-        for low in range(0, len(profile), FEW)
-    ]
-    offset, top, mass = np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
+    offset, top, mass = centred = np.empty((3, len(owner)))
+    for some, profile in profiles:
+        centred[:, some] = _centred(profile.astype(np.float64), most)
     width = mass / np.maximum(top, 1e-9)
     usual = pd.Series(width).groupby(owner).transform("median").to_numpy()
     weight = np.minimum(top, 1.0)

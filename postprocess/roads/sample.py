@@ -14,13 +14,13 @@ from scipy import ndimage
 
 from postprocess.context import Context
 from postprocess.roads.raster import (
+    BLOCK,
     TILE,
     Block,
-    by_block,
+    at_points,
     centreline_band,
     read,
     read_valid,
-    reading,
 )
 from tiling.compiled import compiled
 from tiling.grid import Box
@@ -28,7 +28,7 @@ from tiling.grid import Box
 Xy = NDArray[np.float64]
 Values = NDArray[np.float64]
 
-FEW = 10_000
+FEW = 2000
 """Points whose profiles are worked on at once: a profile has some thirty values."""
 
 
@@ -61,26 +61,24 @@ def astray(context: Context, lines: NDArray[np.object_], spacing: float) -> NDAr
 def probability(context: Context, points: Xy) -> Values:
     """(n,) probability 0..1 at (n, 2) grid pixels, bilinear; an invalid pixel counts as 0."""
     out = np.zeros(len(points))
-    with reading(context, "probability") as dataset:
-        for block, part in by_block(context, points, 2):
-            out[part] = bilinear(
-                valid_probability(dataset, block.window), block.window, points[part]
-            )
+    for dataset, block, part in at_points(context, "probability", points, 2):
+        out[part] = bilinear(valid_probability(dataset, block.window), block, points[part])
     return out
 
 
 def on_valid(context: Context, points: Xy) -> NDArray[np.bool_]:
     """(n,) whether (n, 2) grid pixels lie on valid pixels of the grid."""
     out = np.zeros(len(points), np.bool_)
-    with reading(context, "probability") as dataset:
-        for block, part in by_block(context, points, 0):
-            inside = _within(block.window, points[part])
-            out[part] = inside & _at(read_valid(dataset, block.window), block, points[part])
+    for dataset, block, part in at_points(context, "probability", points, 0):
+        inside = _within(block.window, points[part])
+        out[part] = inside & _at(read_valid(dataset, block.window), block, points[part])
     return out
 
 
-def profiles(context: Context, points: Xy, across: Xy, reach: int) -> NDArray[np.float32]:
-    """Ridge signal on the normals through points.
+def profiles(
+    context: Context, points: Xy, across: Xy, reach: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Ridge signal on the normals through points, of a few of them at a time.
 
     The signal is the probability, brought to a point by the `centreline` band where the detector
     gave one: probability * (1 + 3 * centreline) / 4.
@@ -91,22 +89,20 @@ def profiles(context: Context, points: Xy, across: Xy, reach: int) -> NDArray[np
         across: (n, 2) unit normals.
         reach: pixels on either side.
 
-    Returns:
-        (n, 2 * reach + 1) float32 values at offsets -reach .. reach.
+    Yields:
+        (k,) numbers of points, and (k, 2 * reach + 1) float32 values at offsets -reach .. reach.
     """
     offsets = np.arange(-reach, reach + 1)
-    out = np.zeros((len(points), len(offsets)), np.float32)
-    with reading(context, "probability") as dataset:
+    for dataset, block, part in at_points(context, "probability", points, reach + 2):
+        image = valid_probability(dataset, block.window)
         band = centreline_band(dataset)
-        for block, part in by_block(context, points, reach + 2):
-            image = valid_probability(dataset, block.window)
-            if band is not None:
-                _sharpen(image, read(dataset, block.window, band))
-            for some in np.split(part, range(FEW, len(part), FEW)):
-                places = points[some, None] + offsets[:, None] * across[some, None]
-                values = bilinear(image, block.window, places.reshape(-1, 2))
-                out[some] = values.reshape(len(some), -1)
-    return out
+        if band is not None:
+            _sharpen(image, read(dataset, block.window, band))
+        for some in np.split(part, range(FEW, len(part), FEW)):
+            places = points[some, None] + offsets[:, None] * across[some, None]
+            values = bilinear(image, block, places.reshape(-1, 2))
+            yield some, values.reshape(len(some), -1).astype(np.float32)
+        del image  # before the next one is read
 
 
 def _sharpen(image: NDArray[np.float32], raw: NDArray[np.uint8]) -> None:
@@ -128,14 +124,13 @@ def half_widths(context: Context, points: Xy, reach: float) -> Values:
     is no border of a road.
     """
     out = np.zeros(len(points))
-    with reading(context, "clean") as dataset:
-        for block, part in by_block(context, points, ceil(reach) + 2):
-            mask = read(dataset, block.window) > 0
-            far = np.empty(len(part))
-            corner = np.array([block.window.x0, block.window.y0], np.float64)
-            size = np.array([dataset.width, dataset.height], np.float64)
-            _to_background(mask, corner, size, points[part], reach + 0.5, far)
-            out[part] = np.clip(far - 0.5, 0, None) * _at(mask, block, points[part])
+    for dataset, block, part in at_points(context, "clean", points, ceil(reach) + 2):
+        mask = read(dataset, block.window) > 0
+        far = np.empty(len(part))
+        corner = np.array([block.window.x0, block.window.y0], np.float64)
+        size = np.array([dataset.width, dataset.height], np.float64)
+        _to_background(mask, corner, size, points[part], reach + 0.5, far)
+        out[part] = np.clip(far - 0.5, 0, None) * _at(mask, block, points[part])
     return out
 
 
@@ -199,9 +194,19 @@ def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
     return image
 
 
-def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:
-    """(n,) values of an image that covers `box`, at (n, 2) grid pixels; 0 outside."""
-    places = np.stack([points[:, 1] - box.y0 - 0.5, points[:, 0] - box.x0 - 0.5])
+def bilinear(image: NDArray[np.float32], block: Block, points: Xy) -> Values:
+    """(n,) values of an image of a block's window, at (n, 2) grid pixels; 0 outside.
+
+    Places are counted from the corner that the large block around this one would have: they are
+    rounded alike, to the last bit, however small the blocks are that a raster is looked at in.
+    """
+    places = []
+    for low, core, axis in (
+        (block.window.y0, block.core.y0, points[:, 1]),
+        (block.window.x0, block.core.x0, points[:, 0]),
+    ):
+        corner = core // BLOCK * BLOCK - (core - low)
+        places.append(axis - corner - 0.5 - (low - corner))
     return np.asarray(ndimage.map_coordinates(image, places, order=1, mode="constant"), np.float64)
 
 

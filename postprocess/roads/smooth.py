@@ -6,6 +6,7 @@ A line that would come to touch another is put back as it was: the topology neve
 from __future__ import annotations
 
 from math import ceil
+from sys import intern
 
 import geopandas as gpd
 import numpy as np
@@ -15,8 +16,7 @@ from pydantic import Field
 
 from lanner.config import Strict
 from postprocess.context import Context
-from postprocess.frame import column
-from postprocess.roads.network import Lines, Network, from_frame, to_frame
+from postprocess.roads.network import Lines, Network, parted, to_frame
 from postprocess.roads.ridge import normals, ridge, smoothed
 from postprocess.roads.sample import along, astray, batches, profiles
 from postprocess.roads.topology import meetings
@@ -34,20 +34,23 @@ class Params(Strict):
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
     """Move lines onto the ridge of the probability, sub-pixel, and simplify them."""
-    found = from_frame(objects)
+    objects, found = parted(objects)
     if not len(found):
         return to_frame(objects, found)
     lines = _all_smoothed(found, context, params)
     kept, back = _safe(found, lines, astray(context, lines, 1.0))
     moved = shapely.hausdorff_distance(found.lines, kept) * context.grid.gsd
-    did = [
+    did = (
         "left as traced: smoothed it would cross a line or invalid pixels"
         if put_back
         else f"moved by up to {far:.1f} m"
         for put_back, far in zip(back, moved, strict=True)
-    ]
-    said = column(did).to_numpy(dtype=object)
-    return to_frame(objects, Network(kept, found.row, said))
+    )
+    # Tenths of a metre: many moved alike.
+    said = np.fromiter((intern(what) for what in did), dtype=object, count=len(found))
+    row = found.row
+    del found  # of the lines as they were, only those put back are left
+    return to_frame(objects, Network(kept, row, said))
 
 
 def _all_smoothed(found: Network, context: Context, params: Params) -> Lines:

@@ -7,12 +7,11 @@ joined first, and each end is joined once.
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from postprocess.roads.network import Index, Network
+from postprocess.roads.network import FEW, Index, Network
 
 
 def strokes(found: Network, turn_deg: float, back: float) -> Index:
@@ -30,13 +29,13 @@ def strokes(found: Network, turn_deg: float, back: float) -> Index:
     one, other, turn = _pairs(found, back)
     good = turn <= turn_deg
     order = np.lexsort((other[good], one[good], turn[good]))
-    taken = np.zeros(2 * n, np.bool_)
-    joined: list[tuple[int, int]] = []
-    for a, b in np.stack([one[good], other[good]], axis=1)[order].tolist():
-        if not taken[a] and not taken[b]:
-            taken[a] = taken[b] = True
-            joined.append((a // 2, b // 2))
-    links = np.array(joined, np.int64).reshape(-1, 2)
+    pairs = np.stack([one[good], other[good]], axis=1)[order]
+    taken, joined = np.zeros(2 * n, np.bool_), np.zeros(len(pairs), np.bool_)
+    for low in range(0, len(pairs), FEW):
+        for i, (a, b) in enumerate(pairs[low : low + FEW].tolist(), low):
+            if not taken[a] and not taken[b]:
+                taken[a] = taken[b] = joined[i] = True
+    links = pairs[joined] // 2
     graph = coo_array((np.ones(len(links), np.bool_), (links[:, 0], links[:, 1])), shape=(n, n))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
@@ -62,14 +61,6 @@ def _directions(found: Network, back: float) -> NDArray[np.float64]:
     """(2n, 2) unit vectors from each line end into its line."""
     reach = np.minimum(back, found.length)
     tips = found.nodes[found.ends]
-    into = np.stack(
-        [
-            shapely.get_coordinates(shapely.line_interpolate_point(found.lines, reach)),
-            shapely.get_coordinates(
-                shapely.line_interpolate_point(found.lines, found.length - reach)
-            ),
-        ],
-        axis=1,
-    )
+    into = found.along(np.stack([reach, found.length - reach], axis=1))
     away = (into - tips).reshape(-1, 2)
     return np.asarray(away / np.maximum(np.hypot(*away.T), 1e-9)[:, None])

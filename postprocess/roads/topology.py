@@ -9,8 +9,10 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from postprocess.frame import MANY
 from postprocess.roads.apart import plainly_apart
-from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged
+from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged, network
+from tiling.machine import give_back
 
 CELL = 1 / 1024
 """Side of the lattice's cells in pixels: a power of two, so that rounding is exact."""
@@ -26,10 +28,7 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
     if not len(found):
         none = np.empty(0, np.int64)
         return none, none, np.empty((0, 2))
-    one, other = shapely.STRtree(found.lines).query(found.lines)
-    one, other = one[one < other], other[one < other]
-    apart = plainly_apart(found.points, found.start, one, other)
-    one, other = one[~apart], other[~apart]
+    one, other = _near(found.lines)
     order = np.lexsort((other, one))
     one, other = one[order], other[order]
     common = shapely.intersection(found.lines[one], found.lines[other])
@@ -38,6 +37,25 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
     # Two shared nodes at the ends of a common stretch are no excuse for the stretch.
     shared &= shapely.length(common)[pair] == 0
     return one[pair][~shared], other[pair][~shared], places[~shared]
+
+
+def _near(lines: Lines) -> tuple[Index, Index]:
+    """Pairs of lines that may meet; those of a few lines with all others at a time."""
+    if len(lines) >= MANY:
+        give_back()  # room for the tree
+    tree = shapely.STRtree(lines)
+    pairs = [np.empty((2, 0), np.int64)]
+    for low in range(0, len(lines), FEW):
+        one, other = tree.query(lines[low : low + FEW])
+        one += low
+        one, other = one[one < other], other[one < other]
+        known, place = np.unique([one, other], return_inverse=True)
+        there = network(lines[known])
+        first, second = place.reshape(2, -1)
+        apart = plainly_apart(there.points, there.start, first, second)
+        pairs.append(np.stack([one[~apart], other[~apart]]))
+    one, other = np.concatenate(pairs, axis=1)
+    return one, other
 
 
 def _is_end(found: Network, line: Index, places: Xy) -> NDArray[np.bool_]:
@@ -53,6 +71,7 @@ def node_crossings(found: Network) -> Network:
     """
     for done in range(6):
         if done > 1:
+            found = _rounded(found)
             found = _on_lattice(found)
         found = _node_themselves(found)
         one, other, places = meetings(found)
@@ -62,17 +81,31 @@ def node_crossings(found: Network) -> Network:
     return found
 
 
-def _on_lattice(found: Network) -> Network:
-    """Coordinates rounded to the lattice, and lines that still meet noded on it.
+def _rounded(found: Network) -> Network:
+    """Coordinates rounded to the lattice; what has no length then is left out.
 
-    Snap rounding (Hobby, 1999): what comes out crosses nowhere but at lattice points.
+    Lines that are on it, as most traced ones are, stay what they were.
     """
     lines = found.lines.copy()
     for low in range(0, len(lines), FEW):
         some = lines[low : low + FEW]
-        lines[low : low + FEW] = shapely.transform(some, lambda xy: np.round(xy / CELL) * CELL)
+        points, line = shapely.get_coordinates(some, return_index=True)
+        off = np.unique(line[(_on_cells(points) != points).any(axis=1)])
+        some[off] = shapely.transform(some[off], _on_cells)
     found = found.with_lines(lines)
-    found = found.take(found.length > 0)
+    return found.take(found.length > 0)
+
+
+def _on_cells(xy: Xy) -> Xy:
+    """Coordinates rounded to the lattice."""
+    return np.asarray(np.round(xy / CELL) * CELL)
+
+
+def _on_lattice(found: Network) -> Network:
+    """Lines on the lattice that still meet, noded on it.
+
+    Snap rounding (Hobby, 1999): what comes out crosses nowhere but at lattice points.
+    """
     one, other, _ = meetings(found)
     tangled = np.union1d(one, other).astype(np.int64)
     if not len(tangled):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -208,6 +211,21 @@ def test_a_private_step_runs_like_any_other(stranger, tmp_path):
     assert "acme" in registry.names()
 
 
+def test_nobody_but_the_step_holds_what_it_is_given(tmp_path):
+    left = []
+
+    def run(objects, context, params):
+        given, made = weakref.ref(objects), objects.copy()
+        del objects
+        gc.collect()
+        left.append(given())
+        return made
+
+    own = Chain(tuple((replace(step, run=run), params) for step, params in chain().links[:3]))
+    assert len(own.run(objects(), context(tmp_path)).objects) == 6
+    assert left == [None] * 3
+
+
 def test_a_private_step_may_not_hide_a_builtin_one_or_be_broken(stranger):
     with pytest.raises(StepError, match="takes the name of a built-in"):
         registry.step("outline")
@@ -276,7 +294,7 @@ def test_snapshots_of_several_groups_keep_everything(tmp_path):
     assert back.geometry.to_wkb().tolist() == frame.geometry.to_wkb().tolist()
     assert back["outline"].to_wkb().tolist() == frame["outline"].to_wkb().tolist()
     # What many have had done to them is there once.
-    assert len({id(step) for steps in back["steps"] for step in steps}) == 5
+    assert len(back["steps"].array.words) == 5
     assert len({id(label) for label in back["label"]}) == 1
     # Others read it as any GeoParquet.
     theirs = gpd.read_parquet(tmp_path / "a.parquet")

@@ -30,7 +30,7 @@ from postprocess.roads import (
     trace,
 )
 from postprocess.roads.network import network, road_frame
-from postprocess.roads.ridge import FEW, normals, ridge, smoothed
+from postprocess.roads.ridge import normals, ridge, smoothed
 from postprocess.roads.sample import batches, half_widths, probability
 from postprocess.roads.strokes import strokes
 from tests.fixtures_roads import painted, road_context
@@ -208,11 +208,12 @@ def test_ridge_of_a_neighbour_has_no_say() -> None:
     offsets = np.arange(-14, 15)
     own, other = np.abs(offsets - 1) <= 3, np.abs(offsets - 12) <= 3
     profile = np.repeat((own | other)[None].astype(float), 9, axis=0)
-    offset, weight = ridge(profile, np.zeros(9, np.int64), 4)
+    every = np.arange(9)
+    offset, weight = ridge([(every, profile)], np.zeros(9, np.int64), 4)
     assert offset == pytest.approx(1)
     assert (weight > 0.5).all()
     profile[4] = 1  # a junction
-    assert ridge(profile, np.zeros(9, np.int64), 4)[1][4] == 0
+    assert ridge([(every, profile)], np.zeros(9, np.int64), 4)[1][4] == 0
 
 
 def test_smoothing_holds_ends_and_straight_lines() -> None:
@@ -341,8 +342,10 @@ def test_gaps_do_not_depend_on_how_many_ends_look_at_once(monkeypatch: pytest.Mo
 
 
 def test_each_profile_is_judged_by_itself_however_many_there_are() -> None:
-    profile = np.random.default_rng(2).random((FEW + 50, 17), np.float32)
-    offset, weight = ridge(profile, np.arange(len(profile)), 4)
-    for i in (0, 1, FEW - 1, FEW, FEW + 49):
-        one = ridge(profile[i : i + 1], np.zeros(1, np.int64), 4)
+    rng = np.random.default_rng(2)
+    profile, line = rng.random((500, 17), np.float32), np.arange(500)
+    parts = np.split(rng.permutation(500), [1, 8, 300])
+    offset, weight = ridge([(some, profile[some]) for some in parts], line, 4)
+    for i in range(500):
+        one = ridge([(np.zeros(1, np.int64), profile[i : i + 1])], np.zeros(1, np.int64), 4)
         assert (offset[i], weight[i]) == (one[0][0], one[1][0])
