@@ -86,7 +86,8 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     x: Any = image
     if rng.random() < INFRARED:
         green = np.maximum(2 * x[..., 1] - x[..., 0] - x[..., 2], 0)[..., None]
-        x = np.clip(x + green * rng.uniform(0, 3, 3 if kind >= 0.35 else 1).astype(np.float32), 0, 1)
+        gain = rng.uniform(0, 3, 1 if kind < 0.35 else 3).astype(np.float32)
+        x = np.clip(x + green * gain, 0, 1)
     if kind < 0.35:
         weights = rng.dirichlet([1.0, 1.0, 1.0]).astype(np.float32)
         x = np.repeat((x @ weights)[..., None], 3, 2)

@@ -17,7 +17,7 @@ from lanner.factory.samples import Sample
 from lanner.factory.shop import SAMPLES, Shop
 from tiling.machine import cores
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same configuration no longer gives the same weights."""
 
 TERMS = {
