@@ -102,12 +102,13 @@ def write_groups(
             light[name] = column([""] * len(frame))
         elif _is_packed(frame[name]):
             light[name] = column(list(frame[name]))  # nothing is told
-    buffer = pa.BufferOutputStream()
-    light.rename(columns=nested).to_parquet(buffer, index=False, compression=None)
-    table = pq.read_table(pa.BufferReader(buffer.getvalue()))
-    with pq.ParquetWriter(path, table.schema) as file:
+    schema = _schema(light.rename(columns=nested))
+    plain_columns = pd.DataFrame(light.drop(columns=[*shapes, *nested]))
+    known = pa.schema([schema.field(name) for name in plain_columns.columns])
+    with pq.ParquetWriter(path, schema) as file:
         for low in range(0, max(len(frame), 1), GROUP):
             some = slice(low, low + GROUP)
+            rest = pa.Table.from_pandas(plain_columns.iloc[some], known, preserve_index=False)
             said = {
                 **{name: pa.array(_wkb(held[some]), pa.binary()) for name, held in shapes.items()},
                 **{
@@ -115,11 +116,24 @@ def write_groups(
                     for name, stored in nested.items()
                 },
             }
-            part = table.slice(low, GROUP)
-            for place, field in enumerate(table.schema):
-                if field.name in said:
-                    part = part.set_column(place, field, said[field.name])
-            file.write_table(part)
+            parts = [said[name] if name in said else rest[name] for name in schema.names]
+            file.write_table(pa.table(parts, schema=schema))
+
+
+def _schema(light: gpd.GeoDataFrame) -> pa.Schema:
+    """The schema that GeoPandas writes, from the rows that it follows from."""
+    shapes = _geometries(light)
+    told = [np.flatnonzero(light[name].notna()) for name in light.columns]
+    some = [rows if name in shapes else rows[:1] for name, rows in zip(light, told, strict=True)]
+    buffer = pa.BufferOutputStream()
+    light.iloc[np.unique(np.concatenate(some))].to_parquet(buffer, index=False, compression=None)
+    schema = pq.read_schema(pa.BufferReader(buffer.getvalue()))
+    for place, name in enumerate(schema.names):
+        if light[name].dtype == object and name not in shapes:
+            # One value does not tell what all of them are.
+            kind = pa.array(light[name], from_pandas=True).type
+            schema = schema.set(place, schema.field(place).with_type(kind))
+    return schema
 
 
 def _geometries(frame: gpd.GeoDataFrame) -> list[str]:

@@ -42,12 +42,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["confidence"] = confidence
     result["decision"] = column(["review" if why else "accept" for why in reasons])
     result["review_reasons"] = column(reasons)
-    result["did"] = column(
-        [
-            f"review: {'; '.join(why)}" if why else f"accept at {params.accept_at:g}"
-            for why in reasons
-        ]
-    )
+    accepted = f"accept at {params.accept_at:g}"
+    result["did"] = column([f"review: {'; '.join(why)}" if why else accepted for why in reasons])
     return result
 
 

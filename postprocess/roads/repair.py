@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from postprocess.frame import MANY
-from postprocess.roads.network import Index, Network, Xy
+from postprocess.roads.network import FEW, Index, Lines, Network, Xy
 from postprocess.roads.topology import repeated, self_loops, split
 from tiling.machine import give_back
 
@@ -92,32 +92,61 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         clear: (nodes,) vertices nearer than this to a node that moves are left out too, pixels.
     """
     if len(found) >= MANY:
-        give_back()  # room for what is known of every point
-    first, last = found.start[:-1], found.start[1:] - 1
-    owner = np.repeat(np.arange(len(found)), np.diff(found.start))
-    points = found.points.copy()
+        give_back()  # room for lines drawn anew
+    lines = found.lines.copy()
+    sum_up, before = 0.0, np.empty((0, 2))
+    for low in range(0, len(found), FEW):
+        part = found.take(np.arange(low, min(low + FEW, len(found))))
+        points = part.points
+        jump = points[:1] if not len(before) else before
+        # Summed up through all lines: rounded alike, however many are looked at at once.
+        step = np.hypot(*np.diff(points, axis=0, prepend=jump).T)
+        along = np.cumsum(np.concatenate([[sum_up], step]))[1:]
+        sum_up, before = float(along[-1]), points[-1:]
+        some = slice(low, low + FEW)
+        lines[some] = _moved(part, along, found.ends[some], found.nodes, goal, clear)
+    return found.with_lines(lines)
+
+
+def _moved(
+    part: Network,
+    along: NDArray[np.float64],
+    ends: Index,
+    nodes: Xy,
+    goal: Xy,
+    clear: NDArray[np.float64] | None,
+) -> Lines:
+    """Some of the lines, see `move_nodes`.
+
+    Args:
+        part: these lines.
+        along: (p,) distance of each of their points from a common beginning.
+        ends: (n, 2) numbers of their nodes.
+        nodes: of the whole network.
+        goal: where they go.
+        clear: as there.
+    """
+    first, last = part.start[:-1], part.start[1:] - 1
+    owner = np.repeat(np.arange(len(part)), np.diff(part.start))
+    points = part.points.copy()
     keep = np.ones(len(points), np.bool_)
     # A loop or a short line keeps its shape: only vertices on an end's own half may go.
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     half = (along - along[first][owner]) * 2 <= (along[last] - along[first])[owner]
     for side, at in ((0, first), (1, last)):
-        node = found.ends[:, side]
-        shift = np.hypot(*(goal[node] - found.nodes[node]).T)
+        node = ends[:, side]
+        shift = np.hypot(*(goal[node] - nodes[node]).T)
         free = 1.5 * shift if clear is None else np.maximum(1.5 * shift, clear[node])
         mine = half if side == 0 else ~half
-        way = goal[node][owner]
-        way -= found.points
-        near = np.hypot(*way.T) <= free[owner]
+        near = np.hypot(*(goal[node][owner] - part.points).T) <= free[owner]
         keep &= ~(near & mine & (shift[owner] > 0))
-        del way
         points[at] = goal[node]
     keep[first] = keep[last] = True
-    drawn = np.zeros(len(found), np.bool_)
-    drawn[owner[~keep | (points != found.points).any(axis=1)]] = True
+    drawn = np.zeros(len(part), np.bool_)
+    drawn[owner[~keep | (points != part.points).any(axis=1)]] = True
     keep &= drawn[owner]
-    lines = found.lines.copy()
+    lines = part.lines
     lines[drawn] = shapely.linestrings(points[keep], indices=(np.cumsum(drawn) - 1)[owner[keep]])
-    return found.with_lines(lines)
+    return lines
 
 
 def drop_small_loops(found: Network, least: float) -> tuple[Network, Network]:
