@@ -30,7 +30,7 @@ LARGE = 1 << 26
 PATCH = 1024
 """Side of the blocks in which rasters are looked at along lines."""
 
-TOGETHER = 4
+TOGETHER = 2
 """Such blocks for which a raster is opened once."""
 
 TILE = 256
