@@ -1,6 +1,6 @@
 """How a road detector does on labelled pictures as other cameras would have taken them.
 
-    LANNER_DATA=... python benchmarks/other_sensors.py RUN [DETECTOR] [grey swapped ...]
+    python benchmarks/other_sensors.py RUN [DETECTOR] [grey swapped ...]
 
 RUN is the folder of a factory run whose frozen test split is looked at (`03_dataset`), DETECTOR a
 released one or a YAML file. Each picture is changed the same way every time and goes through the
@@ -112,6 +112,8 @@ def row(samples: tuple[Sample, ...], camera: str, detector: str) -> dict[str, An
 
 
 def main() -> None:
+    if len(sys.argv) < 2 or not set(sys.argv[3:]) <= set(CAMERAS):
+        raise SystemExit(f"{__doc__}\nCameras: {', '.join(CAMERAS)}")
     run, detector, *cameras = [*sys.argv[1:], *(["roads"] if len(sys.argv) == 2 else [])]
     samples = read_samples(Path(run) / "03_dataset" / "samples.jsonl")
     test = tuple(one for one in samples if one.split == "test" and one.mask is not None)
