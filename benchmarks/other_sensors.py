@@ -24,6 +24,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
+from detectors.training.colour import excess_green
 from lanner.factory.evaluate.network import true_lines
 from lanner.factory.evaluate.truth import road_mask
 from lanner.factory.explore.seen import write_tiff
@@ -46,8 +47,7 @@ def _grey(rgb: Floats) -> Floats:
 
 def _infrared(rgb: Floats) -> Floats:
     """One band that reaches into the near infrared, where what is green is bright."""
-    green = np.maximum(2 * rgb[..., 1:2] - rgb[..., :1] - rgb[..., 2:], 0)
-    return np.repeat(rgb.mean(2, keepdims=True) + 3 * green, 3, 2)
+    return np.repeat(rgb.mean(2, keepdims=True) + 3 * excess_green(rgb), 3, 2)
 
 
 def _blurred(rgb: Floats) -> Floats:

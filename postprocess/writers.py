@@ -79,6 +79,7 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
         for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
+            # `steps` keeps its place here and is taken over packed below.
             values = [record.properties[name] for record in some if name != STEPS]
             parts.setdefault(name, []).append(_typed(packed(values)))
         rows += [record.row for record in some]
@@ -88,7 +89,7 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
     if len(objects) >= MANY:
         give_back()  # the parts lay between the shapes
     if STEPS in typed:
-        typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))  # packed, as it is
+        typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 

@@ -75,7 +75,7 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     """One band for all, bands mixed or in another order, each stretched to its own percentiles.
 
     Of some the bands reach into the near infrared, as panchromatic ones do: what is green is
-    bright there (by its excess of green, Woebbecke et al., 1995).
+    bright there.
 
     Args:
         rng: where the kind and strength are drawn from.
@@ -85,9 +85,8 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     kind = rng.random()
     x: Any = image
     if rng.random() < INFRARED:
-        green = np.maximum(2 * x[..., 1] - x[..., 0] - x[..., 2], 0)[..., None]
         gain = rng.uniform(0, 3, 1 if kind < 0.35 else 3).astype(np.float32)
-        x = np.clip(x + green * gain, 0, 1)
+        x = np.clip(x + excess_green(x) * gain, 0, 1)
     if kind < 0.35:
         weights = rng.dirichlet([1.0, 1.0, 1.0]).astype(np.float32)
         x = np.repeat((x @ weights)[..., None], 3, 2)
@@ -102,6 +101,14 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
             low, high = np.percentile(seen, [rng.uniform(0.2, 3), rng.uniform(97, 99.8)], axis=0)
             x = np.clip((x - low) / np.maximum(high - low, 0.08), 0, 1)
     return np.ascontiguousarray(x, np.float32)
+
+
+def excess_green(image: Float) -> Float:
+    """(h, w, 1) how much greener than red and blue a pixel of (h, w, 3) is, 0 where it is not.
+
+    Woebbecke et al., 1995; what grows reflects the near infrared about as far.
+    """
+    return np.asarray(np.maximum(2 * image[..., 1:2] - image[..., :1] - image[..., 2:], 0))
 
 
 def style_of(image: NDArray[np.uint8], known: NDArray[np.bool_] | None = None) -> Float:

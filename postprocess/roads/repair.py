@@ -94,43 +94,23 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
     if len(found) >= MANY:
         give_back()  # room for lines drawn anew
     lines = found.lines.copy()
-    sum_up, before = 0.0, np.empty((0, 2))
     for low in range(0, len(found), FEW):
-        part = found.take(np.arange(low, min(low + FEW, len(found))))
-        points = part.points
-        jump = points[:1] if not len(before) else before
-        # Summed up through all lines: rounded alike, however many are looked at at once.
-        step = np.hypot(*np.diff(points, axis=0, prepend=jump).T)
-        along = np.cumsum(np.concatenate([[sum_up], step]))[1:]
-        sum_up, before = float(along[-1]), points[-1:]
         some = slice(low, low + FEW)
-        lines[some] = _moved(part, along, found.ends[some], found.nodes, goal, clear)
+        part = found.take(np.arange(len(found))[some])
+        lines[some] = _moved(part, found.ends[some], found.nodes, goal, clear)
     return found.with_lines(lines)
 
 
 def _moved(
-    part: Network,
-    along: NDArray[np.float64],
-    ends: Index,
-    nodes: Xy,
-    goal: Xy,
-    clear: NDArray[np.float64] | None,
+    part: Network, ends: Index, nodes: Xy, goal: Xy, clear: NDArray[np.float64] | None
 ) -> Lines:
-    """Some of the lines, see `move_nodes`.
-
-    Args:
-        part: these lines.
-        along: (p,) distance of each of their points from a common beginning.
-        ends: (n, 2) numbers of their nodes.
-        nodes: of the whole network.
-        goal: where they go.
-        clear: as there.
-    """
+    """Some of the lines, see `move_nodes`; `ends` (n, 2) are their nodes in the whole network."""
     first, last = part.start[:-1], part.start[1:] - 1
     owner = np.repeat(np.arange(len(part)), np.diff(part.start))
     points = part.points.copy()
     keep = np.ones(len(points), np.bool_)
     # A loop or a short line keeps its shape: only vertices on an end's own half may go.
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     half = (along - along[first][owner]) * 2 <= (along[last] - along[first])[owner]
     for side, at in ((0, first), (1, last)):
         node = ends[:, side]
@@ -144,7 +124,7 @@ def _moved(
     drawn = np.zeros(len(part), np.bool_)
     drawn[owner[~keep | (points != part.points).any(axis=1)]] = True
     keep &= drawn[owner]
-    lines = part.lines
+    lines = part.lines.copy()
     lines[drawn] = shapely.linestrings(points[keep], indices=(np.cumsum(drawn) - 1)[owner[keep]])
     return lines
 

@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from postprocess.context import Context
 from postprocess.roads.raster import (
-    BLOCK,
     TILE,
     Block,
     at_points,
@@ -62,7 +61,7 @@ def probability(context: Context, points: Xy) -> Values:
     """(n,) probability 0..1 at (n, 2) grid pixels, bilinear; an invalid pixel counts as 0."""
     out = np.zeros(len(points))
     for dataset, block, part in at_points(context, "probability", points, 2):
-        out[part] = bilinear(valid_probability(dataset, block.window), block, points[part])
+        out[part] = bilinear(valid_probability(dataset, block.window), block.window, points[part])
     return out
 
 
@@ -100,7 +99,7 @@ def profiles(
             _sharpen(image, read(dataset, block.window, band))
         for some in np.split(part, range(FEW, len(part), FEW)):
             places = points[some, None] + offsets[:, None] * across[some, None]
-            values = bilinear(image, block, places.reshape(-1, 2))
+            values = bilinear(image, block.window, places.reshape(-1, 2))
             yield some, values.reshape(len(some), -1).astype(np.float32)
         del image  # before the next one is read
 
@@ -194,19 +193,9 @@ def valid_probability(dataset: DatasetReader, box: Box) -> NDArray[np.float32]:
     return image
 
 
-def bilinear(image: NDArray[np.float32], block: Block, points: Xy) -> Values:
-    """(n,) values of an image of a block's window, at (n, 2) grid pixels; 0 outside.
-
-    Places are counted from the corner that the large block around this one would have: they are
-    rounded alike, to the last bit, however small the blocks are that a raster is looked at in.
-    """
-    places = []
-    for low, core, axis in (
-        (block.window.y0, block.core.y0, points[:, 1]),
-        (block.window.x0, block.core.x0, points[:, 0]),
-    ):
-        corner = core // BLOCK * BLOCK - (core - low)
-        places.append(axis - corner - 0.5 - (low - corner))
+def bilinear(image: NDArray[np.float32], box: Box, points: Xy) -> Values:
+    """(n,) values of an image that covers `box`, at (n, 2) grid pixels; 0 outside."""
+    places = np.stack([points[:, 1] - box.y0 - 0.5, points[:, 0] - box.x0 - 0.5])
     return np.asarray(ndimage.map_coordinates(image, places, order=1, mode="constant"), np.float64)
 
 

@@ -100,3 +100,24 @@ def test_a_snapshot_says_the_same_however_its_values_are_held(tmp_path: Path) ->
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
     assert (tmp_path / "no one").read_bytes() == (tmp_path / "no other").read_bytes()
     assert read_snapshot(tmp_path / "other")["votes"].tolist() == votes
+
+
+@pytest.mark.parametrize(
+    ("values", "back"),
+    [
+        ([None, 1, 2.5, None, 3], [None, 1.0, 2.5, None, 3.0]),
+        ([None, None, "a", "b", None], [None, None, "a", "b", None]),
+        ([None] * 5, [None] * 5),
+        ([True, None, False, None, True], [True, None, False, None, True]),
+    ],
+)
+def test_a_private_column_is_what_all_of_its_values_are(
+    tmp_path: Path, values: list[Any], back: list[Any]
+) -> None:
+    boxes = np.arange(20.0).reshape(5, 4)
+    frame = candidates(
+        boxes, scores=[1] * 5, votes=[{}] * 5, tiles=[0] * 5, cuts=[0] * 5, labels=["x"] * 5
+    )
+    write_snapshot(frame.assign(mine=column(values)), tmp_path / "a")
+    found = read_snapshot(tmp_path / "a")["mine"]
+    assert [None if pd.isna(one) else one for one in found] == back

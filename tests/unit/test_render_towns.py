@@ -1,13 +1,12 @@
 """Chips of towns say exactly where their streets are, and that a car park is none."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import shapely
 
-from lanner.factory.process.render import Params, towns
+from lanner.factory.process.render import HIDDEN, Params, towns
 from lanner.factory.samples import MASK_UNKNOWN
 from lanner.render import town_blocks, town_street
 from lanner.render.sketch import Sketch
@@ -101,11 +100,18 @@ def test_the_operation_marks_streets_as_wide_as_labels_draw_them():
 
 
 def test_back_alleys_are_neither_street_nor_ground():
+    seen = 0
     for seed in range(60):
+        chip = render_town_chip(np.random.default_rng((9, seed)), 128, 1.0)
         made = towns(np.random.default_rng((9, seed)), 1.0, Params(kind="towns", size=128), 1)
-        if (made["mask"] == MASK_UNKNOWN).any():
-            return
-    pytest.fail("no alley in sixty chips")
+        assert "track" not in {one["kind"] for one in made["objects"]}
+        for alley in (road for road in chip.roads if road.width < HIDDEN):
+            inside = ((alley.line >= 1) & (alley.line < 127)).all(axis=1)
+            column, row = np.floor(alley.line[inside]).astype(int).T
+            values = made["mask"][row, column]
+            assert not (values == 0).any()
+            seen += int((values == MASK_UNKNOWN).sum())
+    assert seen > 20
 
 
 def test_plans_differ_and_freeways_have_two_carriageways():
@@ -138,12 +144,3 @@ def test_a_ring_with_a_hole_leaves_the_hole_unpainted():
     assert not red[10, 10]
     assert red[10, 4]
     assert red.sum() == pytest.approx(donut.area, rel=0.1)
-
-
-def test_chips_come_fast():
-    render_town_chip(np.random.default_rng(0), 448, 1.0)
-    begun = time.process_time()
-    for seed in range(8):
-        render_town_chip(np.random.default_rng(seed), 448, 1.0)
-    # Five a second on an idle core; a quarter of it on whatever runs this test.
-    assert 8 / (time.process_time() - begun) > 1.2
