@@ -17,6 +17,7 @@ from detectors.device import Compute, Passes, Streams, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, Glimpse, MaskMember, load_member
+from detectors.rasters import fuse_rasters
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import Shown, shown
 from detectors.views import Floats, Look, Outline, Views, iou_matrix
@@ -190,14 +191,11 @@ class Ensemble:
         return list(zip(*by_member, strict=True))
 
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
-        """Mean of the members' probabilities on each tile of one pass, by their weights."""
+        """What the members say together of each tile of one pass, see `fuse_rasters`."""
         masks = [member for member in self.members if isinstance(member, MaskMember)]
-        weight = np.asarray([member.config.weight for member in masks], np.float32)
-        weight /= weight.sum()
+        said = [member.config for member in masks]
         seen = [member.probability(inputs, valid) for member in masks]
-        if len(seen) == 1:
-            return seen[0]
-        return [np.tensordot(weight, np.stack(tile), 1) for tile in zip(*seen, strict=True)]
+        return [fuse_rasters(said, tile) for tile in zip(*seen, strict=True)]
 
     def _candidates(self, glimpses: Sequence[Glimpse], image: TileImage, grid: Grid) -> TileResult:
         seen = [glimpse() for glimpse in glimpses]

@@ -57,7 +57,9 @@ class Member(Strict):
     `threshold` is the least box score of a RetinaNet, the least object probability of a pixel
     of a Res-UNet. Of a RetinaNet's boxes of one class that overlap by more than `nms_iou` the
     best stays. `weight` is the member's say in the fusion. With `mirror` a Res-UNet looks twice,
-    the second time at the mirrored tile: better, and twice the time.
+    the second time at the mirrored tile: better, and twice the time. In a detector of rasters a
+    member with `heard_from` does not vote: it raises the others' probability where its own is
+    above that, the more the surer it is.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
@@ -68,6 +70,7 @@ class Member(Strict):
     weight: float = Field(1.0, gt=0)
     nms_iou: float = Field(0.5, gt=0, le=1)
     mirror: bool = False
+    heard_from: float | None = Field(None, ge=0, lt=1)
     instances: Instances = Instances()
 
 
@@ -135,6 +138,11 @@ class DetectorConfig(Strict):
             raise ValueError(f"mirror is for resunet members only, not {twice}")
         if self.output == "raster" and boxy:
             raise ValueError(f"output raster takes resunet members only, not {boxy}")
+        heard = [m.name for m in self.members if m.heard_from is not None]
+        if heard and (self.output != "raster" or len(heard) == len(self.members)):
+            raise ValueError(
+                f"heard_from of {heard} is for members of a detector of rasters in which others vote"
+            )
         if not 0 < self.gsd_range[0] <= self.gsd_range[1]:
             raise ValueError(f"gsd_range {self.gsd_range} must rise from above 0")
         if self.closer is not None and (self.closer.kind, self.output) != ("resunet", "objects"):
@@ -149,8 +157,12 @@ class DetectorConfig(Strict):
     @property
     def facts(self) -> dict[str, Any]:
         """All that it says, as plain data: what checksums are made of."""
-        # `closer` came later: what has none keeps its checksum.
-        return self.model_dump(mode="json", exclude=None if self.closer else {"closer"})
+        # `closer` and `heard_from` came later: what has none keeps its checksum.
+        facts = self.model_dump(mode="json", exclude=None if self.closer else {"closer"})
+        for one in (*facts["members"], *([facts["closer"]] if self.closer else [])):
+            if one["heard_from"] is None:
+                del one["heard_from"]
+        return facts
 
 
 def load_config(path: Path) -> DetectorConfig:

@@ -23,7 +23,9 @@ class Source(Strict):
     `root` is relative to the file's `data`. `splits` maps our split to what the format calls it:
     a label file (coco: `{train: train.json}`) or a folder; without it nothing is split yet.
     `classes` maps the source's class to ours; `"*"` takes every class. A class that is neither
-    there nor in `drop` is an error. `use` are the splits that may be used at all.
+    there nor in `drop` is an error. `use` are the splits that may be used at all. `labels` is the
+    folder of the label files where they are not with the images, relative to the factory file:
+    labels that a team makes go into its repository, beside the file that uses them.
     """
 
     name: str = Field(pattern=NAME)
@@ -32,6 +34,7 @@ class Source(Strict):
     splits: dict[str, str] = Field(default_factory=dict)
     classes: dict[str, str] = Field(default_factory=dict)
     drop: tuple[str, ...] = ()
+    labels: str | None = None
     role: Literal["labelled", "negative", "unlabelled"] = "labelled"
     use: tuple[str, ...] = ()
     gsd: float | None = Field(None, gt=0)

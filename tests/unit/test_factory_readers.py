@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from lanner.errors import ConfigError, DatasetError
 from lanner.factory.images import image_size, read_mask, read_rgb, verify, write_png
@@ -306,3 +307,28 @@ def test_bare_images_with_ids_of_their_own(tmp_path):
     assert "jet/c.png" in whys(found)
     with pytest.raises(ConfigError, match="role"):
         read(tmp_path, format="images")
+
+
+def test_labels_beside_the_factory_file(tmp_path):
+    """Images here, labels in the team's own repository; what has none is left where it is."""
+    images, own = tmp_path / "data" / "town", tmp_path / "repo" / "labels" / "first" / "a"
+    own.mkdir(parents=True)
+    for k, name in enumerate(("a/one.png", "a/two.png", "b/one.png")):
+        draw(images / name, k)
+    Image.fromarray(np.eye(60, 80, dtype=np.uint8)).save(own / "two.png")
+    facts = {
+        "format": "masks",
+        "labels": "../../repo/labels",
+        "splits": {"train": "first"},
+        "classes": {"road": "road"},
+    }
+    every = read(images, **facts)
+    assert [one.role for one in every.samples] == ["unlabelled", "labelled", "unlabelled"]
+    found = read(images, **facts, options={"no_file": "leave"})
+    assert [one.id for one in found.samples] == ["s/train/two"]
+    assert found.samples[0].image == images / "a" / "two.png"
+    assert "(a/one, b/one" in whys(found)
+    with pytest.raises(DatasetError, match="is no folder"):
+        read(images, **{**facts, "labels": "nowhere"})
+    with pytest.raises(ConfigError, match="is not for the format coco"):
+        read(images, **{**facts, "format": "coco"})

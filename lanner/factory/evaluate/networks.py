@@ -134,8 +134,8 @@ def _key(
     for name in ("fusion", "chain", "release", "description"):
         facts.pop(name)
     for one in facts["members"]:
-        one.pop("weight")
-        one.pop("weights")
+        for name in ("weight", "weights", "heard_from"):
+            one.pop(name)
     text = json.dumps([facts, checksums, identity, pretend, LOW], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

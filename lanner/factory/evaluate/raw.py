@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detectors.calibration import AnyCurve, Calibration
+from detectors.rasters import fuse_rasters, fusion_facts
 from detectors.views import Floats, Ints
 from lanner.config import DetectorConfig, Member, config_sha256
 from lanner.errors import DatasetError
@@ -118,15 +119,14 @@ class RawSet:
         )
 
     def probability(self, number: int, config: DetectorConfig) -> Path:
-        """The probability raster of one image: the members' mean by their weights."""
+        """The probability raster of one image: what the members say together."""
         name = store.stem(self.samples[number].id)
-        weights = {one.name: one.weight for one in config.members}
-        files = [self.folder / store.raster(name, member) for member in weights]
+        files = [self.folder / store.raster(name, one.name) for one in config.members]
         if len(files) == 1:
             return files[0]
-        path = self.folder / f"{name}.{key_of(weights)[:12]}.mean.tif"
+        path = self.folder / f"{name}.{key_of(fusion_facts(config.members))[:12]}.fused.tif"
         if not path.exists():
-            _mean_raster(files, list(weights.values()), path)
+            _fused_raster(files, config.members, path)
         return path
 
     def place(self, number: int) -> Picture:
@@ -184,8 +184,8 @@ class RawSet:
                 calibrate=curve.apply,
             )
 
-        weights = {m.name: m.weight for m in config.members}
-        key = key_of(self.samples[number].id, weights, curve.model_dump(mode="json"))
+        said = fusion_facts(config.members)
+        key = key_of(self.samples[number].id, said, curve.model_dump(mode="json"))
         state = self._rasters.run(steps_until(config, self.until), context_in, key, empty())
         return roads(state.objects, picture, raster, frames)
 
@@ -196,22 +196,22 @@ def _facts_of(config: DetectorConfig) -> DetectorFacts:
     return DetectorFacts(config.name, config.release, "", config_sha256(config))
 
 
-def _mean_raster(files: Sequence[Path], weights: Sequence[float], path: Path) -> None:
-    """The weighted mean of rasters that lie on one grid, valid where the first is."""
+def _fused_raster(files: Sequence[Path], members: Sequence[Member], path: Path) -> None:
+    """What the members' rasters, which lie on one grid, say together; valid where the last is."""
     import rasterio
 
     from postprocess.files import replacing
     from tiling.access import writing_env
 
-    share = np.asarray(weights, np.float64) / sum(weights)
-    total: Floats | float = 0.0
-    for file, part in zip(files, share.tolist(), strict=True):
+    seen = []
+    for file in files:
         with rasterio.open(file) as source:
-            total = total + part * source.read().astype(np.float64)
+            seen.append(source.read().astype(np.float32) / np.float32(255))
             profile, names, mask = source.profile, source.descriptions, source.read_masks(1)
+    fused = np.rint(fuse_rasters(members, seen) * 255).astype(np.uint8)
     profile = {**profile, "driver": "GTiff"}
     with replacing(path) as beside, writing_env(), rasterio.open(beside, "w", **profile) as out:
-        out.write(np.rint(total).astype(np.uint8))
+        out.write(fused)
         out.descriptions = names
         out.write_mask(mask)
 

@@ -25,6 +25,17 @@ def scaled(label: Label, sx: float, sy: float) -> Label:
     )
 
 
+def moved(label: Label, dx: float, dy: float) -> Label:
+    """A label of an image that now lies `dx`, `dy` pixels right and down in a larger one."""
+    x0, y0, x1, y1 = label.box
+    return dataclasses.replace(
+        label,
+        box=(x0 + dx, y0 + dy, x1 + dx, y1 + dy),
+        polygon=None if label.polygon is None else _moved(label.polygon, -dx, -dy),
+        line=None if label.line is None else _moved(label.line, -dx, -dy),
+    )
+
+
 def windows(width: int, height: int, side: int, overlap: int) -> Iterator[Window]:
     """Windows x0 y0 x1 y1 that cover an image, evenly spread, none beyond it.
 

@@ -27,6 +27,7 @@ BUILTIN: dict[str, str] = {
         "hand_over",
         "masks_from_boxes",
         "masks_from_polygons",
+        "mosaic",
         "pseudo_labels",
         "render",
         "repair",

@@ -18,7 +18,7 @@ from lanner.factory.samples import Label
 
 OPTIONS = frozenset({"images", "labels", "no_file"})
 """`images`, `labels`: folder names. `no_file`: images without a label file are `unlabelled` (and
-recorded) or `negative`."""
+recorded), `negative`, or with `leave` not taken in (and recorded)."""
 
 
 def read(reading: Reading, split: str | None, name: str) -> None:

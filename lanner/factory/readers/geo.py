@@ -24,7 +24,8 @@ OPTIONS = frozenset({"labels", "layer", "field", "kind_field", "point_m", "least
 file with several. `field`: column of the class; without it every feature is of the class that
 `"*"` takes. `kind_field`: column of the type within the class. `point_m`: side of the box around a
 point in metres. `least`: share of a polygon that must lie inside the image; of less than that the
-weight is 0. `no_file`: images without a label file are `unlabelled` (recorded) or `negative`."""
+weight is 0. `no_file`: images without a label file are `unlabelled` (recorded), `negative`, or with
+`leave` not taken in (recorded)."""
 
 ENDINGS = (".geojson", ".json", ".gpkg", ".fgb")
 

@@ -15,7 +15,8 @@ from lanner.factory.samples import MASK_UNKNOWN
 OPTIONS = frozenset({"images", "masks", "missing", "binary", "no_file"})
 """`images`, `masks`: folder names. `missing: white`: large areas of pure white are no image.
 `binary`: whatever is not 0 is the first class, as always in masks of 1 bit. `no_file`: images
-without a mask are `unlabelled` (and recorded) or `negative`."""
+without a mask are `unlabelled` (and recorded), `negative`, or with `leave` not taken in (and
+recorded)."""
 
 WHITE, WHITE_PX, BORDER_PX = 250, 2000, 9
 """Brighter than this in all bands is white; that many connected pixels of it are no image, and

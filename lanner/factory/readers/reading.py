@@ -21,6 +21,9 @@ from lanner.job import Progress
 from tiling.scene import open_scene
 
 ANY = "*"
+PAIRED = ("dota", "masks", "voc", "yolo")
+"""Formats with a label file an image, which `Source.labels` is for."""
+
 _NAMED = 8
 """Names shown of what is skipped together."""
 
@@ -76,6 +79,13 @@ class Reading:
         if not self.root.is_dir():
             raise DatasetError(
                 f"sources.{source.name}.root", self.root, "is no folder", "correct root or data"
+            )
+        if source.labels is not None and source.format not in PAIRED:
+            raise ConfigError(
+                f"sources.{source.name}.labels",
+                source.labels,
+                f"is not for the format {source.format}",
+                f"leave it out; it is for {', '.join(PAIRED)}",
             )
         for name in sorted(set(source.options) - options):
             raise ConfigError(
@@ -283,7 +293,9 @@ class Reading:
     ) -> tuple[tuple[Path, Path], Iterator[tuple[Path, Path | None]]]:
         """Folders of a split's images and labels, and each image with its label file or None.
 
-        Label files without an image are recorded as skipped.
+        Label files without an image are recorded as skipped, and so are images without a label
+        file where `options.no_file` is `leave`. With `labels` of the source the split is a folder
+        of labels, and the images are those below the source's root.
 
         Args:
             name: folder of the split, "" for the root.
@@ -296,23 +308,45 @@ class Reading:
         Raises:
             DatasetError: there are no such folders, or two label files of one name.
         """
-        folders = paired(
-            self.root, name, self.option("images", images), self.option(option, labels)
-        )
+        if self.source.labels is None:
+            folders = paired(
+                self.root, name, self.option("images", images), self.option(option, labels)
+            )
+        else:
+            folders = self.root / self.option("images", ""), self._labels(name)
         files = by_name(folders[1], ending, but=but)
         found = {name_in(folders[0], path): path for path in images_below(folders[0])}
         self.lonely(files, found)
+        if self.option("no_file", "unlabelled") == "leave":
+            left = [stem for stem in found if stem not in files]
+            self.skip_many("images", left, "have no label file")
+            found = {stem: path for stem, path in found.items() if stem in files}
         return folders, ((path, files.get(stem)) for stem, path in found.items())
+
+    def _labels(self, split: str) -> Path:
+        """Folder of a split's labels, where they are not with the images."""
+        folder = (self.shop.path.parent / str(self.source.labels) / split).resolve()
+        if not folder.is_dir():
+            raise DatasetError(
+                f"sources.{self.source.name}.labels",
+                folder,
+                "is no folder",
+                "name a folder of label files, relative to the factory file",
+            )
+        return folder
 
     def unmatched(self, image: Image, split: str | None) -> None:
         """Keep an image that has no label file, unlabelled unless the options say otherwise."""
         wanted = self.option("no_file", "unlabelled")
+        if wanted == "leave":
+            self.skip(image.name, "has no label file")
+            return
         if wanted not in ("unlabelled", "negative"):
             raise ConfigError(
                 f"sources.{self.source.name}.options.no_file",
                 wanted,
                 "is no role for images without a label file",
-                "give unlabelled or negative",
+                "give unlabelled, negative or leave",
             )
         role: Role = self.source.role
         if role == "labelled":

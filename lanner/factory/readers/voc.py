@@ -16,7 +16,8 @@ from lanner.factory.samples import Label
 OPTIONS = frozenset({"images", "labels", "origin", "no_file"})
 """`images`, `labels`: folder names. `origin`: 1 where pixels are counted from 1 and the last one
 is inside, as the format says; 0 for files with coordinates of pixel corners. `no_file`: images
-without a label file are `unlabelled` (and recorded) or `negative`."""
+without a label file are `unlabelled` (and recorded), `negative`, or with `leave` not taken in (and
+recorded)."""
 
 
 def read(reading: Reading, split: str | None, name: str) -> None:

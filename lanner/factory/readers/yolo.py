@@ -20,7 +20,8 @@ from lanner.factory.samples import Label
 
 OPTIONS = frozenset({"images", "labels", "names", "no_file"})
 """`images`, `labels`: folder names. `names`: file of class names, YAML or one a line. `no_file`:
-images without a label file are `unlabelled` (and recorded) or `negative`."""
+images without a label file are `unlabelled` (and recorded), `negative`, or with `leave` not taken
+in (and recorded)."""
 
 _NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 _FAR = 2.0
