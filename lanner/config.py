@@ -140,9 +140,7 @@ class DetectorConfig(Strict):
             raise ValueError(f"output raster takes resunet members only, not {boxy}")
         heard = [m.name for m in self.members if m.heard_from is not None]
         if heard and (self.output != "raster" or len(heard) == len(self.members)):
-            raise ValueError(
-                f"heard_from of {heard} is for members of a detector of rasters in which others vote"
-            )
+            raise ValueError(f"heard_from of {heard} needs output raster, and others that vote")
         if not 0 < self.gsd_range[0] <= self.gsd_range[1]:
             raise ValueError(f"gsd_range {self.gsd_range} must rise from above 0")
         if self.closer is not None and (self.closer.kind, self.output) != ("resunet", "objects"):

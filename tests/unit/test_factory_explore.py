@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanner.errors import ConfigError, DatasetError
+from lanner.factory.config import FactoryConfig
 from lanner.factory.explore import labels as label_checks
 from lanner.factory.explore import run, twins
 from lanner.factory.explore.findings import (
@@ -24,8 +25,9 @@ from lanner.factory.explore.findings import (
 from lanner.factory.explore.labels import pairwise_iou
 from lanner.factory.explore.measure import content_hash, look_hash, measure, thumbnail
 from lanner.factory.explore.sampling import estimate, typical
+from lanner.factory.images import write_png
 from lanner.factory.samples import Label, Sample, read_samples
-from lanner.factory.shop import SAMPLES
+from lanner.factory.shop import SAMPLES, Shop
 from lanner.home import configs_dir
 from postprocess.aircraft.catalogue import read_catalogue
 from tests.fixtures_explore import boxes, coco, picture, sample, shop_of
@@ -328,3 +330,21 @@ def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
     report = (shop_of(tmp_path).step_dir("explore") / "report.html").read_text()
     assert "&lt;b&gt;x" in report
     assert "<b>x" not in report
+
+
+@pytest.mark.filterwarnings("error")
+def test_sources_of_masks_alone_are_counted_by_images(tmp_path):
+    for k in range(12):
+        folder = tmp_path / "road" / f"part{k}"
+        write_png(np.full((40, 40, 3), 90 + k, np.uint8), folder / "images" / "a.png")
+        write_png(np.eye(40, dtype=np.uint8), folder / "masks" / "a.png")
+    sources = [
+        {"name": f"s{k}", "format": "masks", "root": f"road/part{k}", "classes": {"road": "road"}}
+        for k in range(12)
+    ]
+    config = FactoryConfig(factory="t", detector="d.yaml", data=str(tmp_path), sources=sources)
+    shop = Shop(config, tmp_path / "t.yaml", tmp_path / "run")
+    run(shop)
+    report = (shop.step_dir("explore") / "report.html").read_text()
+    assert "Images by source and split" in report
+    assert "Longest side" not in report

@@ -128,6 +128,11 @@ def _span(values: Sequence[float], form: str) -> str:
     return f"{middle:{form}} ({low:{form}}-{high:{form}})"
 
 
+def _roles(groups: Mapping[str, Sequence[Sample]]) -> dict[str, Counter[str]]:
+    """Images of each group by their role."""
+    return {name: Counter(one.role for one in group) for name, group in groups.items()}
+
+
 def _plots(story: Story) -> list[str]:
     groups = rows(story.samples)
     balance = {
@@ -144,10 +149,14 @@ def _plots(story: Story) -> list[str]:
         name: np.array([_side(o.box) * s.gsd for s in group if s.gsd for o in s.labels], np.float64)
         for name, group in by_source.items()
     }
-    drawn = [
-        plots.bars("Objects by source, split and class", balance),
-        plots.spreads("Longest side of boxes", "pixels", sides, log=True),
-    ]
+    if any(balance.values()):
+        drawn = [
+            plots.bars("Objects by source, split and class", balance),
+            plots.spreads("Longest side of boxes", "pixels", sides, log=True),
+        ]
+    else:
+        # Masks alone have no objects to count.
+        drawn = [plots.bars("Images by source and split", _roles(groups))]
     if any(len(one) for one in metres.values()):
         drawn.append(
             plots.spreads("Longest side of boxes, sampling known", "metres", metres, log=True)
