@@ -91,7 +91,10 @@ class Split(Strict):
 
 
 class Dataset(Strict):
-    """What is frozen: splits, formats to export, the least number of objects a class must have."""
+    """What is frozen: splits, formats to export, the least number of objects a class must have.
+
+    With `least: 0` there may be nothing in train at all: a dataset to measure on.
+    """
 
     split: Split = Split()
     export: tuple[Literal["coco", "yolo"], ...] = ()

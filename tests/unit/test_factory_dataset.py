@@ -165,6 +165,8 @@ def test_too_few_objects_and_no_train(tmp_path):
         freeze(tmp_path, samples, dataset={"least": 3})
     with pytest.raises(DatasetError, match="no sample is in train"):
         freeze(tmp_path, samples[4:])
+    _, measured = freeze(tmp_path, samples[4:], dataset={"least": 0})
+    assert "train" not in measured.summary["counts"]
     with pytest.raises(DatasetError, match="two samples"):
         freeze(tmp_path, [*samples, samples[0]])
 
