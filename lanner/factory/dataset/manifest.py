@@ -182,8 +182,8 @@ def least_objects(manifest: Mapping[str, Any], least: int) -> None:
             "dataset.split",
             ", ".join(sorted(manifest["images"])),
             "no sample is in train",
-            "give a source splits, or smaller blocks (dataset.split.block_m); to measure a released "
-            "detector alone, give dataset.least 0",
+            "give a source splits, or smaller blocks (dataset.split.block_m); "
+            "to measure a released detector alone, give dataset.least 0",
         )
     for name, by in manifest["counts"][TRAIN].items():
         found = sum(by.values())
