@@ -17,7 +17,7 @@ from detectors.device import Compute, Passes, Streams, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, Glimpse, MaskMember, load_member
-from detectors.rasters import fuse_rasters
+from detectors.rasters import together, together_named
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import Shown, shown
 from detectors.views import Floats, Look, Outline, Views, iou_matrix
@@ -191,11 +191,11 @@ class Ensemble:
         return list(zip(*by_member, strict=True))
 
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
-        """What the members say together of each tile of one pass, see `fuse_rasters`."""
+        """What the members say together of each tile of one pass, see `together`."""
         masks = [member for member in self.members if isinstance(member, MaskMember)]
         said = [member.config for member in masks]
         seen = [member.probability(inputs, valid) for member in masks]
-        return [fuse_rasters(said, tile) for tile in zip(*seen, strict=True)]
+        return [together(said, tile) for tile in zip(*seen, strict=True)]
 
     def _candidates(self, glimpses: Sequence[Glimpse], image: TileImage, grid: Grid) -> TileResult:
         seen = [glimpse() for glimpse in glimpses]
@@ -223,7 +223,7 @@ def _best_outline(seen: Sequence[Views], box: Floats) -> Outline | None:
 
 
 def _channels(config: DetectorConfig, members: Sequence[BoxMember | MaskMember]) -> tuple[str, ...]:
-    """Names of the raster's channels; none for objects."""
+    """Names of the raster's channels, the members' own words last; none for objects."""
     if config.output == "objects":
         return ()
     named = [member.channels for member in members if isinstance(member, MaskMember)]
@@ -234,4 +234,4 @@ def _channels(config: DetectorConfig, members: Sequence[BoxMember | MaskMember])
             "give different channels",
             "name the same `outputs` in the same order in each `arch`",
         )
-    return named[0]
+    return together_named([member.config for member in members], named[0])

@@ -41,6 +41,22 @@ def fuse_rasters(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats3
     return np.asarray(fused, np.float32)
 
 
+def together(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats32:
+    """What `fuse_rasters` says, and of several members each one's first channel after it.
+
+    Returns:
+        (channels + votes, h, w) in 0..1, named by `together_named`.
+    """
+    fused = fuse_rasters(members, seen)
+    return fused if len(seen) == 1 else np.concatenate([fused, *(one[:1] for one in seen)])
+
+
+def together_named(members: Sequence[Member], channels: Sequence[str]) -> tuple[str, ...]:
+    """Names of what `together` returns: the members' channels, then `Member.vote` of each."""
+    votes = [one.vote for one in members] if len(members) > 1 else []
+    return (*channels, *votes)
+
+
 def fusion_facts(members: Sequence[Member]) -> list[list[object]]:
     """What `fuse_rasters` goes by besides what is seen, as plain data for keys."""
     return [[one.name, one.weight, one.heard_from] for one in members]

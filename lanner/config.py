@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lanner.errors import ConfigError
 
+VOTE = "vote-"
+"""Begin of the names of rasters that hold one network's own word."""
+
 CURRENT_VERSION = 1
 """Version of the schema below; older files are upgraded on reading, newer ones refused."""
 
@@ -72,6 +75,11 @@ class Member(Strict):
     mirror: bool = False
     heard_from: float | None = Field(None, ge=0, lt=1)
     instances: Instances = Instances()
+
+    @property
+    def vote(self) -> str:
+        """Name of the raster of its own word, where several give one together."""
+        return f"{VOTE}{self.name}"
 
 
 class Fusion(Strict):

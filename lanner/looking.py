@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from detectors.results import TileResult, decode, encode
+from lanner.config import VOTE
 from lanner.engine import Engine, Eyes, engine_of
 from lanner.job import Cancel
 from lanner.stages import Stages
@@ -24,6 +25,8 @@ from tiling.access import is_remote
 from tiling.blend import Blender
 
 Mask = NDArray[np.bool_]
+
+RASTER = "probability"
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -143,33 +146,49 @@ def gather(
 
 
 def blend(
-    path: Path,
+    folder: Path,
     ledger: Ledger,
     plan: TilePlan,
     channels: Sequence[str],
     place: Place,
     cancel: Cancel,
     stages: Stages,
-) -> Path:
-    """Merge the tiles' probabilities into one raster on the grid.
+) -> dict[str, Path]:
+    """Merge the tiles' probabilities into rasters on the grid.
 
-    Only what a tile saw with enough around it is merged, see `trusted`.
+    `RASTER` has what the members say together, and each `vote-NAME` what one of them says. Only
+    what a tile saw with enough around it is merged, see `trusted`.
+
+    Returns:
+        Files below `folder` by the names of the rasters.
 
     Raises:
         Cancelled: the caller went away; no raster is left.
-        OutputError: the raster cannot be written.
+        OutputError: a raster cannot be written.
     """
     stages.tell("blend", 0, len(plan))
-    with Blender(path, plan, len(channels), tuple(channels), place) as blender:
+    votes = [name for name in channels if name.startswith(VOTE)]
+    shared = tuple(name for name in channels if name not in votes)
+    bands = {RASTER: shared, **{name: (name.removeprefix(VOTE),) for name in votes}}
+    paths = {name: folder / f"{name}.tif" for name in bands}
+    with ExitStack() as stack:
+        blenders = [
+            stack.enter_context(Blender(paths[name], plan, len(own), own, place))
+            for name, own in bands.items()
+        ]
+        cuts = np.cumsum([len(own) for own in bands.values()])[:-1]
         for index, result in recall(ledger, plan, cancel):
             tile = plan[index]
             if result.probability is None or result.valid is None:
-                blender.add(tile, None, None)
+                for blender in blenders:
+                    blender.add(tile, None, None)
             else:
                 values = result.probability.astype(np.float32) / np.float32(255)
-                blender.add(tile, values, result.valid & trusted(plan, tile))
+                inside = result.valid & trusted(plan, tile)
+                for blender, part in zip(blenders, np.split(values, cuts), strict=True):
+                    blender.add(tile, part, inside)
             stages.tell("blend", index + 1, len(plan))
-    return path
+    return paths
 
 
 def trusted(plan: TilePlan, tile: Tile) -> Mask:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
 
-LEDGER, RASTER = "tiles.sqlite", "probability"
+LEDGER = "tiles.sqlite"
 """Names in the run folder: finished tiles; the blended raster, as steps know it."""
 
 
@@ -131,8 +131,7 @@ def _see(
         look(eyes, reader, ledger, cancel, stages)
         objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
         if eyes.channels:
-            path = folder / f"{RASTER}.tif"
-            rasters[RASTER] = blend(path, ledger, plan, eyes.channels, scene.place, cancel, stages)
+            rasters = blend(folder, ledger, plan, eyes.channels, scene.place, cancel, stages)
     facts = DetectorFacts(
         config.name, config.release, manifest.weights_sha256, manifest.config_sha256
     )

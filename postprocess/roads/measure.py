@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.config import VOTE, Strict
 from postprocess.context import Context
 from postprocess.frame import column, packed
 from postprocess.roads.network import from_frame
@@ -16,7 +16,7 @@ from postprocess.roads.sample import along, batches, half_widths, probability
 
 
 class Params(Strict):
-    """Metres on the ground; `member` names the network that voted."""
+    """Metres on the ground; `member` names the network that voted, where only one did."""
 
     spacing_m: float = Field(2.0, gt=0, description="between the points looked at")
     max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
@@ -38,6 +38,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         return objects
     gsd = context.grid.gsd
     width, mean = np.empty(len(found)), np.empty(len(found))
+    rasters = {name.removeprefix(VOTE): name for name in context.rasters if name.startswith(VOTE)}
+    votes = {member: np.empty(len(found)) for member in rasters}
     spacing = max(params.spacing_m / gsd, 1.0)
     for some in batches(found.lines, spacing):
         points, owner = along(found.lines[some], spacing)
@@ -45,12 +47,16 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         # Where a bridge runs outside the mask there is no width to measure.
         half[half <= 0] = np.nan
         width[some] = 2 * gsd * pd.Series(half).groupby(owner).median().to_numpy()
-        mean[some] = pd.Series(probability(context, points)).groupby(owner).mean().to_numpy()
+        mean[some] = _means(probability(context, points), owner)
+        for member, raster in rasters.items():
+            votes[member][some] = _means(probability(context, points, raster), owner)
     objects["length_m"] = np.round(_lengths(found.points, found.start, context), 2)
     objects["width_m"] = np.round(np.where(np.isnan(width), gsd, np.maximum(width, gsd)), 2)
     score = mean if context.calibrate is None else context.calibrate(mean)
     objects["score"] = np.round(score, 6)
-    objects["votes"] = packed([{params.member: round(float(value), 6)} for value in mean])
+    said = votes or {params.member: mean}
+    rows = np.round(np.stack(list(said.values()), axis=1), 6).tolist()
+    objects["votes"] = packed([dict(zip(said, row, strict=True)) for row in rows])
     objects["did"] = column(
         [
             f"{length:.1f} m long, {across:.1f} m wide, mean probability {value:.2f}"
@@ -60,6 +66,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         ]
     )
     return objects
+
+
+def _means(values: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(lines,) mean of the values at each line's points."""
+    return np.asarray(pd.Series(values).groupby(owner).mean(), np.float64)
 
 
 def _lengths(

@@ -57,10 +57,10 @@ def astray(context: Context, lines: NDArray[np.object_], spacing: float) -> NDAr
     return out
 
 
-def probability(context: Context, points: Xy) -> Values:
+def probability(context: Context, points: Xy, raster: str = "probability") -> Values:
     """(n,) probability 0..1 at (n, 2) grid pixels, bilinear; an invalid pixel counts as 0."""
     out = np.zeros(len(points))
-    for dataset, block, part in at_points(context, "probability", points, 2):
+    for dataset, block, part in at_points(context, raster, points, 2):
         out[part] = bilinear(valid_probability(dataset, block.window), block.window, points[part])
     return out
 

@@ -153,6 +153,33 @@ def test_released_roads_blend_as_if_there_were_no_tiles(tmp_path, pictures, monk
     assert max(seams(scene, "roads", tmp_path, (448 + 2 * halo, 224 + 2 * halo))) <= 0.01
 
 
+def test_several_road_networks_speak_together_and_each_for_itself(
+    at_home, tmp_path, pictures, own_config
+):
+    (first,) = pictures.raster["members"]
+    members = [first, {**first, "name": "again", "mirror": True, "heard_from": 0.4}]
+    detector = own_config(pictures.raster, members=members)
+    scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(SIDE, SIDE))
+    run(scene, detector, run_dir=tmp_path / "both")
+    run(scene, detector, run_dir=tmp_path / "one", members=("masks",))
+    seen = {}
+    for path in (tmp_path / "both").glob("*.tif"):
+        with rasterio.open(path) as raster:
+            seen[path.stem] = raster.read() / 255, raster.descriptions
+    together, named = seen["probability"]
+    mine, sure = seen["vote-masks"][0][0], seen["vote-again"][0][0]
+    assert named == ("road", "centreline")
+    assert seen["vote-again"][1] == ("again",)
+    heard = np.clip((sure - 0.4) / 0.6, 0, 1)
+    expected = mine + heard * np.maximum(sure - mine, 0)
+    assert (expected > mine + 0.05).mean() > 0.01  # there is something to hear
+    # Rounded to 1/255 thrice, where slopes are three at most, and fused before tiles are blended.
+    assert np.abs(together[0] - expected).max() <= 0.03
+    with rasterio.open(tmp_path / "one" / "probability.tif") as raster:
+        np.testing.assert_array_equal(raster.read(1) / 255, mine)
+    assert not list((tmp_path / "one").glob("vote-*.tif"))
+
+
 def test_stages_are_told_in_order(at_home, scene, tmp_path):
     result, told = run(scene, "tinyroads", run_dir=tmp_path / "new" / "run")
     stages = list(dict.fromkeys(p.stage for p in told))

@@ -277,6 +277,20 @@ def test_a_score_is_calibrated_and_the_vote_is_what_was_seen(tmp_path: Path) -> 
     assert f"mean probability {out.votes[0]['resunet']:.2f}" in out.did[0]
 
 
+def test_of_several_networks_each_tells_its_own_word(tmp_path: Path) -> None:
+    line = road((20, 100), (280, 100))
+    mask = painted(lined(line), 8, 300)
+    together = road_context(tmp_path, mask)
+    (together.workdir / "clean.tif").write_bytes(together.raster("probability").read_bytes())
+    quiet = road_context(tmp_path / "quiet", (mask * 0.2).astype(np.uint8)).raster("probability")
+    rasters = {**together.rasters, "vote-a": quiet, "vote-b": together.raster("probability")}
+    context = replace(together, rasters=rasters)
+    out = measure.run(road_frame(lined(line)), context, measure.Params())
+    assert list(out.votes[0]) == ["a", "b"]
+    assert out.votes[0] == pytest.approx({"a": 0.2, "b": 1}, abs=0.02)
+    assert out.score[0] == pytest.approx(1, abs=0.02)
+
+
 def test_strokes_go_straight_on() -> None:
     found = network(
         lined(

@@ -129,6 +129,12 @@ class RawSet:
             _fused_raster(files, config.members, path)
         return path
 
+    def _votes(self, number: int, config: DetectorConfig) -> dict[str, Path]:
+        """The raster of each member's own word, where there are several."""
+        name = store.stem(self.samples[number].id)
+        several = config.members if len(config.members) > 1 else ()
+        return {one.vote: self.folder / store.raster(name, one.name) for one in several}
+
     def place(self, number: int) -> Picture:
         """Place and tiles of one image."""
         return Picture(*store.placed(self._facts[number]))
@@ -180,7 +186,7 @@ class RawSet:
                 plan=picture.plan,
                 detector=_facts_of(config),
                 workdir=folder,
-                rasters={"probability": raster},
+                rasters={"probability": raster, **self._votes(number, config)},
                 calibrate=curve.apply,
             )
 
