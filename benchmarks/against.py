@@ -54,7 +54,7 @@ PEERS = (
     Peer("sahi_sliced", "aircraft", ("retinanet",), "chain: merge_seams", usual=True),
     Peer("sahi_sliced", "aircraft", ("retinanet",), "chain: merge_seams"),
     Peer("torchgeo_grid", "aircraft", ("retinanet",), "chain: merge_seams"),
-    Peer("monai_sliding", "roads", None, "blend"),
+    Peer("monai_sliding", "roads", ("resunet",), "blend"),
     Peer("torchvision_post", "aircraft", ("retinanet",)),
     Peer("ensemble_boxes_wbf", "aircraft", None),
 )
