@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lanner.errors import DatasetError
 from lanner.factory.config import FactoryConfig, load_factory
-from lanner.factory.runner import RECORD, fresh
+from lanner.factory.runner import RECORD, standing
 from lanner.factory.shop import STEPS, Shop
 from lanner.job import Cancel, Progress
 
@@ -44,7 +44,7 @@ def open_shop(
     config = load_factory(path)
     # Samples name files in it; steps may be run from different folders.
     folder = _folder(config, path, workdir).absolute()
-    shop = Shop(config, path, folder, cancel or Cancel(), tell)
+    shop = Shop(config, path, folder, cancel or Cancel(), tell, workdir)
     # A mistake there should be told before the first step, not before the fourth.
     shop.detector()
     return shop
@@ -52,7 +52,8 @@ def open_shop(
 
 def step_states(shop: Shop) -> tuple[StepState, ...]:
     """How each step stands, in order."""
-    return tuple(_state(shop, step) for step in STEPS)
+    right = standing(shop)
+    return tuple(_state(shop, step, right[step]) for step in STEPS)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -79,12 +80,12 @@ def _folder(config: FactoryConfig, path: Path, workdir: Path | None) -> Path:
     return Path("runs") / config.factory
 
 
-def _state(shop: Shop, step: str) -> StepState:
+def _state(shop: Shop, step: str, right: bool) -> StepState:
     folder = shop.step_dir(step)
     if not (folder / RECORD).exists():
         return StepState(step, "missing", folder)
     seconds = read_record(folder).get("seconds")
-    return StepState(step, "fresh" if fresh(shop, step) else "stale", folder, seconds)
+    return StepState(step, "fresh" if right else "stale", folder, seconds)
 
 
 __all__ = ["State", "StepState", "open_shop", "read_record", "step_states"]

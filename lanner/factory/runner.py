@@ -13,10 +13,12 @@ from typing import Any
 from lanner import __version__
 from lanner.errors import DatasetError
 from lanner.factory.shop import STEPS, Outcome, Shop
+from lanner.factory.snapshot import inputs, left, said_left
 
 RECORD = "step.json"
 
-# A step's snapshot depends on its own section, on these others, and on the step named last.
+# A step's snapshot depends on its own section, on these others, on files (`snapshot.inputs`), and
+# on what the step named last left.
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "explore": ("sources", "explore", "seed"),
     "process": ("process", "seed"),
@@ -53,9 +55,7 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
         LannerError: whatever the step raises; its folder holds what was finished.
     """
     folder = shop.step_dir(step)
-    before = _AFTER[step]
-    if before is not None:
-        _require_fresh(shop, before)
+    _require_fresh(shop, step)
     key = step_key(shop, step)
     if not force and (old := _record(folder)) is not None and old["key"] == key:
         return Outcome(old["summary"], tuple(folder / name for name in old["show"])), False
@@ -68,6 +68,7 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
     record = {
         "step": step,
         "key": key,
+        "left": left(shop, step),
         "lanner": __version__,
         "seconds": round(time.monotonic() - started, 3),
         "config": shop.config.model_dump(mode="json"),
@@ -89,13 +90,18 @@ def _shown(path: Path, folder: Path) -> str:
 
 
 def step_key(shop: Shop, step: str) -> str:
-    """Checksum of everything that a step's snapshot follows from, earlier steps included."""
+    """Checksum of everything that a step's snapshot follows from.
+
+    That is its configuration, the files that it reads from outside, and what the step before it
+    left; whether that step is up to date itself is for `standing`.
+    """
     whole = shop.config.model_dump(mode="json")
     facts: dict[str, Any] = {name: whole[name] for name in _SECTIONS[step]}
     if step in ("train", "evaluate", "search", "release"):
         facts["detector"] = _detector_facts(shop, step)
     before = _AFTER[step]
-    facts["before"] = None if before is None else step_key(shop, before)
+    facts["inputs"] = inputs(shop, step)
+    facts["before"] = None if before is None else said_left(shop, before)
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -114,24 +120,37 @@ def _detector_facts(shop: Shop, step: str) -> dict[str, Any]:
     return {**{name: whole[name] for name in sorted(names)}, "members": nets}
 
 
-def fresh(shop: Shop, step: str) -> bool:
-    """Whether a step was run and nothing that it follows from has changed."""
+def standing(shop: Shop) -> dict[str, bool]:
+    """Whether each step was run and nothing that it follows from has changed."""
+    found: dict[str, bool] = {}
+    for step in STEPS:
+        found[step] = all(found[one] for one in _earlier(step)) and _right(shop, step)
+    return found
+
+
+def _right(shop: Shop, step: str) -> bool:
+    """Whether a step was run from what there is now."""
     old = _record(shop.step_dir(step))
     return old is not None and old["key"] == step_key(shop, step)
 
 
-def _require_fresh(shop: Shop, step: str) -> None:
+def _earlier(step: str) -> tuple[str, ...]:
+    """The steps that a step follows from, in order."""
     before = _AFTER[step]
-    if before is not None:
-        _require_fresh(shop, before)
-    if not fresh(shop, step):
-        seen = _record(shop.step_dir(step)) is not None
-        raise DatasetError(
-            "STEP",
-            step,
-            "was run with another configuration" if seen else "was not run yet",
-            f"run: lanner factory {step} {shop.path}",
-        )
+    return () if before is None else (*_earlier(before), before)
+
+
+def _require_fresh(shop: Shop, step: str) -> None:
+    """Make sure that the steps before one are up to date."""
+    for before in _earlier(step):
+        if not _right(shop, before):
+            seen = _record(shop.step_dir(before)) is not None
+            raise DatasetError(
+                "STEP",
+                before,
+                "was run with another configuration or other files" if seen else "was not run yet",
+                f"run: lanner factory {before} {shop.asked}",
+            )
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
@@ -147,4 +166,4 @@ def _runner(step: str) -> Callable[[Shop], Outcome]:
     return run
 
 
-__all__ = ["STEPS", "fresh", "run_step", "step_key"]
+__all__ = ["STEPS", "run_step", "standing", "step_key"]

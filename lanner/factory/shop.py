@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ class Shop:
     """One factory file and the folder its steps leave their snapshots in.
 
     `path` is the factory file. `tell` is told of progress; `cancel` is looked at between pieces
-    of work.
+    of work. `workdir` is the work folder as it was named, None where it was not.
     """
 
     config: FactoryConfig
@@ -32,6 +33,14 @@ class Shop:
     folder: Path
     cancel: Cancel = field(default_factory=Cancel)
     tell: Callable[[Progress], None] = lambda _: None
+    workdir: Path | None = None
+
+    @property
+    def asked(self) -> str:
+        """The factory file, and the work folder where one was named, as a command line has them."""
+        return shlex.join(
+            [str(self.path), *(["--workdir", str(self.workdir)] if self.workdir else [])]
+        )
 
     @property
     def data(self) -> Path:
@@ -66,7 +75,7 @@ class Shop:
         path = self.step_dir(step) / name
         if not path.exists():
             raise DatasetError(
-                step, path, "is not there", f"run: lanner factory {step} {self.path.name}"
+                step, path, "is not there", f"run: lanner factory {step} {self.asked}"
             )
         return path
 

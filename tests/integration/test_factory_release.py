@@ -25,6 +25,7 @@ from lanner.factory.search.backends import measuring
 from lanner.factory.search.edit import edited
 from lanner.factory.search.points import bench_of
 from lanner.factory.shop import Shop
+from lanner.factory.snapshot import left
 from lanner.render.scene import render
 from lanner.render.spec import RenderSpec
 
@@ -102,6 +103,7 @@ def recorded(shop: Shop, name: str, step) -> dict[str, object]:
     facts = {
         "step": name,
         "key": step_key(shop, name),
+        "left": left(shop, name),
         "config": shop.config.model_dump(mode="json"),
         "file": str(shop.path.resolve()),
         "detector": shop.detector().model_dump(mode="json"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +150,11 @@ def check_variant(config: DetectorConfig, kept: DetectorConfig) -> None:
         old = known.get(one.name)
         if old is None:
             raise ConfigError("members", one.name, "was not predicted", "predict again")
-        free = {"weight": old.weight, "weights": old.weights}
+        free: dict[str, Any] = {
+            "weight": old.weight,
+            "weights": old.weights,
+            "heard_from": old.heard_from,
+        }
         if one.kind == "retinanet" or config.output == "raster":
             free["threshold"] = old.threshold
             if one.threshold < min(old.threshold, LOW):
@@ -164,7 +168,7 @@ def check_variant(config: DetectorConfig, kept: DetectorConfig) -> None:
             raise ConfigError(
                 f"members.{one.name}",
                 one.kind,
-                "differs in more than its weight and box threshold from what was predicted",
+                "differs in more than its say and box threshold from what was predicted",
                 "predict again with it",
             )
 

@@ -173,6 +173,8 @@ def _one(sample: Sample, work: _Work) -> dict[str, Any]:
     with _opened(sample, work) as (scene, plan, reader):
         if work.config.output == "raster":
             spent = _rasters(name, plan, scene, reader, work)
+            for old in work.folder.glob(f"{name}.*.fused.tif"):
+                old.unlink()
         else:
             spent = _boxes(name, plan, reader, work)
         facts = {

@@ -124,7 +124,9 @@ class RawSet:
         files = [self.folder / store.raster(name, one.name) for one in config.members]
         if len(files) == 1:
             return files[0]
-        path = self.folder / f"{name}.{key_of(fusion_facts(config.members))[:12]}.fused.tif"
+        # By what was seen as well: weights that are trained again write the same rasters anew.
+        key = key_of(fusion_facts(config.members), self._facts[number].get("key", ""))[:12]
+        path = self.folder / f"{name}.{key}.fused.tif"
         if not path.exists():
             _fused_raster(files, config.members, path)
         return path

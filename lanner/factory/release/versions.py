@@ -46,7 +46,7 @@ def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
                 "weights",
                 member.name,
                 "the file that was evaluated is gone",
-                f"run: lanner factory train {shop.path}, then evaluate",
+                f"run: lanner factory train {shop.asked}, then evaluate",
             )
         result[member.name] = found
     if detector.closer is not None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
-from lanner.factory.runner import step_key
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
@@ -26,6 +25,7 @@ from lanner.factory.search.study import (
     search_points,
 )
 from lanner.factory.shop import Outcome, Shop
+from lanner.factory.snapshot import said_left
 from lanner.job import Progress
 
 KEPT = "points.jsonl"
@@ -51,7 +51,7 @@ def run(shop: Shop) -> Outcome:
     _check_ranges(axes, detector, raw)
     now = {axis.path: value_at(detector, axis.path) for axis in axes}
     bench = bench_of(raw, detector, shop.config.evaluate)
-    facts = [step_key(shop, "evaluate"), bench.detector, bench.settings, settings.split]
+    facts = [said_left(shop, "evaluate"), bench.detector, bench.settings, settings.split]
     started = time.monotonic()
 
     def told(done: int) -> None:

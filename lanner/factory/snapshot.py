@@ -1,0 +1,152 @@
+"""What a step is made from besides its configuration, and what it leaves for the next one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lanner.errors import DatasetError
+from lanner.factory.shop import SAMPLES, Shop
+
+_NOT_FILES = ("model",)
+"""Parameters that name a detector: what it said is taken as it was when the step ran, or a
+release, which changes the detector's file, would put every step before it out of date."""
+
+
+def inputs(shop: Shop, step: str) -> Any:
+    """Plain data that changes when files change which a step reads from outside the work folder.
+
+    Files of sources count by name, size and time of change: a folder may hold terabytes. Single
+    files that are named count by content.
+    """
+    if step == "explore":
+        folders = [shop.data / one.root for one in shop.config.sources]
+        labels = [one.labels for one in shop.config.sources if one.labels is not None]
+        folders += [shop.path.parent / one for one in labels]
+        return [str(shop.data.resolve()), [_listing(one, shop.folder) for one in folders]]
+    if step == "process":
+        return list(_named(shop, [one.params for one in shop.config.process]))
+    if step == "train":
+        trained = shop.config.train.trained
+        return list(_named(shop, [[one.start, one.encoder_from] for one in trained.values()]))
+    return None
+
+
+def left(shop: Shop, step: str) -> str:
+    """Checksum of what a step left that a later one reads.
+
+    Of the dataset it is the version, which follows from content alone: the same images elsewhere
+    are no reason to train again.
+    """
+    folder, digest = shop.step_dir(step), hashlib.sha256()
+    if step == "dataset":
+        return _version(folder)
+    for path in sorted(_files(folder, step)):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(_predicted(path) if path.name == "predict.json" else path.read_bytes())
+    # Images keep their names when they change: what was seen of them goes from step to step.
+    if step == "explore":
+        digest.update(json.dumps(inputs(shop, step)).encode())
+    if step == "process":
+        digest.update(said_left(shop, "explore").encode())
+    # Where nothing is trained the weights say nothing of what they are to be measured on.
+    if step == "train":
+        digest.update(said_left(shop, "dataset").encode())
+    return digest.hexdigest()
+
+
+def said_left(shop: Shop, step: str) -> str:
+    """What `left` was when a step was last run, from its record; "" where it was not."""
+    try:
+        path = shop.step_dir(step) / "step.json"
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return str(record["left"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _files(folder: Path, step: str) -> Iterator[Path]:
+    """The files of a step's folder that later steps read."""
+    patterns = {
+        "explore": (SAMPLES, "findings.json", "agreement.json"),
+        "process": (SAMPLES,),
+        "train": ("*.safetensors",),
+        "evaluate": ("calibration.json", "figures.json", "raw/*/predict.json"),
+    }
+    for pattern in patterns.get(step, ()):
+        yield from folder.glob(pattern)
+
+
+def _version(folder: Path) -> str:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return str(manifest["version"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _predicted(path: Path) -> bytes:
+    """Of `predict.json` what it was made from, not the seconds that it took."""
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return json.dumps([facts.get("key"), facts.get("weights")], sort_keys=True).encode()
+
+
+def _listing(folder: Path, but: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of every file below a folder, sorted.
+
+    Args:
+        folder: to look in; a missing one has no files, its reader says so.
+        but: a folder that is not looked into: the factory's own.
+    """
+    found = []
+    own = but.resolve()
+    for place, inner, names in os.walk(folder):
+        here = Path(place)
+        inner[:] = [
+            name for name in inner if not name.startswith(".") and (here / name).resolve() != own
+        ]
+        for name in names:
+            try:
+                stat = (here / name).stat()
+            except OSError:
+                # It went while we looked, or is a link to nothing.
+                continue
+            relative = (here / name).relative_to(folder).as_posix()
+            found.append((relative, stat.st_size, stat.st_mtime_ns))
+    return sorted(found)
+
+
+def _named(shop: Shop, value: Any) -> Iterator[Any]:
+    """Each text in plain data that names a file or folder, with what says whether it changed.
+
+    Raises:
+        DatasetError: such a file cannot be read.
+    """
+    if isinstance(value, dict):
+        for key in sorted(value):
+            if key not in _NOT_FILES:
+                yield from _named(shop, value[key])
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _named(shop, one)
+    elif isinstance(value, str) and value:
+        for base in (shop.path.parent, shop.data):
+            path = base / value
+            if path.is_file():
+                yield [value, _sha256(path)]
+            elif path.is_dir():
+                yield [value, _listing(path, shop.folder)]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(
+            "file", path, f"cannot be read ({error.strerror})", "put it back"
+        ) from error

@@ -1,0 +1,110 @@
+"""Several road networks in evaluation: fused as the detector does, and never from old rasters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from detectors.calibration import Calibration
+from detectors.rasters import fuse_rasters
+from lanner.config import DetectorConfig
+from lanner.errors import ConfigError
+from lanner.factory.evaluate import store
+from lanner.factory.evaluate.raw import load_raw
+from lanner.factory.samples import Sample, write_samples
+from tests.unit.test_factory_search_roads import DETECTOR
+from tiling.grid import TilePlan
+from tiling.scene import open_scene
+
+SIDE = 96
+SAMPLE = "made/valid/0"
+
+
+def detector(**changes: object) -> DetectorConfig:
+    """Two networks, the second of which is heard where it is sure."""
+    (first,) = DETECTOR.model_dump(mode="json")["members"]
+    second = {**first, "name": "streets", "heard_from": 0.8, **changes}
+    return DetectorConfig.model_validate(
+        {**DETECTOR.model_dump(mode="json"), "members": [first, second]}
+    )
+
+
+def saw(folder: Path, member: str, seen: np.ndarray) -> None:
+    """A network's own raster of the image."""
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 1, "dtype": "uint8"}
+    path = folder / store.raster(store.stem(SAMPLE), member)
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", **profile) as out,
+    ):
+        out.write(np.rint(seen * 255).astype(np.uint8), 1)
+        out.set_band_description(1, "road")
+        out.write_mask(np.ones((SIDE, SIDE), bool))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Raw predictions of one image by two networks."""
+    image = tmp_path / "0.png"
+    Image.fromarray(np.zeros((SIDE, SIDE, 3), np.uint8)).save(image)
+    write_samples(
+        [Sample(SAMPLE, "made", "valid", image, SIDE, SIDE, gsd=1.0)], tmp_path / store.SAMPLES
+    )
+    predicted(tmp_path, "first", np.full((SIDE, SIDE), 0.1), stripe(1.0))
+    store.write_json(
+        {"detector": detector().model_dump(mode="json"), "key": ""}, tmp_path / store.FACTS
+    )
+    return tmp_path
+
+
+def predicted(folder: Path, key: str, first: np.ndarray, second: np.ndarray) -> None:
+    """What one run of the networks leaves of the image."""
+    scene = open_scene(folder / "0.png", gsd=1.0)
+    facts = {"key": key, **store.geometry(scene, TilePlan(scene.grid(1.0), 512, 64))}
+    store.write_json(facts, folder / f"{store.stem(SAMPLE)}.json")
+    saw(folder, "resunet", first)
+    saw(folder, "streets", second)
+
+
+def stripe(level: float) -> np.ndarray:
+    """A road of eight pixels across the image."""
+    seen = np.zeros((SIDE, SIDE))
+    seen[40:48] = level
+    return seen
+
+
+def together(folder: Path, config: DetectorConfig) -> np.ndarray:
+    with rasterio.open(load_raw(folder).probability(0, config)) as file:
+        return file.read(1)
+
+
+def test_a_variant_hears_a_network_from_another_level_on(folder):
+    seen = [np.full((1, SIDE, SIDE), 0.1, np.float32), stripe(1.0)[None].astype(np.float32)]
+    for heard in (0.8, 0.1, None):
+        config = detector(heard_from=heard)
+        want = np.rint(fuse_rasters(config.members, seen) * 255)[0]
+        assert np.abs(together(folder, config) - want).max() <= 1
+        (found,) = load_raw(folder).detect(config, Calibration())
+        assert (len(found.scores) > 0) == (heard is not None)
+    with pytest.raises(ConfigError, match="differs in more than its say"):
+        load_raw(folder).detect(detector(mirror=True), Calibration())
+
+
+def test_each_line_has_the_votes_of_both(folder):
+    (found,) = load_raw(folder).detect(detector(), Calibration(), frames=True)
+    assert found.frame is not None
+    assert found.frame["votes"].iloc[0] == pytest.approx({"resunet": 0.1, "streets": 1}, abs=0.02)
+
+
+def test_networks_that_looked_again_are_fused_again(folder):
+    before = together(folder, detector())
+    assert before.max() == 255
+    predicted(folder, "second", np.full((SIDE, SIDE), 0.2), stripe(0.0))
+    again = together(folder, detector())
+    assert again.max() == 51
+    assert json.loads((folder / f"{store.stem(SAMPLE)}.json").read_text())["key"] == "second"

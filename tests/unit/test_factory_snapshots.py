@@ -1,0 +1,153 @@
+"""What puts a step out of date: its section, the files it reads, and what the step before left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lanner.errors import DatasetError
+from lanner.factory.images import write_png
+from lanner.factory.opening import open_shop, step_states
+from lanner.factory.runner import run_step
+from lanner.factory.shop import Shop
+from tests.fixtures_process import ROOT
+
+STEPS = ("explore", "process", "dataset")
+
+
+def paint(path: Path, seed: int) -> None:
+    write_png(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8), path)
+
+
+def label(path: Path, width: int) -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10 : 10 + width] = 1
+    write_png(mask, path)
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """A factory file beside its labels, and images elsewhere."""
+    for split in ("train", "valid"):
+        for k in range(3):
+            paint(tmp_path / "data" / "town" / f"{split}{k}.png", len(split) * 10 + k)
+            label(tmp_path / "repo" / "labels" / split / f"{split}{k}.png", 5)
+    facts = {
+        "factory": "towns",
+        "detector": str(ROOT / "configs" / "roads.yaml"),
+        "data": str(tmp_path / "data"),
+        "sources": [
+            {
+                "name": "town",
+                "format": "masks",
+                "root": "town",
+                "labels": "labels",
+                "splits": {"train": "train", "valid": "valid"},
+                "classes": {"road": "road"},
+                "options": {"no_file": "leave"},
+            }
+        ],
+        "dataset": {"split": {"by": "source"}},
+    }
+    path = tmp_path / "repo" / "towns.factory.yaml"
+    path.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    return path
+
+
+def opened(file: Path) -> Shop:
+    return open_shop(file, file.parent.parent / "w")
+
+
+def ran(file: Path) -> tuple[dict[str, bool], str]:
+    """Which steps did something, and the version of the dataset."""
+    shop = opened(file)
+    done = {step: run_step(shop, step) for step in STEPS}
+    return {step: now for step, (_, now) in done.items()}, done["dataset"][0].summary["version"]
+
+
+def test_nothing_is_done_twice(file):
+    first, version = ran(file)
+    assert all(first.values())
+    again, same = ran(file)
+    assert not any(again.values())
+    assert same == version
+
+
+@pytest.mark.parametrize("what", ["labels", "image", "another image"])
+def test_changed_files_are_seen_and_give_another_dataset(file, what):
+    _, version = ran(file)
+    data = file.parent.parent / "data" / "town"
+    if what == "labels":
+        label(file.parent / "labels" / "train" / "train1.png", 9)
+    if what == "image":
+        before = (data / "train1.png").stat()
+        paint(data / "train1.png", 99)
+        # Even of the same second: names are the same, sizes may be.
+        os.utime(data / "train1.png", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    if what == "another image":
+        paint(data / "train7.png", 77)
+        label(file.parent / "labels" / "train" / "train7.png", 5)
+    states = {one.step: one.state for one in step_states(opened(file))}
+    assert [states[step] for step in STEPS] == ["stale"] * 3
+    with pytest.raises(DatasetError, match="other files") as refused:
+        run_step(opened(file), "dataset")
+    assert f"--workdir {file.parent.parent / 'w'}" in str(refused.value)
+    again, changed = ran(file)
+    assert all(again.values())
+    assert changed != version
+
+
+def test_a_step_forced_to_the_same_result_leaves_the_next_ones_alone(file):
+    _, version = ran(file)
+    run_step(opened(file), "explore", force=True)
+    again, same = ran(file)
+    assert not any(again.values())
+    assert same == version
+
+
+def test_touched_files_of_the_same_content_are_the_same_dataset(file):
+    _, version = ran(file)
+    os.utime(file.parent.parent / "data" / "town" / "train0.png", (1, 1))
+    again, same = ran(file)
+    assert again["explore"]
+    assert same == version
+
+
+def test_another_data_folder_is_read(file):
+    _, version = ran(file)
+    data = file.parent.parent / "data"
+    data.rename(data.with_name("moved"))
+    paint(data.with_name("moved") / "town" / "valid0.png", 5)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(str(data), str(data.with_name("moved"))), encoding="utf-8")
+    again, changed = ran(file)
+    assert all(again.values())
+    assert changed != version
+
+
+def test_files_that_an_operation_names_count_by_content(file):
+    cut = file.parent.parent / "data" / "cut" / "A320"
+    rgba = np.full((30, 60, 4), 200, np.uint8)
+    cut.mkdir(parents=True)
+    from PIL import Image
+
+    Image.fromarray(rgba).save(cut / "a.png")
+    facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+    facts["process"] = [
+        {"op": "composites", "cutouts": "cut", "backgrounds": ["town"], "count": 2, "label": "road"}
+    ]
+    facts["dataset"]["least"] = 0
+    file.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    for k in range(3):
+        label(file.parent / "labels" / "train" / f"train{k}.png", 0)
+    ran(file)
+    assert not any(ran(file)[0].values())
+    rgba[..., 0] = 20
+    Image.fromarray(rgba).save(cut / "a.png")
+    again, _ = ran(file)
+    assert not again["explore"]
+    assert again["process"] and again["dataset"]
