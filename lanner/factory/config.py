@@ -237,6 +237,8 @@ class FactoryConfig(Strict):
 def load_factory(path: Path) -> FactoryConfig:
     """Read and check one factory file; `$NAME` and `${NAME}` in `data` come from the environment.
 
+    `~` at its beginning is the home folder.
+
     Raises:
         ConfigError: unreadable, malformed, or an unknown key, with line and nearest valid key.
     """
@@ -271,7 +273,11 @@ def _expanded(data: str, path: Path) -> str:
         raise ConfigError(
             "data", data, f"the environment has no {name}", f"set it: export {name}=/path/to/data"
         ) from error
-    return str((path.parent / filled).resolve())
+    except ValueError as error:
+        raise ConfigError(
+            "data", data, "holds a $ that begins no name", "write $NAME, or $$ for the sign itself"
+        ) from error
+    return str((path.parent / os.path.expanduser(filled)).resolve())
 
 
 def line_of(text: str, where: tuple[int | str, ...]) -> int | None:

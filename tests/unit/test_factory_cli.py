@@ -125,6 +125,35 @@ def test_a_wrong_file_is_one_line(tmp_path, change, code, said):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("data", ["/mnt/$1", "$", "/mnt/${a-b}", "/mnt/5$/x"])
+def test_a_dollar_that_begins_no_name_is_told_how_to_write(tmp_path, data):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    with_it = re.sub(r"(?m)^data: .*$", lambda _: f"data: '{data}'", config.read_text())
+    config.write_text(with_it)
+    done = factory("explore", config, "--workdir", tmp_path / "w")
+    assert done.exit_code == 14
+    assert f"data {data!r}: " in done.stderr
+    assert "$$ for the sign itself" in done.stderr
+
+
+def test_data_may_lie_in_the_home_folder_or_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TANKS", str(tmp_path / "5$"))
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    text = config.read_text()
+    for data, folder in (
+        ("~/images", "home/images"),
+        ("~", "home"),
+        ("$TANKS/images", "5$/images"),
+        ("5$$/images", "5$/images"),
+        ("a/~/images", "a/~/images"),
+    ):
+        config.write_text(re.sub(r"(?m)^data: .*$", lambda _, d=data: f"data: '{d}'", text))
+        assert load_factory(config).data == str(tmp_path / folder)
+
+
 def test_summaries_become_rows():
     rows = flat({"a": {"b": 1, "c": [1, 2]}, "d": 0.123456, "e": None})
     assert rows == [("a.b", "1"), ("a.c", "1, 2"), ("d", "0.1235"), ("e", "None")]

@@ -214,6 +214,14 @@ def test_limits_count_or_share_and_name_the_kind():
         require(share, Path("report.html"))
 
 
+@pytest.mark.parametrize(("share", "whole"), [(0.29, 100), (0.57, 100), (0.001, 9000)])
+def test_a_share_lets_pass_what_it_says(share, whole):
+    (verdict,) = (v for v in judge([], {"giant": share}, 1, whole) if v.kind == "giant")
+    assert verdict.allowed == round(share * whole)
+    (verdict,) = (v for v in judge([], {"giant": share}, 1, whole - 1) if v.kind == "giant")
+    assert verdict.allowed == round(share * whole) - 1
+
+
 def test_an_unknown_limit_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'duplicates_across_splits'"):
         check_limits({"duplicates_accross_splits": 0})

@@ -257,6 +257,39 @@ def test_voc(tmp_path, options, box):
         assert part in whys(found), part
 
 
+def test_voc_is_read_in_the_encoding_that_it_says(tmp_path):
+    """What the parser knows by itself, what it does not, and what nobody can read."""
+    names = {
+        "a": ("GB2312", "gb2312", "飞机"),
+        "b": ("gb2312", "gbk", "飛機"),
+        "c": ("GBK", "gbk", "飛機"),
+        "d": ("Shift_JIS", "shift_jis", "航空機"),
+        "e": ("iso-2022-jp", "iso-2022-jp", "航空機"),
+        "f": ("UTF-8", "utf-8-sig", "飞机"),
+        "g": ("utf-16", "utf-16", "飞机"),
+        "h": ("windows-1252", "cp1252", "Flügel"),
+        "p": ("GBK", "utf-8", "飞机场"),
+        "q": ("klingon", "utf-8", "飞机"),
+        "r": ("hex", "utf-8", "飞机"),
+        "s": ("utf-8", "gbk", "飞机"),
+    }
+    (tmp_path / "Annotations").mkdir()
+    for k, (name, (said, real, word)) in enumerate(names.items()):
+        draw(tmp_path / f"JPEGImages/{name}.png", k)
+        text = (
+            f"<?xml version='1.0' encoding='{said}'?><annotation><object><name>{word}</name>"
+            "<bndbox><xmin>10</xmin><ymin>5</ymin><xmax>30</xmax><ymax>15</ymax></bndbox>"
+            "</object></annotation>"
+        )
+        (tmp_path / f"Annotations/{name}.xml").write_bytes(text.encode(real))
+    classes = dict.fromkeys((word for *_, word in names.values()), "aircraft")
+    found = read(tmp_path, format="voc", classes=classes)
+    assert [one.id for one in found.samples] == [f"s/{name}" for name in "abcdefgh"]
+    assert [len(one.labels) for one in found.samples] == [1] * 8
+    for name in "pqrs":
+        assert f"{name}.xml: is no XML" in whys(found)
+
+
 # Masks and bare images
 
 

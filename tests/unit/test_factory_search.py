@@ -293,6 +293,61 @@ def test_points_that_the_chain_refuses_are_recorded_and_passed_over(axes):
         search_points(axes, [Objective("f1")], none, points=4, seed=1)
 
 
+def sparse(points):
+    """As `bowl`, and a precision of which nothing can be said above 0.5."""
+    found = bowl(points)
+    for one in found:
+        x = one.point["fusion.iou"]
+        one.figures["precision"] = None if x > 0.5 else x
+    return found
+
+
+def test_a_point_of_which_an_objective_says_nothing_is_passed_over(axes, tmp_path):
+    path, objectives = tmp_path / "points.jsonl", parse_objectives(["f1", "-precision"])
+    rest = {"points": 32, "seed": 1, "now": {**NOW, "fusion.iou": 0.9}}
+    found = search_points(axes, objectives, sparse, kept=Kept(path, "k"), **rest)
+    without = [one for one in found.points if one.point["fusion.iou"] > 0.5]
+    assert found.points[0] in without
+    assert 0 < len(without) < 32
+    assert {one.error for one in without} == {"nothing can be said of precision"}
+    assert all(one.figures["f1"] > 0 for one in without)
+    assert [value is None for value in found.values] == [one in without for one in found.points]
+    assert found.points[found.best].point["fusion.iou"] <= 0.5
+    draw_front(found, objectives, sparse([rest["now"]])[0], tmp_path / "a.png")
+    # A restart finds them as they were, for these objectives and for others.
+    again = search_points(axes, objectives, None, kept=Kept(path, "k"), **rest)
+    assert again.points == found.points
+    for text, said in (("precison", "did you mean 'precision'"), ("x", "f1, review, precision")):
+        with pytest.raises(ConfigError, match=said):
+            search_points(axes, parse_objectives([text]), sparse, kept=Kept(path, "k"), **rest)
+
+    def never(points):
+        return [Measured(one.point, {**one.figures, "precision": None}) for one in bowl(points)]
+
+    with pytest.raises(DatasetError, match="none has figures: nothing can be said of precision"):
+        search_points(axes, objectives, never, points=4, seed=1)
+
+
+def test_points_kept_without_the_name_of_a_figure_are_measured_anew(axes, tmp_path):
+    path, objectives = tmp_path / "points.jsonl", parse_objectives(["f1", "-precision"])
+    rest = {"points": 32, "seed": 1, "now": NOW}
+    whole = search_points(axes, objectives, sparse, kept=Kept(path, "k"), **rest)
+    first, *lines = map(json.loads, path.read_text().splitlines())
+    for line in lines:
+        line["figures"] = {k: v for k, v in line["figures"].items() if v is not None}
+    path.write_text("".join(json.dumps(line) + "\n" for line in [first, *lines]))
+    asked: list[object] = []
+
+    def counting(points):
+        asked.extend(points)
+        return sparse(points)
+
+    again = search_points(axes, objectives, counting, kept=Kept(path, "k"), **rest)
+    assert again.points == whole.points
+    assert {one["fusion.iou"] > 0.5 for one in asked} == {True}
+    assert len(asked) == sum(bool(one.error) for one in whole.points)
+
+
 def test_an_unknown_objective_names_the_nearest(axes):
     with pytest.raises(ConfigError, match="did you mean 'review'"):
         search_points(axes, parse_objectives(["-reviev"]), bowl, points=4, seed=1)

@@ -186,6 +186,15 @@ def test_a_point_says_what_an_evaluation_of_its_own_says(folder):
     assert 0.3 < max(seen) < 1
 
 
+def test_a_point_that_finds_nothing_keeps_the_names_of_its_figures(folder):
+    nothing = measure(bench_of(folder, DETECTOR, Evaluate()), point(0.4, 0.6, 1e6, 12, 10))
+    some = measure(bench_of(folder, DETECTOR, Evaluate()), POINTS[0])
+    assert not nothing.error
+    assert nothing.figures.keys() == some.figures.keys()
+    assert {nothing.figures[name] for name in ("precision", "review", "ece")} == {None}
+    assert nothing.figures["recall"] == 0
+
+
 def test_a_lines_confidence_is_the_share_of_such_lines_that_is_right(folder):
     raw, settings = load_raw(folder), Evaluate(bootstrap=0)
     fitted = fit_calibration(raw, DETECTOR)

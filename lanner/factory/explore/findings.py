@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def judge(
     for name, kind in KINDS.items():
         limit, count = limits.get(name), counts[name]
         whole = images if kind.per == "image" else labels
-        allowed = None if limit is None else int(limit * whole if 0 < limit < 1 else limit)
+        allowed = None if limit is None else _allowed(limit, whole)
         light: Light = "amber" if count else "green"
         if name in left_out:
             light = "grey"
@@ -138,6 +139,12 @@ def judge(
             light = "red"
         out.append(Verdict(name, count, limit, allowed, light))
     return tuple(out)
+
+
+def _allowed(limit: float, whole: int) -> int:
+    """How many a limit lets pass, of so many."""
+    # 0.29 * 100 is 28.999999999999996.
+    return math.floor(round(limit * whole, 6) if 0 < limit < 1 else limit)
 
 
 def require(verdicts: Iterable[Verdict], report: Path) -> None:

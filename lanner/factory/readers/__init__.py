@@ -33,7 +33,8 @@ def read_source(shop: Shop, source: Source) -> Read:
         ConfigError: an option that the format does not know.
     """
     module = import_module(f"lanner.factory.readers.{source.format}")
-    reading = Reading(shop, source, module.OPTIONS)
+    kind: type[Reading] = getattr(module, "READING", Reading)
+    reading = kind(shop, source, module.OPTIONS)
     for split, name in reading.splits():
         module.read(reading, split, name)
     if not reading.samples:

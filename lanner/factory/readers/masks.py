@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,39 @@ half the border's pixels around them are blends of the two."""
 Mask = NDArray[np.uint8]
 
 
-def read(reading: Reading, split: str | None, name: str) -> None:
+class MaskReading(Reading):
+    """A source of masks while it is read.
+
+    Attributes:
+        values: those that its masks hold, of all splits.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.values: set[int] = set()
+
+    def require_objects(self) -> None:
+        """As of any source; first, masks of 0 and 255 alone are told what 255 means.
+
+        Raises:
+            DatasetError: they are such masks, or a class is empty.
+        """
+        classes = list(self.source.classes)
+        told = self.source.role == "labelled" and classes and MASK_UNKNOWN in self.values
+        if told and self.values <= {0, MASK_UNKNOWN}:
+            raise DatasetError(
+                f"sources.{self.source.name}.options",
+                self.source.options,
+                f"all masks hold 0 and {MASK_UNKNOWN} alone, and {MASK_UNKNOWN} means unknown",
+                f"where it is to mean {classes[0]}, give options: {{binary: true}}",
+            )
+        super().require_objects()
+
+
+READING = MaskReading
+
+
+def read(reading: MaskReading, split: str | None, name: str) -> None:
     """Read masks, and write them as the factory has them below the folder of the step explore.
 
     A mask's value k means the k-th name of `classes`, then of `drop`; 255 is unknown. What is
@@ -75,12 +109,14 @@ def seen(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(near == 0, np.bool_)
 
 
-def _classes(reading: Reading, raw: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> Mask:
+def _classes(reading: MaskReading, raw: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> Mask:
     """A source's values as ours, (h, w) uint8."""
     theirs = [*reading.source.classes, *reading.source.drop]
     order = class_order(reading.shop.config)
     out = np.zeros(raw.shape, np.uint8)
-    for value in np.unique(raw).tolist():
+    values = np.unique(raw).tolist()
+    reading.values.update(values)
+    for value in values:
         if value == 0:
             continue
         if value == MASK_UNKNOWN:

@@ -5,6 +5,7 @@ Format: Everingham et al., The Pascal Visual Object Classes Challenge, 2010.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -20,6 +21,11 @@ without a label file are `unlabelled` (and recorded), `negative`, or with `leave
 recorded)."""
 
 
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?\sencoding\s*=\s*["']([\w.-]+)["']""")
+_WIDER = {"gb2312": "gb18030", "gbk": "gb18030"}
+"""What is called so is mostly written with characters that came later, at the same codes."""
+
+
 def read(reading: Reading, split: str | None, name: str) -> None:
     """Read the XML files beside a folder of images; difficult and truncated objects get flags."""
     origin = reading.option("origin", 1)
@@ -33,13 +39,28 @@ def read(reading: Reading, split: str | None, name: str) -> None:
                 reading.unmatched(image, split)
             continue
         try:
-            root = ET.parse(file).getroot()
-        except (ET.ParseError, OSError) as error:
+            root = _root(file)
+        # An encoding that is wrong, or that nobody knows, is a ValueError or a LookupError.
+        except (ET.ParseError, OSError, LookupError, ValueError) as error:
             reading.skip(reading.shown(file), f"is no XML ({error}), so its image is left out")
             continue
         image = reading.look(path, _size(root))
         if image is not None:
             reading.add(split, image, _labels(reading, file, root, origin))
+
+
+def _root(file: Path) -> ET.Element:
+    """The XML of a file in any encoding that it says: the parser itself knows none of many bytes.
+
+    Raises:
+        OSError, ET.ParseError, LookupError, ValueError: it cannot be read, or is none.
+    """
+    raw = file.read_bytes()
+    declared = _DECLARED.match(raw)
+    if declared is None:
+        return ET.fromstring(raw)
+    name = declared[1].decode().lower()
+    return ET.fromstring(raw.decode(_WIDER.get(name, name)))
 
 
 def _size(root: ET.Element) -> tuple[int, int] | None:

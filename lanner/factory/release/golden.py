@@ -15,6 +15,7 @@ from typing import Any
 
 from detectors.card import sha256_file
 from detectors.catalog import Entry
+from lanner.errors import PlaceError, SceneError
 from lanner.factory.samples import Sample
 from lanner.factory.shop import Shop
 from lanner.job import Cancel, Progress
@@ -22,7 +23,7 @@ from lanner.job import Cancel, Progress
 FILE = "golden.json"
 """Its name in a release folder."""
 
-READ_AS_THEY_ARE = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+READ_AS_THEY_ARE = (".tif", ".tiff", ".jp2", ".ntf", ".img", ".png", ".jpg", ".jpeg")
 
 
 def golden_outputs(shop: Shop, entry: Entry, samples: Sequence[Sample]) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def golden_outputs(shop: Shop, entry: Entry, samples: Sequence[Sample]) -> list[
 
 def golden_output(shop: Shop, entry: Entry, sample: Sample) -> dict[str, Any]:
     """One row of `golden_outputs`."""
-    gsd = None if sample.place is not None else sample.gsd or entry.config.gsd
+    gsd = told_gsd(shop, entry, sample)
     features = features_of(entry, sample.image, gsd, shop.cancel, shop.tell)
     return {
         "sample": sample.id,
@@ -54,6 +55,21 @@ def golden_output(shop: Shop, entry: Entry, sample: Sample) -> dict[str, Any]:
         "features_sha256": checksum(features),
         "features": [json.loads(text) for text in features],
     }
+
+
+def told_gsd(shop: Shop, entry: Entry, sample: Sample) -> float | None:
+    """Metres a pixel that the detector is told, as in step evaluate; None where the image says."""
+    from lanner.factory.evaluate.networks import ground_sampling
+    from tiling.scene import open_scene
+
+    if sample.place is not None:
+        try:
+            open_scene(sample.image)
+            return None
+        except (PlaceError, SceneError):
+            # What an operation wrote (a tile) is a PNG: its sample alone knows where it lies.
+            pass
+    return ground_sampling(sample, entry.config, shop.config.evaluate.pretend_gsd)
 
 
 def features_of(
@@ -110,4 +126,12 @@ def _scene(image: Path, folder: Path) -> Path:
     return path
 
 
-__all__ = ["FILE", "checksum", "features_of", "golden_output", "golden_outputs", "runs_on"]
+__all__ = [
+    "FILE",
+    "checksum",
+    "features_of",
+    "golden_output",
+    "golden_outputs",
+    "runs_on",
+    "told_gsd",
+]

@@ -46,8 +46,8 @@ def draw_front(found: Searched, objectives: Sequence[Objective], now: Measured, 
     axes.scatter(*zip(*spot.values(), strict=True), s=14, c=GREY, label="tried")
     front = sorted(spot[i] for i in found.front)
     axes.plot(*zip(*front, strict=True), "o-", c=BLUE, ms=4, lw=1, label="none is better in all")
-    if not now.error:
-        here = [now.figures[one.figure] for one in objectives]
+    here = [now.figures.get(one.figure) for one in objectives]
+    if not now.error and None not in here:
         if several:
             axes.plot(here[0], here[1], "s", c=INK, ms=7, label="now")
         else:

@@ -33,10 +33,13 @@ class Bench:
 
 @dataclass(frozen=True)
 class Measured:
-    """One point with its figures by name; `error` says why there are none."""
+    """One point with its figures by name, None where nothing can be said.
+
+    `error` says why there are none, or none for an objective.
+    """
 
     point: Point
-    figures: dict[str, float]
+    figures: dict[str, float | None]
     error: str = ""
 
 
@@ -70,13 +73,10 @@ def measure(bench: Bench, point: Point) -> Measured:
     return Measured(point, plain_figures(figures))
 
 
-def plain_figures(figures: dict[str, Any]) -> dict[str, float]:
-    """Values by name out of what `figures_of` gives; unknown ones are left out."""
-    return {
-        name: float(one["value"])
-        for name, one in figures["figures"].items()
-        if one["value"] is not None
-    }
+def plain_figures(figures: dict[str, Any]) -> dict[str, float | None]:
+    """Values by name out of what `figures_of` gives, None where nothing can be said."""
+    values = {name: one["value"] for name, one in figures["figures"].items()}
+    return {name: None if value is None else float(value) for name, value in values.items()}
 
 
 class Ready:

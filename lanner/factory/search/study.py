@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +106,11 @@ def search_points(
     while len(done) < points:
         trials = [study.ask(ranges) for _ in range(min(BATCH, points - len(done)))]
         batch = [_rounded(trial.params) for trial in trials]
-        for trial, one in zip(trials, cache.through(batch, measure), strict=True):
-            got = _values(one, objectives)
+        found = cache.through(batch, measure, [one.figure for one in objectives])
+        for trial, one in zip(trials, found, strict=True):
+            told, got = _judged(one, objectives)
             _tell_study(study, trial, got)
-            done.append(one)
+            done.append(told)
             values.append(got)
         tell(len(done))
     if not any(got is not None for got in values):
@@ -211,20 +212,33 @@ def _rounded(params: Mapping[str, Any]) -> Point:
     }
 
 
-def _values(one: Measured, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+def _judged(
+    one: Measured, objectives: Sequence[Objective]
+) -> tuple[Measured, tuple[float, ...] | None]:
+    """A point and its objectives; with the reason where one of them has no value there.
+
+    Raises:
+        ConfigError: an objective that is no figure.
+    """
     if one.error:
-        return None
+        return one, None
     for objective in objectives:
         if objective.figure not in one.figures:
             near = difflib.get_close_matches(objective.figure, one.figures, n=1)
-            known = ", ".join(one.figures)
+            names = ", ".join(one.figures)
             raise ConfigError(
                 "search.objectives",
                 objective.text,
                 "is no figure of this detector",
-                f"did you mean {near[0]!r}?" if near else f"choose among {known}",
+                f"did you mean {near[0]!r}?" if near else f"choose among {names}",
             )
-    return tuple(one.figures[objective.figure] for objective in objectives)
+    values = {objective.figure: one.figures[objective.figure] for objective in objectives}
+    known = tuple(value for value in values.values() if value is not None)
+    if len(known) == len(values):
+        return one, known
+    # Such as the precision where nothing is found.
+    missing = ", ".join(name for name, value in values.items() if value is None)
+    return replace(one, error=f"nothing can be said of {missing}"), None
 
 
 def _tell_study(study: optuna.Study, trial: optuna.Trial, values: tuple[float, ...] | None) -> None:
@@ -252,14 +266,24 @@ class Kept:
                     facts = json.loads(line)
                     self._known[_text(facts["point"])] = Measured(**facts)
 
-    def through(self, points: Sequence[Point], measure: Measure) -> list[Measured]:
-        """Known points as they are known, the others measured and kept."""
-        fresh = {_text(p): p for p in points if _text(p) not in self._known}
+    def through(
+        self, points: Sequence[Point], measure: Measure, names: Sequence[str] = ()
+    ) -> list[Measured]:
+        """Known points as they are known, the others measured and kept.
+
+        Files of earlier versions leave out figures without a value: points there that say
+        nothing of one of `names` are measured anew.
+        """
+        fresh = {_text(p): p for p in points if not self._tells(_text(p), names)}
         if fresh:
             for one in measure(list(fresh.values())):
                 self._known[_text(one.point)] = one
             self._write()
         return [self._known[_text(point)] for point in points]
+
+    def _tells(self, text: str, names: Sequence[str]) -> bool:
+        one = self._known.get(text)
+        return one is not None and (bool(one.error) or all(n in one.figures for n in names))
 
     def _write(self) -> None:
         if self._path is None:

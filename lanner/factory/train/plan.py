@@ -136,7 +136,8 @@ def check(shop: Shop, detector: DetectorConfig, samples: Iterable[Sample]) -> No
                 "put that member first",
             )
         _something(name, task, train, training)
-    _classes(detector, train)
+    held = [one for one in everything if one.split == "valid" and one.role != "unlabelled"]
+    _classes(detector, [*train, *held])
 
 
 def _something(name: str, task: str, train: list[Sample], training: Training) -> None:
@@ -155,10 +156,11 @@ def _something(name: str, task: str, train: list[Sample], training: Training) ->
         )
 
 
-def _classes(detector: DetectorConfig, train: list[Sample]) -> None:
+def _classes(detector: DetectorConfig, samples: list[Sample]) -> None:
+    """Refuse labels that the detector has no class for."""
     if detector.output == "raster":
         return
-    for label in sorted({label.label for one in train for label in one.labels}):
+    for label in sorted({label.label for one in samples for label in one.labels}):
         if label not in detector.classes:
             raise ConfigError(
                 "classes",
