@@ -124,6 +124,17 @@ def test_unplaced_rasters_fields_and_lost_files(tmp_path):
         read(tmp_path, format="geo", options={"field": "clss"})
 
 
+def test_an_image_without_objects_has_no_columns(tmp_path):
+    raster(tmp_path / "a.tif")
+    raster(tmp_path / "b.tif")
+    features(tmp_path / "a.geojson", [polygon(*NOSE)], cls=["plane"])
+    (tmp_path / "b.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    found = read(tmp_path, format="geo", options={"field": "cls"})
+    assert [(one.role, len(one.labels)) for one in found.samples] == [
+        ("labelled", 1), ("labelled", 0),
+    ]  # fmt: skip
+
+
 def test_other_formats_of_vectors_are_not_opened(tmp_path):
     raster(tmp_path / "a.tif")
     features(tmp_path / "real.gpkg", [polygon(*NOSE)])
