@@ -135,6 +135,17 @@ def test_an_image_without_objects_has_no_columns(tmp_path):
     ]  # fmt: skip
 
 
+def test_rasters_of_one_name_are_recorded_where_labels_go_by_it(tmp_path):
+    raster(tmp_path / "a.tif")
+    raster(tmp_path / "a.tiff")
+    features(tmp_path / "a.geojson", [polygon(*NOSE)])
+    found = read(tmp_path, format="geo")
+    assert [one.image.name for one in found.samples] == ["a.tiff"]
+    assert "a.tif: is called like a.tiff, which is read" in whys(found)
+    both = read(tmp_path, format="geo", options={"labels": "a.geojson"})
+    assert [one.image.name for one in both.samples] == ["a.tif", "a.tiff"]
+
+
 def test_other_formats_of_vectors_are_not_opened(tmp_path):
     raster(tmp_path / "a.tif")
     features(tmp_path / "real.gpkg", [polygon(*NOSE)])
