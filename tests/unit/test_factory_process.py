@@ -323,6 +323,12 @@ def test_masks_and_made_sources(cutouts, mixed):
     assert all(path.is_file() for path in outcome.show)
 
 
+def test_backgrounds_that_may_be_tested_on_are_not_pasted_on(cutouts, mixed):
+    later = [one.but(split=None) if one.id == "roads/b" else one for one in mixed]
+    with pytest.raises(DatasetError, match=r"give it splits, as \{train: \.\}"):
+        run(shop_of(cutouts, OPS[3:4], later))
+
+
 def test_files_are_made_once_and_the_same_everywhere(cutouts, mixed):
     shop = shop_of(cutouts, OPS, mixed)
     run(shop)
