@@ -1,5 +1,6 @@
 """Process: operations by name, rules of repair, and the record of what was changed."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,7 @@ def test_bands_are_chosen_by_number_or_name(tmp_path):
     one = Sample("first/a", "first", "train", path, 40, 32, gsd=1.0, place=(27.0, 59.5))
     shop = shop_of(tmp_path, [{"op": "bands", "bands": ["nir", 1, "red"]}], [one])
     run(shop)
+    assert after(shop)["first/a"].origin == hashlib.sha256(path.read_bytes()).hexdigest()
     rgb = read_rgb(after(shop)["first/a"].image)
     assert rgb.shape == (32, 40, 3)
     np.testing.assert_array_equal(rgb[..., 1], rgb[..., 2])
@@ -327,6 +329,19 @@ def test_backgrounds_that_may_be_tested_on_are_not_pasted_on(cutouts, mixed):
     later = [one.but(split=None) if one.id == "roads/b" else one for one in mixed]
     with pytest.raises(DatasetError, match=r"give it splits, as \{train: \.\}"):
         run(shop_of(cutouts, OPS[3:4], later))
+
+
+def test_each_picture_made_of_an_image_knows_which(tmp_path):
+    one = stored(tmp_path, "first/a", gsd=0.5)
+    own = hashlib.sha256(one.image.read_bytes()).hexdigest()
+    scaled, tiled = {"op": "resample", "gsd": 0.25}, {"op": "tile", "side": 96}
+    for ops in ([scaled], [tiled], [scaled, tiled], [tiled, scaled]):
+        shop = shop_of(tmp_path, ops, [one])
+        run(shop)
+        assert {made.origin for made in after(shop).values()} == {own}
+    shop = shop_of(tmp_path, [{"op": "resample", "gsd": 0.5}, {**tiled, "side": 512}], [one])
+    run(shop)
+    assert after(shop)["first/a"].origin is None
 
 
 def test_files_are_made_once_and_the_same_everywhere(cutouts, mixed):

@@ -47,10 +47,29 @@ def assign_splits(
             "give their source splits, or by: hash or block",
         )
     if spec.by == "hash":
-        chosen = {one.id: by_fraction(content(one), spec.fractions) for one in open_}
+        keys = hash_keys(samples, content)
+        chosen = {one.id: by_fraction(keys[one.id], spec.fractions) for one in open_}
     else:
         chosen = by_block(samples, spec, near_m)
     return tuple(one.but(split=chosen[one.id]) if one.split is None else one for one in samples)
+
+
+def hash_keys(samples: Sequence[Sample], content: Callable[[Sample], str]) -> dict[str, str]:
+    """What each sample's split follows from, by id: the same for all that show one original.
+
+    Tiles of one image overlap, and the same image may be there at two scales: their key is the
+    original's checksum. That of a sample which shows an original alone is its own checksum.
+
+    Args:
+        samples: all of a dataset.
+        content: checksum of a sample's image, hexadecimal.
+    """
+    originals = {one.id: one.origin or content(one) for one in samples}
+    shown = Counter(originals.values())
+    return {
+        one.id: originals[one.id] if shown[originals[one.id]] > 1 else content(one)
+        for one in samples
+    }
 
 
 def by_fraction(key: str, fractions: Mapping[str, float]) -> str:
