@@ -12,6 +12,7 @@ import numpy as np
 
 from lanner.errors import DatasetError
 from lanner.factory.config import Split
+from lanner.factory.groups import Groups
 from lanner.factory.samples import Sample
 
 EARTH_M = 6_371_008.8
@@ -105,7 +106,7 @@ def by_block(samples: Sequence[Sample], spec: Split, near_m: float) -> dict[str,
             "give their source splits and gsd, or by: hash",
         )
     here = [one for one in samples if _placed(one)]
-    groups = _Groups(len(here))
+    groups = Groups(len(here))
     owner: dict[Cell, int] = {}
     for k, one in enumerate(here):
         for cell in cells(one, spec.block_m):
@@ -176,23 +177,6 @@ def neighbours(samples: Sequence[Sample], near_m: float) -> list[tuple[int, int]
     dy = np.abs(lat[a] - lat[b]) * EARTH_M - half[a, 1] - half[b, 1]
     close = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) <= near_m
     return [(int(i), int(j)) for i, j in sorted(pairs[close].tolist())]
-
-
-class _Groups:
-    """Disjoint sets of numbers."""
-
-    def __init__(self, count: int) -> None:
-        self._up = list(range(count))
-
-    def root(self, k: int) -> int:
-        while self._up[k] != k:
-            self._up[k] = self._up[self._up[k]]
-            k = self._up[k]
-        return k
-
-    def join(self, a: int, b: int) -> None:
-        first, second = sorted((self.root(a), self.root(b)))
-        self._up[second] = first
 
 
 def _placed(sample: Sample) -> bool:

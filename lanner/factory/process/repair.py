@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from lanner.factory import explore
 from lanner.factory.explore.disagree import SPURIOUS
 from lanner.factory.explore.findings import DISAGREEMENT, Finding, read_findings, read_json
 from lanner.factory.explore.labels import BEYOND, TWICE, boxes_of, pairwise_iou
+from lanner.factory.groups import Groups
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.process.moves import cut
 from lanner.factory.process.tile import renumbered
@@ -27,6 +29,7 @@ from lanner.factory.samples import IDS_UNKNOWN, Box, Label, Sample, read_samples
 from lanner.factory.shop import SAMPLES
 
 _KEEP_FIRST = ("test", "valid")
+_ACROSS = "_across_splits"
 
 
 class Params(Strict):
@@ -34,7 +37,7 @@ class Params(Strict):
 
     `out_of_image`, `zero_size`, `tiny` (under `tiny_px`) and `duplicate_labels` are judged here,
     on the labels as they come. The others go by explore's findings: `giant`; `duplicates` of
-    images, of which the one in train goes where they are in different splits; and what a model
+    images, of which one stays, of test or valid where there is one; and what a model
     doubts (`explore.model`): labels that lie beside their object (`reweight` by 1 minus the
     suspicion, `move` to where the model sees it), objects without a label, labels without an
     object. They are acted upon from a suspicion of `least`, or, with `confident`, of the mean
@@ -94,20 +97,25 @@ def copies(
 ) -> dict[str, str]:
     """Samples to drop because another shows the same, with the reason.
 
-    Of two in one split the later goes; of two in different ones that of train, and never the one
-    of test.
+    Explore holds each copy against one other, so its findings are joined: of all that are the
+    same one stays, the first of test, where there is none of valid, else the first at all.
     """
-    by_id = {one.id: one for one in samples}
+    rules = {"duplicates": params.duplicates, "near_duplicates": params.near_duplicates}
+    pairs = [
+        (one.sample, one.other)
+        for one in findings
+        if one.other is not None and rules.get(one.kind.removesuffix(_ACROSS)) == "drop"
+    ]
+    numbers = {name: k for k, name in enumerate(dict.fromkeys(chain.from_iterable(pairs)))}
+    groups = Groups(len(numbers))
+    for copy, other in pairs:
+        groups.join(numbers[copy], numbers[other])
+    kept: dict[int, Sample] = {}
     gone: dict[str, str] = {}
-    for one in findings:
-        rule = {"duplicates": params.duplicates, "near_duplicates": params.near_duplicates}.get(
-            one.kind.removesuffix("_across_splits")
-        )
-        copy, other = by_id.get(one.sample), by_id.get(one.other or "")
-        if rule != "drop" or copy is None or other is None or {copy.id, other.id} & gone.keys():
-            continue
-        loser, kept = (copy, other) if _rank(copy) >= _rank(other) else (other, copy)
-        gone[loser.id] = f"the same as {kept.id} ({kept.split or 'no split'})"
+    for one in sorted((one for one in samples if one.id in numbers), key=_rank):
+        best = kept.setdefault(groups.root(numbers[one.id]), one)
+        if best is not one:
+            gone[one.id] = f"the same as {best.id} ({best.split or 'no split'})"
     return gone
 
 
@@ -186,7 +194,7 @@ def _judge(k: int, label: Label, sample: Sample, params: Params, plan: _Plan) ->
         if params.tiny == "drop":
             plan.drop[k] = f"is under {params.tiny_px:g} px"
         elif params.tiny == "ignore":
-            plan.weigh[k] = (0.0, f"is under {params.tiny_px:g} px")
+            _weigh(plan, k, 0.0, f"is under {params.tiny_px:g} px")
 
 
 def _twice(sample: Sample, params: Params, plan: _Plan) -> None:
@@ -208,11 +216,17 @@ def _act(plan: _Plan, k: int, rule: str, suspicion: float, finding: Finding) -> 
     if rule == "drop":
         plan.drop.setdefault(k, why)
     elif rule == "ignore":
-        plan.weigh[k] = (0.0, why)
+        _weigh(plan, k, 0.0, why)
     elif rule == "reweight":
-        plan.weigh[k] = (round(1 - suspicion, 4), why)
+        _weigh(plan, k, round(1 - suspicion, 4), why)
     elif rule == "move" and finding.box is not None:
         plan.move[k] = finding.box
+
+
+def _weigh(plan: _Plan, k: int, factor: float, why: str) -> None:
+    """The least of the factors that rules ask for: what one ignores, none brings back."""
+    if k not in plan.weigh or factor < plan.weigh[k][0]:
+        plan.weigh[k] = (factor, why)
 
 
 def _add(plan: _Plan, finding: Finding, rule: str) -> None:
@@ -310,7 +324,7 @@ def _levels(work: Work, params: Params) -> dict[str, float]:
 
 
 def _rank(sample: Sample) -> int:
-    """Which of two copies is kept: the lower."""
+    """Which of several copies is kept: the lowest."""
     return _KEEP_FIRST.index(sample.split) if sample.split in _KEEP_FIRST else len(_KEEP_FIRST)
 
 
