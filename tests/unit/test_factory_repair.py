@@ -11,6 +11,7 @@ from lanner.factory.explore.findings import Finding
 from lanner.factory.explore.measure import measure
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.process import repair, run
+from lanner.factory.process.told import copies, strength
 from lanner.factory.samples import IDS_UNKNOWN, Sample
 from tests.fixtures_process import after, changes, cross, plane, shop_of, stored
 
@@ -75,8 +76,8 @@ def test_of_two_copies_the_one_in_train_goes():
         Finding("duplicates", "d", "", other="c"),
     ]
     rules = repair.Params(duplicates="drop")
-    assert set(repair.copies(samples, pair, rules)) == {"a", "d"}
-    assert repair.copies(samples, pair, repair.Params()) == {}
+    assert set(copies(samples, pair, rules)) == {"a", "d"}
+    assert copies(samples, pair, repair.Params()) == {}
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
@@ -87,15 +88,13 @@ def test_of_many_copies_one_stays(order):
     samples = [drawn[k] for k in order]
     facts = {one.id: measure(rgb) for one in samples}
     found = twins.exact(samples, facts)
-    gone = repair.copies(samples, found, repair.Params(duplicates="drop"))
+    gone = copies(samples, found, repair.Params(duplicates="drop"))
     [left] = {one.id for one in samples} - set(gone)
     assert left == next(one.id for one in samples if one.split == "test")
     assert set(gone.values()) == {f"the same as {left} (test)"}
     # The one that the others were held against may be gone before.
     rest = [one for one in samples if one.id not in ("0", left)]
-    [left] = {one.id for one in rest} - set(
-        repair.copies(rest, found, repair.Params(duplicates="drop"))
-    )
+    [left] = {one.id for one in rest} - set(copies(rest, found, repair.Params(duplicates="drop")))
     assert drawn[int(left)].split == "test"
 
 
@@ -109,7 +108,43 @@ def test_what_one_finding_ignores_no_other_brings_back():
         factors = plan(labels, found[:2], giant="keep", shifted="reweight").weigh
         assert factors[0][0] == pytest.approx(0.4)
         both = plan(labels, found, giant="keep", shifted="reweight", spurious="reweight")
-        assert both.weigh[0][0] == pytest.approx(min(0.4, 1 - repair.strength(lone)))
+        assert both.weigh[0][0] == pytest.approx(min(0.4, 1 - strength(lone)))
+
+
+CUT = [
+    {"op": "tile", "side": 96},
+    {"op": "resample", "gsd": 0.25},
+    {"op": "mosaic", "sources": ["first"], "across": 2},
+]
+
+
+@pytest.mark.parametrize("before", CUT)
+@pytest.mark.parametrize("kind", ["giant", "duplicates_across_splits"])
+def test_what_was_cut_before_is_refused_where_explore_found_something(tmp_path, before, kind):
+    samples = [
+        stored(tmp_path, f"first/{k}", gsd=0.5, labels=(plane(10, 10, 30, 30),)) for k in range(4)
+    ]
+    samples.append(stored(tmp_path, "first/4", gsd=0.5, split="test"))
+    found = Finding(kind, "first/3", "", other="first/4")
+    if kind == "giant":
+        found = Finding(kind, "first/3", "", 0)
+    repaired = {"op": "repair", "duplicates": "drop"}
+    if (before["op"], kind) == ("resample", "duplicates_across_splits"):
+        # A scaled copy is the same copy.
+        run(shop_of(tmp_path, [before, repaired], samples, [found]))
+        return
+    with pytest.raises(DatasetError, match=r"first/3.* put repair before tile"):
+        run(shop_of(tmp_path, [before, repaired], samples, [found]))
+    kept = {"op": "repair", "giant": "keep"}
+    for ops in ([repaired, before], [before, kept]):
+        run(shop_of(tmp_path, ops[:1] if before["op"] == "mosaic" else ops, samples, [found]))
+
+
+def test_what_was_left_out_before_needs_no_repair(tmp_path):
+    samples = [stored(tmp_path, f"{name}/0") for name in ("first", "roads")]
+    ops = [{"op": "select", "drop": ["roads"]}, CUT[0], {"op": "repair"}]
+    found = [Finding("giant", "roads/0", "", 0), Finding("skipped", "first/x", "")]
+    run(shop_of(tmp_path, ops, samples, found))
 
 
 def test_repair_records_every_change_and_keeps_masks_right(tmp_path):

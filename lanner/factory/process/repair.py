@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +16,15 @@ from pydantic import Field
 from lanner.config import Strict
 from lanner.errors import DatasetError
 from lanner.factory import explore
-from lanner.factory.explore.disagree import SPURIOUS
 from lanner.factory.explore.findings import DISAGREEMENT, Finding, read_findings, read_json
 from lanner.factory.explore.labels import BEYOND, TWICE, boxes_of, pairwise_iou
-from lanner.factory.groups import Groups
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.process.moves import cut
 from lanner.factory.process.tile import renumbered
-from lanner.factory.process.work import Samples, Work
+from lanner.factory.process.told import copies, require_as_seen, rule_of, strength
+from lanner.factory.process.work import Samples, Work, of_sources
 from lanner.factory.samples import IDS_UNKNOWN, Box, Label, Sample, read_samples
 from lanner.factory.shop import SAMPLES
-
-_KEEP_FIRST = ("test", "valid")
-_ACROSS = "_across_splits"
 
 
 class Params(Strict):
@@ -74,12 +69,19 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
 
     Raises:
         ConfigError: no such source.
-        DatasetError: a rule needs a model's word and explore asked none.
+        DatasetError: a rule needs a model's word and explore asked none, or what explore found
+            is about images that were since cut, scaled or laid into a mosaic.
     """
     work.require_sources(params.sources, samples, "sources")
     by_sample, seen = _findings(work, params)
-    gone = copies(samples, [one for many in by_sample.values() for one in many], params)
     levels = _levels(work, params)
+    findings = [one for many in by_sample.values() for one in many]
+    ruled = {one.id for one in of_sources(tuple(seen.values()), params.sources)}
+    acted = [
+        one for one in findings if one.sample in ruled and rule_of(one, params, levels) != "keep"
+    ]
+    require_as_seen(samples, acted, seen, _laid(work))
+    gone = copies(samples, findings, params)
     out = []
     for sample in work.each(samples):
         if params.sources and sample.source not in params.sources:
@@ -90,33 +92,6 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             plan = plan_of(sample, by_sample.get(sample.id, ()), seen, params, levels)
             out.append(_mended(sample, plan, params, work))
     return tuple(out)
-
-
-def copies(
-    samples: Sequence[Sample], findings: Sequence[Finding], params: Params
-) -> dict[str, str]:
-    """Samples to drop because another shows the same, with the reason.
-
-    Explore holds each copy against one other, so its findings are joined: of all that are the
-    same one stays, the first of test, where there is none of valid, else the first at all.
-    """
-    rules = {"duplicates": params.duplicates, "near_duplicates": params.near_duplicates}
-    pairs = [
-        (one.sample, one.other)
-        for one in findings
-        if one.other is not None and rules.get(one.kind.removesuffix(_ACROSS)) == "drop"
-    ]
-    numbers = {name: k for k, name in enumerate(dict.fromkeys(chain.from_iterable(pairs)))}
-    groups = Groups(len(numbers))
-    for copy, other in pairs:
-        groups.join(numbers[copy], numbers[other])
-    kept: dict[int, Sample] = {}
-    gone: dict[str, str] = {}
-    for one in sorted((one for one in samples if one.id in numbers), key=_rank):
-        best = kept.setdefault(groups.root(numbers[one.id]), one)
-        if best is not one:
-            gone[one.id] = f"the same as {best.id} ({best.split or 'no split'})"
-    return gone
 
 
 def plan_of(
@@ -140,22 +115,12 @@ def plan_of(
         _judge(k, one, sample, params, plan)
     _twice(sample, params, plan)
     for finding in findings:
-        at = _where(sample, finding, seen)
-        level = levels.get(finding.of or "", levels.get("", 1.0))
-        if finding.kind == "giant" and at is not None:
-            _act(plan, at, params.giant, finding.score, finding)
-        elif finding.kind in DISAGREEMENT and strength(finding) >= level:
-            if finding.kind == "missing":
-                _add(plan, finding, params.missing)
-            elif at is not None:
-                rule = params.shifted if finding.kind == "shifted" else params.spurious
-                _act(plan, at, rule, strength(finding), finding)
+        rule, at = rule_of(finding, params, levels), _where(sample, finding, seen)
+        if finding.kind == "missing":
+            _add(plan, finding, rule)
+        elif at is not None:
+            _act(plan, at, rule, strength(finding), finding)
     return plan
-
-
-def strength(finding: Finding) -> float:
-    """How sure a disagreement is, 0..1 whatever its kind."""
-    return min(1.0, finding.score / SPURIOUS) if finding.kind == "spurious" else finding.score
 
 
 def carried(
@@ -323,9 +288,10 @@ def _levels(work: Work, params: Params) -> dict[str, float]:
     return {"": 1.0, **facts["confident"]}
 
 
-def _rank(sample: Sample) -> int:
-    """Which of several copies is kept: the lowest."""
-    return _KEEP_FIRST.index(sample.split) if sample.split in _KEEP_FIRST else len(_KEEP_FIRST)
+def _laid(work: Work) -> set[str]:
+    """Sources whose images earlier operations laid into mosaics."""
+    before = work.shop.config.process[: work.number]
+    return {one for op in before if op.op == "mosaic" for one in op.params.get("sources", ())}
 
 
 def _beyond(box: Box, sample: Sample) -> bool:
