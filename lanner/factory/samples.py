@@ -45,7 +45,8 @@ class Sample:
     says nothing. `gsd` is metres a pixel on the ground, None where unknown; `place` lon, lat of
     the centre. `mask` is a PNG of classes (0 background, 1 first class ..., 255 unknown), `ids` a
     16-bit PNG of objects (0 background, k + 1 inside labels[k], 65535 unknown). `weight` is how
-    often it is drawn, relative to others of its source.
+    often it is drawn, relative to others of its source. `origin` is the checksum of the image that
+    this one was cut or converted from, None where it is as it was read.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Sample:
     ids: Path | None = None
     weight: float = 1.0
     history: tuple[str, ...] = ()
+    origin: str | None = None
 
     def but(self, **changes: Any) -> Sample:
         """The same with some fields changed."""
@@ -94,6 +96,9 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
 
 def _plain(sample: Sample) -> dict[str, Any]:
     facts = dataclasses.asdict(sample)
+    if sample.origin is None:
+        # As files from before there was an origin have it, to the byte.
+        del facts["origin"]
     for name in ("image", "mask", "ids"):
         facts[name] = None if facts[name] is None else str(facts[name])
     return facts

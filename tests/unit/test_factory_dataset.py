@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanner.errors import DatasetError
-from lanner.factory import dataset
+from lanner.factory import dataset, process
 from lanner.factory.config import FactoryConfig, Split
 from lanner.factory.dataset.manifest import Hashes
 from lanner.factory.dataset.split import EARTH_M, assign_splits, by_fraction, cells
@@ -20,6 +20,7 @@ from lanner.factory.images import write_png
 from lanner.factory.readers import read_source
 from lanner.factory.samples import Label, Sample, read_samples, write_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
+from tests.fixtures_process import after, shop_of
 
 W, H = 64, 48
 BLOCK = Split(by="block", block_m=200)
@@ -107,7 +108,7 @@ def test_any_change_gives_another_version(tmp_path):
 def test_history_and_settings_without_effect_do_not_count(tmp_path):
     samples = made(tmp_path)
     version = freeze(tmp_path, samples)[1].summary["version"]
-    noted = [one.but(history=("looked at",)) for one in samples]
+    noted = [one.but(history=("looked at",), origin="0" * 64) for one in samples]
     split = {"by": "source", "block_m": 77.0}
     assert freeze(tmp_path, noted, dataset={"split": split})[1].summary["version"] == version
 
@@ -201,6 +202,48 @@ def test_samples_without_split_are_refused_or_go_by_content(tmp_path):
     assert [one.but(split=None) for one in found] == samples
     alone = assign_splits(samples[5:6], spec, 50, lambda one: hashes.of(one.image))
     assert alone[0].split == found[5].split
+
+
+def test_a_sample_as_it_was_read_is_stored_as_ever(tmp_path):
+    path = tmp_path / SAMPLES
+    sample = made(tmp_path, 1)[0]
+    write_samples([sample, sample.but(id="s/cut", origin="ab")], path)
+    plain, cut = map(json.loads, path.read_text().splitlines())
+    assert set(cut) - set(plain) == {"origin"}
+    assert [one.origin for one in read_samples(path)] == [None, "ab"]
+
+
+def test_what_shows_one_image_goes_where_the_image_goes(tmp_path):
+    whole = [one.but(split=None, gsd=1.0) for one in made(tmp_path, 24)]
+    coarse = [one.but(id=f"coarse/{one.id}", source="coarse") for one in whole[:12]]
+    ops = [
+        {"op": "resample", "gsd": 1.5, "sources": ["coarse"]},
+        {"op": "tile", "side": 32, "overlap": 8, "sources": ["s"]},
+    ]
+    shop = shop_of(tmp_path, ops, [*whole, *coarse])
+    process.run(shop)
+    spec = Split(by="hash", fractions={"train": 0.5, "valid": 0.3, "test": 0.2})
+    hashes = Hashes()
+    found = assign_splits(tuple(after(shop).values()), spec, 50, lambda one: hashes.of(one.image))
+    assert len(found) == 24 * 6 + 12
+    there = {one.id: by_fraction(hashes.of(one.image), spec.fractions) for one in whole}
+    assert set(there.values()) == set(spec.fractions)
+    for one in found:
+        name = (
+            one.id.removeprefix("coarse/") if one.source == "coarse" else one.id.rpartition("/")[0]
+        )
+        assert one.split == there[name]
+
+
+def test_what_shows_an_image_alone_goes_by_its_own_content(tmp_path):
+    samples = [one.but(split=None) for one in made(tmp_path, 12)]
+    spec, hashes = Split(by="hash", fractions={"train": 0.5, "test": 0.5}), Hashes()
+    scaled = [one.but(origin=f"{k:064}") for k, one in enumerate(samples)]
+    found, again = (
+        assign_splits(group, spec, 50, lambda one: hashes.of(one.image))
+        for group in (samples, scaled)
+    )
+    assert [one.split for one in found] == [one.split for one in again]
 
 
 def test_fractions_are_kept_in_the_long_run_in_any_order():

@@ -124,6 +124,28 @@ def test_unplaced_rasters_fields_and_lost_files(tmp_path):
         read(tmp_path, format="geo", options={"field": "clss"})
 
 
+def test_an_image_without_objects_has_no_columns(tmp_path):
+    raster(tmp_path / "a.tif")
+    raster(tmp_path / "b.tif")
+    features(tmp_path / "a.geojson", [polygon(*NOSE)], cls=["plane"])
+    (tmp_path / "b.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    found = read(tmp_path, format="geo", options={"field": "cls"})
+    assert [(one.role, len(one.labels)) for one in found.samples] == [
+        ("labelled", 1), ("labelled", 0),
+    ]  # fmt: skip
+
+
+def test_rasters_of_one_name_are_recorded_where_labels_go_by_it(tmp_path):
+    raster(tmp_path / "a.tif")
+    raster(tmp_path / "a.tiff")
+    features(tmp_path / "a.geojson", [polygon(*NOSE)])
+    found = read(tmp_path, format="geo")
+    assert [one.image.name for one in found.samples] == ["a.tiff"]
+    assert "a.tif: is called like a.tiff, which is read" in whys(found)
+    both = read(tmp_path, format="geo", options={"labels": "a.geojson"})
+    assert [one.image.name for one in both.samples] == ["a.tif", "a.tiff"]
+
+
 def test_other_formats_of_vectors_are_not_opened(tmp_path):
     raster(tmp_path / "a.tif")
     features(tmp_path / "real.gpkg", [polygon(*NOSE)])

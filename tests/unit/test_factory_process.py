@@ -1,16 +1,15 @@
 """Process: operations by name, rules of repair, and the record of what was changed."""
 
-from pathlib import Path
+import hashlib
 
 import numpy as np
 import pytest
 import rasterio
 
 from lanner.errors import BandError, Cancelled, ConfigError, DatasetError
-from lanner.factory.explore.findings import Finding
 from lanner.factory.explore.seen import Seen
 from lanner.factory.images import read_mask, read_rgb, write_png
-from lanner.factory.process import pseudo_labels, registry, repair, run
+from lanner.factory.process import pseudo_labels, registry, run
 from lanner.factory.process.resample import scale_mask
 from lanner.factory.process.work import Work
 from lanner.factory.samples import IDS_UNKNOWN, MASK_UNKNOWN, Label, Sample
@@ -53,102 +52,6 @@ def test_what_is_not_known_is_refused_before_anything_is_made(tmp_path, spec, sa
     with pytest.raises(ConfigError, match=said):
         run(shop)
     assert not (shop.step_dir("process") / SAMPLES).exists()
-
-
-# ---------------------------------------------------------------- repair
-
-
-def plan(labels, findings=(), seen=None, levels=None, **rules):
-    one = Sample("a", "first", "train", Path("a.png"), 200, 100, labels=tuple(labels))
-    levels = {"": 0.5} if levels is None else levels
-    known = {"a": one if seen is None else one.but(labels=tuple(seen))}
-    return repair.plan_of(one, findings, known, repair.Params(**rules), levels)
-
-
-def test_rules_of_geometry():
-    labels = [
-        plane(10, 10, 30, 30), plane(190, 10, 206, 30), plane(5, 5, 5, 9), plane(300, 5, 320, 9),
-        plane(10.3, 10, 30, 30), plane(60, 60, 62, 80),
-    ]  # fmt: skip
-    usual = plan(labels)
-    assert set(usual.drop) == {2, 3, 4}
-    assert "label 0 again" in usual.drop[4]
-    assert set(plan(labels, out_of_image="drop").drop) == {1, 2, 3, 4}
-    kept = plan(labels, out_of_image="keep", zero_size="keep", duplicate_labels="keep")
-    assert kept.drop == {}
-    assert plan(labels, tiny="ignore").weigh[5][0] == 0
-    assert 5 in plan(labels, tiny="drop").drop
-
-
-def test_rules_on_a_models_word():
-    labels = [plane(10, 10, 30, 30), plane(60, 60, 80, 80)]
-    shifted = Finding("shifted", "a", "", 0, 0.9, (14, 10, 34, 30), "aircraft")
-    missing = Finding("missing", "a", "", None, 0.7, (100, 10, 120, 30), "aircraft")
-    lone = Finding("spurious", "a", "", 1, 0.3, (60, 60, 80, 80), "aircraft")
-    found = [shifted, missing, lone]
-    nothing = plan(labels, found)
-    assert (nothing.drop, nothing.weigh, nothing.move, nothing.add) == ({}, {}, {}, [])
-    softer = plan(labels, found, shifted="reweight", missing="pseudo-label", spurious="drop")
-    assert softer.weigh[0][0] == pytest.approx(0.1)
-    assert set(softer.drop) == {1}
-    [(new, _)] = softer.add
-    assert (new.box, new.weight, new.label) == ((100, 10, 120, 30), 0.7, "aircraft")
-    assert plan(labels, found, shifted="move").move == {0: (14, 10, 34, 30)}
-    assert plan(labels, found, missing="ignore").add[0][0].weight == 0
-    confident = plan(
-        labels, found, levels={"": 1.0, "aircraft": 0.8}, missing="ignore", shifted="drop"
-    )
-    assert (set(confident.drop), confident.add) == ({0}, [])
-
-
-def test_findings_find_their_label_after_others_went():
-    labels = [plane(10, 10, 30, 30), plane(60, 60, 80, 80)]
-    found = [Finding("shifted", "a", "", 1, 0.9, (64, 60, 84, 80), "aircraft")]
-    assert set(plan(labels[1:], found, seen=labels, shifted="drop").drop) == {0}
-    assert plan(labels[:1], found, seen=labels, shifted="drop").drop == {}
-
-
-def test_of_two_copies_the_one_in_train_goes():
-    def one(name, split):
-        return Sample(name, "first", split, Path("a.png"), 9, 9)
-
-    samples = [one("a", "train"), one("b", "test"), one("c", "train"), one("d", "train")]
-    pair = [
-        Finding("duplicates_across_splits", "b", "", other="a"),
-        Finding("duplicates", "d", "", other="c"),
-    ]
-    rules = repair.Params(duplicates="drop")
-    assert set(repair.copies(samples, pair, rules)) == {"a", "d"}
-    assert repair.copies(samples, pair, repair.Params()) == {}
-
-
-def test_repair_records_every_change_and_keeps_masks_right(tmp_path):
-    rgb, boxes, masks = cross(at=((30, 40), (70, 100)))
-    ids = tmp_path / "ids.png"
-    write_png((masks[0] + 2 * masks[1]).astype(np.uint16), ids)
-    one = stored(
-        tmp_path, "first/a", rgb, ids=ids,
-        labels=(plane(*boxes[0]), plane(*boxes[1]), plane(150, 10, 175, 30)),
-    )  # fmt: skip
-    found = [
-        Finding("spurious", "first/a", "", 0, 0.4, boxes[0], "aircraft"),
-        Finding("missing", "first/a", "", None, 0.9, (10, 80, 30, 100), "aircraft"),
-    ]
-    ops = [{"op": "repair", "spurious": "drop", "missing": "pseudo-label"}]
-    with pytest.raises(DatasetError, match="explore asked none"):
-        run(shop_of(tmp_path, ops, [one], found))
-    shop = shop_of(tmp_path, ops, [one], found, explore={"model": "aircraft"})
-    run(shop)
-    new = after(shop)["first/a"]
-    assert [label.box for label in new.labels] == [boxes[1], (150, 10, 160, 30), (10, 80, 30, 100)]
-    assert [label.weight for label in new.labels] == [1, 0, 0.9]
-    numbers = read_mask(new.ids)
-    assert (numbers[masks[1]] == 1).all()
-    assert (numbers[masks[0]] == IDS_UNKNOWN).all()
-    assert (numbers[80:100, 10:30] == IDS_UNKNOWN).all()
-    said = [did for _, _, did in changes(shop)]
-    assert len(said) == 3
-    assert new.history == tuple(f"repair: {did}" for did in said)
 
 
 # ---------------------------------------------------------------- pseudo-labels
@@ -251,6 +154,7 @@ def test_bands_are_chosen_by_number_or_name(tmp_path):
     one = Sample("first/a", "first", "train", path, 40, 32, gsd=1.0, place=(27.0, 59.5))
     shop = shop_of(tmp_path, [{"op": "bands", "bands": ["nir", 1, "red"]}], [one])
     run(shop)
+    assert after(shop)["first/a"].origin == hashlib.sha256(path.read_bytes()).hexdigest()
     rgb = read_rgb(after(shop)["first/a"].image)
     assert rgb.shape == (32, 40, 3)
     np.testing.assert_array_equal(rgb[..., 1], rgb[..., 2])
@@ -321,6 +225,25 @@ def test_masks_and_made_sources(cutouts, mixed):
     assert {name for _, name, _ in changes(shop)} == set(samples) - {"roads/b", "roads/c"}
     assert len(outcome.show) == len(OPS) + 1
     assert all(path.is_file() for path in outcome.show)
+
+
+def test_backgrounds_that_may_be_tested_on_are_not_pasted_on(cutouts, mixed):
+    later = [one.but(split=None) if one.id == "roads/b" else one for one in mixed]
+    with pytest.raises(DatasetError, match=r"give it splits, as \{train: \.\}"):
+        run(shop_of(cutouts, OPS[3:4], later))
+
+
+def test_each_picture_made_of_an_image_knows_which(tmp_path):
+    one = stored(tmp_path, "first/a", gsd=0.5)
+    own = hashlib.sha256(one.image.read_bytes()).hexdigest()
+    scaled, tiled = {"op": "resample", "gsd": 0.25}, {"op": "tile", "side": 96}
+    for ops in ([scaled], [tiled], [scaled, tiled], [tiled, scaled]):
+        shop = shop_of(tmp_path, ops, [one])
+        run(shop)
+        assert {made.origin for made in after(shop).values()} == {own}
+    shop = shop_of(tmp_path, [{"op": "resample", "gsd": 0.5}, {**tiled, "side": 512}], [one])
+    run(shop)
+    assert after(shop)["first/a"].origin is None
 
 
 def test_files_are_made_once_and_the_same_everywhere(cutouts, mixed):

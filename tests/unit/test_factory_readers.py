@@ -309,6 +309,33 @@ def test_masks_get_the_numbers_of_our_classes(tmp_path):
         read(tmp_path, format="masks", classes={"track": "a", "water": "b", "rail": "c"})
 
 
+@pytest.mark.parametrize("folder", ["", "masks"])
+def test_masks_among_the_images_are_no_images(tmp_path, folder):
+    for name in "ab":
+        Image.new("RGB", (W, H)).save(tmp_path / f"{name}.jpg")
+    write_png(np.eye(H, W, dtype=np.uint8), tmp_path / folder / "a.png")
+    write_png(np.eye(H, W, dtype=np.uint8), tmp_path / folder / "c.png")
+    options = {"images": "", "masks": folder}
+    found = read(tmp_path, format="masks", classes={"road": "road"}, options=options)
+    assert [(one.image.name, one.role) for one in found.samples] == [
+        ("a.jpg", "labelled"), ("b.jpg", "unlabelled"),
+    ]  # fmt: skip
+    assert "c.png): no image is called like them" in whys(found)
+    (tmp_path / "a.jpg").unlink()
+    (tmp_path / "b.jpg").unlink()
+    with pytest.raises(DatasetError, match="fit no image at all"):
+        read(tmp_path, format="masks", classes={"road": "road"}, options=options)
+
+
+def test_images_of_one_name_are_recorded(tmp_path):
+    root = yolo(tmp_path, "0 .5 .5 .1 .1\n")
+    Image.open(root / "images/train/a.png").save(root / "images/train/a.jpg")
+    facts = {"format": "yolo", "splits": {"train": "train"}, "classes": {"plane": "p"}}
+    found = read(root, **facts)
+    assert [one.image.name for one in found.samples] == ["a.png"]
+    assert "images/train/a.jpg: is called like a.png, which is read" in whys(found)
+
+
 def test_white_is_no_image_where_there_is_much_of_it(tmp_path):
     rgb = RNG.integers(0, 200, (100, 120, 3), np.uint8)
     rgb[:, :40] = 255

@@ -12,6 +12,7 @@ import numpy as np
 
 from lanner.errors import DatasetError
 from lanner.factory.config import Split
+from lanner.factory.groups import Groups
 from lanner.factory.samples import Sample
 
 EARTH_M = 6_371_008.8
@@ -47,10 +48,29 @@ def assign_splits(
             "give their source splits, or by: hash or block",
         )
     if spec.by == "hash":
-        chosen = {one.id: by_fraction(content(one), spec.fractions) for one in open_}
+        keys = hash_keys(samples, content)
+        chosen = {one.id: by_fraction(keys[one.id], spec.fractions) for one in open_}
     else:
         chosen = by_block(samples, spec, near_m)
     return tuple(one.but(split=chosen[one.id]) if one.split is None else one for one in samples)
+
+
+def hash_keys(samples: Sequence[Sample], content: Callable[[Sample], str]) -> dict[str, str]:
+    """What each sample's split follows from, by id: the same for all that show one original.
+
+    Tiles of one image overlap, and the same image may be there at two scales: their key is the
+    original's checksum. That of a sample which shows an original alone is its own checksum.
+
+    Args:
+        samples: all of a dataset.
+        content: checksum of a sample's image, hexadecimal.
+    """
+    originals = {one.id: one.origin or content(one) for one in samples}
+    shown = Counter(originals.values())
+    return {
+        one.id: originals[one.id] if shown[originals[one.id]] > 1 else content(one)
+        for one in samples
+    }
 
 
 def by_fraction(key: str, fractions: Mapping[str, float]) -> str:
@@ -86,7 +106,7 @@ def by_block(samples: Sequence[Sample], spec: Split, near_m: float) -> dict[str,
             "give their source splits and gsd, or by: hash",
         )
     here = [one for one in samples if _placed(one)]
-    groups = _Groups(len(here))
+    groups = Groups(len(here))
     owner: dict[Cell, int] = {}
     for k, one in enumerate(here):
         for cell in cells(one, spec.block_m):
@@ -157,23 +177,6 @@ def neighbours(samples: Sequence[Sample], near_m: float) -> list[tuple[int, int]
     dy = np.abs(lat[a] - lat[b]) * EARTH_M - half[a, 1] - half[b, 1]
     close = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) <= near_m
     return [(int(i), int(j)) for i, j in sorted(pairs[close].tolist())]
-
-
-class _Groups:
-    """Disjoint sets of numbers."""
-
-    def __init__(self, count: int) -> None:
-        self._up = list(range(count))
-
-    def root(self, k: int) -> int:
-        while self._up[k] != k:
-            self._up[k] = self._up[self._up[k]]
-            k = self._up[k]
-        return k
-
-    def join(self, a: int, b: int) -> None:
-        first, second = sorted((self.root(a), self.root(b)))
-        self._up[second] = first
 
 
 def _placed(sample: Sample) -> bool:

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from lanner.config import Normalise, Strict
 from lanner.errors import BandError, DatasetError, LannerError
 from lanner.factory.images import RASTERS, write_png
-from lanner.factory.process.work import Samples, Work, of_sources, replaced
+from lanner.factory.process.work import Samples, Work, of_sources, origin_of, replaced
 from lanner.factory.samples import Sample
 
 
@@ -48,7 +48,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         key = params.model_dump(mode="json", include={"bands", "normalise"})
         path = work.made(".png", partial(_write, sample, params), key, sample.image)
         work.note(sample.id, f"bands {', '.join(map(str, params.bands))}")
-        changed[sample.id] = sample.but(image=path)
+        changed[sample.id] = sample.but(image=path, origin=origin_of(sample))
     return replaced(samples, changed)
 
 

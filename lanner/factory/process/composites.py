@@ -27,7 +27,8 @@ class Params(Strict):
 
     `cutouts` is a folder of images with alpha, one folder a type, relative to the data; beside
     them `photographs` holds the same files with their background. `backgrounds` are sources
-    whose images without objects are pasted on; only those of the split `train` or of none.
+    whose images without objects are pasted on; only those that are of the split `train` already,
+    since of the others it is not known yet which will be tested on.
     `sides` are the objects' least and greatest length in pixels.
     """
 
@@ -68,14 +69,14 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         if one.source in params.backgrounds
         and one.role != "unlabelled"
         and not one.labels
-        and one.split in (None, "train")
+        and one.split == "train"
     ]
     if not grounds:
         raise DatasetError(
             "process.composites.backgrounds",
             ", ".join(params.backgrounds),
             "hold no image without objects in the split train",
-            "name a source of negatives",
+            "name a source of negatives, and give it splits, as {train: .}",
         )
     top = (work.shop.data / params.cutouts).resolve()
     whole = None if params.photographs is None else (work.shop.data / params.photographs).resolve()

@@ -16,17 +16,15 @@ from pydantic import Field
 from lanner.config import Strict
 from lanner.errors import DatasetError
 from lanner.factory import explore
-from lanner.factory.explore.disagree import SPURIOUS
 from lanner.factory.explore.findings import DISAGREEMENT, Finding, read_findings, read_json
 from lanner.factory.explore.labels import BEYOND, TWICE, boxes_of, pairwise_iou
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.process.moves import cut
 from lanner.factory.process.tile import renumbered
-from lanner.factory.process.work import Samples, Work
+from lanner.factory.process.told import copies, require_as_seen, rule_of, strength
+from lanner.factory.process.work import Samples, Work, of_sources
 from lanner.factory.samples import IDS_UNKNOWN, Box, Label, Sample, read_samples
 from lanner.factory.shop import SAMPLES
-
-_KEEP_FIRST = ("test", "valid")
 
 
 class Params(Strict):
@@ -34,7 +32,7 @@ class Params(Strict):
 
     `out_of_image`, `zero_size`, `tiny` (under `tiny_px`) and `duplicate_labels` are judged here,
     on the labels as they come. The others go by explore's findings: `giant`; `duplicates` of
-    images, of which the one in train goes where they are in different splits; and what a model
+    images, of which one stays, of test or valid where there is one; and what a model
     doubts (`explore.model`): labels that lie beside their object (`reweight` by 1 minus the
     suspicion, `move` to where the model sees it), objects without a label, labels without an
     object. They are acted upon from a suspicion of `least`, or, with `confident`, of the mean
@@ -71,12 +69,19 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
 
     Raises:
         ConfigError: no such source.
-        DatasetError: a rule needs a model's word and explore asked none.
+        DatasetError: a rule needs a model's word and explore asked none, or what explore found
+            is about images that were since cut, scaled or laid into a mosaic.
     """
     work.require_sources(params.sources, samples, "sources")
     by_sample, seen = _findings(work, params)
-    gone = copies(samples, [one for many in by_sample.values() for one in many], params)
     levels = _levels(work, params)
+    findings = [one for many in by_sample.values() for one in many]
+    ruled = {one.id for one in of_sources(tuple(seen.values()), params.sources)}
+    acted = [
+        one for one in findings if one.sample in ruled and rule_of(one, params, levels) != "keep"
+    ]
+    require_as_seen(samples, acted, seen, _laid(work))
+    gone = copies(samples, findings, params)
     out = []
     for sample in work.each(samples):
         if params.sources and sample.source not in params.sources:
@@ -87,28 +92,6 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             plan = plan_of(sample, by_sample.get(sample.id, ()), seen, params, levels)
             out.append(_mended(sample, plan, params, work))
     return tuple(out)
-
-
-def copies(
-    samples: Sequence[Sample], findings: Sequence[Finding], params: Params
-) -> dict[str, str]:
-    """Samples to drop because another shows the same, with the reason.
-
-    Of two in one split the later goes; of two in different ones that of train, and never the one
-    of test.
-    """
-    by_id = {one.id: one for one in samples}
-    gone: dict[str, str] = {}
-    for one in findings:
-        rule = {"duplicates": params.duplicates, "near_duplicates": params.near_duplicates}.get(
-            one.kind.removesuffix("_across_splits")
-        )
-        copy, other = by_id.get(one.sample), by_id.get(one.other or "")
-        if rule != "drop" or copy is None or other is None or {copy.id, other.id} & gone.keys():
-            continue
-        loser, kept = (copy, other) if _rank(copy) >= _rank(other) else (other, copy)
-        gone[loser.id] = f"the same as {kept.id} ({kept.split or 'no split'})"
-    return gone
 
 
 def plan_of(
@@ -132,22 +115,12 @@ def plan_of(
         _judge(k, one, sample, params, plan)
     _twice(sample, params, plan)
     for finding in findings:
-        at = _where(sample, finding, seen)
-        level = levels.get(finding.of or "", levels.get("", 1.0))
-        if finding.kind == "giant" and at is not None:
-            _act(plan, at, params.giant, finding.score, finding)
-        elif finding.kind in DISAGREEMENT and strength(finding) >= level:
-            if finding.kind == "missing":
-                _add(plan, finding, params.missing)
-            elif at is not None:
-                rule = params.shifted if finding.kind == "shifted" else params.spurious
-                _act(plan, at, rule, strength(finding), finding)
+        rule, at = rule_of(finding, params, levels), _where(sample, finding, seen)
+        if finding.kind == "missing":
+            _add(plan, finding, rule)
+        elif at is not None:
+            _act(plan, at, rule, strength(finding), finding)
     return plan
-
-
-def strength(finding: Finding) -> float:
-    """How sure a disagreement is, 0..1 whatever its kind."""
-    return min(1.0, finding.score / SPURIOUS) if finding.kind == "spurious" else finding.score
 
 
 def carried(
@@ -186,7 +159,7 @@ def _judge(k: int, label: Label, sample: Sample, params: Params, plan: _Plan) ->
         if params.tiny == "drop":
             plan.drop[k] = f"is under {params.tiny_px:g} px"
         elif params.tiny == "ignore":
-            plan.weigh[k] = (0.0, f"is under {params.tiny_px:g} px")
+            _weigh(plan, k, 0.0, f"is under {params.tiny_px:g} px")
 
 
 def _twice(sample: Sample, params: Params, plan: _Plan) -> None:
@@ -208,11 +181,17 @@ def _act(plan: _Plan, k: int, rule: str, suspicion: float, finding: Finding) -> 
     if rule == "drop":
         plan.drop.setdefault(k, why)
     elif rule == "ignore":
-        plan.weigh[k] = (0.0, why)
+        _weigh(plan, k, 0.0, why)
     elif rule == "reweight":
-        plan.weigh[k] = (round(1 - suspicion, 4), why)
+        _weigh(plan, k, round(1 - suspicion, 4), why)
     elif rule == "move" and finding.box is not None:
         plan.move[k] = finding.box
+
+
+def _weigh(plan: _Plan, k: int, factor: float, why: str) -> None:
+    """The least of the factors that rules ask for: what one ignores, none brings back."""
+    if k not in plan.weigh or factor < plan.weigh[k][0]:
+        plan.weigh[k] = (factor, why)
 
 
 def _add(plan: _Plan, finding: Finding, rule: str) -> None:
@@ -309,9 +288,10 @@ def _levels(work: Work, params: Params) -> dict[str, float]:
     return {"": 1.0, **facts["confident"]}
 
 
-def _rank(sample: Sample) -> int:
-    """Which of two copies is kept: the lower."""
-    return _KEEP_FIRST.index(sample.split) if sample.split in _KEEP_FIRST else len(_KEEP_FIRST)
+def _laid(work: Work) -> set[str]:
+    """Sources whose images earlier operations laid into mosaics."""
+    before = work.shop.config.process[: work.number]
+    return {one for op in before if op.op == "mosaic" for one in op.params.get("sources", ())}
 
 
 def _beyond(box: Box, sample: Sample) -> bool:

@@ -14,7 +14,7 @@ from pydantic import Field
 from lanner.config import Strict
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.process.moves import scaled
-from lanner.factory.process.work import Samples, Work, of_sources, replaced
+from lanner.factory.process.work import Samples, Work, of_sources, origin_of, replaced
 from lanner.factory.samples import Sample
 
 
@@ -57,7 +57,14 @@ def resized(sample: Sample, size: tuple[int, int], work: Work) -> Sample:
         masks[name] = None if path is None else _mask(path, size, work)
     sx, sy = size[0] / sample.width, size[1] / sample.height
     labels = tuple(scaled(one, sx, sy) for one in sample.labels)
-    return sample.but(image=image, width=size[0], height=size[1], labels=labels, **masks)
+    return sample.but(
+        image=image,
+        width=size[0],
+        height=size[1],
+        labels=labels,
+        origin=origin_of(sample),
+        **masks,
+    )
 
 
 def scale_rgb(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

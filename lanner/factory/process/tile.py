@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from lanner.config import Strict
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.process.moves import Window, cut, place_of, windows
-from lanner.factory.process.work import Samples, Work, of_sources
+from lanner.factory.process.work import Samples, Work, of_sources, origin_of
 from lanner.factory.samples import IDS_UNKNOWN, Label, Sample
 
 
@@ -110,6 +110,7 @@ def _tiles(sample: Sample, work: Work, params: Params) -> tuple[list[Sample], in
             height=y1 - y0,
             labels=labels,
             place=place_of(sample, window),
+            origin=origin_of(sample),
         )
         if mask is not None:
             tile = tile.but(mask=_part(mask[view], work, "mask", window, sample.mask))

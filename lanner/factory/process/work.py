@@ -126,6 +126,15 @@ def replaced(samples: Samples, changed: dict[str, Sample]) -> Samples:
     return tuple(changed.get(one.id, one) for one in samples)
 
 
+def origin_of(sample: Sample) -> str:
+    """Checksum of the image that a sample was first made from: its own where it is as it was read.
+
+    Raises:
+        DatasetError: the image cannot be read.
+    """
+    return sample.origin or file_sha256(sample.image)
+
+
 def label_facts(labels: Sequence[Label]) -> list[Any]:
     """Labels as plain data for `Work.made`: their geometry, in order."""
     return [[one.label, one.box, one.polygon, one.line, one.weight] for one in labels]

@@ -13,7 +13,7 @@ import numpy as np
 
 from lanner.errors import DatasetError, LannerError
 from lanner.factory.readers.geometry import Shape, shapes
-from lanner.factory.readers.parts import by_name, images_below, name_in
+from lanner.factory.readers.parts import by_name, images_below
 from lanner.factory.readers.reading import Image, Reading
 from lanner.factory.readers.vectors import Vectors, read_vectors
 from lanner.factory.samples import Label
@@ -60,7 +60,9 @@ def read(reading: Reading, split: str | None, name: str) -> None:
         path = folder / given if (folder / given).exists() else reading.root / given
         _from_one(reading, split, placed, path)
     else:
-        _from_many(reading, split, {name_in(folder, one.image.path): one for one in placed}, files)
+        by_path = {one.image.path: one for one in placed}
+        names = reading.named(folder, by_path)
+        _from_many(reading, split, {name: by_path[path] for name, path in names.items()}, files)
 
 
 def _placed(reading: Reading, folder: Path) -> Iterator[Placed]:

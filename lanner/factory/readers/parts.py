@@ -1,4 +1,4 @@
-"""Small parts of readers: numbers, boxes, rings, folders."""
+"""Small parts of readers: numbers, boxes, rings, folders, places."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lanner.errors import DatasetError
-from lanner.factory.images import SUFFIXES
+from lanner.errors import DatasetError, PlaceError
+from lanner.factory.images import RASTERS, SUFFIXES
 from lanner.factory.samples import Box, Ring
+from tiling.scene import open_scene
 
 DECIMALS = 6
 """Coordinates are rounded to so many decimals of a pixel, so that a file written from them and
@@ -21,6 +22,17 @@ def images_below(folder: Path) -> Iterator[Path]:
         inside = path.relative_to(folder).parts
         if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside):
             yield path
+
+
+def images_beside(folders: tuple[Path, Path], labels: Iterable[Path]) -> list[Path]:
+    """Images of the first folder that are no label files of the second.
+
+    Masks are images too: where they lie among the images, or in a folder there, they are labels
+    alone.
+    """
+    inside = folders[1].is_relative_to(folders[0])
+    taken = set(labels) if inside else set()
+    return [path for path in images_below(folders[0]) if path not in taken]
 
 
 def paired(root: Path, split: str, images: str, labels: str) -> tuple[Path, Path]:
@@ -83,6 +95,19 @@ def bounds(points: Ring) -> Box:
     """The box of a ring or line."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def located(path: Path, width: int, height: int) -> tuple[float | None, tuple[float, float] | None]:
+    """Metres a pixel and lon, lat of the centre of a raster that has a place."""
+    if path.suffix.lower() not in RASTERS:
+        return None, None
+    try:
+        scene = open_scene(path)
+        lon, lat = scene.place.to_lonlat([[width / 2, height / 2]])[0]
+    except PlaceError:
+        # It decodes, and images need no place.
+        return None, None
+    return math.sqrt(scene.gsd[0] * scene.gsd[1]), (float(lon), float(lat))
 
 
 def text_of(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lanner.errors import ConfigError, DatasetError, PlaceError
+from lanner.errors import ConfigError, DatasetError
 from lanner.factory.config import FactoryConfig, Source
-from lanner.factory.images import RASTERS, verify
-from lanner.factory.readers.parts import by_name, images_below, name_in, paired
+from lanner.factory.images import verify
+from lanner.factory.readers.parts import by_name, images_beside, located, name_in, paired
 from lanner.factory.samples import Label, Role, Sample
 from lanner.factory.shop import Shop
 from lanner.job import Progress
-from tiling.scene import open_scene
 
 ANY = "*"
 PAIRED = ("dota", "masks", "voc", "yolo")
@@ -219,7 +217,7 @@ class Reading:
             stated = f"{said[0]}x{said[1]}"
             self.skip(name, f"is {width}x{height}, and its labels are for {stated} pixels")
             return None
-        gsd, place = _located(path, width, height)
+        gsd, place = located(path, width, height)
         return Image(path, name, width, height, gsd, place)
 
     def shown(self, path: Path) -> str:
@@ -294,8 +292,9 @@ class Reading:
         """Folders of a split's images and labels, and each image with its label file or None.
 
         Label files without an image are recorded as skipped, and so are images without a label
-        file where `options.no_file` is `leave`. With `labels` of the source the split is a folder
-        of labels, and the images are those below the source's root.
+        file where `options.no_file` is `leave`, and all but one of those that share a name. With
+        `labels` of the source the split is a folder of labels, and the images are those below the
+        source's root.
 
         Args:
             name: folder of the split, "" for the root.
@@ -315,13 +314,26 @@ class Reading:
         else:
             folders = self.root / self.option("images", ""), self._labels(name)
         files = by_name(folders[1], ending, but=but)
-        found = {name_in(folders[0], path): path for path in images_below(folders[0])}
+        found = self.named(folders[0], images_beside(folders, files.values()))
         self.lonely(files, found)
         if self.option("no_file", "unlabelled") == "leave":
             left = [stem for stem in found if stem not in files]
             self.skip_many("images", left, "have no label file")
             found = {stem: path for stem, path in found.items() if stem in files}
         return folders, ((path, files.get(stem)) for stem, path in found.items())
+
+    def named(self, folder: Path, images: Iterable[Path]) -> dict[str, Path]:
+        """Images by the name that they share with their label file; the last of those of one name.
+
+        The others are recorded: one label file cannot be of several images.
+        """
+        found: dict[str, Path] = {}
+        for path in images:
+            name = name_in(folder, path)
+            if name in found:
+                self.skip(self.shown(found[name]), f"is called like {path.name}, which is read")
+            found[name] = path
+        return found
 
     def _labels(self, split: str) -> Path:
         """Folder of a split's labels, where they are not with the images."""
@@ -374,21 +386,6 @@ def class_order(config: FactoryConfig) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(ours for source in config.sources for ours in source.classes.values())
     )
-
-
-def _located(
-    path: Path, width: int, height: int
-) -> tuple[float | None, tuple[float, float] | None]:
-    """Metres a pixel and lon, lat of the centre of a raster that has a place."""
-    if path.suffix.lower() not in RASTERS:
-        return None, None
-    try:
-        scene = open_scene(path)
-        lon, lat = scene.place.to_lonlat([[width / 2, height / 2]])[0]
-    except PlaceError:
-        # It decodes, and images need no place.
-        return None, None
-    return math.sqrt(scene.gsd[0] * scene.gsd[1]), (float(lon), float(lat))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

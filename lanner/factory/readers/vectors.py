@@ -88,7 +88,7 @@ def read_vectors(
         path: GeoJSON, GeoPackage or FlatGeobuf.
         scenes: rasters it belongs to; a file without CRS is taken to have theirs.
         layer: which one, where the file has several.
-        columns: those that are needed.
+        columns: those that are needed, where there are features.
 
     Raises:
         DatasetError: missing, unreadable, another format, a missing column or layer, a CRS
@@ -103,7 +103,8 @@ def read_vectors(
         raise _unreadable(path, str(error)) from error
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise _unreadable(path, "it has no geometries")
-    for column in columns:
+    # GeoJSON without features has no columns either, and an image without objects is right.
+    for column in columns if len(frame) else ():
         if column not in frame.columns:
             known = sorted(str(one) for one in frame.columns if one != "geometry")
             near = difflib.get_close_matches(column, known, n=1)
