@@ -75,8 +75,8 @@ class Split(Strict):
     """How samples without a split of their own get one.
 
     `block` puts whole squares of `block_m` metres into one split, so that neighbours never
-    straddle; `hash` goes by the content of each image; `source` leaves what the sources say and
-    refuses samples without.
+    straddle; `hash` goes by the content of each image, that of the original where it was cut or
+    scaled; `source` leaves what the sources say and refuses samples without.
     """
 
     by: Literal["source", "hash", "block"] = "source"
