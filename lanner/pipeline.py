@@ -5,7 +5,6 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import choose
 from lanner.config import DetectorConfig, config_sha256
-from lanner.errors import ConfigError, GsdError, OutputError
+from lanner.errors import ConfigError, GsdError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.released import DetectorInfo, Sight, find, list_detectors, load
+from lanner.run_folder import LEDGER, check_run_dir, run_folder
 from lanner.stages import Stages
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from tiling.scene import Scene
 
 __all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
-
-LEDGER = "tiles.sqlite"
-"""Names in the run folder: finished tiles; the blended raster, as steps know it."""
 
 
 def detect(
@@ -76,6 +73,8 @@ def detect_with(
     stages = Stages(on_progress)
     stages.tell("open", 0, 1)
     cancel.check()
+    if request.run_dir is not None:
+        check_run_dir(request.run_dir, request.scene)
     chain = Chain.from_specs(config.chain)
     scene = _admit(request, config)
     plan = tile_plan(scene, config, request.tile)
@@ -101,7 +100,7 @@ def detect_with(
         plan=plan,
         stretch=stretch,
     )
-    with _run_dir(request.run_dir) as folder:
+    with run_folder(request.run_dir) as folder:
         manifest.write(folder)
         objects, context, capped = _see(scene, config, sight, manifest, folder, cancel, stages)
         with _closer(scene, config, manifest, sight, cancel) as closer:
@@ -254,22 +253,3 @@ def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePla
             f"use {max(least, ceil(tile / 32) * 32)}",
         )
     return TilePlan(grid, tile, config.halo)
-
-
-@contextmanager
-def _run_dir(asked: Path | None) -> Iterator[Path]:
-    """The folder to keep things in: the one asked for, made if need be, or one for this run."""
-    if asked is None:
-        with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
-            yield Path(folder)
-        return
-    try:
-        asked.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            "--run",
-            asked,
-            f"cannot be made ({error.strerror})",
-            "choose a folder that may be written to",
-        ) from error
-    yield asked

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from lanner.cli import app
 from lanner.cli_output import FORMATS
 from lanner.job import Cancel, DetectRequest
-from lanner.pipeline import LEDGER, detect
+from lanner.pipeline import detect
+from lanner.run_folder import LEDGER
 
 
 @pytest.fixture(scope="module")

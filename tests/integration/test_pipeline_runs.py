@@ -19,7 +19,8 @@ from lanner.config import load_config
 from lanner.errors import Cancelled
 from lanner.job import Cancel, DetectRequest
 from lanner.manifest import FILE
-from lanner.pipeline import LEDGER, detect
+from lanner.pipeline import detect
+from lanner.run_folder import LEDGER
 
 SIDE = 200
 ROOT = Path(__file__).resolve().parents[2]
