@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from postprocess.chain import ChainResult
     from postprocess.context import Closer, Context
     from tiling.grid import TilePlan
+    from tiling.ledger import Ledger
     from tiling.scene import Scene
 
 __all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
@@ -68,6 +69,7 @@ def detect_with(
     """
     from lanner.manifest import Manifest
     from postprocess.chain import Chain
+    from tiling.ledger import Ledger
     from tiling.normalise import require_valid, scene_stretch
 
     stages = Stages(on_progress)
@@ -100,9 +102,15 @@ def detect_with(
         plan=plan,
         stretch=stretch,
     )
-    with run_folder(request.run_dir) as folder:
+    # The open ledger keeps other runs out of the folder until the last raster has been read.
+    with (
+        run_folder(request.run_dir) as folder,
+        Ledger(folder / LEDGER, manifest.key) as ledger,
+    ):
         manifest.write(folder)
-        objects, context, capped = _see(scene, config, sight, manifest, folder, cancel, stages)
+        objects, context, capped = _see(
+            scene, config, sight, manifest, folder, ledger, cancel, stages
+        )
         with _closer(scene, config, manifest, sight, cancel) as closer:
             done = chain.run(objects, replace(context, closer=closer), progress=stages.pass_on)
         return _written(done, context, manifest, capped, stages)
@@ -114,23 +122,22 @@ def _see(
     sight: Sight,
     manifest: Manifest,
     folder: Path,
+    ledger: Ledger,
     cancel: Cancel,
     stages: Stages,
 ) -> tuple[gpd.GeoDataFrame, Context, int]:
     """The tile work: candidates or raster, and the context that the chain runs in."""
     from lanner.looking import blend, gather, look
     from postprocess.context import Context, DetectorFacts
-    from tiling.ledger import Ledger
     from tiling.reader import TileReader
 
     plan, eyes = manifest.plan, sight.eyes
     reader = TileReader(scene, plan, config.bands, manifest.stretch)
     rasters = {}
-    with Ledger(folder / LEDGER, manifest.key) as ledger:
-        look(eyes, reader, ledger, cancel, stages)
-        objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
-        if eyes.channels:
-            rasters = blend(folder, ledger, plan, eyes.channels, scene.place, cancel, stages)
+    look(eyes, reader, ledger, cancel, stages)
+    objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
+    if eyes.channels:
+        rasters = blend(folder, ledger, plan, eyes.channels, scene.place, cancel, stages)
     facts = DetectorFacts(
         config.name, config.release, manifest.weights_sha256, manifest.config_sha256
     )
