@@ -68,3 +68,22 @@ def test_what_a_killed_run_left_is_resumed(left, at_home, scene, tmp_path):
     assert run(scene, tmp_path / "run", told.append).features == first.features
     begun = next(p.done for p in told if p.stage == "detect")
     assert begun == (first.summary["plan"]["tiles"] if LEDGER in left else 0)
+
+
+def test_votes_of_members_that_are_silent_now_are_removed(
+    at_home, scene, tmp_path, pictures, own_config
+):
+    (first,) = pictures.raster["members"]
+    members = [{**first, "name": name} for name in ("masks", "again", "third")]
+    detector, folder = own_config(pictures.raster, members=members), tmp_path / "run"
+
+    def votes(*names):
+        run(scene, folder, detector=detector, members=names or None)
+        return sorted(path.stem for path in folder.glob("vote-*"))
+
+    assert votes() == ["vote-again", "vote-masks", "vote-third"]
+    assert votes("masks", "third") == ["vote-masks", "vote-third"]
+    assert votes("masks") == []
+    (folder / "vote-odd.tif").mkdir()
+    with pytest.raises(OutputError, match=r"vote-odd\.tif.*cannot be removed"):
+        votes("masks")
