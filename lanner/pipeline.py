@@ -152,6 +152,7 @@ def _see(
         rasters=rasters,
         cancel=cancel,
         calibrate=getattr(eyes, "calibrate", None),
+        members=eyes.names,
     )
     return objects, context, capped
 

@@ -75,7 +75,8 @@ class Context:
     writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`. Files of
     `left_over` are no step's of this run, as long as no step writes them anew. `closer` is None
     where there is no scene or no network to look at it again with. `calibrate` turns scores that
-    a step makes itself, such as a line's, into probabilities; None: they are.
+    a step makes itself, such as a line's, into probabilities; None: they are. `members` names
+    the networks that looked, where that is known.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
     """
 
@@ -92,6 +93,7 @@ class Context:
     calibrate: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = field(
         default=None, compare=False
     )
+    members: tuple[str, ...] = ()
     left_over: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
 
     def handed_on(self, name: str) -> Path:

@@ -181,6 +181,17 @@ def test_several_road_networks_speak_together_and_each_for_itself(
     assert not list((tmp_path / "one").glob("vote-*.tif"))
 
 
+def test_the_one_road_network_asked_votes_by_its_name(at_home, scene, pictures, own_config):
+    (first,) = pictures.raster["members"]
+    members = [{**first, "name": "masks"}, {**first, "name": "again"}]
+    chain = [{"step": name} for name in ("threshold", "clean", "skeletonise", "trace", "measure")]
+    detector = own_config(pictures.raster, members=members, chain=chain)
+    for asked in (None, ("again",)):
+        result, _ = run(scene, detector, members=asked)
+        voted = {tuple(json.loads(text)["properties"]["votes"]) for text in result.features}
+        assert voted == {asked or ("masks", "again")}
+
+
 def test_stages_are_told_in_order(at_home, scene, tmp_path):
     result, told = run(scene, "tinyroads", run_dir=tmp_path / "new" / "run")
     stages = list(dict.fromkeys(p.stage for p in told))
