@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lanner.cli_output import check_outputs, check_place, check_run_dir
+from lanner.cli_output import check_outputs, check_place
 from lanner.cli_progress import cancel_on_signal, progress_on
 from lanner.cli_report import AsJson, Debug, reporting
 from lanner.cli_show import summary_tables
 from lanner.job import Cancel, DetectRequest, DetectResult
+from lanner.run_folder import check_run_dir
 
 
 def detect(
@@ -52,7 +53,7 @@ def detect(
             "--run",
             metavar="DIR",
             show_default=False,
-            help="Keep tiles and snapshots here; the same command resumes from them.",
+            help="Keep tiles and snapshots in this folder; the same command resumes from them.",
         ),
     ] = None,
     gsd: Annotated[
@@ -116,7 +117,7 @@ def detect(
         check_outputs(out, scene)
         check_place(out, scene, gsd)
         if run is not None:
-            check_run_dir(run)
+            check_run_dir(run, scene)
         request = DetectRequest(
             scene=scene,
             detector=detector,

@@ -84,18 +84,6 @@ def check_folder(argument: str, folder: Path) -> None:
         raise OutputError(argument, folder, "cannot be written to", "choose another folder")
 
 
-def check_run_dir(folder: Path) -> None:
-    """Refuse a run folder that neither exists nor can be made.
-
-    Raises:
-        OutputError: it is a file, or its nearest existing parent is not writable.
-    """
-    nearest = folder.absolute()
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    check_folder("--run", nearest)
-
-
 def _check_ending(path: Path) -> None:
     ending = path.suffix.lower()
     if ending in FORMATS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detectors.results import TileResult, decode, encode
 from lanner.config import VOTE
 from lanner.engine import Engine, Eyes, engine_of
+from lanner.errors import OutputError
 from lanner.job import Cancel
 from lanner.stages import Stages
 from postprocess.frame import candidates
@@ -157,20 +158,22 @@ def blend(
     """Merge the tiles' probabilities into rasters on the grid.
 
     `RASTER` has what the members say together, and each `vote-NAME` what one of them says. Only
-    what a tile saw with enough around it is merged, see `trusted`.
+    what a tile saw with enough around it is merged, see `trusted`. Votes of members that
+    spoke in an earlier run, and do not in this one, are removed.
 
     Returns:
         Files below `folder` by the names of the rasters.
 
     Raises:
         Cancelled: the caller went away; no raster is left.
-        OutputError: a raster cannot be written.
+        OutputError: a raster cannot be written, or an earlier run's not be removed.
     """
     stages.tell("blend", 0, len(plan))
     votes = [name for name in channels if name.startswith(VOTE)]
     shared = tuple(name for name in channels if name not in votes)
     bands = {RASTER: shared, **{name: (name.removeprefix(VOTE),) for name in votes}}
     paths = {name: folder / f"{name}.tif" for name in bands}
+    _remove({*folder.glob(f"{VOTE}*.tif")} - {*paths.values()})
     with ExitStack() as stack:
         blenders = [
             stack.enter_context(Blender(paths[name], plan, len(own), own, place))
@@ -189,6 +192,19 @@ def blend(
                     blender.add(tile, part, inside)
             stages.tell("blend", index + 1, len(plan))
     return paths
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise OutputError(
+                "--run",
+                path,
+                f"is an earlier run's and cannot be removed ({error.strerror})",
+                "remove it, or name a new folder",
+            ) from error
 
 
 def trusted(plan: TilePlan, tile: Tile) -> Mask:

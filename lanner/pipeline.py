@@ -5,7 +5,6 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import choose
 from lanner.config import DetectorConfig, config_sha256
-from lanner.errors import ConfigError, GsdError, OutputError
+from lanner.errors import ConfigError, GsdError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.released import DetectorInfo, Sight, find, list_detectors, load
+from lanner.run_folder import LEDGER, check_run_dir, run_folder
 from lanner.stages import Stages
 
 if TYPE_CHECKING:
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from postprocess.chain import ChainResult
     from postprocess.context import Closer, Context
     from tiling.grid import TilePlan
+    from tiling.ledger import Ledger
     from tiling.scene import Scene
 
 __all__ = ["DetectorInfo", "Sight", "detect", "detect_with", "list_detectors"]
-
-LEDGER = "tiles.sqlite"
-"""Names in the run folder: finished tiles; the blended raster, as steps know it."""
 
 
 def detect(
@@ -71,11 +69,14 @@ def detect_with(
     """
     from lanner.manifest import Manifest
     from postprocess.chain import Chain
+    from tiling.ledger import Ledger
     from tiling.normalise import require_valid, scene_stretch
 
     stages = Stages(on_progress)
     stages.tell("open", 0, 1)
     cancel.check()
+    if request.run_dir is not None:
+        check_run_dir(request.run_dir, request.scene)
     chain = Chain.from_specs(config.chain)
     scene = _admit(request, config)
     plan = tile_plan(scene, config, request.tile)
@@ -101,9 +102,15 @@ def detect_with(
         plan=plan,
         stretch=stretch,
     )
-    with _run_dir(request.run_dir) as folder:
+    # The open ledger keeps other runs out of the folder until the last raster has been read.
+    with (
+        run_folder(request.run_dir) as folder,
+        Ledger(folder / LEDGER, manifest.key) as ledger,
+    ):
         manifest.write(folder)
-        objects, context, capped = _see(scene, config, sight, manifest, folder, cancel, stages)
+        objects, context, capped = _see(
+            scene, config, sight, manifest, folder, ledger, cancel, stages
+        )
         with _closer(scene, config, manifest, sight, cancel) as closer:
             done = chain.run(objects, replace(context, closer=closer), progress=stages.pass_on)
         return _written(done, context, manifest, capped, stages)
@@ -115,23 +122,22 @@ def _see(
     sight: Sight,
     manifest: Manifest,
     folder: Path,
+    ledger: Ledger,
     cancel: Cancel,
     stages: Stages,
 ) -> tuple[gpd.GeoDataFrame, Context, int]:
     """The tile work: candidates or raster, and the context that the chain runs in."""
     from lanner.looking import blend, gather, look
     from postprocess.context import Context, DetectorFacts
-    from tiling.ledger import Ledger
     from tiling.reader import TileReader
 
     plan, eyes = manifest.plan, sight.eyes
     reader = TileReader(scene, plan, config.bands, manifest.stretch)
     rasters = {}
-    with Ledger(folder / LEDGER, manifest.key) as ledger:
-        look(eyes, reader, ledger, cancel, stages)
-        objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
-        if eyes.channels:
-            rasters = blend(folder, ledger, plan, eyes.channels, scene.place, cancel, stages)
+    look(eyes, reader, ledger, cancel, stages)
+    objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
+    if eyes.channels:
+        rasters = blend(folder, ledger, plan, eyes.channels, scene.place, cancel, stages)
     facts = DetectorFacts(
         config.name, config.release, manifest.weights_sha256, manifest.config_sha256
     )
@@ -146,6 +152,7 @@ def _see(
         rasters=rasters,
         cancel=cancel,
         calibrate=getattr(eyes, "calibrate", None),
+        members=eyes.names,
     )
     return objects, context, capped
 
@@ -254,22 +261,3 @@ def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePla
             f"use {max(least, ceil(tile / 32) * 32)}",
         )
     return TilePlan(grid, tile, config.halo)
-
-
-@contextmanager
-def _run_dir(asked: Path | None) -> Iterator[Path]:
-    """The folder to keep things in: the one asked for, made if need be, or one for this run."""
-    if asked is None:
-        with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
-            yield Path(folder)
-        return
-    try:
-        asked.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            "--run",
-            asked,
-            f"cannot be made ({error.strerror})",
-            "choose a folder that may be written to",
-        ) from error
-    yield asked

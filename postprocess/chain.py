@@ -99,9 +99,12 @@ class Chain:
         if first == 0 and start is None:
             taken = _begin(self, objects, context)
             notes: list[dict[str, str]] = []
+            made: list[list[str]] = []
             rejected = empty().assign(rejected_by=column([]), rejected_at=pd.Series(dtype="int64"))
         else:
-            taken, rejected, notes = _resume(self, first, context)
+            taken, rejected, notes, made = _resume(self, first, context)
+        # The folder may hold rasters of other runs, or of steps that come later.
+        context = context.begun(made[-1] if made else [])
         for done in range(first, len(self.links)):
             context.cancel.check()
             _tell(progress, self, done)
@@ -110,13 +113,13 @@ class Chain:
             taken, gone, note = _one(self.links[done], held, context, notes, done)
             if len(taken) >= MANY:
                 give_back()
-            notes = [*notes, note]
+            notes, made = [*notes, note], [*made, context.made]
             if len(gone):
                 rejected = tidy(pd.concat([rejected, gone], ignore_index=True), "rejected")
             write_snapshot(rejected, context.workdir / REJECTED)
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
-            _record(self, context, notes)
+            _record(self, context, notes, made)
             # What the runner wrote itself is as it was read. Shapes are read anew, into one piece:
             # the step made them between things that are gone.
             known, many = {"steps": taken["steps"].copy()}, len(taken) >= MANY
@@ -193,13 +196,14 @@ def _begin(chain: Chain, objects: gpd.GeoDataFrame | None, context: Context) -> 
         raise StepError("objects", None, "nothing to run on", "give objects or `start`")
     path = context.workdir / chain.snapshot(0)
     write_snapshot(tidy(objects, "input"), path)
-    _record(chain, context, [])
+    _record(chain, context, [], [])
     return read_snapshot(path)
 
 
 def _resume(
     chain: Chain, first: int, context: Context
-) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, list[dict[str, str]]]:
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, list[dict[str, str]], list[list[str]]]:
+    """Objects, rejected ones, and of each step before: its note, and the rasters there were."""
     path = context.workdir / RECORD
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -212,7 +216,8 @@ def _resume(
         ) from error
     now, then = chain.described(context), record["chain"]
     same = {**now, "steps": now["steps"][:first]} == {**then, "steps": then["steps"][:first]}
-    if not same or len(record["notes"]) < first:
+    made = record.get("made", [])
+    if not same or len(record["notes"]) < first or len(made) < first:
         raise StepError(
             "start",
             chain.names[first],
@@ -227,7 +232,7 @@ def _resume(
         rejected = tidy(rejected[rejected["rejected_at"] <= first], "rejected")
     # In the order in which a step is noted, so that features come out in the same bytes.
     notes = [{"step": note["step"], "did": note["did"]} for note in record["notes"][:first]]
-    return taken, rejected, notes
+    return taken, rejected, notes, made[:first]
 
 
 def _one(
@@ -267,8 +272,14 @@ def _one(
     return tidy(frame[~out], found.name), gone, note
 
 
-def _record(chain: Chain, context: Context, notes: Sequence[dict[str, str]]) -> None:
-    record = {"chain": chain.described(context), "notes": list(notes)}
+def _record(
+    chain: Chain,
+    context: Context,
+    notes: Sequence[dict[str, str]],
+    made: Sequence[Sequence[str]],
+) -> None:
+    """Write down, for a restart, what each step did and the rasters there were after it."""
+    record = {"chain": chain.described(context), "notes": list(notes), "made": list(made)}
     path: Path = context.workdir / RECORD
     with replacing(path) as beside:
         beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from tiling.grid import Grid, TilePlan, Xy
     from tiling.place import Place
+
+
+Mark = tuple[int, ...]
+"""What tells a file from one that takes its place later, even of the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,11 @@ class Context:
 
     `rasters` maps a name to a GeoTIFF on the grid (uint8, 255 = probability 1). `workdir` is an
     existing folder that outlives the run: snapshots go there, and a step hands a raster on by
-    writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`. `closer`
-    is None where there is no scene or no network to look at it again with. `calibrate` turns
-    scores that a step makes itself, such as a line's, into probabilities; None: they are.
+    writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`. Files of
+    `left_over` are no step's of this run, as long as no step writes them anew. `closer` is None
+    where there is no scene or no network to look at it again with. `calibrate` turns scores that
+    a step makes itself, such as a line's, into probabilities; None: they are. `members` names
+    the networks that looked, where that is known.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
     """
 
@@ -87,6 +93,8 @@ class Context:
     calibrate: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = field(
         default=None, compare=False
     )
+    members: tuple[str, ...] = ()
+    left_over: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
 
     def handed_on(self, name: str) -> Path:
         """Where a step writes the raster `name` for the steps after it."""
@@ -99,17 +107,33 @@ class Context:
             StepError: no such raster, naming those there are.
         """
         mine = self.handed_on(name)
-        if mine.is_file():
+        if mine.is_file() and not self._is_left_over(mine):
             return mine
         if name in self.rasters:
             return self.rasters[name]
-        have = sorted({*self.rasters, *(p.stem for p in self.workdir.glob("*.tif"))})
         raise StepError(
             "raster",
             name,
-            f"no detector or earlier step made it; there are {have}",
+            f"no detector or earlier step made it; there are {sorted({*self.rasters, *self.made})}",
             "put the step that makes it before this one",
         )
+
+    @property
+    def made(self) -> list[str]:
+        """Names of the rasters that steps have handed on."""
+        return sorted(name for name, path in self._files().items() if not self._is_left_over(path))
+
+    def begun(self, made: Collection[str]) -> Context:
+        """The same at the beginning of a run: of the files there are, steps handed on `made`."""
+        old = {path: _mark(path) for name, path in self._files().items() if name not in made}
+        return replace(self, left_over=old)
+
+    def _files(self) -> dict[str, Path]:
+        paths = [path for path in self.workdir.rglob("*.tif") if path.is_file()]
+        return {path.relative_to(self.workdir).with_suffix("").as_posix(): path for path in paths}
+
+    def _is_left_over(self, path: Path) -> bool:
+        return self.left_over.get(path) == _mark(path)
 
     def distance_m(self, start: Xy, end: Xy) -> NDArray[np.float64]:
         """Geodesic metres between (n, 2) grid pixel points, (n,)."""
@@ -124,3 +148,13 @@ class Context:
         """Geodesic azimuth in degrees clockwise from true north, (n,), of each start to end."""
         azimuth = self.place.azimuth_deg(self.grid.to_scene(start), self.grid.to_scene(end))
         return np.asarray(azimuth, np.float64)
+
+
+def _mark(path: Path) -> Mark:
+    """Of the file and, where it is a link, of the link."""
+    both = path.stat(), path.lstat()
+    return tuple(
+        value
+        for told in both
+        for value in (told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+    )

@@ -16,7 +16,7 @@ from postprocess.roads.sample import along, batches, half_widths, probability
 
 
 class Params(Strict):
-    """Metres on the ground; `member` names the network that voted, where only one did."""
+    """Metres on the ground; `member` names the network that voted, where nothing else does."""
 
     spacing_m: float = Field(2.0, gt=0, description="between the points looked at")
     max_width_m: float = Field(60.0, gt=0, description="widths are measured up to this")
@@ -54,7 +54,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     objects["width_m"] = np.round(np.where(np.isnan(width), gsd, np.maximum(width, gsd)), 2)
     score = mean if context.calibrate is None else context.calibrate(mean)
     objects["score"] = np.round(score, 6)
-    said = votes or {params.member: mean}
+    only = context.members[0] if len(context.members) == 1 else params.member
+    said = votes or {only: mean}
     rows = np.round(np.stack(list(said.values()), axis=1), 6).tolist()
     objects["votes"] = packed([dict(zip(said, row, strict=True)) for row in rows])
     objects["did"] = column(

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +19,8 @@ from typer.testing import CliRunner
 from lanner.cli import app
 from lanner.cli_output import FORMATS
 from lanner.job import Cancel, DetectRequest
-from lanner.pipeline import LEDGER, detect
+from lanner.pipeline import detect
+from lanner.run_folder import LEDGER
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +97,20 @@ def test_a_scene_that_is_none(at_home, tmp_path):
 
 
 def tiles_done(ledger: Path) -> int:
-    """Rows of the run's ledger, 0 where it is not there yet."""
-    try:
-        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as file:
-            return file.execute("SELECT count(*) FROM tile").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
+    """Rows of the run's ledger, 0 where it is not there yet.
+
+    A run keeps others out of it until it ends, so that what a kill would leave is looked at.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / ledger.name
+        try:
+            for ending in ("", "-wal"):
+                if ledger.with_name(ledger.name + ending).exists():
+                    shutil.copyfile(f"{ledger}{ending}", f"{copy}{ending}")
+            with closing(sqlite3.connect(copy)) as file:
+                return file.execute("SELECT count(*) FROM tile").fetchone()[0]
+        except (FileNotFoundError, sqlite3.DatabaseError):
+            return 0
 
 
 def test_stopped_by_a_signal_and_resumed_to_the_same_bytes(at_home, tmp_path):

@@ -19,7 +19,8 @@ from lanner.config import load_config
 from lanner.errors import Cancelled
 from lanner.job import Cancel, DetectRequest
 from lanner.manifest import FILE
-from lanner.pipeline import LEDGER, detect
+from lanner.pipeline import detect
+from lanner.run_folder import LEDGER
 
 SIDE = 200
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,6 +179,17 @@ def test_several_road_networks_speak_together_and_each_for_itself(
     with rasterio.open(tmp_path / "one" / "probability.tif") as raster:
         np.testing.assert_array_equal(raster.read(1) / 255, mine)
     assert not list((tmp_path / "one").glob("vote-*.tif"))
+
+
+def test_the_one_road_network_asked_votes_by_its_name(at_home, scene, pictures, own_config):
+    (first,) = pictures.raster["members"]
+    members = [{**first, "name": "masks"}, {**first, "name": "again"}]
+    chain = [{"step": name} for name in ("threshold", "clean", "skeletonise", "trace", "measure")]
+    detector = own_config(pictures.raster, members=members, chain=chain)
+    for asked in (None, ("again",)):
+        result, _ = run(scene, detector, members=asked)
+        voted = {tuple(json.loads(text)["properties"]["votes"]) for text in result.features}
+        assert voted == {asked or ("masks", "again")}
 
 
 def test_stages_are_told_in_order(at_home, scene, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanner.cli_output import FORMATS, check_folder, check_outputs, check_run_dir
+from lanner.cli_output import FORMATS, check_folder, check_outputs
 from lanner.errors import OutputError
 
 
@@ -71,16 +71,7 @@ def test_the_scene_is_never_overwritten(tmp_path):
     assert scene.read_bytes() == b"raster"
 
 
-def test_run_dir_may_be_new_but_not_below_a_file(tmp_path):
-    check_run_dir(tmp_path / "not" / "yet")
-    assert not (tmp_path / "not").exists()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="is a file"):
-        check_run_dir(tmp_path / "file" / "run")
-
-
 def test_the_current_folder_is_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check_outputs([Path("x.gpkg")], "scene.tif")
-    check_run_dir(Path("run"))
     check_folder("--out", Path())

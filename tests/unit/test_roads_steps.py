@@ -263,6 +263,10 @@ def test_measure_gives_geodesic_metres_and_the_roads_own_probability(tmp_path: P
     assert out.width_m[0] == pytest.approx(4, abs=0.1)
     assert out.score[0] == pytest.approx(0.8, abs=0.02)
     assert out.votes[0] == {"resunet": out.score[0]}
+    # The one network that looked, whatever the chain was written for.
+    alone = replace(context, members=("streets",))
+    out = measure.run(road_frame(lined(line)), alone, measure.Params(member="resunet"))
+    assert out.votes[0] == {"streets": out.score[0]}
 
 
 def test_a_score_is_calibrated_and_the_vote_is_what_was_seen(tmp_path: Path) -> None:
