@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+BANDS = 3
+"""What every network takes."""
+
 MEAN, STD = 0.45, 0.225
 """One centre and spread for every band: a grey scene and a colour scene look alike."""
 

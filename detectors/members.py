@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from detectors.boxes import boxes_of_tiles
 from detectors.device import Compute
+from detectors.inputs import BANDS
 from detectors.instances import CHANNELS, instances
 from detectors.ready import ready
 from detectors.resunet import ResUNet, ResUNetSpec
@@ -32,6 +35,16 @@ Spec = TypeVar("Spec", RetinaNetSpec, ResUNetSpec)
 RASTER_OUTPUTS = ("road", "centreline")
 """Channels of a raster detector's Res-UNet when its `arch` names none."""
 
+_REFUSED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+# What the libraries raise at an architecture that cannot be built.
 
 Glimpse = Callable[[], Views]
 """What is left to do for a tile when the network has looked; any thread may do it."""
@@ -104,7 +117,7 @@ def load_member(
     """Build one member and fill it with its weights.
 
     Raises:
-        ConfigError: `arch` names what the network does not have.
+        ConfigError: `arch` describes no such network, or `bands` are not what it takes.
         WeightsError: the file is missing, unreadable, or of another architecture.
     """
     # The random start is overwritten; the caller's generator is none of its business.
@@ -120,33 +133,64 @@ def build(config: DetectorConfig, member: Member) -> RetinaNet | ResUNet:
     """One member's network with a random start, from torch's generator.
 
     Raises:
-        ConfigError: `arch` names what the network does not have.
+        ConfigError: `arch` describes no such network, or `bands` are not what it takes.
     """
-    if member.kind == "retinanet":
-        return RetinaNet(_spec(RetinaNetSpec, member, classes=len(config.classes)))
-    usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
-    net = ResUNet(_spec(ResUNetSpec, member, outputs=usual))
-    _check_outputs(config, member, net.spec.outputs)
+    _check_bands(config)
+    spec = _spec(config, member)
+    try:
+        net = RetinaNet(spec) if isinstance(spec, RetinaNetSpec) else ResUNet(spec)
+    except _REFUSED as error:
+        raise ConfigError(
+            f"members.{member.name}.arch",
+            member.arch,
+            f"makes no {member.kind} ({error})",
+            "correct it, or leave out what need not differ from the usual",
+        ) from error
+    if isinstance(net, ResUNet):
+        _check_outputs(config, member, net.spec.outputs)
     return net
 
 
-def _spec(kind: type[Spec], member: Member, **usual: Any) -> Spec:
+def _spec(config: DetectorConfig, member: Member) -> RetinaNetSpec | ResUNetSpec:
     """The architecture that `arch` describes over the usual one."""
-    known = [field.name for field in dataclasses.fields(kind)]
+    if member.kind == "retinanet":
+        return _described(RetinaNetSpec, member, classes=len(config.classes))
+    usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
+    return _described(ResUNetSpec, member, outputs=usual)
+
+
+def _described(kind: type[Spec], member: Member, **usual: Any) -> Spec:
+    fields = {field.name: field.default for field in dataclasses.fields(kind)} | usual
     for key in member.arch:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
             raise ConfigError(
                 f"members.{member.name}.arch",
                 key,
                 f"is nothing a {member.kind} has",
-                f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}",
+                f"did you mean {near[0]!r}?" if near else f"use {', '.join(fields)}",
             )
-    return kind(**{**usual, **{key: _tuples(value) for key, value in member.arch.items()}})
+    try:
+        return TypeAdapter(kind).validate_python({**usual, **member.arch})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise ConfigError(
+            f"members.{member.name}.arch.{key}",
+            member.arch[key],
+            first["msg"],
+            f"write it like {json.dumps(fields[key])}",
+        ) from error
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+def _check_bands(config: DetectorConfig) -> None:
+    if len(config.bands) != BANDS:
+        raise ConfigError(
+            "bands",
+            ", ".join(config.bands),
+            f"networks take {BANDS} bands, not {len(config.bands)}",
+            f"name {BANDS} of the scene's; one may be named again",
+        )
 
 
 def _check_outputs(config: DetectorConfig, member: Member, outputs: tuple[str, ...]) -> None:

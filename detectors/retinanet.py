@@ -22,6 +22,9 @@ from torchvision.ops import FeaturePyramidNetwork
 STRIDE = 32
 """Input height and width must be multiples of the coarsest level's stride."""
 
+LEVELS = 3
+"""Pyramid levels, P3 to P5."""
+
 BOX_CLAMP = 4.135166556742356  # log(1000/16), the bound torchvision's own coder uses
 
 
@@ -46,6 +49,7 @@ class RetinaNet(nn.Module):
     def __init__(self, spec: RetinaNetSpec) -> None:
         super().__init__()
         self.spec = spec
+        _check_anchors(spec.anchor_sizes)
         body = torchvision.models.get_model(spec.backbone, weights=None)
         in_channels = [_out_channels(stage) for stage in (body.layer2, body.layer3, body.layer4)]
         self.body = IntermediateLayerGetter(body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"})
@@ -91,6 +95,16 @@ def decode_boxes(offsets: Tensor, anchors: Tensor) -> Tensor:
     centre = anchors[..., :2] + 0.5 * size + offsets[..., :2] * size
     half = 0.5 * size * torch.exp(offsets[..., 2:].clamp(max=BOX_CLAMP))
     return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def _check_anchors(sizes: tuple[tuple[int, ...], ...]) -> None:
+    """Each level has its row, and one head serves them all.
+
+    Raises:
+        ValueError: not three rows, or rows of different lengths.
+    """
+    if len(sizes) != LEVELS or len({len(row) for row in sizes}) != 1 or not sizes[0]:
+        raise ValueError(f"anchor_sizes takes {LEVELS} rows of as many sizes each")
 
 
 def _out_channels(layer: nn.Module) -> int:

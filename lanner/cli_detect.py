@@ -63,7 +63,8 @@ def detect(
             metavar="METRES",
             min=0.001,
             show_default=False,
-            help="Ground sampling of the scene, where the file has no CRS or a wrong one.",
+            help="Ground sampling of the scene, where the file has no CRS or a wrong one: all "
+            "metres follow it, coordinates stay those of the file.",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -90,6 +90,7 @@ def serve(
     """
     with reporting(debug, "detections that were running did not finish"):
         credentials = _credentials(tls_cert, tls_key)
+        chosen = _by_name(device)
         from lanner.pipeline import detect, list_detectors
         from server.run import ServeOptions
         from server.run import serve as run_server
@@ -99,14 +100,14 @@ def serve(
             port=port,
             roots=tuple(root or [Path.cwd()]),
             allow_remote=allow_remote,
-            auto_device=device,
+            auto_device=chosen,
             grace_s=grace,
             credentials=credentials,
         )
         for name in ready_for or ():
             from lanner.warm import warm
 
-            seconds = warm(name, device)
+            seconds = warm(name, chosen)
             typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
         finished = run_server(
             detect,
@@ -116,6 +117,17 @@ def serve(
         )
         if not finished:
             raise Cancelled
+
+
+def _by_name(device: str) -> str:
+    """The one name of a device, such as `cpu` or `cuda:0`: what is warmed is what is asked for.
+
+    Raises:
+        DeviceError: unknown, or not on this machine.
+    """
+    from detectors.device import compute
+
+    return str(compute(device).device)
 
 
 def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials | None:

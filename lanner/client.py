@@ -121,7 +121,8 @@ class Client:
         Args:
             scene: path on the server, or an address it may open.
             detector: name out of `detectors()`.
-            gsd: ground sampling in metres, in place of what the scene says.
+            gsd: ground sampling in metres, in place of what the scene says; all lengths follow
+                it, coordinates stay the file's.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             tile: side of the read tile in detector pixels.
             members: ensemble members to run; None runs all.

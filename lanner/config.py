@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lanner.errors import ConfigError
 
@@ -38,6 +38,13 @@ class Normalise(Strict):
 
     mode: Literal["auto", "stretch"] = "auto"
     percentiles: tuple[float, float] = (1.0, 99.0)
+
+    @field_validator("percentiles")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] < value[1] <= 100:
+            raise ValueError("give two that rise within 0 to 100, such as [1, 99]")
+        return value
 
 
 class Instances(Strict):
@@ -182,6 +189,14 @@ def load_config(path: Path) -> DetectorConfig:
     except OSError as error:
         raise ConfigError(
             "--detector", path, f"cannot be read ({error.strerror})", "give an existing YAML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            "--detector",
+            path,
+            f"is no UTF-8 text (byte 0x{error.object[error.start]:02x} in line {line})",
+            "save it as UTF-8",
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(

@@ -20,9 +20,10 @@ class DetectRequest:
     """One scene, one detector.
 
     `scene` is a path or a GDAL URL (http(s)://, s3://); `detector` a released name or a path to
-    a YAML file; `gsd` overrides the scene's ground sampling in metres (needed without a CRS);
-    `tile` overrides the read tile in detector pixels; `members` leaves ensemble members out;
-    `run_dir` keeps snapshots there and resumes from them.
+    a YAML file; `gsd` overrides the scene's ground sampling in metres (needed without a CRS):
+    all lengths follow it, coordinates stay the file's; `tile` overrides the read tile in
+    detector pixels; `members` leaves ensemble members out; `run_dir` keeps snapshots there and
+    resumes from them.
     """
 
     scene: str

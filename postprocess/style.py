@@ -15,18 +15,31 @@ COLOURS = {
 }
 
 
-def write_style(path: Path, frame: gpd.GeoDataFrame) -> Path:
-    """Write `path` with the ending .qml, which QGIS loads by itself; one that is there stays.
+def write_style(path: Path, frame: gpd.GeoDataFrame) -> None:
+    """Write `path` with the ending .qml, which QGIS loads by itself.
+
+    One that is there stays, since somebody may have edited it, unless it is as this wrote it.
+    An empty frame gets none: nothing tells whether lines or areas come later.
 
     Raises:
         OutputError: it cannot be written.
     """
+    if not len(frame):
+        return
     target = path.with_suffix(".qml")
-    if not target.exists():
-        lines = bool(len(frame)) and bool(frame.geom_type.str.contains("LineString").any())
-        with replacing(target) as beside:
-            beside.write_bytes(style(lines=lines))
-    return target
+    wanted = style(lines=bool(frame.geom_type.str.contains("LineString").any()))
+    if target.exists() and _held(target) not in (style(lines=True), style(lines=False)):
+        return
+    with replacing(target) as beside:
+        beside.write_bytes(wanted)
+
+
+def _held(path: Path) -> bytes | None:
+    """What a file holds; None where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def style(*, lines: bool) -> bytes:

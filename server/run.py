@@ -41,10 +41,10 @@ class ServeOptions:
 
     `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and
     s3 addresses. `per_device` detections compute on one device at once, `max_waiting` wait in
-    line, `max_streams` are open at all. `auto_device` is what the device "auto" comes down to.
-    `grace_s` is what running detections get to finish after SIGTERM. A silent peer is asked
-    for a sign of life after `keepalive_s` and given up after as long again. `credentials`
-    turn on TLS.
+    line, `max_streams` are open at all. A request for the device "auto" computes on
+    `auto_device`. `grace_s` is what running detections get to finish after SIGTERM. A silent
+    peer is asked for a sign of life after `keepalive_s` and given up after as long again.
+    `credentials` turn on TLS.
     """
 
     host: str = "127.0.0.1"

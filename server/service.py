@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -54,7 +55,7 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         list_detectors: what is on offer.
         scenes: which scenes may be named.
         slots: who may compute when.
-        auto_device: the device that "auto" comes down to, so that both share one line.
+        auto_device: the device that a request for "auto" computes on.
         max_streams: detections open at once, be they waiting, computing or being read.
     """
 
@@ -72,7 +73,9 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         self._list_detectors = list_detectors
         self._scenes = scenes
         self._slots = slots
-        self._same_device = {"auto": auto_device, "cuda": "cuda:0"}
+        # One name a device: one line, and one copy of the networks.
+        first = {"cuda": "cuda:0"}
+        self._same_device = {"auto": first.get(auto_device, auto_device), **first}
         self._max_streams = max_streams
         self._workers = ThreadPoolExecutor(max_streams, thread_name_prefix="detect")
         self._open: set[_Run] = set()
@@ -143,7 +146,8 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         call.fields.update(scene=spec.scene.uri[:_LOGGED], detector=spec.detector.name[:_LOGGED])
         job = to_job(spec, self._scenes, self._list_detectors())
         call.say_instead(job.scene, spec.scene.uri)
-        ticket = self._slots.enter(self._same_device.get(job.device, job.device))
+        job = replace(job, device=self._same_device.get(job.device, job.device))
+        ticket = self._slots.enter(job.device)
         future = self._workers.submit(self._work, ticket, job, run)
         future.add_done_callback(partial(_finished, run, call))
         for progress in run.reports:

@@ -20,6 +20,9 @@ GCP_TOLERANCE = 0.5
 """Greatest residual, in pixels, of an affine put through ground control points."""
 SHEAR_TOLERANCE = 5.0
 """Greatest departure, in degrees, of the pixel axes from a right angle on the ground."""
+GSD_TOLERANCE = 0.01
+"""Greatest share by which a given ground sampling may differ from the measured one and still be
+taken for the same, rounded."""
 
 _WARP = "warp it first: gdalwarp {how}-t_srs EPSG:CODE SCENE out.tif"
 _GSD = "or give --gsd METRES to work in pixels only"
@@ -32,7 +35,8 @@ def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Plac
         dataset: open raster.
         uri: its name, for messages.
         gsd: metres a pixel, given by the caller; then a scene that cannot be placed on the
-            Earth is still taken, without a CRS.
+            Earth is still taken, without a CRS. Where the CRS makes it another, what is given
+            counts: sampling and all metres follow it, so that one feature has one scale.
 
     Raises:
         GsdError: `gsd` is no positive number.
@@ -53,7 +57,10 @@ def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Plac
             raise
         affine = dataset.transform
         return Place(affine if _usable(affine) else Affine.identity(), None, (gsd, gsd))
-    return Place(affine, crs, measured if gsd is None else (gsd, gsd))
+    if gsd is None:
+        return Place(affine, crs, measured)
+    overruled = any(abs(gsd / own - 1) > GSD_TOLERANCE for own in measured)
+    return Place(affine, crs, (gsd, gsd), overruled)
 
 
 def ground_sampling(place: Place, size: tuple[int, int]) -> tuple[float, float]:

@@ -28,11 +28,14 @@ class Place:
         affine: scene pixels to CRS coordinates.
         crs: None where the scene has no place on the Earth.
         gsd: metres on the ground a pixel, along x and y.
+        overruled: metres come from `gsd` although there is a CRS, which makes them others;
+            coordinates and directions stay the CRS's.
     """
 
     affine: Affine
     crs: pyproj.CRS | None
     gsd: tuple[float, float]
+    overruled: bool = False
 
     def to_crs(self, xy: ArrayLike) -> Floats:
         """Scene pixels to CRS coordinates, (n, 2) easting or longitude first."""
@@ -78,8 +81,11 @@ class Place:
         return self.from_crs(np.column_stack([x, y]))
 
     def distance_m(self, xy_a: ArrayLike, xy_b: ArrayLike) -> Floats:
-        """Metres on the ground between two sets of points, (n,); geodesic (Karney, 2013)."""
-        if self.crs is None:
+        """Metres on the ground between two sets of points, (n,); geodesic (Karney, 2013).
+
+        Without a CRS, or where it is overruled, they are as many pixels of `gsd`.
+        """
+        if self.crs is None or self.overruled:
             delta = (_points(xy_b) - _points(xy_a)) * np.asarray(self.gsd)
             return np.asarray(np.hypot(delta[:, 0], delta[:, 1]), np.float64)
         return self._inverse(xy_a, xy_b)[1]

@@ -19,16 +19,20 @@ from tiling.grid import Box
 Pixels = NDArray[Any]
 Mask = NDArray[np.bool_]
 
+LARGEST = 1e36
+"""No measurement is beyond this, and sums of such values stay finite in float32, in which pixels
+are resampled. Undeclared fills are: float64's and float32's lowest, Surfer's and NetCDF's."""
+
 
 @dataclass(frozen=True)
 class Source:
     """An open dataset, read through chosen bands.
 
     A pixel is invalid where the file's mask (alpha band, internal mask, .msk sidecar) says so,
-    where any chosen band is not finite, or where it holds nodata. A nodata value that is also
-    an ordinary measurement (0, or any value of 8-bit bands) counts only where every chosen band
-    holds it, so that a black or white object survives in one band; any other (-9999, 65535)
-    counts in any band, for it would spoil its neighbours when resampled.
+    where any chosen band is not finite or beyond `LARGEST`, or where it holds nodata. A nodata
+    value that is also an ordinary measurement (0, or any value of 8-bit bands) counts only where
+    every chosen band holds it, so that a black or white object survives in one band; any other
+    (-9999, 65535) counts in any band, for it would spoil its neighbours when resampled.
 
     Attributes:
         dataset: open raster, used by one thread.
@@ -102,8 +106,10 @@ def _no_data(pixels: Pixels, nodata: list[float | None]) -> Mask | None:
     """Where the pixels hold no data, by their values; None where all do."""
     bad: Mask | None = None
     if pixels.dtype.kind == "f":
-        finite: Mask = np.isfinite(pixels)
-        bad = None if finite.all() else np.logical_not(finite.all(axis=0))
+        most = min(LARGEST, float(np.finfo(pixels.dtype).max))
+        # Two looks without a copy settle it where all are good; NaN is neither.
+        if not (pixels.min() >= -most and pixels.max() <= most):
+            bad = np.logical_not((np.abs(pixels) <= most).all(axis=0))
     known = [_representable(value, pixels.dtype) for value in nodata]
     if all(v is None for v in known):
         return bad

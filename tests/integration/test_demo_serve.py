@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from lanner import released
+from lanner.cli_serve import _by_name
 from lanner.client import Client
-from lanner.errors import TABLE, ConfigError, UnknownDetectorError
+from lanner.errors import TABLE, ConfigError, DeviceError, UnknownDetectorError
+from lanner.pipeline import detect, list_detectors
+from lanner.warm import warm
+from server.run import ServeOptions, start
 
 PROGRAM = Path(sys.executable).parent / "lanner"
 
@@ -71,6 +76,32 @@ def test_what_cannot_be_warmed_is_told_at_once():
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == TABLE[UnknownDetectorError].exit
     assert "aircraft" in done.stderr
+
+
+def test_the_first_request_for_auto_finds_what_was_warmed(at_home, tmp_path, pictures):
+    pictures.write_tif(tmp_path / "town.tif", pictures.texture(60, 60))
+    released._ensemble.cache_clear()
+    warm("tiny", "cpu")
+    options = ServeOptions(port=0, roots=(tmp_path,), auto_device="cpu")
+    server = start(detect, list_detectors, options)
+    with Client(server.address) as client:
+        for device in ("auto", "cpu"):
+            client.detect("town.tif", "tiny", device=device)
+    server.stop(0)
+    assert released._ensemble.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu"])
+def test_a_device_that_is_not_there_is_told_at_once(device):
+    words = [PROGRAM, "serve", "--port", "0", "--device", device]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == TABLE[DeviceError].exit
+    assert f"--device '{device}'" in done.stderr
+
+
+def test_what_auto_comes_down_to_has_a_name():
+    assert re.fullmatch(r"cpu|cuda:\d+", _by_name("auto"))
+    assert _by_name("cpu") == "cpu"
 
 
 def refused(*words: str) -> str:

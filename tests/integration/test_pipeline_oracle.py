@@ -298,6 +298,20 @@ def test_a_road_over_many_tiles_is_one_line(blank):
     assert properties["width_m"] == pytest.approx(8, abs=1.5)
 
 
+def test_a_given_sampling_is_the_scale_of_length_and_width_alike(blank):
+    """The CRS says 1 m, the caller 2; the road stays where the file puts it."""
+    roads = np.zeros((2, 700, 700), np.float32)
+    roads[0, 300:308, 20:680], roads[1, 303:305, 20:680] = 0.95, 0.9
+    result = ask(Oracle(probability=roads), blank(350, 350), roads_config(), gsd=2.0)
+    (properties,) = (json.loads(text)["properties"] for text in result.features)
+    assert properties["length_m"] == pytest.approx(660, abs=12)
+    assert properties["width_m"] == pytest.approx(8, abs=1.5)
+    assert result.frame.crs == "EPSG:32633"
+    x0, y0, x1, y1 = result.frame.total_bounds - [500_000, 5_000_000] * 2
+    assert (x0, x1) == pytest.approx((10, 340), abs=3)
+    assert (y0, y1) == pytest.approx((-152, -152), abs=1)
+
+
 def test_tiles_without_a_valid_pixel_are_no_objects(tmp_path, pictures):
     pixels = np.full((1, 400, 400), 90, np.uint8)
     pixels[:, :, 200:] = 0

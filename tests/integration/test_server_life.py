@@ -298,6 +298,35 @@ def test_the_current_folder_is_the_root_unless_told_otherwise(tmp_path, monkeypa
     assert ServeOptions().roots == (tmp_path,)
 
 
+@pytest.mark.parametrize(
+    ("auto", "asked", "given"),
+    [
+        ("cpu", "auto", "cpu"),
+        ("cpu", "cuda:1", "cuda:1"),
+        ("cuda", "auto", "cuda:0"),
+        ("cuda:1", "cuda", "cuda:0"),
+        ("auto", "auto", "auto"),
+    ],
+)
+def test_a_request_for_auto_computes_on_the_servers_device(tmp_path, auto, asked, given):
+    """And each device has one name, so that its networks are loaded once."""
+    (tmp_path / "a.tif").write_bytes(b"x")
+    devices: list[str] = []
+
+    def remember(
+        request: DetectRequest, cancel: Cancel, progress: Callable[[Progress], None]
+    ) -> DetectResult:
+        devices.append(request.device)
+        return nothing(request, cancel, progress)
+
+    options = ServeOptions(port=0, roots=(tmp_path,), auto_device=auto)
+    server = start(remember, lambda: [offer("a")], options)
+    with lanner.Client(server.address) as client:
+        client.detect("a.tif", "a", device=asked)
+    server.stop(0)
+    assert devices == [given]
+
+
 def test_a_request_above_the_limit_is_refused_by_name(tmp_path):
     server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
     with lanner.Client(server.address) as client, pytest.raises(ServerError):

@@ -379,3 +379,14 @@ def test_the_style_is_xml_that_names_both_decisions_and_is_not_overwritten(tmp_p
     path.with_suffix(".qml").write_text("mine")
     write((), scene_frame(roads, context()), path)
     assert path.with_suffix(".qml").read_text() == "mine"
+
+
+def test_a_style_follows_what_is_written_after_an_empty_result(tmp_path):
+    """And one for areas that nobody edited makes room for one for lines."""
+    path = tmp_path / "out.fgb"
+    roads = scene_frame(frame([shapely.LineString([(0, 0), (9, 9)])]), context())
+    write((), scene_frame(empty(), context()), path)
+    assert not path.with_suffix(".qml").exists()
+    for table, kind in ((roads, b'"line"'), (scene_frame(frame(squares()), context()), b'"fill"')):
+        write((), table, path)
+        assert b"type=" + kind in path.with_suffix(".qml").read_bytes()

@@ -178,6 +178,41 @@ def test_without_a_crs_the_caller_gives_the_sampling(tmp_path: Path) -> None:
             call([(0, 0)])
 
 
+@pytest.mark.parametrize(
+    ("crs", "affine"),
+    [
+        ("EPSG:32633", turned(30, 0.5)),
+        ("EPSG:4326", Affine(1e-5, 0, 10, 0, -1e-5, 60)),  # 0.56 m by 1.11
+        ("EPSG:3857", Affine(1, 0, 0, 0, -1, 8399737.9)),
+    ],
+)
+def test_a_given_sampling_overrules_the_metres_of_a_crs(
+    tmp_path: Path, crs: str, affine: Affine
+) -> None:
+    """One scale for all that is measured; coordinates and directions are the file's."""
+    path = write(tmp_path / "a.tif", affine, crs)
+    own, given = open_scene(path).place, open_scene(path, gsd=0.7).place
+    line = [(0, 0), (30, 40), (30, 0)]
+    assert given.length_m(line) == pytest.approx(0.7 * 90)
+    assert given.distance_m(line[:1], line[1:2])[0] == pytest.approx(0.7 * 50)
+    grid = open_scene(path, gsd=0.7).grid(1.4)
+    on_grid = grid.to_scene(np.array([(5, 5), (6, 5)]))
+    assert given.distance_m(on_grid[:1], on_grid[1:])[0] == pytest.approx(1.4)
+    np.testing.assert_array_equal(given.to_lonlat(line), own.to_lonlat(line))
+    ways = [place.azimuth_deg(line[:-1], line[1:]) for place in (own, given)]
+    np.testing.assert_array_equal(*ways)
+
+
+@pytest.mark.parametrize(("gsd", "metres"), [(0.5, 50.02), (0.504, 50.02), (0.506, 50.6)])
+def test_a_sampling_that_was_rounded_leaves_metres_geodesic(
+    tmp_path: Path, gsd: float, metres: float
+) -> None:
+    """On UTM's central meridian 0.5 m of the map are 0.5002 m of ground."""
+    place = open_scene(write(tmp_path / "a.tif", turned(0, 0.5)), gsd=gsd).place
+    assert place.gsd == (gsd, gsd)
+    assert place.length_m([(0, 0), (100, 0)]) == pytest.approx(metres, abs=2e-3)
+
+
 @pytest.mark.parametrize("gsd", [0, -1, math.nan, math.inf])
 def test_a_sampling_that_is_none(tmp_path: Path, gsd: float) -> None:
     path = write(tmp_path / "a.tif", None, None)

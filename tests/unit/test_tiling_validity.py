@@ -150,28 +150,47 @@ def test_a_sentinel_in_one_band_spoils_the_pixel_and_no_neighbour(tmp_path: Path
     np.testing.assert_allclose(raw, 50, rtol=1e-6)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_not_finite_is_invalid_without_being_declared(tmp_path: Path, value: float) -> None:
-    pixels = np.full((1, 5, 5), 3.0, np.float32)
+def one_odd(path: Path, dtype: str, value: float) -> Path:
+    """A grey scene of 3.0 with one other value, which nothing declares."""
+    pixels = np.full((1, 9, 9), 3.0, dtype)
     pixels[0, 1, 2] = value
-    path = tmp_path / "a.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=5,
-        height=5,
-        count=1,
-        dtype="float32",
-        crs="EPSG:32633",
-        transform=from_origin(5e5, 5e6, 1, 1),
-    ) as file:
+    profile = {"driver": "GTiff", "width": 9, "height": 9, "count": 1, "dtype": dtype}
+    place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, 1, 1)}
+    with rasterio.open(path, "w", **profile, **place) as file:
         file.write(pixels)
-    scene = open_scene(path, gsd=1.0)
+    return path
+
+
+ABSURD = [
+    *(("float32", v) for v in (np.nan, np.inf, -np.inf, -3.4028235e38, 1.70141e38, 9.96921e36)),
+    *(("float64", v) for v in (np.nan, np.inf, -1.797e308, 1e300, 3.5e38, -3.4028235e38)),
+]
+
+
+@pytest.mark.parametrize(("dtype", "value"), ABSURD)
+def test_what_is_no_measurement_is_invalid_without_being_declared(
+    tmp_path: Path, dtype: str, value: float
+) -> None:
+    scene = open_scene(one_odd(tmp_path / "a.tif", dtype, value), gsd=1.0)
     with GridSampler(scene, scene.grid(1.0), RGB) as sampler:
-        raw, valid = sampler.read(Box(0, 0, 5, 5))
-    assert not valid[1, 2] and valid.sum() == 24
+        raw, valid = sampler.read(Box(0, 0, 9, 9))
+    assert not valid[1, 2] and valid.sum() == 80
     assert raw[:, 1, 2].tolist() == [0, 0, 0] and raw.max() == 3
+    for gsd in (0.6, 1.5, 5.0):  # and spoils no neighbour, whichever way it is resampled
+        grid = scene.grid(gsd)
+        with GridSampler(scene, grid, RGB) as sampler:
+            raw, valid = sampler.read(Box(0, 0, grid.width, grid.height))
+        np.testing.assert_allclose(raw[:, valid], 3, rtol=1e-6)
+    stretch = scene_stretch(scene, RGB, Normalise(percentiles=(0, 100)))
+    assert stretch.low == stretch.high == (3.0, 3.0, 3.0)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float32", 1e30), ("float64", -1e35)])
+def test_what_is_large_stays_a_value(tmp_path: Path, dtype: str, value: float) -> None:
+    scene = open_scene(one_odd(tmp_path / "a.tif", dtype, value), gsd=1.0)
+    with GridSampler(scene, scene.grid(1.0), RGB) as sampler:
+        raw, valid = sampler.read(Box(0, 0, 9, 9))
+    assert valid.all() and raw[0, 1, 2] == np.float32(value)
 
 
 def test_a_nodata_value_no_pixel_can_hold_is_ignored(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Mistakes in a detector's own YAML: each is told by its key, with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from detectors.members import build
+from lanner.config import DetectorConfig, load_config
+from lanner.errors import ConfigError
+from tests.fixtures_process import ROOT
+
+TEXT = (ROOT / "configs" / "roads.yaml").read_text(encoding="utf-8")
+
+
+def changed(name: str = "roads", **changes: object) -> DetectorConfig:
+    """A released detector with other values of some keys."""
+    facts = load_config(ROOT / "configs" / f"{name}.yaml").model_dump(mode="json")
+    return DetectorConfig.model_validate({**facts, **changes})
+
+
+def with_arch(name: str, kind: str, **arch: object) -> DetectorConfig:
+    """A released detector whose one member has another architecture."""
+    return changed(
+        name,
+        closer=None,
+        members=[{"name": "eye", "kind": kind, "weights": "eye.safetensors", "arch": arch}],
+    )
+
+
+def test_a_file_in_another_encoding_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_bytes(TEXT.replace("Road centrelines", "Straßen").encode("latin-1", "replace"))
+    with pytest.raises(ConfigError, match=r"own\.yaml.*byte 0xdf in line \d+.*save it as UTF-8"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("given", [[1, 199], [-1, 99], [99, 1], [50, 50], [1, float("nan")]])
+def test_percentiles_that_do_not_rise_within_a_hundred(tmp_path: Path, given: list[float]) -> None:
+    path = tmp_path / "own.yaml"
+    facts = yaml.safe_load(TEXT) | {"normalise": {"percentiles": given}}
+    path.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"normalise\.percentiles.*rise within 0 to 100"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("bands", [["red", "green"], ["red", "green", "blue", "nir"], []])
+@pytest.mark.parametrize("name", ["aircraft", "roads"])
+def test_networks_take_three_bands(name: str, bands: list[str]) -> None:
+    config = changed(name, bands=bands)
+    for one in config.networks:
+        with pytest.raises(ConfigError, match=rf"^bands '.*not {len(bands)}; name 3"):
+            build(config, one)
+    again = changed(name, bands=["red", "red", "green"])
+    assert build(again, again.networks[0]) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "arch", "words"),
+    [
+        ("resunet", {"outputs": 2}, r'eye\.arch\.outputs \'2\'.*write it like \["road", "centre'),
+        ("resunet", {"outputs": "road"}, r"eye\.arch\.outputs 'road'"),
+        ("resunet", {"decoder_channels": ["wide"]}, r"decoder_channels.*\[128, 64, 48, 32\]"),
+        ("resunet", {"decoder_channels": [16, -8, 16, 8]}, r"eye\.arch .*makes no resunet"),
+        ("resunet", {"encoder": "resnet19"}, r"eye\.arch .*makes no resunet"),
+        ("retinanet", {"channels": "many"}, r"eye\.arch\.channels 'many'.*like 128"),
+        ("retinanet", {"channels": 20}, r"eye\.arch .*makes no retinanet"),
+        ("retinanet", {"backbone": "resnet19"}, r"eye\.arch .*makes no retinanet"),
+        ("retinanet", {"backbone": "alexnet"}, r"eye\.arch .*makes no retinanet"),
+        ("retinanet", {"anchor_sizes": [12, 24]}, r"eye\.arch\.anchor_sizes"),
+        ("retinanet", {"anchor_sizes": [[12], [24]]}, r"makes no retinanet.*3 rows"),
+        ("retinanet", {"anchor_sizes": [[12], [24, 30], [60]]}, r"makes no retinanet.*3 rows"),
+    ],
+)
+def test_an_architecture_that_cannot_be_built(
+    kind: str, arch: dict[str, object], words: str
+) -> None:
+    config = with_arch("roads" if kind == "resunet" else "aircraft", kind, **arch)
+    with pytest.raises(ConfigError, match=words):
+        build(config, config.members[0])
