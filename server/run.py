@@ -31,6 +31,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"].full_name
 
 _STOP_S = 2.0
 # What a detection has, once told to stop, to come to its end.
+_LOOK_S = 0.5
+# How soon a signal is noticed that came at the worst moment.
 _SPARE_THREADS = 8
 # So that lists and health checks are answered while every stream is taken.
 
@@ -154,7 +156,7 @@ def serve(
         _announce(running.address, chosen)
         if ready is not None:
             ready(running.address)
-        asked.get()
+        _await(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -162,6 +164,20 @@ def serve(
     finished = running.stop(chosen.grace_s)
     log.info("stopped", extra={"fields": {"event": "stopped", "all_finished": finished}})
     return finished
+
+
+def _await(asked: queue.SimpleQueue[int]) -> None:
+    """Return once something is in the queue, which a signal's handler puts there.
+
+    A signal that comes between the interpreter's last look and its falling asleep wakes nobody:
+    it has to wake by itself to run the handler.
+    """
+    while True:
+        try:
+            asked.get(timeout=_LOOK_S)
+        except queue.Empty:
+            continue
+        return
 
 
 def _channel_options(keepalive_s: float) -> list[tuple[str, int]]:
