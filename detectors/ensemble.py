@@ -17,12 +17,11 @@ from detectors.device import Compute, Passes, Streams, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
 from detectors.members import BoxMember, Glimpse, MaskMember, load_member
-from detectors.rasters import together, together_named
 from detectors.results import TileResult, no_candidates, raster_result
 from detectors.shown import Shown, shown
 from detectors.views import Floats, Look, Outline, Views, iou_matrix
 from detectors.windows import place
-from lanner.config import DetectorConfig
+from lanner.config import DetectorConfig, Member
 from lanner.errors import ConfigError
 from tiling.machine import each
 
@@ -83,6 +82,14 @@ class Ensemble:
     def names(self) -> tuple[str, ...]:
         """Names of the members, in the order of the columns of `TileResult.votes`."""
         return tuple(member.config.name for member in self.members)
+
+    @property
+    def speakers(self) -> tuple[Member, ...]:
+        """Members that each have `channels` in a tile's probability, one after another; none of a
+        detector of objects. What they say together is for whole rasters (`fuse_levels`): fused
+        tile by tile, what a tile's border made unsure would be heard or not before it is blended.
+        """
+        return tuple(one.config for one in self.members) if self.channels else ()
 
     @property
     def batch(self) -> int:
@@ -191,11 +198,14 @@ class Ensemble:
         return list(zip(*by_member, strict=True))
 
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
-        """What the members say together of each tile of one pass, see `together`."""
+        """What each member says of each tile of one pass, one after another (`speakers`)."""
         masks = [member for member in self.members if isinstance(member, MaskMember)]
-        said = [member.config for member in masks]
         seen = [member.probability(inputs, valid) for member in masks]
-        return [together(said, tile) for tile in zip(*seen, strict=True)]
+        return (
+            seen[0]
+            if len(seen) == 1
+            else [np.concatenate(tile) for tile in zip(*seen, strict=True)]
+        )
 
     def _candidates(self, glimpses: Sequence[Glimpse], image: TileImage, grid: Grid) -> TileResult:
         seen = [glimpse() for glimpse in glimpses]
@@ -223,7 +233,7 @@ def _best_outline(seen: Sequence[Views], box: Floats) -> Outline | None:
 
 
 def _channels(config: DetectorConfig, members: Sequence[BoxMember | MaskMember]) -> tuple[str, ...]:
-    """Names of the raster's channels, the members' own words last; none for objects."""
+    """Names of the raster's channels; none for objects."""
     if config.output == "objects":
         return ()
     named = [member.channels for member in members if isinstance(member, MaskMember)]
@@ -234,4 +244,4 @@ def _channels(config: DetectorConfig, members: Sequence[BoxMember | MaskMember])
             "give different channels",
             "name the same `outputs` in the same order in each `arch`",
         )
-    return together_named([member.config for member in members], named[0])
+    return named[0]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lanner.config import Member
 
 Floats32 = NDArray[np.float32]
+Levels = NDArray[np.uint8]
 
 
 def fuse_rasters(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats32:
@@ -41,20 +42,18 @@ def fuse_rasters(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats3
     return np.asarray(fused, np.float32)
 
 
-def together(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats32:
-    """What `fuse_rasters` says, and of several members each one's first channel after it.
+def fuse_levels(members: Sequence[Member], seen: Sequence[Levels]) -> Levels:
+    """`fuse_rasters` of rasters in steps of 1/255, as they are kept.
+
+    Args:
+        members: the configuration of each.
+        seen: uint8 (channels, h, w) of each.
 
     Returns:
-        (channels + votes, h, w) in 0..1, named by `together_named`.
+        uint8 (channels, h, w); 0 where all are.
     """
-    fused = fuse_rasters(members, seen)
-    return fused if len(seen) == 1 else np.concatenate([fused, *(one[:1] for one in seen)])
-
-
-def together_named(members: Sequence[Member], channels: Sequence[str]) -> tuple[str, ...]:
-    """Names of what `together` returns: the members' channels, then `Member.vote` of each."""
-    votes = [one.vote for one in members] if len(members) > 1 else []
-    return (*channels, *votes)
+    fused = fuse_rasters(members, [one.astype(np.float32) / np.float32(255) for one in seen])
+    return np.rint(fused * 255).astype(np.uint8)
 
 
 def fusion_facts(members: Sequence[Member]) -> list[list[object]]:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 import shapely
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
+from detectors.rasters import fuse_levels
 from detectors.results import TileResult, decode, encode
-from lanner.config import VOTE
+from lanner.config import VOTE, Member
 from lanner.engine import Engine, Eyes, engine_of
 from lanner.errors import OutputError
 from lanner.job import Cancel
@@ -24,6 +27,7 @@ from lanner.stages import Stages
 from postprocess.frame import candidates
 from tiling.access import is_remote
 from tiling.blend import Blender
+from tiling.rows import BLOCK, RowsFile
 
 Mask = NDArray[np.bool_]
 
@@ -150,48 +154,62 @@ def blend(
     folder: Path,
     ledger: Ledger,
     plan: TilePlan,
-    channels: Sequence[str],
+    eyes: Eyes,
     place: Place,
     cancel: Cancel,
     stages: Stages,
 ) -> dict[str, Path]:
     """Merge the tiles' probabilities into rasters on the grid.
 
-    `RASTER` has what the members say together, and each `vote-NAME` what one of them says. Only
-    what a tile saw with enough around it is merged, see `trusted`. Votes of members that
-    spoke in an earlier run, and do not in this one, are removed.
+    `RASTER` has what the members say together, and where there are several each `vote-NAME` what
+    one of them says. Only what a tile saw with enough around it is merged, see `trusted`. Of a
+    folder that was used before votes of other members are removed: they would look like this
+    run's.
 
     Returns:
         Files below `folder` by the names of the rasters.
 
     Raises:
         Cancelled: the caller went away; no raster is left.
-        OutputError: a raster cannot be written, or an earlier run's not be removed.
+        OutputError: a raster cannot be written, or an old one not be removed.
     """
-    stages.tell("blend", 0, len(plan))
-    votes = [name for name in channels if name.startswith(VOTE)]
-    shared = tuple(name for name in channels if name not in votes)
-    bands = {RASTER: shared, **{name: (name.removeprefix(VOTE),) for name in votes}}
-    paths = {name: folder / f"{name}.tif" for name in bands}
+    channels = tuple(eyes.channels)
+    speakers: Sequence[Member] = getattr(eyes, "speakers", ())
+    names = [one.vote for one in speakers] if len(speakers) > 1 else [RASTER]
+    paths = {name: folder / f"{name}.tif" for name in names}
     _remove({*folder.glob(f"{VOTE}*.tif")} - {*paths.values()})
-    with ExitStack() as stack:
-        blenders = [
-            stack.enter_context(Blender(paths[name], plan, len(own), own, place))
-            for name, own in bands.items()
-        ]
-        cuts = np.cumsum([len(own) for own in bands.values()])[:-1]
-        for index, result in recall(ledger, plan, cancel):
-            tile = plan[index]
-            if result.probability is None or result.valid is None:
-                for blender in blenders:
+    total = len(plan) * len(names)
+    stages.tell("blend", 0, total)
+    # One after another: of each a band of rows as wide as the scene is held.
+    for turn, path in enumerate(paths.values()):
+        part = slice(turn * len(channels), (turn + 1) * len(channels))
+        with Blender(path, plan, len(channels), channels, place) as blender:
+            for index, result in recall(ledger, plan, cancel):
+                tile = plan[index]
+                if result.probability is None or result.valid is None:
                     blender.add(tile, None, None)
-            else:
-                values = result.probability.astype(np.float32) / np.float32(255)
-                inside = result.valid & trusted(plan, tile)
-                for blender, part in zip(blenders, np.split(values, cuts), strict=True):
-                    blender.add(tile, part, inside)
-            stages.tell("blend", index + 1, len(plan))
-    return paths
+                else:
+                    values = result.probability[part].astype(np.float32) / np.float32(255)
+                    blender.add(tile, values, result.valid & trusted(plan, tile))
+                stages.tell("blend", turn * len(plan) + index + 1, total)
+    if len(names) == 1:
+        return paths
+    whole = folder / f"{RASTER}.tif"
+    out = RowsFile(whole, plan.grid, channels, place)
+    _fuse(speakers, list(paths.values()), out, cancel)
+    return {RASTER: whole, **paths}
+
+
+def _fuse(speakers: Sequence[Member], seen: Sequence[Path], out: RowsFile, cancel: Cancel) -> None:
+    """Write what the members say together, some rows at a time."""
+    with ExitStack() as stack:
+        out = stack.enter_context(out)
+        files = [stack.enter_context(rasterio.open(path)) for path in seen]
+        for top in range(0, files[0].height, BLOCK):
+            cancel.check()
+            window = Window(0, top, files[0].width, min(BLOCK, files[0].height - top))
+            fused = fuse_levels(speakers, [file.read(window=window) for file in files])
+            out.write(np.concatenate([fused, files[0].dataset_mask(window=window)[None]]))
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -137,7 +137,7 @@ def _see(
     look(eyes, reader, ledger, cancel, stages)
     objects, capped = gather(ledger, plan, config.classes, eyes.names, cancel)
     if eyes.channels:
-        rasters = blend(folder, ledger, plan, eyes.channels, scene.place, cancel, stages)
+        rasters = blend(folder, ledger, plan, eyes, scene.place, cancel, stages)
     facts = DetectorFacts(
         config.name, config.release, manifest.weights_sha256, manifest.config_sha256
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detectors.calibration import AnyCurve, Calibration
-from detectors.rasters import fuse_rasters, fusion_facts
+from detectors.rasters import fuse_levels, fusion_facts
 from detectors.views import Floats, Ints
 from lanner.config import DetectorConfig, Member, config_sha256
 from lanner.errors import DatasetError
@@ -214,9 +214,9 @@ def _fused_raster(files: Sequence[Path], members: Sequence[Member], path: Path) 
     seen = []
     for file in files:
         with rasterio.open(file) as source:
-            seen.append(source.read().astype(np.float32) / np.float32(255))
+            seen.append(source.read())
             profile, names, mask = source.profile, source.descriptions, source.read_masks(1)
-    fused = np.rint(fuse_rasters(members, seen) * 255).astype(np.uint8)
+    fused = fuse_levels(members, seen)
     profile = {**profile, "driver": "GTiff"}
     with replacing(path) as beside, writing_env(), rasterio.open(beside, "w", **profile) as out:
         out.write(fused)
