@@ -91,17 +91,29 @@ def _pieces(feature: int, line: Any, frame: Any, flags: tuple[str, ...]) -> Iter
             yield Shape(feature, bounds(points), line=points, flags=flags + ("cut",) * (not whole))
 
 
+def _covers(frame: Box, inner: Box) -> bool:
+    """By coordinates: to GEOS a polygon without area lies in nothing."""
+    return (
+        frame[0] <= inner[0]
+        and frame[1] <= inner[1]
+        and inner[2] <= frame[2]
+        and inner[3] <= frame[3]
+    )
+
+
 def _polygon(feature: int, polygon: Any, frame: Any, flags: tuple[str, ...]) -> Shape | None:
     flags += ("holes",) * bool(polygon.interiors)
     outer = shapely.Polygon(polygon.exterior)
-    if frame.covers(outer.envelope):
+    if _covers(frame.bounds, outer.bounds):
         points = ring(shapely.get_coordinates(outer.exterior)[:-1].ravel().tolist())
         return Shape(feature, bounds(points), points, flags=flags)
     sound = shapely.make_valid(outer)
-    inside = sound.intersection(frame)
+    # Beside areas GEOS may leave lines of almost none, even beyond the frame.
+    areas = [p for p in _simple(sound.intersection(frame)) if p.geom_type == "Polygon"]
+    inside = shapely.MultiPolygon(areas)
     if inside.area <= 0:
         return None
-    largest = max((p for p in _simple(inside) if p.geom_type == "Polygon"), key=lambda p: p.area)
+    largest = max(areas, key=lambda p: p.area)
     alone = largest.area >= inside.area * _WHOLE
     points = ring(shapely.get_coordinates(largest.exterior)[:-1].ravel().tolist())
     return Shape(
