@@ -108,3 +108,18 @@ def test_networks_that_looked_again_are_fused_again(folder):
     again = together(folder, detector())
     assert again.max() == 51
     assert json.loads((folder / f"{store.stem(SAMPLE)}.json").read_text())["key"] == "second"
+
+
+@pytest.mark.parametrize("gsd", [None, 2.0])
+def test_kept_predictions_lie_where_the_image_did(tmp_path, gsd):
+    path = tmp_path / "a.tif"
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 1, "dtype": "uint8"}
+    where = rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 5e6)
+    with rasterio.open(path, "w", **profile, crs="EPSG:32633", transform=where) as out:
+        out.write(np.ones((SIDE, SIDE), np.uint8), 1)
+    scene = open_scene(path, gsd=gsd)
+    facts = json.loads(json.dumps(store.geometry(scene, TilePlan(scene.grid(1.0), 512, 64))))
+    place, plan = store.placed(facts)
+    assert place == scene.place
+    assert place.overruled == (gsd is not None)
+    assert plan == TilePlan(scene.grid(1.0), 512, 64)

@@ -166,6 +166,7 @@ def geometry(scene: Scene, plan: TilePlan) -> dict[str, Any]:
             "affine": list(place.affine)[:6],
             "crs": None if place.crs is None else place.crs.to_wkt(),
             "gsd": list(place.gsd),
+            **({"overruled": True} if place.overruled else {}),
         },
         "plan": {
             "tile": plan.tile,
@@ -187,7 +188,8 @@ def placed(facts: dict[str, Any]) -> tuple[Place, TilePlan]:
 
     scene, plan = facts["scene"], facts["plan"]
     crs = None if scene["crs"] is None else pyproj.CRS.from_wkt(scene["crs"])
-    place = Place(Affine(*scene["affine"]), crs, (scene["gsd"][0], scene["gsd"][1]))
+    gsd = (scene["gsd"][0], scene["gsd"][1])
+    place = Place(Affine(*scene["affine"]), crs, gsd, scene.get("overruled", False))
     scale = (plan["scale"][0], plan["scale"][1])
     width, height = scene["size"]
     grid = Grid(plan["size"][0], plan["size"][1], scale, plan["gsd"], width, height)
