@@ -138,10 +138,10 @@ class Client:
         """
         spec = _spec(os.fspath(scene), detector, device, gsd=gsd, tile=tile, members=members)
         flight = _Flight()
-        with self._errors(timeout, flight):
+        with self._errors(timeout, flight), self._cancellable(flight, cancel):
             call = self._stub.Detect(service_pb.DetectRequest(spec=spec), timeout=timeout)
-            with self._cancellable(flight, call, cancel):
-                return _collect(call, on_progress or _ignore, self.address)
+            flight.begin(call)
+            return _collect(call, on_progress or _ignore, self.address)
 
     def cancel(self) -> None:
         """Stop every detection of this client; each raises `Cancelled` in its own thread."""
@@ -170,15 +170,16 @@ class Client:
         try:
             yield
         except grpc.RpcError as error:
-            if flight is not None and flight.stopped:
+            if flight is not None and (flight.stopped or self._closed):
                 raise Cancelled from error
             raise _translate(error, self.address, timeout) from error
 
     @contextmanager
-    def _cancellable(
-        self, flight: _Flight, call: grpc.Call, cancel: Cancel | None
-    ) -> Iterator[None]:
-        """Let `cancel()` and `cancel` end the call, and end it however the block is left."""
+    def _cancellable(self, flight: _Flight, cancel: Cancel | None) -> Iterator[None]:
+        """Let `cancel()` and `cancel` end the call, and end it however the block is left.
+
+        The flight is known before its call begins: the server may be at work before we are told.
+        """
         over = threading.Event()
 
         def watch(flag: Cancel) -> None:
@@ -187,7 +188,6 @@ class Client:
                     flight.stop()
                     return
 
-        flight.call = call
         with self._lock:
             self._flights.add(flight)
         if cancel is not None:
@@ -198,7 +198,7 @@ class Client:
             over.set()
             with self._lock:
                 self._flights.discard(flight)
-            call.cancel()  # does nothing to a call that is complete
+            flight.end()
 
 
 class _Flight:
@@ -208,9 +208,19 @@ class _Flight:
         self.call: grpc.Call | None = None
         self.stopped = False
 
+    def begin(self, call: grpc.Call) -> None:
+        """The call is on its way; it ends at once where it was stopped before."""
+        self.call = call
+        if self.stopped:
+            call.cancel()
+
     def stop(self) -> None:
-        """End the call."""
+        """End the call, or keep it from beginning."""
         self.stopped = True
+        self.end()
+
+    def end(self) -> None:
+        """Cancel the call; this does nothing to one that is complete."""
         if self.call is not None:
             self.call.cancel()
 
