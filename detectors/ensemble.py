@@ -201,11 +201,9 @@ class Ensemble:
         """What each member says of each tile of one pass, one after another (`speakers`)."""
         masks = [member for member in self.members if isinstance(member, MaskMember)]
         seen = [member.probability(inputs, valid) for member in masks]
-        return (
-            seen[0]
-            if len(seen) == 1
-            else [np.concatenate(tile) for tile in zip(*seen, strict=True)]
-        )
+        if len(seen) == 1:
+            return seen[0]
+        return [np.concatenate(tile) for tile in zip(*seen, strict=True)]
 
     def _candidates(self, glimpses: Sequence[Glimpse], image: TileImage, grid: Grid) -> TileResult:
         seen = [glimpse() for glimpse in glimpses]

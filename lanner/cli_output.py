@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lanner.errors import OutputError
+from lanner.folders import check_folder
 
 FORMATS = {
     ".geojson": "GeoJSON (RFC 7946, longitude and latitude)",
@@ -66,22 +67,6 @@ def check_place(paths: Sequence[Path], scene: str, gsd: float | None) -> None:
             "the scene has no CRS, so no longitude and latitude",
             "end it in .json, .gpkg or .parquet for scene pixels",
         )
-
-
-def check_folder(argument: str, folder: Path) -> None:
-    """Refuse a folder that is missing, is a file or cannot be written to.
-
-    Raises:
-        OutputError: with the command that makes the folder, where that would help.
-    """
-    if not folder.exists():
-        raise OutputError(
-            argument, folder, "there is no such folder", f"make it: mkdir -p {folder}"
-        )
-    if not folder.is_dir():
-        raise OutputError(argument, folder, "is a file, not a folder", "name a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(argument, folder, "cannot be written to", "choose another folder")
 
 
 def _check_ending(path: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from lanner.cli_output import check_folder
 from lanner.cli_progress import progress_on
 from lanner.cli_report import Debug, reporting
 from lanner.errors import ConfigError, OutputError
+from lanner.folders import check_folder
 
 ENDINGS = (".tif", ".tiff")
 

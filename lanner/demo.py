@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lanner.cli_detect import detect_and_write
-from lanner.cli_output import check_folder
 from lanner.errors import OutputError
+from lanner.folders import check_folder
 from lanner.job import DetectRequest
 
 DETECTORS = ("aircraft", "roads")

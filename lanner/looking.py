@@ -170,7 +170,7 @@ def blend(
         Files below `folder` by the names of the rasters.
 
     Raises:
-        Cancelled: the caller went away; no raster is left.
+        Cancelled: the caller went away; rasters that are there are whole.
         OutputError: a raster cannot be written, or an old one not be removed.
     """
     channels = tuple(eyes.channels)
@@ -195,15 +195,14 @@ def blend(
     if len(names) == 1:
         return paths
     whole = folder / f"{RASTER}.tif"
-    out = RowsFile(whole, plan.grid, channels, place)
-    _fuse(speakers, list(paths.values()), out, cancel)
+    with RowsFile(whole, plan.grid, channels, place) as out:
+        _fuse(speakers, list(paths.values()), out, cancel)
     return {RASTER: whole, **paths}
 
 
 def _fuse(speakers: Sequence[Member], seen: Sequence[Path], out: RowsFile, cancel: Cancel) -> None:
     """Write what the members say together, some rows at a time."""
     with ExitStack() as stack:
-        out = stack.enter_context(out)
         files = [stack.enter_context(rasterio.open(path)) for path in seen]
         for top in range(0, files[0].height, BLOCK):
             cancel.check()

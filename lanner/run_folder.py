@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lanner.cli_output import check_folder
 from lanner.errors import OutputError
+from lanner.folders import check_folder
 from lanner.manifest import FILE
 
 LEDGER = "tiles.sqlite"

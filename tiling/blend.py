@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from lanner.errors import OutputError
 from tiling.grid import Tile, TilePlan
 from tiling.place import Place
-from tiling.rows import RowsFile
+from tiling.rows import RowsFile, Whole
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -36,7 +35,7 @@ def _bytes(mean: Floats, known: Mask) -> NDArray[np.uint8]:
     return scaled.astype(np.uint8)
 
 
-class Blender:
+class Blender(Whole):
     """Merges tiles, added in index order, into a tiled, compressed uint8 GeoTIFF.
 
     Holds `tile` rows of the grid in memory. A pixel is the weighted mean of the tiles that see
@@ -147,20 +146,6 @@ class Blender:
     def abort(self) -> None:
         """Leave no file behind; harmless after `close`."""
         self._file.abort()
-
-    def __enter__(self) -> Blender:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _advance(self, top: int) -> None:
         """Let the band of rows begin at `top`; rows above it are finished."""

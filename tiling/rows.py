@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -32,7 +33,33 @@ BLOCK = 256
 """Side of the output's blocks."""
 
 
-class RowsFile:
+class Whole(ABC):
+    """Something written that is closed at the end of a `with`, and aborted where that fails."""
+
+    @abstractmethod
+    def close(self) -> Path:
+        """Finish it and put it under its name."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing behind; harmless after `close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class RowsFile(Whole):
     """A tiled, compressed uint8 GeoTIFF on the grid, with overviews and a validity mask.
 
     The same rows give the same bytes. It appears under its name only when it is whole.
@@ -99,20 +126,6 @@ class RowsFile:
             with suppress(RasterioError, CPLE_BaseError):
                 file.close()
             self._remove()
-
-    def __enter__(self) -> RowsFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _flush(self, *, whole: bool) -> None:
         """Write finished rows in whole rows of blocks, so that no block is written twice."""

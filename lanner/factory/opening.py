@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from lanner.errors import DatasetError
 from lanner.factory.config import FactoryConfig, load_factory
-from lanner.factory.runner import RECORD, standing
+from lanner.factory.runner import standing
 from lanner.factory.shop import STEPS, Shop
+from lanner.factory.snapshot import RECORD
 from lanner.job import Cancel, Progress
 
 State = Literal["fresh", "stale", "missing"]

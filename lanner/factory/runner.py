@@ -13,9 +13,7 @@ from typing import Any
 from lanner import __version__
 from lanner.errors import DatasetError
 from lanner.factory.shop import STEPS, Outcome, Shop
-from lanner.factory.snapshot import inputs, left, said_left
-
-RECORD = "step.json"
+from lanner.factory.snapshot import RECORD, inputs, left, recorded, said_left
 
 # A step's snapshot depends on its own section, on these others, on files (`snapshot.inputs`), and
 # on what the step named last left.
@@ -57,7 +55,7 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
     folder = shop.step_dir(step)
     _require_fresh(shop, step)
     key = step_key(shop, step)
-    if not force and (old := _record(folder)) is not None and old["key"] == key:
+    if not force and (old := recorded(shop, step)) is not None and old["key"] == key:
         return Outcome(old["summary"], tuple(folder / name for name in old["show"])), False
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
@@ -130,7 +128,7 @@ def standing(shop: Shop) -> dict[str, bool]:
 
 def _right(shop: Shop, step: str) -> bool:
     """Whether a step was run from what there is now."""
-    old = _record(shop.step_dir(step))
+    old = recorded(shop, step)
     return old is not None and old["key"] == step_key(shop, step)
 
 
@@ -144,21 +142,13 @@ def _require_fresh(shop: Shop, step: str) -> None:
     """Make sure that the steps before one are up to date."""
     for before in _earlier(step):
         if not _right(shop, before):
-            seen = _record(shop.step_dir(before)) is not None
+            seen = recorded(shop, before) is not None
             raise DatasetError(
                 "STEP",
                 before,
                 "was run with another configuration or other files" if seen else "was not run yet",
                 f"run: lanner factory {before} {shop.asked}",
             )
-
-
-def _record(folder: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record
 
 
 def _runner(step: str) -> Callable[[Shop], Outcome]:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lanner.errors import DatasetError
 from lanner.factory.shop import SAMPLES, Shop
+
+RECORD = "step.json"
+"""In the folder of each step: what it was made from and what it said, once it is done."""
 
 _NOT_FILES = ("model",)
 """Parameters that name a detector: what it said is taken as it was when the step ran, or a
@@ -61,12 +63,18 @@ def left(shop: Shop, step: str) -> str:
 
 def said_left(shop: Shop, step: str) -> str:
     """What `left` was when a step was last run, from its record; "" where it was not."""
+    record = recorded(shop, step)
+    return "" if record is None else str(record.get("left", ""))
+
+
+def recorded(shop: Shop, step: str) -> dict[str, Any] | None:
+    """The record of a step's last run; None where it was not run, or not to its end."""
     try:
-        path = shop.step_dir(step) / "step.json"
+        path = shop.step_dir(step) / RECORD
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return str(record["left"])
-    except (OSError, ValueError, KeyError):
-        return ""
+    except (OSError, ValueError):
+        return None
+    return record
 
 
 def _files(folder: Path, step: str) -> Iterator[Path]:
@@ -126,6 +134,8 @@ def _named(shop: Shop, value: Any) -> Iterator[Any]:
     Raises:
         DatasetError: such a file cannot be read.
     """
+    from lanner.factory.process.work import file_sha256
+
     if isinstance(value, dict):
         for key in sorted(value):
             if key not in _NOT_FILES:
@@ -137,16 +147,6 @@ def _named(shop: Shop, value: Any) -> Iterator[Any]:
         for base in (shop.path.parent, shop.data):
             path = base / value
             if path.is_file():
-                yield [value, _sha256(path)]
+                yield [value, file_sha256(path)]
             elif path.is_dir():
                 yield [value, _listing(path, shop.folder)]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DatasetError(
-            "file", path, f"cannot be read ({error.strerror})", "put it back"
-        ) from error

@@ -11,7 +11,7 @@ from lanner.factory.explore.findings import Finding
 from lanner.factory.explore.measure import measure
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.process import repair, run
-from lanner.factory.process.told import copies, strength
+from lanner.factory.process.explored import copies, strength
 from lanner.factory.samples import IDS_UNKNOWN, Sample
 from tests.fixtures_process import after, changes, cross, plane, shop_of, stored
 
@@ -144,7 +144,10 @@ def test_what_was_left_out_before_needs_no_repair(tmp_path):
     samples = [stored(tmp_path, f"{name}/0") for name in ("first", "roads")]
     ops = [{"op": "select", "drop": ["roads"]}, CUT[0], {"op": "repair"}]
     found = [Finding("giant", "roads/0", "", 0), Finding("skipped", "first/x", "")]
-    run(shop_of(tmp_path, ops, samples, found))
+    shop = shop_of(tmp_path, ops, samples, found)
+    run(shop)
+    assert after(shop)
+    assert not any(op == "repair" for op, _, _ in changes(shop))
 
 
 def test_repair_records_every_change_and_keeps_masks_right(tmp_path):

@@ -19,9 +19,9 @@ from lanner.factory import explore
 from lanner.factory.explore.findings import DISAGREEMENT, Finding, read_findings, read_json
 from lanner.factory.explore.labels import BEYOND, TWICE, boxes_of, pairwise_iou
 from lanner.factory.images import read_mask, write_png
+from lanner.factory.process.explored import copies, require_as_seen, rule_of, strength
 from lanner.factory.process.moves import cut
 from lanner.factory.process.tile import renumbered
-from lanner.factory.process.told import copies, require_as_seen, rule_of, strength
 from lanner.factory.process.work import Samples, Work, of_sources
 from lanner.factory.samples import IDS_UNKNOWN, Box, Label, Sample, read_samples
 from lanner.factory.shop import SAMPLES

@@ -1,0 +1,24 @@
+"""Whether a folder can take what is to be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lanner.errors import OutputError
+
+
+def check_folder(argument: str, folder: Path) -> None:
+    """Refuse a folder that is missing, is a file or cannot be written to.
+
+    Raises:
+        OutputError: with the command that makes the folder, where that would help.
+    """
+    if not folder.exists():
+        raise OutputError(
+            argument, folder, "there is no such folder", f"make it: mkdir -p {folder}"
+        )
+    if not folder.is_dir():
+        raise OutputError(argument, folder, "is a file, not a folder", "name a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(argument, folder, "cannot be written to", "choose another folder")
