@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDE = 16
@@ -21,12 +23,15 @@ class ResUNetSpec:
     """What must be known to build the network that a weights file was saved from.
 
     `outputs` names the channels in order: the first is the object's own probability, then
-    what instances need (`boundary`, `centre`) or what roads need (`centreline`).
+    what instances need (`boundary`, `centre`) or what roads need (`centreline`). `context` are
+    dilations of convolutions at the deepest level, one after another: what lies farther away
+    helps to tell a road under trees from none.
     """
 
     outputs: tuple[str, ...]
     encoder: str = "resnet18"
     decoder_channels: tuple[int, ...] = (128, 64, 48, 32)
+    context: tuple[int, ...] = ()
 
 
 class ResUNet(nn.Module):
@@ -47,7 +52,33 @@ class ResUNet(nn.Module):
         for stage in range(len(spec.decoder_channels), 5):
             setattr(self.net.encoder, f"layer{stage}", nn.Identity())
 
+        width = self.net.encoder.out_channels[-1]
+        self.context = Context(width, spec.context) if spec.context else nn.Identity()
+
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, h, w) float, sides multiples of `STRIDE` -> (n, outputs, h, w) logits."""
-        logits: Tensor = self.net(images)
+        *levels, deepest = self.net.encoder(images)
+        seen = self.net.decoder([*levels, self.context(deepest)])
+        logits: Tensor = self.net.segmentation_head(seen)
         return logits.float()
+
+
+class Context(nn.Module):
+    """Dilated convolutions one after another, their sum added to what came in.
+
+    Zhou, Zhang and Wu, 2018, "D-LinkNet". `gain` starts at nothing (Bachlechner et al., 2021,
+    "ReZero"), so that a network trained without goes on from where it is.
+    """
+
+    def __init__(self, width: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, 1, d, d) for d in dilations)
+        self.gain = nn.Parameter(torch.zeros(width, 1, 1))
+
+    def forward(self, deepest: Tensor) -> Tensor:
+        """(n, width, h, w) -> the same."""
+        seen, total = deepest, torch.zeros_like(deepest)
+        for layer in self.layers:
+            seen = F.relu(layer(seen))
+            total = total + seen
+        return deepest + self.gain.to(deepest.dtype) * total

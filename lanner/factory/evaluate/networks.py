@@ -39,41 +39,81 @@ Pretended = bool | dict[str, float]
 
 
 @dataclass(frozen=True)
-class _Work:
+class Looker:
+    """Networks ready to look at samples, and the folder where what they say is kept."""
+
     config: DetectorConfig
     eyes: Sightings
     folder: Path
     pretend: Pretended
+    checksums: Mapping[str, str]
     key: str
+
+    @staticmethod
+    def ready(
+        config: DetectorConfig,
+        members: Mapping[str, Path],
+        folder: Path,
+        pretend: Pretended,
+        device: str = "auto",
+    ) -> Looker:
+        """Load the networks.
+
+        Args:
+            config: the detector.
+            members: weights file of each of its members.
+            folder: where predictions are kept, and found again.
+            pretend: as in the factory file's `evaluate.pretend_gsd`.
+            device: as in `DetectRequest`.
+
+        Raises:
+            WeightsError: weights missing or of another architecture.
+            DeviceError: no such device.
+        """
+        from detectors.sightings import Sightings
+
+        checksums = {one.name: _checksum(one.name, members) for one in config.members}
+        eyes = Sightings.load(_keeping(config), members, device)
+        folder.mkdir(parents=True, exist_ok=True)
+        key = _key(config, checksums, eyes.identity, pretend)
+        return Looker(config, eyes, folder, pretend, checksums, key)
+
+    def refusal(self, sample: Sample) -> str | None:
+        """Why an image cannot be shown to this detector; None where it can."""
+        gsd = ground_sampling(sample, self.config, self.pretend)
+        low, high = self.config.gsd_range
+        if gsd is None and sample.place is None:
+            return "its ground sampling is not known"
+        if gsd is not None and not low <= gsd <= high:
+            return f"{gsd:g} m pixels are not within {low:g} to {high:g} m"
+        return None
+
+    def look(self, sample: Sample) -> dict[str, Any]:
+        """Predictions of one image, made now or found; says where they lie on the ground."""
+        return _one(sample, self)
 
 
 def run_networks(
     shop: Shop, split: str, members: Mapping[str, Path], folder: Path, device: str
 ) -> None:
     """See `lanner.factory.evaluate.raw.predict`."""
-    from detectors.sightings import Sightings
-
     config = shop.detector()
     every = read_samples(shop.need("dataset", SAMPLES))
     samples = [one for one in every if one.split == split and one.role != "unlabelled"]
     if not samples:
         raise DatasetError("split", split, "has no samples", "name another split in evaluate")
-    checksums = {one.name: _checksum(one.name, members) for one in config.members}
     started = time.monotonic()
-    eyes = Sightings.load(_keeping(config), members, device)
-    pretend = shop.config.evaluate.pretend_gsd
-    work = _Work(config, eyes, folder, pretend, _key(config, checksums, eyes.identity, pretend))
-    folder.mkdir(parents=True, exist_ok=True)
+    work = Looker.ready(config, members, folder, shop.config.evaluate.pretend_gsd, device)
     (folder / store.FACTS).unlink(missing_ok=True)
     done, left_out, seconds, pixels = [], {}, [0.0, 0.0], 0
     for count, sample in enumerate(samples):
         shop.cancel.check()
         shop.tell(Progress(f"predict {split}", count, len(samples)))
-        reason = _refused(sample, config, pretend)
+        reason = work.refusal(sample)
         if reason is not None:
             left_out[sample.id] = reason
             continue
-        facts = _one(sample, work)
+        facts = work.look(sample)
         seconds[0] += facts["seconds"]["networks"]
         seconds[1] += facts["seconds"]["whole"]
         pixels += facts["pixels"]
@@ -89,8 +129,8 @@ def run_networks(
         {
             "split": split,
             "detector": config.model_dump(mode="json"),
-            "weights": checksums,
-            "runs_on": eyes.identity,
+            "weights": dict(work.checksums),
+            "runs_on": work.eyes.identity,
             "key": work.key,
             "left_out": left_out,
             "megapixels": round(pixels / 1e6, 6),
@@ -127,7 +167,7 @@ def _checksum(name: str, members: Mapping[str, Path]) -> str:
 
 
 def _key(
-    config: DetectorConfig, checksums: dict[str, str], identity: str, pretend: Pretended
+    config: DetectorConfig, checksums: Mapping[str, str], identity: str, pretend: Pretended
 ) -> str:
     """Checksum of what kept predictions depend on, the image apart."""
     facts = config.model_dump(mode="json")
@@ -136,7 +176,7 @@ def _key(
     for one in facts["members"]:
         for name in ("weight", "weights", "heard_from"):
             one.pop(name)
-    text = json.dumps([facts, checksums, identity, pretend, LOW], sort_keys=True)
+    text = json.dumps([facts, dict(checksums), identity, pretend, LOW], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -147,18 +187,7 @@ def ground_sampling(sample: Sample, config: DetectorConfig, pretend: Pretended) 
     return pretend.get(sample.source, config.gsd) if isinstance(pretend, dict) else config.gsd
 
 
-def _refused(sample: Sample, config: DetectorConfig, pretend: Pretended) -> str | None:
-    """Why an image cannot be shown to this detector; None where it can."""
-    gsd = ground_sampling(sample, config, pretend)
-    low, high = config.gsd_range
-    if gsd is None and sample.place is None:
-        return "its ground sampling is not known"
-    if gsd is not None and not low <= gsd <= high:
-        return f"{gsd:g} m pixels are not within {low:g} to {high:g} m"
-    return None
-
-
-def _one(sample: Sample, work: _Work) -> dict[str, Any]:
+def _one(sample: Sample, work: Looker) -> dict[str, Any]:
     """Predictions of one image, made now or found."""
     name = store.stem(sample.id)
     key = hashlib.sha256(
@@ -190,14 +219,14 @@ def _one(sample: Sample, work: _Work) -> dict[str, Any]:
     return facts
 
 
-def _mask_key(sample: Sample, work: _Work) -> str | None:
+def _mask_key(sample: Sample, work: Looker) -> str | None:
     if work.config.output != "raster" or sample.mask is None:
         return None
     return sha256_file(sample.mask)
 
 
 @contextmanager
-def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
+def _opened(sample: Sample, work: Looker) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
     """The scene, its tiles, and what reads them, as `lanner detect` makes them."""
     from lanner.pipeline import tile_plan
     from tiling.normalise import require_valid, scene_stretch
@@ -212,7 +241,7 @@ def _opened(sample: Sample, work: _Work) -> Iterator[tuple[Scene, TilePlan, Tile
         yield scene, plan, TileReader(scene, plan, config.bands, stretch)
 
 
-def _scene(sample: Sample, work: _Work, folder: Path) -> Scene:
+def _scene(sample: Sample, work: Looker, folder: Path) -> Scene:
     """The image itself where tiling lets it in, else a GeoTIFF of its pixels."""
     from tiling.scene import open_scene
 
@@ -281,12 +310,12 @@ def _write_tiff(rgb: NDArray[np.uint8], holes: NDArray[np.bool_] | None, path: P
             out.write_mask(~holes)
 
 
-def _chunks(reader: TileReader, work: _Work) -> Iterator[list[TileImage]]:
+def _chunks(reader: TileReader, work: Looker) -> Iterator[list[TileImage]]:
     eyes = work.eyes
     return reader.chunks(range(len(reader.plan)), eyes.batch, not eyes.compute.shares_cores)
 
 
-def _boxes(name: str, plan: TilePlan, reader: TileReader, work: _Work) -> float:
+def _boxes(name: str, plan: TilePlan, reader: TileReader, work: Looker) -> float:
     spent, tiles = 0.0, []
     for images in _chunks(reader, work):
         before = time.monotonic()
@@ -299,7 +328,7 @@ def _boxes(name: str, plan: TilePlan, reader: TileReader, work: _Work) -> float:
     return spent
 
 
-def _rasters(name: str, plan: TilePlan, scene: Scene, reader: TileReader, work: _Work) -> float:
+def _rasters(name: str, plan: TilePlan, scene: Scene, reader: TileReader, work: Looker) -> float:
     from lanner.looking import trusted
     from tiling.blend import Blender
 

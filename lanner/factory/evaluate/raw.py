@@ -120,16 +120,8 @@ class RawSet:
 
     def probability(self, number: int, config: DetectorConfig) -> Path:
         """The probability raster of one image: what the members say together."""
-        name = store.stem(self.samples[number].id)
-        files = [self.folder / store.raster(name, one.name) for one in config.members]
-        if len(files) == 1:
-            return files[0]
-        # By what was seen as well: weights that are trained again write the same rasters anew.
-        key = key_of(fusion_facts(config.members), self._facts[number].get("key", ""))[:12]
-        path = self.folder / f"{name}.{key}.fused.tif"
-        if not path.exists():
-            _fused_raster(files, config.members, path)
-        return path
+        key = self._facts[number].get("key", "")
+        return fused(self.folder, self.samples[number].id, config.members, key)
 
     def _votes(self, number: int, config: DetectorConfig) -> dict[str, Path]:
         """The raster of each member's own word, where there are several."""
@@ -202,6 +194,25 @@ def _facts_of(config: DetectorConfig) -> DetectorFacts:
     from postprocess.context import DetectorFacts
 
     return DetectorFacts(config.name, config.release, "", config_sha256(config))
+
+
+def fused(folder: Path, sample: str, members: Sequence[Member], key: str) -> Path:
+    """The raster of what members say of a sample together, made where it is not there.
+
+    Args:
+        folder: of their predictions.
+        sample: its id.
+        members: those that are asked.
+        key: of what was seen: weights that are trained again write the same rasters anew.
+    """
+    name = store.stem(sample)
+    files = [folder / store.raster(name, one.name) for one in members]
+    if len(files) == 1:
+        return files[0]
+    path = folder / f"{name}.{key_of(fusion_facts(members), key)[:12]}.fused.tif"
+    if not path.exists():
+        _fused_raster(files, members, path)
+    return path
 
 
 def _fused_raster(files: Sequence[Path], members: Sequence[Member], path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,19 @@ from pydantic import Field, model_validator
 
 from lanner.config import Strict
 from lanner.errors import ConfigError, DatasetError
-from lanner.factory.images import read_rgb, write_png
+from lanner.factory.images import read_rgb
+from lanner.factory.process import drawn
+from lanner.factory.process.drawn import Drawn
 from lanner.factory.process.masks_from_boxes import as_ids
-from lanner.factory.process.paste import Composite, Cutout, composite, read_cutouts
+from lanner.factory.process.paste import Cutout, composite, read_cutouts
 from lanner.factory.process.work import Samples, Work, file_sha256
 from lanner.factory.samples import Label, Sample
 
 SOURCE = "composites"
 _IMAGES = (".webp", ".png")
+
+_Cutouts = tuple[tuple[Path, ...], Path | None, Path, tuple[str, ...]]
+"""What `read_cutouts` takes, and checksums of all files: they may change while a process lives."""
 
 
 class Params(Strict):
@@ -82,53 +85,46 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     whole = None if params.photographs is None else (work.shop.data / params.photographs).resolve()
     files = sorted(path for path in top.rglob("*") if path.suffix.lower() in _IMAGES)
     shots = [] if whole is None else sorted(p for p in whole.rglob("*") if p.is_file())
-    key = [params.model_dump(mode="json"), *map(file_sha256, [*files, *shots])]
+    sums = tuple(map(file_sha256, [*files, *shots]))
+    key = [params.model_dump(mode="json"), *sums]
 
-    cutouts = cache(partial(read_cutouts, files, whole, top))
     if not files:
-        cutouts()
-    made = []
+        read_cutouts(files, whole, top)
+    cutouts: _Cutouts = (tuple(files), whole, top, sums)
+    planned = {}
     for k in range(params.count):
-        work.step(k, params.count)
         name = f"{params.source}/{k:05d}"
         ground = grounds[int(work.rng(f"{name}/ground").integers(len(grounds)))]
-
-        chip = cache(partial(_paste, work.rng(name), cutouts, ground, params))
+        draw = partial(_paste, work.rng(name), cutouts, ground.image, params)
         parts = [*key, name, work.shop.config.seed, work.number, ground.image]
-        image = work.made(".png", partial(_write_rgb, chip), "rgb", *parts)
-        ids = work.made(".png", partial(_write_ids, chip), "ids", *parts)
-        facts = work.made(".json", partial(_write_facts, chip), "facts", *parts)
-        objects = json.loads(facts.read_text(encoding="utf-8"))
+        planned[name] = ground, drawn.planned(work, draw, parts, mask="ids")
+    drawn.draw_all([drawing for _, drawing in planned.values()], work)
+    made = []
+    for name, (ground, drawing) in planned.items():
+        objects = drawing.read_facts()
         labels = tuple(
             Label(params.label, tuple(map(float, box)), kind=kind)  # type: ignore[arg-type]
             for box, kind in zip(objects["boxes"], objects["kinds"], strict=True)
         )
         made.append(
             Sample(
-                name, params.source, "train", image, params.size, params.size,
-                labels=labels, ids=ids, weight=params.weight,
+                name, params.source, "train", drawing.image, params.size, params.size,
+                labels=labels, ids=drawing.mask, weight=params.weight,
             )
         )  # fmt: skip
         work.note(name, f"{len(labels)} cut-outs on {ground.id}")
-    work.step(params.count, params.count)
     return (*samples, *made)
 
 
-def _paste(
-    rng: np.random.Generator, cutouts: Callable[[], list[Cutout]], ground: Sample, params: Params
-) -> Composite:
-    background = read_rgb(ground.image)
-    return composite(rng, cutouts(), background, params.size, params.most, params.sides)
+def _paste(rng: np.random.Generator, cutouts: _Cutouts, background: Path, params: Params) -> Drawn:
+    made = composite(
+        rng, _read(cutouts), read_rgb(background), params.size, params.most, params.sides
+    )
+    return Drawn(made.rgb, as_ids(made.ids), {"boxes": made.boxes, "kinds": made.kinds})
 
 
-def _write_rgb(chip: Callable[[], Composite], path: Path) -> None:
-    write_png(chip().rgb, path)
-
-
-def _write_ids(chip: Callable[[], Composite], path: Path) -> None:
-    write_png(as_ids(chip().ids), path)
-
-
-def _write_facts(chip: Callable[[], Composite], path: Path) -> None:
-    facts = {"boxes": chip().boxes, "kinds": chip().kinds}
-    path.write_text(json.dumps(facts), encoding="utf-8")
+@lru_cache(1)
+def _read(cutouts: _Cutouts) -> list[Cutout]:
+    """Once a process."""
+    files, whole, top, _ = cutouts
+    return read_cutouts(files, whole, top)

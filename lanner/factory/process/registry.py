@@ -34,6 +34,7 @@ BUILTIN: dict[str, str] = {
         "resample",
         "select",
         "tile",
+        "unsure_lines",
         "unsure_rims",
         "weight",
     )

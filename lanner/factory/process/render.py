@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import cv2
@@ -16,7 +13,8 @@ from pydantic import Field, model_validator
 
 from lanner.config import Strict
 from lanner.errors import ConfigError
-from lanner.factory.images import write_png
+from lanner.factory.process import drawn
+from lanner.factory.process.drawn import Drawn
 from lanner.factory.process.masks_from_boxes import as_ids
 from lanner.factory.process.work import Samples, Work
 from lanner.factory.samples import MASK_UNKNOWN, Box, Label, Ring, Sample
@@ -80,37 +78,34 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         raise ConfigError(
             "process.render.source", source, "is a source already", "choose another name"
         )
-    made = []
     # `across` came later: what was rendered without it keeps its files.
     key = params.model_dump(mode="json", exclude=None if params.across else {"across"})
+    planned = {}
     for k in range(params.count):
-        work.step(k, params.count)
         name = f"{source}/{k:05d}"
         gsd = round(float(np.exp(work.rng(f"{name}/gsd").uniform(*np.log(params.gsd)))), 4)
-
-        draw = DRAW[params.kind]
-        chip = cache(partial(draw, work.rng(name), gsd, params, value))
+        draw = partial(DRAW[params.kind], work.rng(name), gsd, params, value)
         parts = [key, name, gsd, value, work.shop.config.seed, work.number]
-        image = work.made(".png", partial(_write_part, chip, "rgb"), "rgb", *parts)
-        mask = work.made(".png", partial(_write_part, chip, "mask"), "mask", *parts)
-        facts = work.made(".json", partial(_write_facts, chip), "facts", *parts)
-        ids = mask if params.kind == "aircraft" else None
-        said = json.loads(facts.read_text(encoding="utf-8"))
-        objects, gsd = said["objects"], said.get("gsd", gsd)
+        planned[name] = gsd, drawn.planned(work, draw, parts)
+    drawn.draw_all([drawing for _, drawing in planned.values()], work)
+    made = []
+    for name, (gsd, drawing) in planned.items():
+        said = drawing.read_facts()
+        objects, metres = said["objects"], said.get("gsd", gsd)
+        ids = drawing.mask if params.kind == "aircraft" else None
         made.append(
             Sample(
-                name, source, "train", image, params.size, params.size, gsd=gsd,
+                name, source, "train", drawing.image, params.size, params.size, gsd=metres,
                 labels=tuple(_label(label, one) for one in objects),
-                ids=ids, mask=None if ids else mask, weight=params.weight,
+                ids=ids, mask=None if ids else drawing.mask, weight=params.weight,
             )
         )  # fmt: skip
-        work.note(name, f"rendered at {gsd:g} m with {len(objects)} objects")
-    work.step(params.count, params.count)
+        work.note(name, f"rendered at {metres:g} m with {len(objects)} objects")
     return (*samples, *made)
 
 
-def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
-    """An airfield corner: `rgb`, object numbers as `mask`, and `objects` with type and outline."""
+def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -> Drawn:
+    """An airfield corner, object numbers as its mask, and `objects` with type and outline."""
     from lanner.render.chips import render_aircraft_chip, render_closeup
 
     del value
@@ -125,11 +120,11 @@ def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -
         ids[y0:y1, x0:x1][one.mask] = n + 1
         ring = np.asarray(one.polygon).round(2).tolist()
         objects.append({"box": list(one.box), "kind": one.icao, "polygon": ring})
-    return {"rgb": made.rgb, "mask": as_ids(ids), "objects": objects, "gsd": round(gsd, 4)}
+    return Drawn(made.rgb, as_ids(ids), {"objects": objects, "gsd": round(gsd, 4)})
 
 
-def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
-    """A piece of country: `rgb`, a class `mask` with tracks unknown, and `objects` with lines."""
+def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> Drawn:
+    """A piece of country, its mask of classes with tracks unknown, and `objects` with lines."""
     from lanner.render.road_chips import render_road_chip
 
     made = render_road_chip(rng, params.size, gsd)
@@ -142,11 +137,11 @@ def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> d
         if not hidden:
             objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
     mask = np.where(road > 0, value, np.where(track > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
-    return {"rgb": made.rgb, "mask": mask, "objects": objects}
+    return Drawn(made.rgb, mask, {"objects": objects})
 
 
-def towns(rng: np.random.Generator, gsd: float, params: Params, value: int) -> dict[str, Any]:
-    """A piece of a town: `rgb`, a class `mask` of its streets, and `objects` with lines.
+def towns(rng: np.random.Generator, gsd: float, params: Params, value: int) -> Drawn:
+    """A piece of a town, a mask of classes of its streets, and `objects` with lines.
 
     Streets have their true width: freeways are many times wider than labels draw a road, and
     what is under their cars and markings is road all the same.
@@ -163,7 +158,7 @@ def towns(rng: np.random.Generator, gsd: float, params: Params, value: int) -> d
         _stroke(road, np.asarray(one.line), max(one.width, params.least_m) / gsd)
         objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
     mask = np.where(road > 0, value, np.where(alley > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
-    return {"rgb": made.rgb, "mask": mask, "objects": objects}
+    return Drawn(made.rgb, mask, {"objects": objects})
 
 
 DRAW = {"aircraft": aircraft, "roads": roads, "towns": towns}
@@ -191,12 +186,3 @@ def _label(name: str, facts: dict[str, Any]) -> Label:
     x0, y0, x1, y1 = map(float, facts["box"])
     ring: Ring = tuple((x, y) for x, y in facts["polygon"])
     return Label(name, (x0, y0, x1, y1), polygon=ring, kind=facts["kind"])
-
-
-def _write_part(chip: Callable[[], dict[str, Any]], part: str, path: Path) -> None:
-    write_png(chip()[part], path)
-
-
-def _write_facts(chip: Callable[[], dict[str, Any]], path: Path) -> None:
-    facts = {key: value for key, value in chip().items() if key in ("objects", "gsd")}
-    path.write_text(json.dumps(facts), encoding="utf-8")

@@ -60,14 +60,19 @@ class Work:
         Raises:
             OutputError: from `make`.
         """
-        facts = [file_sha256(one) if isinstance(one, Path) else one for one in parts]
-        text = json.dumps([self.op, facts], sort_keys=True, default=str)
-        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}{suffix}"
+        path = self.named(suffix, *parts)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             beside = path.with_name(f"{path.stem}.part{suffix}")
             make(beside)
             beside.replace(path)
+        return path
+
+    def named(self, suffix: str, *parts: object) -> Path:
+        """Where the file that follows from `parts` is, or will be; see `made`."""
+        facts = [file_sha256(one) if isinstance(one, Path) else one for one in parts]
+        text = json.dumps([self.op, facts], sort_keys=True, default=str)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}{suffix}"
         self.used.add(path)
         return path
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import Literal
 
 from lanner.config import DetectorConfig
+from lanner.factory.processes import fresh
 from lanner.factory.search.cluster import by_ray
 from lanner.factory.search.points import Bench, Measure, measure
 from lanner.factory.search.workers import by_image, by_point
@@ -36,9 +36,7 @@ def measuring(
     elif count == 1:
         yield lambda points: [measure(bench, point) for point in points]
     else:
-        # Threads of this process would not survive a plain fork.
-        context = get_context("forkserver")
-        context.set_forkserver_preload([by_point.__module__, "lanner.factory.evaluate.figures"])
+        context = fresh(by_point.__module__, "lanner.factory.evaluate.figures")
         roads = DetectorConfig.model_validate_json(bench.detector).output == "raster"
         with (by_image if roads else by_point)(bench, count, context) as measured:
             yield measured

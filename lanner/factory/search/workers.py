@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,7 @@ from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
 
 from lanner.errors import ConfigError, StepError
+from lanner.factory.processes import one_thread
 from lanner.factory.search.points import (
     Bench,
     Measure,
@@ -139,13 +139,4 @@ def _part(bench: Bench, numbers: Sequence[int], point: Point) -> Part:
     return part
 
 
-def one_thread() -> None:
-    """Keep this process to one thread: its siblings have the other cores."""
-    from threadpoolctl import threadpool_limits
-
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of what is loaded later
-        os.environ[name] = "1"
-    threadpool_limits(1)
-
-
-__all__ = ["by_image", "by_point", "joined", "one_thread", "parts_of", "shared_out"]
+__all__ = ["by_image", "by_point", "joined", "parts_of", "shared_out"]

@@ -12,7 +12,7 @@ from lanner.factory.samples import read_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
 from lanner.factory.train.child import job_file, run_member
 from lanner.factory.train.draw import draw_curves
-from lanner.factory.train.plan import Job, check, dataset_key, job_of
+from lanner.factory.train.plan import NO_MATTER, Job, check, dataset_key, job_of
 from lanner.factory.train.tracking import Tracker, commit_of
 from lanner.job import Progress
 
@@ -69,9 +69,10 @@ def _trained(shop: Shop, job: Job, tags: dict[str, str]) -> dict[str, Any]:
         # Sums depend on the number of threads: a resumed run keeps its own.
         job = job.model_copy(update={"threads": before.threads})
     tracker = Tracker(shop, job.member, job.key, tags)
-    tracker.params(
-        {**job.training.model_dump(mode="json"), "seed": job.seed, "threads": job.threads}
-    )
+    said = {**job.training.model_dump(mode="json"), "seed": job.seed, "threads": job.threads}
+    tracker.params({name: value for name, value in said.items() if name not in NO_MATTER})
+    # MLflow has parameters stay what they were; these may change when a run is gone on with.
+    tracker.tags({name: value for name, value in said.items() if name in NO_MATTER})
 
     def on(what: str, facts: dict[str, Any]) -> None:
         if what == "row":

@@ -194,7 +194,9 @@ def task_for(job: Job, found: list[Picture], recipe: Recipe) -> Task:
 
     assert job.task in TERMS
     arch = member_of(job.detector, job.member).arch
-    album = Album(found, masks=job.task == "roads")
+    # What is never drawn need not be decoded, nor kept in memory.
+    drawn = [one for one in found if recipe.of(one.source).odds > 0]
+    album = Album(drawn, masks=job.task == "roads")
     if job.task == "boxes":
         return BoxTask(album, recipe)
     if job.task == "instances":

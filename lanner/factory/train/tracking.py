@@ -89,6 +89,12 @@ class Tracker:
             listed = [Param(name, str(value)) for name, value in values.items()]
             self.client.log_batch(self.run, params=listed)
 
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Record facts that may be others the next time."""
+        with self._told():
+            for name, value in values.items():
+                self.client.set_tag(self.run, name, str(value))
+
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Record figures of one step."""
         from mlflow.entities import Metric
