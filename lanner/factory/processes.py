@@ -13,8 +13,8 @@ from tiling.machine import cores
 
 T = TypeVar("T")
 
-WORTH = 4
-"""Pieces for each process that make up for its start."""
+WORTH = 16
+"""Pieces for each process that make up for the seconds of its start."""
 
 
 def fresh(*modules: str) -> BaseContext:

@@ -22,11 +22,11 @@ def note(path: Path) -> None:
 
 def test_several_processes_do_everything_once_and_tell(tmp_path):
     told = []
-    paths = [tmp_path / str(k) for k in range(12)]
+    paths = [tmp_path / str(k) for k in range(48)]
     abreast(note, paths, told.append, workers=3)
     by = {path.read_text() for path in paths}
     assert str(os.getpid()) not in by
-    assert told == list(range(13))
+    assert told == list(range(49))
 
 
 def test_few_things_are_done_here(tmp_path):
@@ -38,7 +38,7 @@ def test_few_things_are_done_here(tmp_path):
 
 def test_what_fails_in_a_process_is_raised_here(tmp_path):
     with pytest.raises(ValueError, match="cannot be done"):
-        abreast(note, [tmp_path / "bad", *map(tmp_path.joinpath, "abcdefgh")], print, workers=2)
+        abreast(note, [tmp_path / "bad", *(tmp_path / str(k) for k in range(40))], print, workers=2)
 
 
 def test_a_caller_that_goes_away_ends_the_work(tmp_path):
@@ -63,7 +63,7 @@ def test_processes_draw_the_same_bytes(tmp_path):
                 partial(roads, np.random.default_rng(k), 1.0, params, 1),
                 folder / f"{k}.png", folder / f"{k}-mask.png", folder / f"{k}.json",
             )
-            for k in range(8)
+            for k in range(32)
         ]  # fmt: skip
 
     here, there = drawings(tmp_path / "here"), drawings(tmp_path / "there")
@@ -72,4 +72,4 @@ def test_processes_draw_the_same_bytes(tmp_path):
     for one, other in zip(here, there, strict=True):
         for mine, theirs in zip(one.files, other.files, strict=True):
             assert mine.read_bytes() == theirs.read_bytes()
-    assert len({one.image.read_bytes() for one in here}) == 8
+    assert len({one.image.read_bytes() for one in here}) == 32
