@@ -120,7 +120,8 @@ class DetectorConfig(Strict):
     """A whole detector: sampling, bands, ensemble, fusion and chain.
 
     `closer` is a Res-UNet for the closer look alone: it has no say in what is found. Without it
-    the members draw there.
+    the members draw there. `one_band` names the detector that scenes of a single band are handed
+    to: networks that go by colour see little in them.
     """
 
     version: Literal[1] = 1
@@ -137,6 +138,7 @@ class DetectorConfig(Strict):
     normalise: Normalise = Normalise()
     members: tuple[Member, ...] = Field(min_length=1)
     closer: Member | None = None
+    one_band: str | None = None
     fusion: Fusion = Fusion()
     chain: tuple[StepSpec, ...]
 
@@ -160,6 +162,8 @@ class DetectorConfig(Strict):
             raise ValueError(f"gsd_range {self.gsd_range} must rise from above 0")
         if self.closer is not None and (self.closer.kind, self.output) != ("resunet", "objects"):
             raise ValueError("closer is a resunet of a detector of objects")
+        if self.one_band == self.name:
+            raise ValueError("one_band names another detector")
         return self
 
     @property
@@ -169,9 +173,11 @@ class DetectorConfig(Strict):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that it says, as plain data: what checksums are made of."""
-        # `closer` and `heard_from` came later: what has none keeps its checksum.
-        facts = self.model_dump(mode="json", exclude=None if self.closer else {"closer"})
+        """All that results follow from, as plain data: what checksums are made of."""
+        # `closer` and `heard_from` came later: what has none keeps its checksum. What is handed
+        # over has the other detector's.
+        left_out = {"one_band"} if self.closer else {"closer", "one_band"}
+        facts = self.model_dump(mode="json", exclude=left_out)
         for one in (*facts["members"], *([facts["closer"]] if self.closer else [])):
             if one["heard_from"] is None:
                 del one["heard_from"]

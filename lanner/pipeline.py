@@ -12,11 +12,11 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detectors.catalog import choose
+from detectors.catalog import Entry, choose
 from lanner.config import DetectorConfig, config_sha256
 from lanner.errors import ConfigError, GsdError
 from lanner.job import Cancel, DetectRequest, DetectResult, Progress
-from lanner.released import DetectorInfo, Sight, find, list_detectors, load
+from lanner.released import DetectorInfo, Sight, find, find_beside, list_detectors, load
 from lanner.run_folder import LEDGER, check_run_dir, run_folder
 from lanner.stages import Stages
 
@@ -47,7 +47,28 @@ def detect(
     """
     entry = find(request.detector)
     choose(entry.config, request.members)
+    entry = handed_over(entry, request)
     return detect_with(entry.config, lambda: load(entry, request), request, cancel, on_progress)
+
+
+def handed_over(entry: Entry, request: DetectRequest) -> Entry:
+    """The detector that looks at a scene: `one_band` of the one asked for, where a single band
+    would have to serve all its colours; that one itself where members are named.
+
+    Raises:
+        UnknownDetectorError: there is no detector of that name.
+        SceneError, GsdError, PlaceError: the scene cannot be used.
+        BandError: it has not the bands.
+    """
+    from tiling.scene import open_scene
+
+    config = entry.config
+    if config.one_band is None or request.members is not None:
+        return entry
+    bands = open_scene(request.scene, gsd=request.gsd).band_indices(config.bands)
+    if len(set(bands)) > 1 or len(set(config.bands)) == 1:
+        return entry
+    return find_beside(entry, config.one_band)
 
 
 def detect_with(

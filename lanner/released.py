@@ -82,6 +82,17 @@ def find(detector: str) -> Entry:
     return resolve(detector, place)
 
 
+def find_beside(entry: Entry, detector: str) -> Entry:
+    """A detector that another one's file names: a file beside it, else a released one.
+
+    Raises:
+        UnknownDetectorError: no such name.
+        ConfigError: the file is missing or malformed.
+    """
+    beside = entry.path.parent / detector
+    return find(str(beside) if beside.is_file() else detector)
+
+
 def load(entry: Entry, request: DetectRequest) -> Sight:
     """The ensemble of a detector with its weights checked; kept for the next request.
 

@@ -85,11 +85,9 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     kind = rng.random()
     x: Any = image
     if rng.random() < INFRARED:
-        gain = rng.uniform(0, 3, 1 if kind < 0.35 else 3).astype(np.float32)
-        x = np.clip(x + excess_green(x) * gain, 0, 1)
+        x = infrared(rng, x, 1 if kind < 0.35 else 3)
     if kind < 0.35:
-        weights = rng.dirichlet([1.0, 1.0, 1.0]).astype(np.float32)
-        x = np.repeat((x @ weights)[..., None], 3, 2)
+        x = one_band(rng, x)
     elif kind < 0.6:
         mix = np.eye(3) * rng.uniform(0.4, 1.0) + rng.dirichlet([1.0] * 3, 3) * rng.uniform(0, 0.6)
         x = np.clip(x @ (mix / mix.sum(0)).astype(np.float32), 0, 1)
@@ -101,6 +99,18 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
             low, high = np.percentile(seen, [rng.uniform(0.2, 3), rng.uniform(97, 99.8)], axis=0)
             x = np.clip((x - low) / np.maximum(high - low, 0.08), 0, 1)
     return np.ascontiguousarray(x, np.float32)
+
+
+def one_band(rng: np.random.Generator, image: Float) -> Float:
+    """All bands as one of any spectral response, which is shown for each of three."""
+    weights = rng.dirichlet([1.0, 1.0, 1.0]).astype(np.float32)
+    return np.repeat((image @ weights)[..., None], 3, 2)
+
+
+def infrared(rng: np.random.Generator, image: Float, bands: int) -> Float:
+    """As bands see that reach into the near infrared: what is green is bright there."""
+    gain = rng.uniform(0, 3, bands).astype(np.float32)
+    return np.asarray(np.clip(image + excess_green(image) * gain, 0, 1), np.float32)
 
 
 def excess_green(image: Float) -> Float:

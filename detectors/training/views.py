@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.training.colour import (
+    INFRARED,
     Float,
+    infrared,
+    one_band,
     other_sensor,
     plain,
     recolour,
@@ -49,7 +52,8 @@ class Recipe:
     `pixels` a batch stay about constant; `sizes` are sides of views, multiples of 32; `colour` is
     the strength of colour changes (0: none); `gentle` the share of views changed little, `sensor`
     that of the others seen by another sensor (None: as the task has it); `free` turns by any
-    angle. Sources not in `mix` have `Mixing()`.
+    angle. With `one_band` every view is as a camera of a single band sees it. Sources not in `mix`
+    have `Mixing()`.
     """
 
     pixels: int = 1_000_000
@@ -58,6 +62,7 @@ class Recipe:
     gentle: float = 0.0
     sensor: float | None = None
     free: bool = False
+    one_band: bool = False
     mix: Mapping[str, Mixing] = field(default_factory=dict)
 
     def of(self, source: str) -> Mixing:
@@ -189,7 +194,7 @@ class Pool:
     def colours(
         self, rng: np.random.Generator, view: View, seen: NDArray[np.bool_], look: Look
     ) -> Float:
-        """float32 (size, size, 3) 0..1, recoloured as the recipe says.
+        """float32 (size, size, 3) 0..1, recoloured as the recipe says, in one band if it says so.
 
         Args:
             rng: where changes are drawn from.
@@ -198,6 +203,25 @@ class Pool:
             look: of the task.
         """
         image = view.pixels()
+        if not self.recipe.one_band:
+            return self._recoloured(rng, view, image, seen, look)
+        if self.recipe.colour == 0:
+            return np.repeat(plain(image).mean(2, keepdims=True), 3, 2)
+        out = plain(image)
+        if rng.random() < INFRARED:
+            out = infrared(rng, out, 1)
+        grey = np.rint(one_band(rng, out) * 255).astype(np.uint8)
+        # What tints is drawn as well and falls away: bands are one again.
+        return np.repeat(self._recoloured(rng, view, grey, seen, look).mean(2, keepdims=True), 3, 2)
+
+    def _recoloured(
+        self,
+        rng: np.random.Generator,
+        view: View,
+        image: NDArray[np.uint8],
+        seen: NDArray[np.bool_],
+        look: Look,
+    ) -> Float:
         strength = self.recipe.colour
         if strength == 0:
             return plain(image)

@@ -128,6 +128,7 @@ class Training(Strict):
         None, ge=0, le=1, description="share of the others that another sensor is made up for"
     )
     rotate: Literal["quarter", "free"] = "quarter"
+    one_band: bool = Field(False, description="every view as a camera of a single band sees it")
     start: str | None = None
     encoder_from: str | None = None
     ema: float = Field(0.998, ge=0, lt=1)

@@ -348,6 +348,23 @@ def test_pixel_meter_by_hand():
     assert meter.value() == pytest.approx(2 * 1 / (2 + 2))
 
 
+@pytest.mark.parametrize("colour", [0.0, 1.3])
+def test_a_camera_of_one_band_sees_one_band(colour):
+    recipe = dataclasses.replace(SMALL, one_band=True, colour=colour, gentle=0.3, sensor=0.5)
+    task = RoadTask(Album(pictures(), masks=True), recipe, ROAD)
+    task.pool.read_styles()
+    views = [task.batch(np.random.default_rng(k))["images"] for k in range(6)]
+    for view in views:
+        assert torch.equal(view, view[:, :1].expand_as(view))
+        assert view.std() > 0.02
+    wide = RoadTask(
+        Album(pictures(), masks=True), dataclasses.replace(recipe, one_band=False), ROAD
+    )
+    wide.pool.read_styles()
+    image = wide.batch(np.random.default_rng(0))["images"]
+    assert not torch.equal(image, image[:, :1].expand_as(image))
+
+
 # Batches by number
 
 

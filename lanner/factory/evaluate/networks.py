@@ -171,7 +171,7 @@ def _key(
 ) -> str:
     """Checksum of what kept predictions depend on, the image apart."""
     facts = config.model_dump(mode="json")
-    for name in ("fusion", "chain", "release", "description"):
+    for name in ("fusion", "chain", "release", "description", "one_band"):
         facts.pop(name)
     for one in facts["members"]:
         for name in ("weight", "weights", "heard_from"):

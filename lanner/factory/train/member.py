@@ -179,6 +179,7 @@ def recipe_of(job: Job, plain: bool = False) -> Recipe:
         gentle=0.0 if plain else said.gentle,
         sensor=said.sensor,
         free=said.rotate == "free",
+        one_band=said.one_band,
         mix={name: Mixing(mix.odds, mix.scale) for name, mix in said.mix.items()},
     )
 

@@ -206,8 +206,8 @@ def job_of(shop: Shop, detector: DetectorConfig, name: str, dataset: str) -> Job
         "training": {
             key: value
             for key, value in training.model_dump(mode="json").items()
-            # `sensor` came later: what was trained without it keeps its key.
-            if key not in NO_MATTER and (key, value) != ("sensor", None)
+            # These came later: what was trained without them keeps its key.
+            if key not in NO_MATTER and (key, value) not in (("sensor", None), ("one_band", False))
         },
         "seed": shop.config.seed,
         "devices": shop.config.train.devices,
