@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,24 @@ def _texts(values: pd.Series[Any]) -> list[str | None]:
 
 
 def _text(value: Any) -> str:
+    try:
+        return _dumped(value)
+    except ValueError:  # JSON has no word for what is no number
+        return _dumped(_known(value))
+
+
+def _dumped(value: Any) -> str:
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain
     )
+
+
+def _known(value: Any) -> Any:
+    """The same with None for floats that are not finite, however deep they lie."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = plain(value)
+    if isinstance(value, dict):
+        return {name: _known(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
