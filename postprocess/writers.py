@@ -19,6 +19,7 @@ import pandas as pd
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import CRSError
 
 from lanner.errors import OutputError
 from postprocess.context import Context
@@ -196,6 +197,13 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
                 path,
                 f"cannot be written ({error})",
                 "free some space or choose another format",
+            ) from error
+        except CRSError as error:
+            raise OutputError(
+                "--out",
+                path,
+                f"its format has no words for the scene's CRS, {frame.crs.name}",
+                "write GeoJSON or GeoParquet, or warp the scene: gdalwarp -t_srs EPSG:CODE",
             ) from error
 
 

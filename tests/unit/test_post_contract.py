@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
+import pytest
 import shapely
 from affine import Affine
 from pyproj import CRS
 
+from lanner.errors import OutputError
 from postprocess.context import Context, DetectorFacts
 from postprocess.contract import GROUP
 from postprocess.frame import candidates, column
@@ -168,3 +171,22 @@ def test_what_is_no_number_is_null_however_deep(tmp_path):
         write(features(made, where), scene_frame(made, where), path)
         back = gpd.read_file(path) if ending == "gpkg" else gpd.read_parquet(path)
         assert json.loads(back["shape"].iloc[1]) == {"sides": [2, None]}
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "fgb", "parquet", "geojson"])
+def test_a_crs_that_a_format_cannot_say_is_an_error_with_a_remedy(tmp_path, ending):
+    rotated = CRS.from_proj4(
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 "
+        "+to_meter=0.0174532925199433 +type=crs"
+    )
+    place = Place(Affine(1e-5, 0, 5, 0, -1e-5, 5), rotated, (1.1, 1.1))
+    where = replace(context(), place=place)
+    made = frame(squares(2))
+    path = tmp_path / f"a.{ending}"
+    if ending in ("parquet", "geojson"):
+        write(features(made, where), scene_frame(made, where), path)
+        assert path.is_file()
+        return
+    with pytest.raises(OutputError, match="GeoJSON or GeoParquet"):
+        write(features(made, where), scene_frame(made, where), path)
+    assert list(tmp_path.iterdir()) == []
