@@ -110,7 +110,7 @@ def _group(
     if context.acquired is not None:
         same["acquired"] = context.acquired
     every: dict[str, list[Any]] = {
-        "confidence": [round(score, 4) for score in objects["score"].tolist()],
+        "confidence": [_value("confidence", score) for score in objects["score"].tolist()],
         "decision": ["review"] * size,
         **{
             name: [_value(name, value) for value in values]

@@ -6,7 +6,7 @@ across the antimeridian (cut into Multi* there, section 3.1.9), rings around a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,42 +79,43 @@ def _rings(polygon: shapely.Polygon) -> list[Any]:
 
 def _cut(shape: Any) -> Any:
     """One geometry whose longitudes jump, as parts that do not."""
-    parts = [_unrolled(part) for part in shapely.get_parts(shape)]
-    pieces: list[Any] = []
-    for part in parts:
-        low, high = part.bounds[0], part.bounds[2]
-        for turn in range(int(np.floor((low + 180) / 360)), int(np.ceil((high + 180) / 360))):
-            world = shapely.box(WEST + 360 * turn, -90, EAST + 360 * turn, 90)
-            piece = shapely.intersection(part, world)
-            pieces += [
-                shapely.transform(p, lambda xy, t=turn: xy - np.array([360.0 * t, 0.0]))
-                for p in _same_kind(piece, part)
-            ]
+    pieces = [piece for part in shapely.get_parts(shape) for piece in _pieces(part)]
     if len(pieces) == 1:
         return pieces[0]
     if pieces[0].geom_type == "Polygon":
-        # Around a pole two pieces may share a meridian other than the one they were cut at.
         return shapely.union_all(pieces)
     return shapely.multilinestrings(pieces)
+
+
+def _pieces(part: Any) -> Iterator[Any]:
+    """What of one part lies on each side of the antimeridian."""
+    if part.geom_type == "Polygon":
+        shell = _unroll(shapely.get_coordinates(part.exterior))
+        holes = [_unroll(shapely.get_coordinates(ring)) for ring in part.interiors]
+        if abs(shell[-1, 0] - shell[0, 0]) > 180:
+            yield from _in_world(_around_pole(shell, holes), part, 0)
+            return
+        middle = _middle(shell)
+        whole = shapely.Polygon(shell, [_near(hole, middle) for hole in holes])
+    else:
+        whole = shapely.transform(part, _unroll)
+    low, high = whole.bounds[0], whole.bounds[2]
+    first = int(np.floor((low + 180) / 360))
+    # A line that runs on the antimeridian itself has no width, and one side all the same.
+    for turn in range(first, max(int(np.ceil((high + 180) / 360)), first + 1)):
+        yield from _in_world(whole, part, turn)
+
+
+def _in_world(whole: Any, like: Any, turn: int) -> Iterator[Any]:
+    """The pieces between the antimeridians of one turn, in longitudes of -180 to 180."""
+    world = shapely.box(WEST + 360 * turn, -90, EAST + 360 * turn, 90)
+    for piece in _same_kind(shapely.intersection(whole, world), like):
+        yield shapely.transform(piece, lambda xy: _turned(xy, -turn))
 
 
 def _same_kind(pieces: Any, like: Any) -> Sequence[Any]:
     """Parts of the dimension of `like`: a corner that only touches the meridian is dropped."""
     return [p for p in shapely.get_parts(pieces) if p.geom_type == like.geom_type]
-
-
-def _unrolled(part: Any) -> Any:
-    """The same part with longitudes that go on past 180 instead of jumping."""
-    if part.geom_type != "Polygon":
-        return shapely.transform(part, _unroll)
-    shell = _around_pole(_unroll(shapely.get_coordinates(part.exterior)))
-    middle = (shell[:, 0].min() + shell[:, 0].max()) / 2
-    holes = []
-    for ring in part.interiors:
-        hole = _unroll(shapely.get_coordinates(ring))
-        turns = np.round((middle - hole[:, 0].mean()) / 360)
-        holes.append(hole + np.array([360.0 * turns, 0.0]))
-    return shapely.Polygon(shell, holes)
 
 
 def _unroll(xy: Floats) -> Floats:
@@ -123,10 +124,30 @@ def _unroll(xy: Floats) -> Floats:
     return np.column_stack([xy[:, 0] + np.concatenate([[0.0], np.cumsum(jumps)]), xy[:, 1]])
 
 
-def _around_pole(shell: Floats) -> Floats:
-    """A ring that comes back a whole turn away goes round a pole: close it along that pole."""
-    if abs(shell[-1, 0] - shell[0, 0]) < 180:
-        return shell
+def _around_pole(shell: Floats, holes: Sequence[Floats]) -> shapely.Polygon:
+    """A ring that comes back a whole turn away goes round a pole: closed along that pole.
+
+    It is laid thrice round, so that the whole of -180 to 180 lies well inside: wherever it began,
+    it is cut nowhere but at the antimeridian.
+    """
+    turn = float(np.sign(shell[-1, 0] - shell[0, 0]))
+    thrice = np.concatenate([_turned(_near(shell[:-1], 0.0), turn * k) for k in (-1, 0, 1)])
     pole = 90.0 if shell[:, 1].mean() > 0 else -90.0
-    corners = np.array([[shell[-1, 0], pole], [shell[0, 0], pole], shell[0]])
-    return np.concatenate([shell, corners])
+    corners = np.array([[thrice[-1, 0], pole], [thrice[0, 0], pole]])
+    every = [_turned(_near(hole, 0.0), k) for hole in holes for k in (-1, 0, 1)]
+    seen = [hole for hole in every if hole[:, 0].min() < EAST and hole[:, 0].max() > WEST]
+    return shapely.Polygon(np.concatenate([thrice, corners]), seen)
+
+
+def _near(ring: Floats, longitude: float) -> Floats:
+    """The same ring, turned so often round the Earth that its middle is nearest a longitude."""
+    return _turned(ring, round((longitude - _middle(ring)) / 360))
+
+
+def _turned(xy: Floats, turns: float) -> Floats:
+    """The same places, so many turns farther east."""
+    return np.column_stack([xy[:, 0] + 360.0 * turns, xy[:, 1]])
+
+
+def _middle(ring: Floats) -> float:
+    return float(ring[:, 0].min() + ring[:, 0].max()) / 2

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import CRSError
 
 from lanner.errors import OutputError
 from postprocess.context import Context
@@ -196,6 +198,13 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
                 f"cannot be written ({error})",
                 "free some space or choose another format",
             ) from error
+        except CRSError as error:
+            raise OutputError(
+                "--out",
+                path,
+                f"its format has no words for the scene's CRS, {frame.crs.name}",
+                "write GeoJSON or GeoParquet, or warp the scene: gdalwarp -t_srs EPSG:CODE",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +257,24 @@ def _texts(values: pd.Series[Any]) -> list[str | None]:
 
 
 def _text(value: Any) -> str:
+    try:
+        return _dumped(value)
+    except ValueError:  # JSON has no word for what is no number
+        return _dumped(_known(value))
+
+
+def _dumped(value: Any) -> str:
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain
     )
+
+
+def _known(value: Any) -> Any:
+    """The same with None for floats that are not finite, however deep they lie."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = plain(value)
+    if isinstance(value, dict):
+        return {name: _known(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -76,8 +76,13 @@ class Place:
         Raises:
             PlaceError: no CRS.
         """
+        crs = self._known_crs()
         lon, lat = _points(lonlat).T
-        x, y = _transformer(self._known_crs().to_wkt(), True).transform(lon, lat)
+        x, y = _transformer(crs.to_wkt(), True).transform(lon, lat)
+        if crs.is_geographic:
+            # A scene over the antimeridian goes on past 180; none is half the Earth wide.
+            turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
+            x = x + turn * np.round((self.affine.c - x) / turn)
         return self.from_crs(np.column_stack([x, y]))
 
     def distance_m(self, xy_a: ArrayLike, xy_b: ArrayLike) -> Floats:

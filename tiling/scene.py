@@ -33,7 +33,10 @@ _DATE_TAGS = (
     "NITF_IDATIM",
     "TIFFTAG_DATETIME",
 )
-_DATE = re.compile(r"(\d{4})[-:/]?(\d\d)[-:/]?(\d\d)(?:[T ]?(\d\d):?(\d\d):?(\d\d)(?:\.\d+)?(Z?))?")
+_DATE = re.compile(r"(\d{4})[-:/]?(0[1-9]|1[0-2])[-:/]?(0[1-9]|[12]\d|3[01])")
+_CLOCK = re.compile(
+    r"[T ]?([01]\d|2[0-3]):?([0-5]\d):?([0-5]\d|60)(?:\.\d+)?(?:(Z)|([+-]\d\d):?(\d\d))?"
+)
 
 _SMALL = 1 << 24
 
@@ -215,12 +218,19 @@ def _acquired(dataset: DatasetReader) -> str | None:
     tags = {k.upper(): v for k, v in dataset.tags().items()}
     tags.update({k.upper(): v for k, v in dataset.tags(ns="IMAGERY").items()})
     for key in _DATE_TAGS:
-        match = _DATE.match(tags.get(key, "").strip())
-        if match and match[1] > "1900" and "01" <= match[2] <= "12":
-            date = "-".join(match.group(1, 2, 3))
-            clock = ":".join(match.group(4, 5, 6)) if match[4] else None
-            return f"{date}T{clock}{match[7]}" if clock else date
+        text = tags.get(key, "").strip()
+        day = _DATE.match(text)
+        if day and day[1] > "1900":
+            date = "-".join(day.groups())
+            clock = _CLOCK.match(text, day.end())
+            return f"{date}T{_time(clock)}" if clock else date
     return None
+
+
+def _time(clock: re.Match[str]) -> str:
+    """Time of day, with the zone where there is one: without it another zone would be read."""
+    zone = clock[4] or (f"{clock[5]}:{clock[6]}" if clock[5] else "")
+    return ":".join(clock.group(1, 2, 3)) + zone
 
 
 @lru_cache(maxsize=256)

@@ -34,6 +34,9 @@ LEAST_NOISE = 0.005
 
 DRAWS, LEVEL = 1000, 0.95
 
+FAR = 10**9
+"""Labels that nobody draws: more than these are not counted out."""
+
 
 @dataclass(frozen=True)
 class Law:
@@ -82,6 +85,11 @@ class Forecast:
             return (
                 f"More labels of this kind do not reach {self.target:g}: the curve flattens at "
                 f"{best:.3f} ({span}). Look at the worst cases and at what the labels say."
+            )
+        if self.needed >= FAR and self.share < 1:
+            return (
+                f"More labels of this kind hardly reach {self.target:g}: it takes {_count(FAR)} "
+                f"labels ({span}). Look at the worst cases and at what the labels say."
             )
         if self.share >= 1:
             return (
@@ -286,7 +294,9 @@ def _whole(value: float) -> int | None:
 
 
 def _count(value: float) -> str:
-    return f"{math.ceil(value):,}" if value < 1e9 else "never"
+    if math.isfinite(value):
+        return f"{math.ceil(value):,}" if value < FAR else f"more than {FAR:,}"
+    return "never"
 
 
 def _draw(result: Forecast, laws: Sequence[Law], path: Path) -> None:

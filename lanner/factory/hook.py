@@ -26,6 +26,9 @@ POINTER = ".lanner-train"
 
 PATTERN = "*.factory.yaml"
 
+LOCK = ".lock"
+"""Who trains holds it, in the work folder; no branch that is trained has such a name."""
+
 
 def install(repo: Path, work: Path | None = None, *, force: bool = False) -> Path:
     """Write the post-receive hook of a bare repository.
@@ -103,16 +106,17 @@ def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
     Leaves `work/NAME/COMMIT.json` with the state (waiting, running, done, failed, superseded).
 
     Returns:
-        The exit code of `lanner factory all`; 0 for a push that a newer one superseded.
+        The exit code of `lanner factory all`; 0 for a push that a newer one superseded, or
+        whose branch was removed before its turn.
     """
     place = work / name
     place.mkdir(parents=True, exist_ok=True)
     note = place / f"{commit}.json"
     _note(note, "waiting")
-    with _turn(work / "lock"):
-        newest = _git(["--git-dir", str(repo), "rev-parse", f"refs/heads/train/{name}"]).strip()
+    with _turn(work / LOCK):
+        newest = _tip(repo, name)
         if newest != commit:
-            print(f"superseded by {newest}", flush=True)
+            print(f"superseded by {newest or 'the removal of its branch'}", flush=True)
             _note(note, "superseded", by=newest)
             return 0
         try:
@@ -167,6 +171,12 @@ def find_factory(tree: Path) -> Path:
             PATTERN, names, f"the tree holds {len(found)} of them", f"name one in {POINTER}"
         )
     return found[0]
+
+
+def _tip(repo: Path, name: str) -> str | None:
+    """The newest commit of a branch `train/NAME`; None where there is no such branch any more."""
+    words = ["--git-dir", str(repo), "for-each-ref", "--format=%(objectname)"]
+    return _git([*words, f"refs/heads/train/{name}"]).strip() or None
 
 
 def _detach() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lanner.config import DetectorConfig, load_config
-from lanner.errors import DatasetError, GateError
+from lanner.errors import DatasetError, GateError, OutputError
 from lanner.factory.config import FactoryConfig
 from lanner.factory.opening import read_record
 from lanner.factory.shop import Shop
@@ -90,6 +90,7 @@ def reproduce_run(
 
     Raises:
         DatasetError: no finished evaluation there, or the fresh folder is not empty.
+        OutputError: it cannot be made.
         LannerError: whatever the steps raise.
     """
     folder = evaluate_folder(run)
@@ -227,9 +228,15 @@ def _fresh(out: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
             yield Path(folder)
         return
-    if out.exists() and any(out.iterdir()):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        empty = not any(out.iterdir())
+    except OSError as error:
+        raise OutputError(
+            "--out", out, f"cannot be made ({error.strerror})", "name a fresh folder"
+        ) from error
+    if not empty:
         raise DatasetError("--out", out, "is not empty", "name a fresh folder")
-    out.mkdir(parents=True, exist_ok=True)
     yield out
 
 

@@ -42,6 +42,15 @@ def test_labels_and_error_are_inverse():
     assert Law(0.0, 0.5, 0.0).labels(0.1) == 0
 
 
+def test_more_labels_than_anybody_draws_are_said_in_plain_words(tmp_path):
+    flat = [(100, 0.8), (200, 0.805), (400, 0.81), (800, 0.815)]
+    done = forecast_points(flat, 0.95, tmp_path)
+    assert math.isfinite(done.needed) and done.needed > 1e9
+    assert "more than 1,000,000,000 labels" in done.sentence
+    assert "about never" not in done.sentence and "never more" not in done.sentence
+    assert done.sentence.count("to never)") == (not math.isfinite(done.high))
+
+
 def test_what_the_target_needs(tmp_path):
     law = Law(3.0, 0.5, 0.0)
     true = law.labels(0.05)  # 3600

@@ -13,10 +13,12 @@ from PIL import Image
 from detectors.calibration import Calibration
 from detectors.rasters import fuse_rasters
 from lanner.config import DetectorConfig
-from lanner.errors import ConfigError
+from lanner.errors import ConfigError, DatasetError
+from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
+from lanner.factory.evaluate.figures import figures_of
 from lanner.factory.evaluate.raw import load_raw
-from lanner.factory.samples import Sample, write_samples
+from lanner.factory.samples import Label, Sample, write_samples
 from tests.unit.test_factory_search_roads import DETECTOR
 from tiling.grid import TilePlan
 from tiling.scene import open_scene
@@ -123,3 +125,38 @@ def test_kept_predictions_lie_where_the_image_did(tmp_path, gsd):
     assert place == scene.place
     assert place.overruled == (gsd is not None)
     assert plan == TilePlan(scene.grid(1.0), 512, 64)
+
+
+def drawn(folder: Path, mask: Path | None) -> dict[str, float | None]:
+    """Figures where the truth is a line down the middle of the stripe, with a mask or without."""
+    line = Label("road", (0, 43, SIDE, 45), line=((0.0, 44.0), (float(SIDE), 44.0)))
+    sample = Sample(
+        SAMPLE, "made", "valid", folder / "0.png", SIDE, SIDE, gsd=1.0, labels=(line,), mask=mask
+    )
+    write_samples([sample], folder / store.SAMPLES)
+    raw, config = load_raw(folder), detector()
+    found = figures_of(raw, config, Calibration(), Evaluate(bootstrap=0))
+    return {name: one["value"] for name, one in found["figures"].items()}
+
+
+def test_of_lines_alone_nothing_is_said_about_a_mask(folder):
+    """Nobody drew where road is and where it is not: that is not the same as none."""
+    alone = drawn(folder, None)
+    assert {alone[f"mask_{name}"] for name in ("f1", "precision", "recall")} == {None}
+    assert alone["f1"] > 0.9
+    mask = folder / "mask.png"
+    Image.fromarray((stripe(1.0) > 0).astype(np.uint8)).save(mask)
+    assert drawn(folder, mask)["mask_f1"] == 1
+
+
+@pytest.mark.parametrize("left", [0, 10, 300])
+def test_damaged_predictions_name_their_file(tmp_path, left):
+    path = tmp_path / "0.npz"
+    store.write_views([(0, np.ones((8, 8), bool), ())], path)
+    assert store.read_views(path).holes == {}
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(DatasetError, match="predict again"):
+        store.read_views(path)
+    np.savez_compressed(path, other=np.arange(3))
+    with pytest.raises(DatasetError, match="predict again"):
+        store.read_views(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lanner.errors import ConfigError, OutputError
-from lanner.factory.hook import MARK, find_factory, install
+from lanner.factory.hook import LOCK, MARK, find_factory, install
 
 ENV = {
     **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
@@ -90,7 +90,7 @@ def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
     assert "line 4" in log
     assert (work / "tanks" / "tree" / "tanks.factory.yaml").read_text() == BROKEN
     # main is no training, and a name that a shell might trip over is refused.
-    assert sorted(path.name for path in work.iterdir()) == ["lock", "none", "tanks"]
+    assert sorted(path.name for path in work.iterdir()) == [".lock", "none", "tanks"]
     assert pushed < 20
 
 
@@ -99,7 +99,7 @@ def test_only_the_newest_of_waiting_pushes_is_run(bare, clone, tmp_path):
 
     work = tmp_path / "work"
     install(bare, work)
-    with (work / "lock").open("w") as lock:
+    with (work / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # somebody trains
         old = commit(clone, tanks__factory__yaml=BROKEN)
         git("push", bare, "HEAD:train/tanks", cwd=clone)
@@ -107,6 +107,31 @@ def test_only_the_newest_of_waiting_pushes_is_run(bare, clone, tmp_path):
         git("push", bare, "HEAD:train/tanks", cwd=clone)
     assert ended(work / "tanks" / f"{old}.json") == {"state": "superseded", "by": new}
     assert ended(work / "tanks" / f"{new}.json")["state"] == "failed"
+
+
+def test_a_branch_that_goes_before_its_turn_is_not_run(bare, clone, tmp_path):
+    import fcntl
+
+    work = tmp_path / "work"
+    install(bare, work)
+    with (work / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody trains
+        old = commit(clone, tanks__factory__yaml=BROKEN)
+        git("push", bare, "HEAD:train/tanks", cwd=clone)
+        git("push", bare, ":train/tanks", cwd=clone)
+    assert ended(work / "tanks" / f"{old}.json") == {"state": "superseded", "by": None}
+    assert "removal" in (work / "tanks" / f"{old}.log").read_text()
+
+
+def test_a_branch_may_be_called_as_anything_in_the_work_folder(bare, clone, tmp_path):
+    work = tmp_path / "work"
+    install(bare, work)
+    first = commit(clone, a__txt="no factory here")
+    git("push", bare, "HEAD:train/lock", cwd=clone)
+    assert ended(work / "lock" / f"{first}.json")["state"] == "failed"
+    # And others have their turn after it.
+    git("push", bare, "HEAD:train/other", cwd=clone)
+    assert ended(work / "other" / f"{first}.json")["state"] == "failed"
 
 
 def test_install_leaves_the_hooks_of_others_alone(bare, tmp_path):

@@ -1,5 +1,7 @@
 """Release: thresholds, versions, and a folder that is swapped whole or not at all."""
 
+import shutil
+
 import numpy as np
 import pytest
 import yaml
@@ -16,7 +18,7 @@ from lanner.factory.release import folder as folder_module
 from lanner.factory.release.accept import choose, curve_of, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
 from lanner.factory.releases import released, version_key, weights_home
-from lanner.factory.reproduce import Reproduced, unlike
+from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.shop import Shop
 from lanner.factory.sides import verdict
 
@@ -184,6 +186,18 @@ def test_a_failed_swap_leaves_the_old_release_whole(staged):
     assert (target.part / "b.safetensors").read_text() == "new"
 
 
+def test_a_first_release_that_cannot_be_told_is_not_there(staged):
+    target, detector = staged
+    shutil.rmtree(target.folder)
+    detector.unlink()
+    detector.mkdir()  # a file cannot take the place of a folder
+    with pytest.raises(OutputError, match="cannot be put in place"):
+        swap(target, detector, "after")
+    assert not target.folder.exists()
+    assert (target.part / "b.safetensors").read_text() == "new"
+    assert [path.name for path in detector.parent.glob(".*")] == []
+
+
 def test_a_kill_between_the_two_moves_is_mended(staged):
     target, _ = staged
     target.folder.rename(target.old)
@@ -224,6 +238,17 @@ def test_differences_of_figures_are_named():
     Reproduced(None, 3, ()).refuse()
     with pytest.raises(GateError, match="2 differences"):
         Reproduced(None, 3, ("a", "b")).refuse()
+
+
+def test_a_fresh_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "raw").mkdir()
+    for name in ("step.json", "figures.json"):
+        (tmp_path / name).write_text("{}")
+    out = tmp_path / "out"
+    out.write_text("mine")
+    with pytest.raises(OutputError, match="name a fresh folder"):
+        reproduce_run(tmp_path, out=out)
+    assert out.read_text() == "mine"
 
 
 def test_a_card_holds_plain_data_alone(staged):

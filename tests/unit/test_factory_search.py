@@ -226,6 +226,36 @@ def test_a_search_begins_with_what_is_and_finds_the_best(axes):
     assert other.points != found.points
 
 
+def test_a_value_that_is_named_is_tried_to_its_last_digit(detector):
+    """Choices, steps and the present value; what lies between is tried to four digits."""
+    axes = parse_space(
+        {
+            "fusion.iou": {"one_of": [0.123456, 0.654321]},
+            "members.masks.weight": [0.1, 1.0],
+            "chain.outline.simplify_px": [100.25, 101.25, 0.25],
+        },
+        detector,
+    )
+    now = {
+        "fusion.iou": 0.654321,
+        "members.masks.weight": 0.333333,
+        "chain.outline.simplify_px": 100.75,
+    }
+    found = search_points(axes, parse_objectives(["f1"]), bowl, points=30, seed=3, now=now)
+    assert found.points[0].point == now
+    seen = [one.point for one in found.points]
+    assert {one["fusion.iou"] for one in seen} == {0.123456, 0.654321}
+    assert {one["chain.outline.simplify_px"] for one in seen} <= {
+        100.25,
+        100.5,
+        100.75,
+        101.0,
+        101.25,
+    }
+    rest = [one["members.masks.weight"] for one in seen[1:]]
+    assert rest == [float(f"{value:.4g}") for value in rest]
+
+
 def test_several_objectives_give_a_front(axes, tmp_path):
     objectives = parse_objectives(["f1", "-review"])
     found = search_points(axes, objectives, bowl, points=64, seed=1, now=NOW)

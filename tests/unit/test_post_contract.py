@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
+import pytest
 import shapely
 from affine import Affine
 from pyproj import CRS
 
+from lanner.errors import OutputError
 from postprocess.context import Context, DetectorFacts
 from postprocess.contract import GROUP
 from postprocess.frame import candidates, column
-from postprocess.writers import features, scene_frame
+from postprocess.writers import features, scene_frame, write
 from tiling.grid import Grid
 from tiling.place import Place
 
@@ -145,3 +148,45 @@ def test_order_is_by_box_from_the_top():
     shapes = [shapely.box(50, 90, 60, 99), shapely.box(70, 10, 80, 20), shapely.box(5, 10, 9, 20)]
     tops = [json.loads(t)["properties"]["box_px"][:2] for t in features(frame(shapes), context())]
     assert tops == [[5.0, 10.0], [70.0, 10.0], [50.0, 90.0]]
+
+
+def test_what_is_no_number_is_null_however_deep(tmp_path):
+    """A step of one's own may measure in numpy, and find nothing to measure."""
+    made = candidates(
+        [[1, 2, 10, 20], [30, 30, 50, 60]],
+        scores=[np.nan, 0.5],
+        votes=[{"a": 0.5}, {"a": np.nan}],
+        tiles=[0, 0],
+        cuts=[0, 0],
+        labels=["x", "x"],
+    )
+    made["shape"] = column([{"sides": [1.5, float("inf")]}, {"sides": [np.float32(2), np.nan]}])
+    where = context()
+    told = [json.loads(text)["properties"] for text in features(made, where)]
+    assert [one["confidence"] for one in told] == [None, 0.5]
+    assert [one["votes"] for one in told] == [{"a": 0.5}, {"a": None}]
+    assert [one["shape"]["sides"] for one in told] == [[1.5, None], [2, None]]
+    for ending in ("gpkg", "parquet"):
+        path = tmp_path / f"a.{ending}"
+        write(features(made, where), scene_frame(made, where), path)
+        back = gpd.read_file(path) if ending == "gpkg" else gpd.read_parquet(path)
+        assert json.loads(back["shape"].iloc[1]) == {"sides": [2, None]}
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "fgb", "parquet", "geojson"])
+def test_a_crs_that_a_format_cannot_say_is_an_error_with_a_remedy(tmp_path, ending):
+    rotated = CRS.from_proj4(
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 "
+        "+to_meter=0.0174532925199433 +type=crs"
+    )
+    place = Place(Affine(1e-5, 0, 5, 0, -1e-5, 5), rotated, (1.1, 1.1))
+    where = replace(context(), place=place)
+    made = frame(squares(2))
+    path = tmp_path / f"a.{ending}"
+    if ending in ("parquet", "geojson"):
+        write(features(made, where), scene_frame(made, where), path)
+        assert path.is_file()
+        return
+    with pytest.raises(OutputError, match="GeoJSON or GeoParquet"):
+        write(features(made, where), scene_frame(made, where), path)
+    assert list(tmp_path.iterdir()) == []

@@ -159,6 +159,30 @@ def test_over_the_antimeridian(tmp_path: Path) -> None:
     np.testing.assert_allclose(scene.place.length_m([(0, 20), (30, 20), (60, 20)]), metres)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(-540, 540),
+    st.floats(0, 360),
+    st.booleans(),
+    st.lists(st.tuples(st.floats(0, 40_000), st.floats(0, 40_000)), min_size=1, max_size=5),
+)
+@pytest.mark.parametrize(("crs", "unit"), [("EPSG:4326", 1e-5), ("EPSG:4807", 1e-5 / 0.9)])
+def test_there_and_back_over_the_antimeridian(
+    crs: str,
+    unit: float,
+    lon: float,
+    angle: float,
+    mirrored: bool,
+    points: list[tuple[float, float]],
+) -> None:
+    """Longitudes that go on past 180, whichever way, and grads."""
+    base = turned(angle, unit) @ Affine.scale(-1 if mirrored else 1, 1)
+    affine = Affine(base.a, base.b, lon / 1e-5 * unit, base.d, base.e, 10)
+    place = Place(affine, pyproj.CRS(crs), (1.1, 1.1))
+    back = place.from_lonlat(place.to_lonlat(points))
+    np.testing.assert_allclose(back, points, atol=1e-2)
+
+
 def test_without_a_crs_the_caller_gives_the_sampling(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", None, None)
     with pytest.raises(PlaceError, match=r"a\.tif.*no affine.*--gsd"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 FACTS = "predict.json"
 SAMPLES = "samples.jsonl"
+
+_ROWS = ("tile", "member", "boxes", "scores", "labels", "sizes", "vertices")
+_ARRAYS = (*_ROWS, "full", "holed", "bits", "side")
+"""Names in a file of what was seen on one image."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,7 @@ def write_views(
     tiles: Sequence[tuple[int, NDArray[np.bool_], tuple[Views, ...]]], path: Path
 ) -> None:
     """Keep what was seen on every tile: (index, valid (tile, tile), views by member)."""
-    rows: dict[str, list[NDArray[Any]]] = {
-        name: [] for name in ("tile", "member", "boxes", "scores", "labels", "sizes", "vertices")
-    }
+    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in _ROWS}
     full, holed, bits = [], [], []
     for index, valid, views in tiles:
         full.append(_rectangle(valid))
@@ -133,7 +137,10 @@ def read_views(path: Path) -> Seen:
     try:
         with np.load(path) as stored:
             data = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+        missing = {*_ARRAYS} - data.keys()
+        if missing:
+            raise ValueError(f"it holds no {', '.join(sorted(missing))}")
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DatasetError(
             "predictions", path, f"cannot be read ({error})", "delete it and predict again"
         ) from error

@@ -80,17 +80,17 @@ def swap(target: Target, detector_path: Path, text: str) -> None:
         OutputError: one of them cannot be replaced; the old release and text are there still.
     """
     beside = detector_path.with_name(f".{detector_path.name}.part")
-    before = target.folder.exists()
     try:
         beside.write_text(text, encoding="utf-8")
-        if before:
+        if target.folder.exists():
             target.folder.rename(target.old)
         target.part.rename(target.folder)
         beside.replace(detector_path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
+        if target.folder.exists() and not target.part.exists():
+            target.folder.rename(target.part)
         if target.old.exists():
-            if target.folder.exists():
-                target.folder.rename(target.part)
             target.old.rename(target.folder)
         raise OutputError(
             "release",

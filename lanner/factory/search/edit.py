@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import yaml
@@ -22,11 +23,39 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
             `release`) to its new value. A key that is not there yet is added.
 
     Raises:
-        ConfigError: a path leads to no member or step of the file.
+        ConfigError: a path leads to no member or step of the file, or its value cannot be changed
+            by itself.
     """
     for path, value in changes.items():
-        text = _one(text, path, value)
+        changed = _one(text, path, value)
+        if not _says(changed, text, path, value):
+            raise ConfigError(
+                path,
+                value,
+                "cannot be put into the file without changing what else it says",
+                "write that part of it plainly, without anchors, aliases and keys twice",
+            )
+        text = changed
     return text
+
+
+def _says(changed: str, text: str, path: str, value: Any) -> bool:
+    """Whether the changed text says what the text did, but for the value."""
+    wanted = yaml.safe_load(text)
+    place, (*parts, last) = wanted, path.split(".")
+    before = ""
+    for part in parts:
+        if isinstance(place, list):
+            key = _NAMED_BY.get(before, "name")
+            place = next(item for item in place if item.get(key) == part)
+        else:
+            place[part] = place = copy(place.get(part)) or {}
+        before = part
+    place[last] = value
+    try:
+        return bool(yaml.safe_load(changed) == wanted)
+    except yaml.YAMLError:
+        return False
 
 
 def node_at(text: str, path: str) -> tuple[yaml.Node, list[str]]:
@@ -56,7 +85,10 @@ def _below(node: yaml.Node, part: str, before: str) -> yaml.Node | None:
 def _one(text: str, path: str, value: Any) -> str:
     node, left = node_at(text, path)
     if not left:
-        return text[: node.start_mark.index] + _flow(value) + text[_end(node) :]
+        begin, end = node.start_mark.index, _end(node, text)
+        # Where there was no value yet, it begins right after the colon.
+        space = " " if text[:begin].endswith(":") else ""
+        return text[:begin] + space + _flow(value) + text[end:]
     if isinstance(node, yaml.SequenceNode):
         raise ConfigError(path, left[0], "is not in the file", "name a member or a step of it")
     if not isinstance(node, yaml.MappingNode):
@@ -65,23 +97,28 @@ def _one(text: str, path: str, value: Any) -> str:
         value = {part: value}
     entry = f"{left[0]}: {_flow(value)}"
     if node.flow_style:
-        at = node.end_mark.index - 1
-        at = len(text[:at].rstrip())
-        return text[:at] + (", " if node.value else "") + entry + text[at:]
+        if node.value:  # not before the brace: a comment or a comma may stand there
+            at = _end(node.value[-1][1], text)
+            return f"{text[:at]}, {entry}{text[at:]}"
+        at = len(text[: node.end_mark.index - 1].rstrip())
+        return text[:at] + entry + text[at:]
     # A block mapping ends only where the next token begins, beyond comments: go by its last value.
     indent = " " * node.start_mark.column
-    line_end = text.find("\n", _end(node))
+    line_end = text.find("\n", _end(node, text))
     at = len(text) if line_end < 0 else line_end
     return f"{text[:at]}\n{indent}{entry}{text[at:]}"
 
 
-def _end(node: yaml.Node) -> int:
+def _end(node: yaml.Node, text: str) -> int:
     """Where the last character of a node's own text ends."""
+    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+        # A text of several lines takes the empty ones after it along.
+        return len(text[: node.end_mark.index].rstrip())
     flow = getattr(node, "flow_style", True)
     if isinstance(node, yaml.ScalarNode) or flow or not node.value:
         return int(node.end_mark.index)
     last = node.value[-1]
-    return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
+    return _end(last[1] if isinstance(node, yaml.MappingNode) else last, text)
 
 
 def _flow(value: Any) -> str:

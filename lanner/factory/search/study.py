@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import optuna
 
 BATCH = 16
-DIGITS = 4
-"""Significant digits of a value that is tried: what is written is what was measured."""
+DIGITS, NAMED_DIGITS = 4, 12
+"""Significant digits of a value that is tried, in a continuous range and of steps and choices:
+what is written is what was measured."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,13 @@ def search_points(
     if now is not None and _holds(axes, now):
         study.enqueue_trial(dict(now))
     ranges = {axis.path: _distribution(axis) for axis in axes}
+    free = {axis.path for axis in axes if axis.kind != "one_of" and axis.step is None}
     cache = kept or Kept()
     done: list[Measured] = []
     values: list[tuple[float, ...] | None] = []
     while len(done) < points:
         trials = [study.ask(ranges) for _ in range(min(BATCH, points - len(done)))]
-        batch = [_rounded(trial.params) for trial in trials]
+        batch = [_rounded(trial.params, free, now or {}) for trial in trials]
         found = cache.through(batch, measure, [one.figure for one in objectives])
         for trial, one in zip(trials, found, strict=True):
             told, got = _judged(one, objectives)
@@ -205,11 +207,17 @@ def _on(axis: Axis, value: Any) -> bool:
     return axis.low <= value <= axis.high
 
 
-def _rounded(params: Mapping[str, Any]) -> Point:
-    return {
-        path: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
-        for path, value in params.items()
-    }
+def _rounded(params: Mapping[str, Any], free: Collection[str], now: Mapping[str, Any]) -> Point:
+    """The values to try: those of `free` ranges with `DIGITS`, what is named as it is named.
+
+    A step is a sum of floats, of which the last digits are noise.
+    """
+    point: Point = {}
+    for path, value in params.items():
+        digits = DIGITS if path in free else NAMED_DIGITS
+        keep = not isinstance(value, float) or value == now.get(path)
+        point[path] = value if keep else float(f"{value:.{digits}g}")
+    return point
 
 
 def _judged(
