@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from lanner.config import StepSpec, Strict
+from lanner.config import StepSpec, Strict, read_yaml
 from lanner.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -244,7 +244,7 @@ def load_factory(path: Path) -> FactoryConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw = yaml.safe_load(text)
+        raw = read_yaml(text)
     except OSError as error:
         raise ConfigError(
             "CONFIG", path, f"cannot be read ({error.strerror})", "give an existing YAML file"
