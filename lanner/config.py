@@ -187,7 +187,7 @@ class _Loader(yaml.SafeLoader):
     A key that is there twice is one: YAML itself takes the last and drops the others silently.
     """
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """A mapping, as it stands in the text."""
         node = super().compose_mapping_node(anchor)
         seen = set()
@@ -204,7 +204,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """The value of a node; what looks like a date need not be one."""
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except ValueError as error:
             raise yaml.constructor.ConstructorError(
                 None, None, f"cannot be understood: {error}", node.start_mark
