@@ -302,6 +302,9 @@ def test_impossible_specs_are_refused(fields, named):
 def test_unknown_crs_and_unwritable_place_are_named(tmp_path):
     with pytest.raises(ConfigError, match="epsg"):
         build_world(RenderSpec(64, 64, epsg=999999))
+    for heights_or_centre in (5773, 4978):
+        with pytest.raises(ConfigError, match="no CRS of maps"):
+            build_world(RenderSpec(64, 64, epsg=heights_or_centre))
     with pytest.raises(OutputError, match="cannot be written"):
         render(tmp_path / "no" / "a.tif", RenderSpec(64, 64))
 
