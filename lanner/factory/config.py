@@ -85,6 +85,8 @@ class Split(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
+        if not all(0 <= share <= 1 for share in self.fractions.values()):
+            raise ValueError(f"fractions must lie within 0 to 1, got {self.fractions}")
         if abs(sum(self.fractions.values()) - 1) > 1e-6:
             raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}, not to 1")
         return self

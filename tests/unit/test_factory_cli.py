@@ -140,6 +140,8 @@ def test_a_step_too_early_names_the_one_before(tmp_path):
         (("sources:", "sorces:"), 14, "line 8': is not a known key; did you mean 'sources'?"),
         (("detector: tanks.yaml", "detector: gone.yaml"), 14, "gone.yaml"),
         (("points: 200", "points: many"), 14, "search.points"),
+        (("{by: ", "{fractions: {train: 1.2, test: -0.2}, by: "), 14, "must lie within 0 to 1"),
+        (("{by: ", "{fractions: {train: .nan, test: 1}, by: "), 14, "must lie within 0 to 1"),
         (("seed: 1", "seed: 1\nseed: 2"), 14, "'seed' is there twice"),
         (('attribution: ""', "attribution: 2025-13-45"), 14, "month must be in 1..12"),
     ],
