@@ -60,7 +60,8 @@ def load_card(folder: Path) -> Card:
             "weights",
             folder,
             f"has no {FILE}",
-            "fetch the release (git lfs pull), or name another in `release`",
+            "fetch the release (git lfs pull), make it (lanner factory release), "
+            "or name another in `release`",
         ) from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,9 +78,13 @@ def resolve(detector: str, home: Path | None) -> Entry:
     """
     if detector.endswith(SUFFIXES):
         path = Path(detector)
-        places = [path.parent, path.parent.parent, *([home] if home else [])]
+        # In full: of a bare name the folder above would be the same folder again.
+        here = Path(os.path.abspath(path)).parent
+        places = [here, here.parent, *([home] if home else [])]
         made = [_entry(path, place) for place in places]
-        return next((entry for entry in made if entry.release_dir.is_dir()), made[-1])
+        # Where there is none, errors name the place that a release of it would go to.
+        own = made[1] if here.name == "configs" else made[0]
+        return next((entry for entry in made if entry.release_dir.is_dir()), own)
     known = {entry.config.name: entry for entry in (entries(home) if home else ())}
     if detector not in known:
         names = ", ".join(known) or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -115,6 +116,8 @@ def bench(
             check_folder("--json", out.parent)
             if out.is_dir():
                 raise OutputError("--json", out, "is a folder", "name a file in it")
+            if out.exists() and not os.access(out, os.W_OK):
+                raise OutputError("--json", out, "exists and is read-only", "choose another name")
         numbers = _numbers(threads)
         from lanner.bench.job import Job
         from lanner.bench.run import Ask, run
@@ -124,12 +127,26 @@ def bench(
         job = Job(scene or "", detector, names, device, tile, gsd)
         with progress_on(Console(stderr=True), quiet=quiet) as show:
             report = run(Ask(job, size, numbers, repeat, scaling), show)
-        if out is not None:
-            out.write_text(json.dumps(report.facts(), indent=2) + "\n", encoding="utf-8")
         if not quiet:
             console = Console()
             for table in tables(report):
                 console.print(table)
+        if out is not None:
+            _put(out, json.dumps(report.facts(), indent=2) + "\n")
+
+
+def _put(out: Path, text: str) -> None:
+    """Write the figures.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            "--json", out, f"cannot be written ({error.strerror})", "choose another name"
+        ) from error
 
 
 def _numbers(threads: str | None) -> tuple[int | None, ...]:

@@ -142,7 +142,11 @@ def forecast(
     have: Annotated[
         int | None,
         typer.Option(
-            "--have", metavar="N", show_default="most labels of a point", help="Labels there are."
+            "--have",
+            metavar="N",
+            min=0,
+            show_default="most labels of a point",
+            help="Labels there are.",
         ),
     ] = None,
     out: Annotated[

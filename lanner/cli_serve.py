@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -134,7 +135,7 @@ def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials 
     """TLS from both files, or None where neither is given.
 
     Raises:
-        ConfigError: one without the other, or a file that cannot be read.
+        ConfigError: one without the other, a file that cannot be read, or no such pair.
     """
     if cert is None and key is None:
         return None
@@ -144,7 +145,28 @@ def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials 
     import grpc
 
     chain, secret = _read_all(("--tls-cert", cert), ("--tls-key", key))
+    _check_pair(cert, key)
     return grpc.ssl_server_credentials([(secret, chain)])
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    """Make sure that TLS can begin with them: gRPC would only say that the port cannot be had.
+
+    Raises:
+        ConfigError: no certificate chain, no key, one under a password, or not of each other.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # how strong it must be is for gRPC to say
+    try:
+        # The password is for keys that have one: without it OpenSSL asks on the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(
+            "--tls-cert",
+            cert,
+            f"and {key} are no certificate chain with its key ({error})",
+            "give PEM files that belong together, the key without a password",
+        ) from error
 
 
 def _read_all(*files: tuple[str, Path]) -> Sequence[bytes]:

@@ -184,6 +184,48 @@ class DetectorConfig(Strict):
         return facts
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose every mistake is a `YAMLError` that says where it stands.
+
+    A key that is there twice is one: YAML itself takes the last and drops the others silently.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping, as it stands in the text."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in seen:
+                raise yaml.composer.ComposerError(
+                    None, None, f"{key.value!r} is there twice", key.start_mark
+                )
+            seen.add((key.tag, key.value))
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node; what looks like a date need not be one."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"cannot be understood: {error}", node.start_mark
+            ) from error
+
+
+def read_yaml(text: str) -> Any:
+    """What a YAML text says, as plain data.
+
+    Raises:
+        yaml.YAMLError: it is none, or gives a key twice.
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
 def load_config(path: Path) -> DetectorConfig:
     """Read and check one YAML file.
 
@@ -191,7 +233,7 @@ def load_config(path: Path) -> DetectorConfig:
         ConfigError: unreadable, malformed, unknown key (with the nearest valid one).
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             "--detector", path, f"cannot be read ({error.strerror})", "give an existing YAML file"

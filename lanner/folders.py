@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from lanner.errors import OutputError
@@ -16,7 +17,10 @@ def check_folder(argument: str, folder: Path) -> None:
     """
     if not folder.exists():
         raise OutputError(
-            argument, folder, "there is no such folder", f"make it: mkdir -p {folder}"
+            argument,
+            folder,
+            "there is no such folder",
+            f"make it: mkdir -p {shlex.quote(str(folder))}",
         )
     if not folder.is_dir():
         raise OutputError(argument, folder, "is a file, not a folder", "name a folder")

@@ -60,8 +60,8 @@ def run_folder(asked: Path | None) -> Iterator[Path]:
         OutputError: it cannot be made.
     """
     if asked is None:
-        with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
-            yield Path(folder)
+        with _temporary() as own:
+            yield Path(own)
         return
     try:
         asked.mkdir(parents=True, exist_ok=True)
@@ -73,6 +73,23 @@ def run_folder(asked: Path | None) -> Iterator[Path]:
             "choose a folder that may be written to",
         ) from error
     yield asked
+
+
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes when it is left.
+
+    Raises:
+        OutputError: there is no place for one.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="lanner-")
+    except OSError as error:
+        raise OutputError(
+            "TMPDIR",
+            error.filename or "",
+            f"no folder for temporary files can be made ({error.strerror})",
+            "free some space there, set TMPDIR to another folder, or give --run DIR",
+        ) from error
 
 
 def _holds(folder: Path, scene: str) -> bool:

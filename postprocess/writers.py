@@ -127,8 +127,16 @@ def write_geojson(features: Sequence[str], path: Path) -> None:
     """Write feature texts alone: the same bytes as `write`, without a style.
 
     Raises:
-        OutputError: the texts are in scene pixels and `path` ends in .geojson; no folder, no space.
+        OutputError: the texts are in scene pixels and `path` ends in .geojson, or it ends as
+            another format does; no folder, no space.
     """
+    if path.suffix.lower() in FORMATS[2:]:
+        raise OutputError(
+            "path",
+            path,
+            "would hold GeoJSON under the name of another format",
+            "end it in .geojson or .json; `lanner detect` writes the others",
+        )
     pixels = bool(features) and json.loads(features[0]).get(PIXELS) == SCENE_PIXELS
     if pixels and path.suffix.lower() == ".geojson":
         raise _no_geojson(path)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from lanner.config import StepSpec, Strict
+from lanner.config import StepSpec, Strict, read_yaml
 from lanner.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -85,6 +85,8 @@ class Split(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
+        if not all(0 <= share <= 1 for share in self.fractions.values()):
+            raise ValueError(f"fractions must lie within 0 to 1, got {self.fractions}")
         if abs(sum(self.fractions.values()) - 1) > 1e-6:
             raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}, not to 1")
         return self
@@ -245,7 +247,7 @@ def load_factory(path: Path) -> FactoryConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw = yaml.safe_load(text)
+        raw = read_yaml(text)
     except OSError as error:
         raise ConfigError(
             "CONFIG", path, f"cannot be read ({error.strerror})", "give an existing YAML file"

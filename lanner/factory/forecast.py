@@ -129,8 +129,10 @@ def read_points(path: Path | None) -> Points:
             "--points", "", "is not given", "give --points FILE.csv, or CONFIG.yaml with --run"
         )
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [(int(row["labels"]), float(row["score"])) for row in csv.DictReader(stream)]
+        # Spreadsheets begin UTF-8 with a mark of their own.
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream, skipinitialspace=True)
+            return [(int(row["labels"]), float(row["score"])) for row in rows]
     except OSError as error:
         raise ConfigError(
             "--points", path, f"cannot be read ({error.strerror})", "give an existing file"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lanner import __version__
-from lanner.errors import DatasetError
+from lanner.errors import DatasetError, OutputError
 from lanner.factory.shop import STEPS, Outcome, Shop
 from lanner.factory.snapshot import RECORD, inputs, left, recorded, said_left
 
@@ -26,6 +28,15 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "search": ("search", "evaluate"),
     "release": ("release", "evaluate"),
 }
+_UNWRITABLE = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
 _AFTER: dict[str, str | None] = {
     "explore": None,
     "process": "explore",
@@ -57,6 +68,13 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
     key = step_key(shop, step)
     if not force and (old := recorded(shop, step)) is not None and old["key"] == key:
         return Outcome(old["summary"], tuple(folder / name for name in old["show"])), False
+    with _writing(folder):
+        return _run(shop, step, key), True
+
+
+def _run(shop: Shop, step: str, key: str) -> Outcome:
+    """Run a step and leave its record."""
+    folder = shop.step_dir(step)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     started = time.monotonic()
@@ -78,7 +96,27 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
     beside = folder / f"{RECORD}.part"
     beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
     beside.replace(folder / RECORD)
-    return outcome, True
+    return outcome
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A disk that takes nothing more is no bug: told in a line, whichever file it was.
+
+    Raises:
+        OutputError: the work folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise OutputError(
+            "--workdir",
+            error.filename or folder,
+            f"cannot be written ({error.strerror})",
+            "free some space, or name another folder with --workdir",
+        ) from error
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+import yaml
 
 from lanner.errors import ConfigError, OutputError
 
@@ -94,10 +97,10 @@ _BOXES = "  - op: masks_from_boxes        # a resunet learns from masks: these a
 _MASKS = {"coco": _POLYGONS, "geo": _POLYGONS, "dota": _BOXES, "yolo": _BOXES, "voc": _BOXES}
 
 _FACTORY = """\
-# How {name} is made: lanner factory all {name}.factory.yaml
+# How {file} is made: lanner factory all {file}.factory.yaml
 version: 1
 factory: {name}
-detector: {name}.yaml       # beside this file
+detector: {file}.yaml       # beside this file
 data: {data}                # folder of the sources, from this file; $NAME: from the environment
 seed: 1
 
@@ -178,9 +181,9 @@ def write_starter(
             "--network", network, "cannot tell classes apart", "name one class, or use retinanet"
         )
     detector = _DETECTOR.format(
-        name=name,
+        name=_said(name),
         what=classes[0].capitalize(),
-        classes=", ".join(classes),
+        classes=", ".join(map(_said, classes)),
         gsd=gsd,
         low=gsd / 4,
         high=gsd * 2,
@@ -188,11 +191,12 @@ def write_starter(
         triage=_TRIAGE[network],
     )
     factory = _FACTORY.format(
-        name=name,
-        data=data,
+        file=name,
+        name=_said(name),
+        data=_said(data),
         form=form,
         hint=_HINTS[form],
-        first=classes[0],
+        first=_said(classes[0]),
         masks=_MASKS.get(form, "") if network == "resunet" else "",
         network=network,
         axis=_AXES[network],
@@ -211,6 +215,15 @@ def write_starter(
             "DIR", folder, f"cannot be written to ({error.strerror})", "choose another folder"
         ) from error
     return files
+
+
+def _said(text: str) -> str:
+    """A text as YAML: in quotes where it would be read as another text or as no text (`no`)."""
+    try:
+        plain = yaml.safe_load(f"[{text} ]") == [text]
+    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date
+        plain = False
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _among(argument: str, value: str, problem: str, known: Iterable[str]) -> None:

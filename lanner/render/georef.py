@@ -57,7 +57,7 @@ def georef(spec: RenderSpec) -> Georef:
     gets `spec.gsd`; in a geographic CRS rows get it and columns are narrower on the ground.
 
     Raises:
-        ConfigError: the EPSG code is unknown or does not reach `lon`, `lat`.
+        ConfigError: the EPSG code is unknown, no CRS of maps, or does not reach `lon`, `lat`.
     """
     zone = int((spec.lon + 180) // 6) % 60 + 1
     epsg = spec.epsg if spec.epsg is not None else (32600 if spec.lat >= 0 else 32700) + zone
@@ -65,6 +65,9 @@ def georef(spec: RenderSpec) -> Georef:
         crs = CRS.from_epsg(epsg)
     except CRSError as error:
         raise ConfigError("epsg", epsg, "is not a CRS PROJ knows", "give another code") from error
+    if not (crs.is_projected or crs.is_geographic):
+        # Heights and distances from the Earth's centre: pixels would have no size on the ground.
+        raise ConfigError("epsg", epsg, f"is no CRS of maps ({crs.type_name})", "give another code")
     x, y = Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(spec.lon, spec.lat)
     if not (np.isfinite(x) and np.isfinite(y)):
         raise ConfigError(

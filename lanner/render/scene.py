@@ -24,6 +24,7 @@ from lanner.job import Progress
 from lanner.render import sensor, texture
 from lanner.render.spec import NODATA_VALUE, RenderSpec
 from lanner.render.truth import write_truth
+from lanner.render.whole import whole
 from lanner.render.world import World, build_world
 
 CELL_ROWS, CELL_COLS = 512, 1024
@@ -60,7 +61,7 @@ def render(
     """Write the scene `spec` describes to `path`, and its truth to `truth_path`.
 
     Args:
-        path: GeoTIFF to write; an existing file is replaced.
+        path: GeoTIFF to write; an existing file is replaced once the new one is whole.
         spec: what to render.
         progress: told after each band of rows.
         truth_path: GeoJSON to write; by default `path` with the ending `.truth.geojson`.
@@ -72,13 +73,14 @@ def render(
     """
     world = build_world(spec)
     side = truth_path or path.with_suffix(".truth.geojson")
-    found = write_truth(world, side)
     try:
-        _write(path, world, progress or (lambda _: None), max(1, threads))
+        with whole(path) as beside:
+            _write(beside, world, progress or (lambda _: None), max(1, threads))
     except (RasterioError, OSError) as error:
         raise OutputError(
             "path", path, f"cannot be written ({error})", "choose a folder with room for the scene"
         ) from error
+    found = write_truth(world, side)
     return Rendered(path, side, found["aircraft"], found["road"])
 
 

@@ -21,6 +21,7 @@ from lanner.job import Progress
 from lanner.render.scene import CELL_COLS, CELL_ROWS, cell
 from lanner.render.spec import RenderSpec
 from lanner.render.tanks import Farm, build_farm
+from lanner.render.whole import whole
 from lanner.render.world import World
 
 LABEL = "tank"
@@ -67,7 +68,8 @@ def write_folder(
         farm = build_farm(_moved(spec, k))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_pixels(path, farm.world)
+            with whole(path) as beside:
+                _write_pixels(beside, farm.world)
             path.with_suffix(".geojson").write_text(_labels(farm), encoding="utf-8")
         except (RasterioError, OSError) as error:
             raise OutputError(

@@ -122,5 +122,12 @@ def test_a_missing_certificate_is_named(tmp_path):
     assert "no.pem" in said
 
 
+def test_what_is_no_certificate_is_not_blamed_on_the_port(tmp_path):
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("x")
+    said = refused("--tls-cert", f"{tmp_path}/cert.pem", "--tls-key", f"{tmp_path}/key.pem")
+    assert "error: --tls-cert" in said
+
+
 def test_a_root_must_be_a_folder(tmp_path):
     assert "--root" in refused("--port", "0", "--root", str(tmp_path / "gone"))

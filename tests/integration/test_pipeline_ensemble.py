@@ -156,7 +156,7 @@ def copy_home(home, tmp_path):
     return shutil.copytree(home, tmp_path / "copy")
 
 
-def test_the_catalog_lists_and_finds(tiny_home):
+def test_the_catalog_lists_and_finds(tiny_home, tmp_path, monkeypatch):
     assert [entry.config.name for entry in entries(tiny_home)] == ["tiny", "tinyroads"]
     with pytest.raises(UnknownDetectorError, match=r"tiny, tinyroads.*did you mean 'tiny'"):
         resolve("tinny", tiny_home)
@@ -164,6 +164,11 @@ def test_the_catalog_lists_and_finds(tiny_home):
         resolve("nowhere.yaml", tiny_home)
     entry = resolve(str(tiny_home / "configs/tiny.yaml"), None)
     assert entry.release_dir == tiny_home / "weights/tiny/1.0.0"
+    shutil.copytree(tiny_home / "configs", tmp_path / "own" / "configs")
+    own = resolve(str(tmp_path / "own/configs/tiny.yaml"), tmp_path / "elsewhere")
+    assert own.release_dir == tmp_path / "own/weights/tiny/1.0.0"
+    monkeypatch.chdir(tiny_home / "configs")  # named from beside it, as `cd` leaves one
+    assert resolve("tiny.yaml", None).release_dir == tiny_home / "weights/tiny/1.0.0"
     release = check_release(entry)
     assert set(release.files) == {"boxes.safetensors", "masks.safetensors", "calibration.json"}
     assert len(release.sha256) == 64

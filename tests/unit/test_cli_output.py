@@ -47,6 +47,8 @@ def test_no_ending_at_all(tmp_path):
 def test_a_missing_folder_comes_with_the_command_that_makes_it(tmp_path):
     folder = tmp_path / "a" / "b"
     assert f"mkdir -p {folder}" in refused([folder / "x.gpkg"])
+    spaced = tmp_path / "my maps"
+    assert f"mkdir -p '{spaced}'" in refused([spaced / "x.gpkg"])
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from detectors.members import build
-from lanner.config import DetectorConfig, load_config
+from lanner.config import DetectorConfig, load_config, read_yaml
 from lanner.errors import ConfigError
 from tests.fixtures_process import ROOT
 
@@ -35,6 +35,33 @@ def test_a_file_in_another_encoding_says_where(tmp_path: Path) -> None:
     path.write_bytes(TEXT.replace("Road centrelines", "Straßen").encode("latin-1", "replace"))
     with pytest.raises(ConfigError, match=r"own\.yaml.*byte 0xdf in line \d+.*save it as UTF-8"):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("release: 2025-13-45", "month must be in 1..12.*line 1, column 10"),
+        ("name: a\nname: b", "'name' is there twice.*line 2, column 1"),
+        ("fusion: {iou: 0.5, iou: 0.6}", "'iou' is there twice"),
+    ],
+)
+def test_what_yaml_alone_would_not_tell(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"own\.yaml.*is not valid YAML.*{said}"):
+        load_config(path)
+
+
+def test_anchors_and_merged_keys_are_no_repetition(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "x: [{deep: &b {<<: &a {iou: 0.5}, iou: 0.6}}]\nfusion: {<<: *b, iou: 0.7}\n",
+        encoding="utf-8",
+    )
+    assert read_yaml(path.read_text()) == {
+        "x": [{"deep": {"iou": 0.6}}],
+        "fusion": {"iou": 0.7},
+    }
 
 
 @pytest.mark.parametrize("given", [[1, 199], [-1, 99], [99, 1], [50, 50], [1, float("nan")]])

@@ -75,6 +75,33 @@ def test_init_refuses_what_would_not_load(tmp_path, words, said):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("data", ["../my #images", "../a: b", "{x}", "@x", "- a", "no", "'q"])
+def test_the_folder_of_images_may_have_any_name(tmp_path, data):
+    done = factory("init", tmp_path / "new", "--format", "geo", "--data", data)
+    assert done.exit_code == 0, done.stderr
+    config = load_factory(tmp_path / "new" / "mine.factory.yaml")
+    assert config.data == str((tmp_path / "new" / data).resolve())
+
+
+@pytest.mark.parametrize("name", ["no", "null", "on", "true"])
+def test_names_that_yaml_takes_for_something_else(tmp_path, name):
+    done = factory("init", tmp_path, "--name", name, "--classes", f"{name},{name.upper()}")
+    assert done.exit_code == 0, done.stderr
+    config = load_factory(tmp_path / f"{name}.factory.yaml")
+    detector = load_config(tmp_path / f"{name}.yaml")
+    assert (config.factory, config.sources[0].classes) == (name, {"*": name})
+    assert (detector.name, detector.classes) == (name, (name, name.upper()))
+
+
+def test_a_work_folder_that_cannot_be_made_is_one_line(tmp_path):
+    factory("init", tmp_path, "--name", "tanks", "--format", "geo")
+    (tmp_path / "file").write_text("")
+    done = factory("explore", tmp_path / "tanks.factory.yaml", "--workdir", tmp_path / "file")
+    assert done.exit_code == 18
+    assert "--workdir" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_status_says_what_is_missing_and_what_to_run(tmp_path):
     factory("init", tmp_path, "--name", "tanks")
     config = tmp_path / "tanks.factory.yaml"
@@ -113,6 +140,10 @@ def test_a_step_too_early_names_the_one_before(tmp_path):
         (("sources:", "sorces:"), 14, "line 8': is not a known key; did you mean 'sources'?"),
         (("detector: tanks.yaml", "detector: gone.yaml"), 14, "gone.yaml"),
         (("points: 200", "points: many"), 14, "search.points"),
+        (("{by: ", "{fractions: {train: 1.2, test: -0.2}, by: "), 14, "must lie within 0 to 1"),
+        (("{by: ", "{fractions: {train: .nan, test: 1}, by: "), 14, "must lie within 0 to 1"),
+        (("seed: 1", "seed: 1\nseed: 2"), 14, "'seed' is there twice"),
+        (('attribution: ""', "attribution: 2025-13-45"), 14, "month must be in 1..12"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path, change, code, said):

@@ -108,6 +108,12 @@ def test_refusals(tmp_path, text, said):
         forecast_points(read_points(path), 0.95, tmp_path)
 
 
+def test_points_come_from_spreadsheets_too(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("labels, score\r\n100, 0.5\r\n200, 0.6\r\n", encoding="utf-8-sig")
+    assert read_points(path) == [(100, 0.5), (200, 0.6)]
+
+
 def test_nothing_to_go_by_is_said(tmp_path):
     for path in (None, tmp_path / "none.csv"):
         with pytest.raises(ConfigError, match="--points"):

@@ -303,6 +303,9 @@ def test_the_client_writes_the_same_bytes(tmp_path):
     write(texts, table, tmp_path / "a.geojson")
     write_geojson(texts, tmp_path / "b.geojson")
     assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
+    with pytest.raises(OutputError, match=r"under the name of another.*end it in \.geojson"):
+        write_geojson(texts, tmp_path / "c.gpkg")
+    assert not (tmp_path / "c.gpkg").exists()
 
 
 def test_without_a_place_pixels_are_written_and_said(tmp_path):

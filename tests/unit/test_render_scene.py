@@ -170,6 +170,32 @@ def test_progress_counts_bands_of_rows(tmp_path):
     assert [(p.stage, p.done, p.total) for p in told] == [("render", k, 3) for k in (1, 2, 3)]
 
 
+def test_a_scene_is_whole_or_not_there(tmp_path):
+    def stop(told):
+        raise KeyboardInterrupt
+
+    path, half = tmp_path / "a.tif", RenderSpec(64, 1100, nodata="sidecar", nodata_wedge=True)
+    with pytest.raises(KeyboardInterrupt):
+        render(path, half, stop)
+    assert list(tmp_path.iterdir()) == []
+    made = render(path, RenderSpec(64, 64))
+    before = (path.read_bytes(), made.truth.read_bytes())
+    with pytest.raises(KeyboardInterrupt):
+        render(path, half, stop)
+    assert (path.read_bytes(), made.truth.read_bytes()) == before
+    assert sorted(tmp_path.iterdir()) == [path, made.truth]
+
+
+def test_the_mask_of_the_scene_before_goes_with_it(tmp_path):
+    path = tmp_path / "a.tif"
+    render(path, RenderSpec(64, 64, nodata="sidecar", nodata_wedge=True))
+    assert (tmp_path / "a.tif.msk").exists()
+    render(path, RenderSpec(64, 64))
+    assert not (tmp_path / "a.tif.msk").exists()
+    with rasterio.open(path) as file:
+        assert file.dataset_mask().all()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_aircraft_never_overlap_and_some_nearly_touch(seed):
     world = build_world(RenderSpec(2400, 2400, 0.5, seed))
@@ -276,6 +302,9 @@ def test_impossible_specs_are_refused(fields, named):
 def test_unknown_crs_and_unwritable_place_are_named(tmp_path):
     with pytest.raises(ConfigError, match="epsg"):
         build_world(RenderSpec(64, 64, epsg=999999))
+    for heights_or_centre in (5773, 4978):
+        with pytest.raises(ConfigError, match="no CRS of maps"):
+            build_world(RenderSpec(64, 64, epsg=heights_or_centre))
     with pytest.raises(OutputError, match="cannot be written"):
         render(tmp_path / "no" / "a.tif", RenderSpec(64, 64))
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from lanner.errors import OutputError
 from lanner.manifest import FILE
-from lanner.run_folder import LEDGER, check_run_dir
+from lanner.run_folder import LEDGER, check_run_dir, run_folder
 
 SCENE = "elsewhere/scene.tif"
 
@@ -35,6 +36,12 @@ def test_it_may_be_new_but_not_below_a_file(tmp_path, monkeypatch):
         check_run_dir(tmp_path / "file" / "run", SCENE)
     monkeypatch.chdir(tmp_path)
     check_run_dir(Path("run"), SCENE)
+
+
+def test_no_place_for_temporary_files_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"TMPDIR.*gone"), run_folder(None):
+        pass
 
 
 def test_it_may_be_empty_or_what_a_killed_run_left(tmp_path):

@@ -67,7 +67,7 @@ def _parsed(path: Path) -> dict[int, str]:
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date
         raise DatasetError("names", path, f"is no YAML ({error})", "mend it") from error
     names: Any = raw.get("names") if isinstance(raw, dict) else None
     if isinstance(names, list):
