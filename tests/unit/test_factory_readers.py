@@ -1,6 +1,8 @@
 """Images in and out, and formats without a map: what is read, skipped and refused."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -43,6 +45,26 @@ def test_deep_images_are_stretched_between_percentiles(tmp_path):
         assert rgb.shape == (H, W, 3), name
         assert np.abs(rgb[..., 1].astype(float) - want).max() <= 1, name
         assert image_size(tmp_path / name) == (W, H)
+
+
+def test_deep_grey_beside_an_alpha_band_keeps_its_lower_bits(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    ramp = np.tile(np.linspace(100, 4000, W, dtype=np.uint16), (H, 1))
+    rows = np.stack([ramp, np.full_like(ramp, 65535)], -1).astype(">u2")
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+    head = struct.pack(">IIBBBBB", W, H, 16, 4, 0, 0, 0)
+    path = tmp_path / "a.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw))
+        + chunk(b"IEND", b"")
+    )  # fmt: skip
+    write_png(ramp, tmp_path / "b.png")
+    seen, alone = read_rgb(path), read_rgb(tmp_path / "b.png")
+    assert np.abs(seen.astype(int) - alone).max() <= 1
+    assert verify(path) == image_size(path) == (W, H)
 
 
 def test_of_many_bands_the_colours_are_shown(tmp_path):
