@@ -76,7 +76,8 @@ class Split(Strict):
 
     `block` puts whole squares of `block_m` metres into one split, so that neighbours never
     straddle; `hash` goes by the content of each image, that of the original where it was cut or
-    scaled; `source` leaves what the sources say and refuses samples without.
+    scaled, and follows versions of it that have a split; `source` leaves what the sources say and
+    refuses samples without.
     """
 
     by: Literal["source", "hash", "block"] = "source"
@@ -87,6 +88,8 @@ class Split(Strict):
     def _whole(self) -> Split:
         if abs(sum(self.fractions.values()) - 1) > 1e-6:
             raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}, not to 1")
+        if min(self.fractions.values()) < 0:
+            raise ValueError(f"fractions are shares from 0 to 1, got {self.fractions}")
         return self
 
 

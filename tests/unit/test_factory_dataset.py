@@ -246,6 +246,26 @@ def test_what_shows_an_image_alone_goes_by_its_own_content(tmp_path):
     assert [one.split for one in found] == [one.split for one in again]
 
 
+def test_what_has_a_split_in_one_source_has_it_in_all(tmp_path):
+    samples = [one.but(split=None) for one in made(tmp_path, 8)]
+    spec, hashes = Split(by="hash", fractions={"train": 0.5, "test": 0.5}), Hashes()
+
+    def frozen(*more):
+        return assign_splits([*samples, *more], spec, 50, lambda one: hashes.of(one.image))
+
+    for split in ("train", "test"):
+        known = [one.but(id=f"t/{k}", source="t", split=split) for k, one in enumerate(samples)]
+        assert {one.split for one in frozen(*known)} == {split}
+    torn = [known[0], known[0].but(id="t/9", split="train")]
+    with pytest.raises(DatasetError, match=r"in several splits already \(test, train\)"):
+        frozen(*torn)
+
+
+def test_fractions_are_shares():
+    with pytest.raises(ValueError, match="shares from 0 to 1"):
+        Split(by="hash", fractions={"train": 1.5, "test": -0.5})
+
+
 def test_fractions_are_kept_in_the_long_run_in_any_order():
     fractions = {"train": 0.7, "valid": 0.2, "test": 0.1}
     found = [by_fraction(str(k), fractions) for k in range(4000)]
