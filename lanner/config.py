@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,6 +21,31 @@ VOTE = "vote-"
 
 CURRENT_VERSION = 1
 """Version of the schema below; older files are upgraded on reading, newer ones refused."""
+
+
+class _Once(yaml.SafeLoader):
+    """YAML in which each key of a mapping is there once: of two the first would go unheard."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the base does it; only keys that a mapping takes over (`<<`) may be there again."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def parsed(text: str) -> Any:
+    """A YAML text as plain data.
+
+    Raises:
+        yaml.YAMLError: malformed, or a key is there twice; it names the line.
+    """
+    return yaml.load(text, Loader=_Once)
 
 
 class Strict(BaseModel):
@@ -185,7 +210,7 @@ def load_config(path: Path) -> DetectorConfig:
         ConfigError: unreadable, malformed, unknown key (with the nearest valid one).
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             "--detector", path, f"cannot be read ({error.strerror})", "give an existing YAML file"
@@ -228,17 +253,40 @@ def config_sha256(config: DetectorConfig) -> str:
 
 def _explain(path: Path, error: ValidationError) -> ConfigError:
     """The first complaint of pydantic, in our words."""
-    first = error.errors()[0]
+    # A misspelt key that must be there is also one that is missing: name what can be mended.
+    whole = error.errors()
+    first = next((one for one in whole if one["type"] == "extra_forbidden"), whole[0])
     where = ".".join(str(part) for part in first["loc"]) or "file"
     if first["type"] == "extra_forbidden":
-        known = [
-            *DetectorConfig.model_fields,
-            *Member.model_fields,
-            *Fusion.model_fields,
-            *Normalise.model_fields,
-            *Instances.model_fields,
-        ]
+        known = keys_at(DetectorConfig, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "remove it"
         return ConfigError(where, path.name, "is not a known key", remedy)
+    if first["type"] == "missing":
+        return ConfigError(where, path.name, "is missing", "add it")
     return ConfigError(where, first.get("input"), f"in {path.name}: {first['msg']}", "correct it")
+
+
+def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that may stand where a key does: those of its own section.
+
+    Args:
+        model: of the whole file.
+        where: sections, numbers of items and names on the way to the key, and the key.
+    """
+    within = False
+    for part in where[:-1]:
+        if within:
+            # A number in a list, or a name in a table: it is no key of the model.
+            within = False
+            continue
+        if part not in model.model_fields:
+            return ()
+        found = model.model_fields[str(part)].annotation
+        kinds = [one for one in (found, *get_args(found)) if isinstance(one, type)]
+        inner = next((one for one in kinds if issubclass(one, BaseModel)), None)
+        if inner is None:
+            return ()
+        # `closer` may be none, and is no list for that.
+        model, within = inner, inner is not found and type(None) not in get_args(found)
+    return tuple(model.model_fields)

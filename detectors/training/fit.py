@@ -245,8 +245,7 @@ class Learner(lightning.LightningModule):
         return TrainingError(
             "train",
             self.folder.name,
-            f"diverged at step {self.state.step + 1}: {what} is not finite;"
-            f" {kept}",
+            f"diverged at step {self.state.step + 1}: {what} is not finite; {kept}",
             "lower lr, lengthen warmup, or look at the images of split train",
         )
 

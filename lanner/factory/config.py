@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from lanner.config import StepSpec, Strict
+from lanner.config import StepSpec, Strict, keys_at, parsed
 from lanner.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -247,7 +247,7 @@ def load_factory(path: Path) -> FactoryConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw = yaml.safe_load(text)
+        raw = parsed(text)
     except OSError as error:
         raise ConfigError(
             "CONFIG", path, f"cannot be read ({error.strerror})", "give an existing YAML file"
@@ -312,24 +312,9 @@ def _explain(path: Path, text: str, error: ValidationError) -> ConfigError:
     line = line_of(text, loc)
     at = path.name if line is None else f"{path.name} line {line}"
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), sorted(_known()), n=1)
+        near = difflib.get_close_matches(str(loc[-1]), keys_at(FactoryConfig, loc), n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "remove it, or see docs/factory.md"
         return ConfigError(where, at, "is not a known key", remedy)
+    if first["type"] == "missing":
+        return ConfigError(where, at, "is missing", "add it, see docs/factory.md")
     return ConfigError(where, first.get("input"), f"in {at}: {first['msg']}", "correct it")
-
-
-def _known() -> set[str]:
-    models: tuple[type[BaseModel], ...] = (
-        FactoryConfig,
-        Source,
-        Explore,
-        Split,
-        Dataset,
-        Mix,
-        Training,
-        Train,
-        Evaluate,
-        Search,
-        Release,
-    )
-    return {name for model in models for name in model.model_fields}

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from lanner.errors import ConfigError, OutputError
 
 _HINTS = {
@@ -43,7 +45,7 @@ _HINTS = {
 _DETECTOR = """\
 # What the detector is. The factory trains its members and writes accept_at.
 version: 1
-name: {name}
+name: {called}
 release: 0.1.0          # the folder below weights/; raise it before a new release
 description: {what} in colour imagery.
 classes: [{classes}]
@@ -96,7 +98,7 @@ _MASKS = {"coco": _POLYGONS, "geo": _POLYGONS, "dota": _BOXES, "yolo": _BOXES, "
 _FACTORY = """\
 # How {name} is made: lanner factory all {name}.factory.yaml
 version: 1
-factory: {name}
+factory: {called}
 detector: {name}.yaml       # beside this file
 data: {data}                # folder of the sources, from this file; $NAME: from the environment
 seed: 1
@@ -179,8 +181,9 @@ def write_starter(
         )
     detector = _DETECTOR.format(
         name=name,
+        called=_scalar(name),
         what=classes[0].capitalize(),
-        classes=", ".join(classes),
+        classes=", ".join(map(_scalar, classes)),
         gsd=gsd,
         low=gsd / 4,
         high=gsd * 2,
@@ -189,10 +192,11 @@ def write_starter(
     )
     factory = _FACTORY.format(
         name=name,
-        data=data,
+        called=_scalar(name),
+        data=_scalar(data),
         form=form,
         hint=_HINTS[form],
-        first=classes[0],
+        first=_scalar(classes[0]),
         masks=_MASKS.get(form, "") if network == "resunet" else "",
         network=network,
         axis=_AXES[network],
@@ -211,6 +215,11 @@ def write_starter(
             "DIR", folder, f"cannot be written to ({error.strerror})", "choose another folder"
         ) from error
     return files
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML has it: in quotes where it would be a number, a date or a comment."""
+    return yaml.safe_dump(text, allow_unicode=True, width=2**20).removesuffix("...\n").strip()
 
 
 def _among(argument: str, value: str, problem: str, known: Iterable[str]) -> None:
