@@ -143,6 +143,15 @@ def test_exports_read_back_to_the_same(tmp_path):
                 assert [one.polygon for one in new.labels] == [one.polygon for one in old.labels]
 
 
+def test_exports_behind_a_link_find_their_images(tmp_path):
+    (tmp_path / "far/away/disk").mkdir(parents=True)
+    (tmp_path / "work").symlink_to(tmp_path / "far/away/disk")
+    shop, _ = freeze(tmp_path, made(tmp_path), dataset={"export": ["coco"]})
+    labels = shop.step_dir("dataset") / "export/coco/train.json"
+    names = [one["file_name"] for one in json.loads(labels.read_text())["images"]]
+    assert all((labels.parent / name).is_file() for name in names)
+
+
 def test_ignored_objects_are_crowds_and_masks_alone_are_not_exported(tmp_path):
     samples = made(tmp_path)
     ignored = dataclasses.replace(samples[0].labels[0], weight=0.0)
