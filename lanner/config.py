@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -276,17 +276,40 @@ def config_sha256(config: DetectorConfig) -> str:
 
 def _explain(path: Path, error: ValidationError) -> ConfigError:
     """The first complaint of pydantic, in our words."""
-    first = error.errors()[0]
+    # A misspelt key that must be there is also one that is missing: name what can be mended.
+    whole = error.errors()
+    first = next((one for one in whole if one["type"] == "extra_forbidden"), whole[0])
     where = ".".join(str(part) for part in first["loc"]) or "file"
     if first["type"] == "extra_forbidden":
-        known = [
-            *DetectorConfig.model_fields,
-            *Member.model_fields,
-            *Fusion.model_fields,
-            *Normalise.model_fields,
-            *Instances.model_fields,
-        ]
+        known = keys_at(DetectorConfig, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "remove it"
         return ConfigError(where, path.name, "is not a known key", remedy)
+    if first["type"] == "missing":
+        return ConfigError(where, path.name, "is missing", "add it")
     return ConfigError(where, first.get("input"), f"in {path.name}: {first['msg']}", "correct it")
+
+
+def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that may stand where a key does: those of its own section.
+
+    Args:
+        model: of the whole file.
+        where: sections, numbers of items and names on the way to the key, and the key.
+    """
+    within = False
+    for part in where[:-1]:
+        if within:
+            # A number in a list, or a name in a table: it is no key of the model.
+            within = False
+            continue
+        if part not in model.model_fields:
+            return ()
+        found = model.model_fields[str(part)].annotation
+        kinds = [one for one in (found, *get_args(found)) if isinstance(one, type)]
+        inner = next((one for one in kinds if issubclass(one, BaseModel)), None)
+        if inner is None:
+            return ()
+        # `closer` may be none, and is no list for that.
+        model, within = inner, inner is not found and type(None) not in get_args(found)
+    return tuple(model.model_fields)

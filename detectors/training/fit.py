@@ -189,8 +189,14 @@ class Learner(lightning.LightningModule):
         return optimiser
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """By norm; Lightning's own refuses fused optimisers, for the sake of float16."""
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
+        """By norm; Lightning's own refuses fused optimisers, for the sake of float16.
+
+        A finite loss may have gradients that are not: one step with them, and neither the weights
+        nor the checkpoint of that step could be gone on from.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
+        if not torch.isfinite(norm):
+            raise self.diverged("the gradient")
 
     def on_fit_start(self) -> None:
         """The average lives where the network does; the log goes on where the checkpoint is."""
@@ -207,7 +213,8 @@ class Learner(lightning.LightningModule):
         terms = self.look(self.net, batch)[1]
         loss = self.weighted(terms)
         if self.anywhere(not torch.isfinite(loss)):
-            raise self.diverged(terms)
+            bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+            raise self.diverged(", ".join(bad) or "loss")
         for name, value in {**terms, "loss": loss}.items():
             self.state.sums[name] = self.state.sums.get(name, 0.0) + float(value.detach())
         self.state.count += 1
@@ -231,16 +238,14 @@ class Learner(lightning.LightningModule):
         count = torch.tensor(float(here), device=self.device)
         return float(self.trainer.strategy.reduce(count, reduce_op="sum")) > 0
 
-    def diverged(self, terms: Mapping[str, Tensor]) -> TrainingError:
-        """Says at which step, which terms, and what is left."""
-        bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+    def diverged(self, what: str) -> TrainingError:
+        """Says at which step, what is not finite, and what is left."""
         there = (self.folder / LAST).exists()
         kept = f"the last good checkpoint is {self.folder / LAST}" if there else "no checkpoint yet"
         return TrainingError(
             "train",
             self.folder.name,
-            f"diverged at step {self.state.step + 1}: {', '.join(bad) or 'loss'} is not finite;"
-            f" {kept}",
+            f"diverged at step {self.state.step + 1}: {what} is not finite; {kept}",
             "lower lr, lengthen warmup, or look at the images of split train",
         )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from lanner.config import StepSpec, Strict, read_yaml
+from lanner.config import StepSpec, Strict, keys_at, read_yaml
 from lanner.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -76,7 +76,8 @@ class Split(Strict):
 
     `block` puts whole squares of `block_m` metres into one split, so that neighbours never
     straddle; `hash` goes by the content of each image, that of the original where it was cut or
-    scaled; `source` leaves what the sources say and refuses samples without.
+    scaled, and follows versions of it that have a split; `source` leaves what the sources say and
+    refuses samples without.
     """
 
     by: Literal["source", "hash", "block"] = "source"
@@ -312,24 +313,9 @@ def _explain(path: Path, text: str, error: ValidationError) -> ConfigError:
     line = line_of(text, loc)
     at = path.name if line is None else f"{path.name} line {line}"
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), sorted(_known()), n=1)
+        near = difflib.get_close_matches(str(loc[-1]), keys_at(FactoryConfig, loc), n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "remove it, or see docs/factory.md"
         return ConfigError(where, at, "is not a known key", remedy)
+    if first["type"] == "missing":
+        return ConfigError(where, at, "is missing", "add it, see docs/factory.md")
     return ConfigError(where, first.get("input"), f"in {at}: {first['msg']}", "correct it")
-
-
-def _known() -> set[str]:
-    models: tuple[type[BaseModel], ...] = (
-        FactoryConfig,
-        Source,
-        Explore,
-        Split,
-        Dataset,
-        Mix,
-        Training,
-        Train,
-        Evaluate,
-        Search,
-        Release,
-    )
-    return {name for model in models for name in model.model_fields}

@@ -154,14 +154,17 @@ def rgb_bands(scene: Scene) -> tuple[str, ...]:
 
 
 def _by_gdal(path: Path) -> bool:
-    """Rasters, and PNGs of 16 bits, of which Pillow would drop the lower half."""
+    """Rasters, and PNGs of 16 bits, of which Pillow would drop the lower half.
+
+    Pillow keeps all bits of grey ones alone: not of colours, nor beside an alpha band.
+    """
     if path.suffix.lower() in RASTERS:
         return True
     if path.suffix.lower() != ".png" or not path.is_file():
         return False
     with path.open("rb") as file:
         head = file.read(26)
-    return head[24:26] in (b"\x10\x02", b"\x10\x06")
+    return head[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
 def _raster(path: Path) -> Pixels:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lanner.factory.files import files_below
 from lanner.factory.shop import SAMPLES, Shop
 
 RECORD = "step.json"
@@ -112,19 +112,13 @@ def _listing(folder: Path, but: Path) -> list[tuple[str, int, int]]:
     """
     found = []
     own = but.resolve()
-    for place, inner, names in os.walk(folder):
-        here = Path(place)
-        inner[:] = [
-            name for name in inner if not name.startswith(".") and (here / name).resolve() != own
-        ]
-        for name in names:
-            try:
-                stat = (here / name).stat()
-            except OSError:
-                # It went while we looked, or is a link to nothing.
-                continue
-            relative = (here / name).relative_to(folder).as_posix()
-            found.append((relative, stat.st_size, stat.st_mtime_ns))
+    for path in files_below(folder, lambda one: one.name.startswith(".") or one.resolve() == own):
+        try:
+            stat = path.stat()
+        except OSError:
+            # It went while we looked, or is a link to nothing.
+            continue
+        found.append((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns))
     return sorted(found)
 
 

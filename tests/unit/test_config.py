@@ -64,6 +64,26 @@ def test_anchors_and_merged_keys_are_no_repetition(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("    weights:", "    gsd: 1\n    weights:"),
+            r"members\.0\.gsd .*not a known key; remove it",
+        ),
+        (("    kind:", "    knd:"), r"members\.0\.knd .*did you mean 'kind'"),
+        (("gsd_range:", "gsd_rnge:"), r"did you mean 'gsd_range'"),
+        (("output: raster\n", ""), r"output 'own\.yaml': is missing; add it"),
+    ],
+)
+def test_keys_that_are_not_there(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    path = tmp_path / "own.yaml"
+    assert change[0] in TEXT
+    path.write_text(TEXT.replace(*change, 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"(?s)" + said):
+        load_config(path)
+
+
 @pytest.mark.parametrize("given", [[1, 199], [-1, 99], [99, 1], [50, 50], [1, float("nan")]])
 def test_percentiles_that_do_not_rise_within_a_hundred(tmp_path: Path, given: list[float]) -> None:
     path = tmp_path / "own.yaml"

@@ -138,6 +138,17 @@ def test_a_step_too_early_names_the_one_before(tmp_path):
     ("change", "code", "said"),
     [
         (("sources:", "sorces:"), 14, "line 8': is not a known key; did you mean 'sources'?"),
+        # Keys of other sections are none of this one.
+        (
+            ("    format:", "    near: 5\n    format:"),
+            14,
+            "line 10': is not a known key; remove it",
+        ),
+        (("  split:", "  spilt:"), 14, "is not a known key; did you mean 'split'?"),
+        (("      lr:", "      lrr:"), 14, "is not a known key; did you mean 'lr'?"),
+        (("factory: tanks\n", ""), 14, "factory 'tanks.factory.yaml': is missing; add it"),
+        (("    root: .", "    rot: ."), 14, "did you mean 'root'?"),
+        (("\ntrain:", "\nsources: []\ntrain:"), 14, "'sources' is there twice"),
         (("detector: tanks.yaml", "detector: gone.yaml"), 14, "gone.yaml"),
         (("points: 200", "points: many"), 14, "search.points"),
         (("{by: ", "{fractions: {train: 1.2, test: -0.2}, by: "), 14, "must lie within 0 to 1"),
@@ -154,6 +165,21 @@ def test_a_wrong_file_is_one_line(tmp_path, change, code, said):
     assert done.exit_code == code
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "classes"),
+    [("2024", "on", "no"), ("../my #1 images", "null", "yes,Off"), ("a: b", "y", "null")],
+)
+def test_init_writes_names_that_yaml_reads_as_names(tmp_path, data, name, classes):
+    words = ("--name", name, "--classes", classes, "--data", data)
+    done = factory("init", tmp_path, *words, "--format", "geo")
+    assert done.exit_code == 0, done.stderr
+    made = load_factory(tmp_path / f"{name}.factory.yaml")
+    assert (made.factory, made.data) == (name, str((tmp_path / data).resolve()))
+    detector = load_config(tmp_path / made.detector)
+    assert (detector.name, detector.classes) == (name, tuple(classes.split(",")))
+    assert made.sources[0].classes == {"*": detector.classes[0]}
 
 
 @pytest.mark.parametrize("data", ["/mnt/$1", "$", "/mnt/${a-b}", "/mnt/5$/x"])

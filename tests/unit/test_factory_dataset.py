@@ -143,6 +143,15 @@ def test_exports_read_back_to_the_same(tmp_path):
                 assert [one.polygon for one in new.labels] == [one.polygon for one in old.labels]
 
 
+def test_exports_behind_a_link_find_their_images(tmp_path):
+    (tmp_path / "far/away/disk").mkdir(parents=True)
+    (tmp_path / "work").symlink_to(tmp_path / "far/away/disk")
+    shop, _ = freeze(tmp_path, made(tmp_path), dataset={"export": ["coco"]})
+    labels = shop.step_dir("dataset") / "export/coco/train.json"
+    names = [one["file_name"] for one in json.loads(labels.read_text())["images"]]
+    assert all((labels.parent / name).is_file() for name in names)
+
+
 def test_ignored_objects_are_crowds_and_masks_alone_are_not_exported(tmp_path):
     samples = made(tmp_path)
     ignored = dataclasses.replace(samples[0].labels[0], weight=0.0)
@@ -244,6 +253,26 @@ def test_what_shows_an_image_alone_goes_by_its_own_content(tmp_path):
         for group in (samples, scaled)
     )
     assert [one.split for one in found] == [one.split for one in again]
+
+
+def test_what_has_a_split_in_one_source_has_it_in_all(tmp_path):
+    samples = [one.but(split=None) for one in made(tmp_path, 8)]
+    spec, hashes = Split(by="hash", fractions={"train": 0.5, "test": 0.5}), Hashes()
+
+    def frozen(*more):
+        return assign_splits([*samples, *more], spec, 50, lambda one: hashes.of(one.image))
+
+    for split in ("train", "test"):
+        known = [one.but(id=f"t/{k}", source="t", split=split) for k, one in enumerate(samples)]
+        assert {one.split for one in frozen(*known)} == {split}
+    torn = [known[0], known[0].but(id="t/9", split="train")]
+    with pytest.raises(DatasetError, match=r"in several splits already \(test, train\)"):
+        frozen(*torn)
+
+
+def test_fractions_are_shares():
+    with pytest.raises(ValueError, match="shares from 0 to 1"):
+        Split(by="hash", fractions={"train": 1.5, "test": -0.5})
 
 
 def test_fractions_are_kept_in_the_long_run_in_any_order():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas
+import pyogrio
 import pytest
 import shapely
 from affine import Affine
@@ -75,6 +77,51 @@ def test_one_file_for_all_images_lines_points_and_cuts(tmp_path):
     assert np.allclose(left.labels[2].box, (34, 24, 46, 36), atol=0.01)
     assert "1 (2): lie outside every image" in whys(found)
     assert "1 (5): have no geometry" in whys(found)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_a_raster_over_the_antimeridian_has_the_labels_of_both_sides(tmp_path, crs):
+    # 20 of its 80 columns are west of it.
+    res = 5e-6 if crs == "EPSG:4326" else 0.5
+    edge = 180.0 if crs == "EPSG:4326" else 20037508.342789244
+    top = 10.0 if crs == "EPSG:4326" else 1_118_889.97
+    raster(tmp_path / "a.tif", left=edge - 20 * res, top=top, crs=crs, res=res)
+
+    def box(x0, y0, x1, y1, turn=0.0):
+        xs = [edge + (x - 20) * res - turn for x in (x0, x1)]
+        return shapely.box(xs[0], top - y1 * res, xs[1], top - y0 * res)
+
+    def line(x0, x1, y, turn=0.0):
+        return shapely.LineString([(edge + (x - 20) * res - turn, top - y * res) for x in (x0, x1)])
+
+    there = 2 * edge
+    shape = [
+        shapely.MultiPolygon([box(10, 10, 20, 20), box(20, 10, 40, 20, there)]),
+        box(50, 30, 60, 40, there),
+        shapely.MultiLineString([line(5, 20, 50), line(20, 70, 50, there)]),
+    ]
+    frame = geopandas.GeoDataFrame({"c": ["x"] * 3}, geometry=shape, crs=crs)
+    frame.to_crs("EPSG:4326").to_file(tmp_path / "a.gpkg")
+    found = read(tmp_path, format="geo")
+    boxes = [one.box for one in found.samples[0].labels]
+    assert np.allclose(boxes, [(10, 10, 40, 20), (50, 30, 60, 40), (5, 50, 70, 50)], atol=0.01)
+    assert all(one.flags == () for one in found.samples[0].labels)
+    assert not found.skipped
+
+
+def test_tables_without_geometries_are_no_layers(tmp_path):
+    raster(tmp_path / "a.tif")
+    features(tmp_path / "a.gpkg", [polygon(*NOSE)], cls=["plane"])
+    styles = pandas.DataFrame({"f_table_name": ["a"], "styleQML": ["<qgis/>"]})
+    pyogrio.write_dataframe(styles, tmp_path / "a.gpkg", layer="layer_styles", append=True)
+    assert len(pyogrio.list_layers(tmp_path / "a.gpkg")) == 2
+    assert len(read(tmp_path, format="geo").samples[0].labels) == 1
+    more = geopandas.GeoDataFrame(geometry=[polygon(*NOSE)], crs="EPSG:32633")
+    more.to_file(tmp_path / "a.gpkg", layer="more", engine="pyogrio")
+    with pytest.raises(DatasetError, match="has 2 layers"):
+        read(tmp_path, format="geo")
+    found = read(tmp_path, format="geo", options={"layer": "more"})
+    assert len(found.samples[0].labels) == 1
 
 
 def test_labels_that_fit_no_image_and_crs_that_cannot_be(tmp_path):
@@ -164,11 +211,12 @@ COORDINATE = st.floats(-60, 140, allow_nan=False)
 @given(st.lists(st.tuples(COORDINATE, COORDINATE), min_size=3, max_size=6, unique=True))
 @example([(0.0, 2.0), (82.0, 1.0), (0.0, 0.0), (81.0, 1.0), (0.0, 2.161155594599227e-30)])
 @example([(0.0, 0.0), (0.0, 1.0), (0.0, 2.0)])
+@example([(0.0, 61.0), (1.0, -1.0), (0.0, 4.3e-247), (0.0, 0.0), (1.0, 0.0)])
 def test_shapes_stay_on_the_image_and_lose_no_area_there(points):
     ring = shapely.Polygon(points)
     frame = shapely.box(0, 0, W, H)
     seen = shapely.make_valid(ring).intersection(frame)
-    areas = [part for part in getattr(seen, "geoms", [seen]) if part.geom_type != "LineString"]
+    areas = [part for part in getattr(seen, "geoms", [seen]) if "Polygon" in part.geom_type]
     want = shapely.GeometryCollection(areas)
     found = list(shapes(1, ring, (W, H), (5, 5)))
     whole = frame.covers(shapely.MultiPoint(points))

@@ -14,7 +14,9 @@ from lanner.factory.process.resample import scale_mask
 from lanner.factory.process.work import Work
 from lanner.factory.samples import IDS_UNKNOWN, MASK_UNKNOWN, Label, Sample
 from lanner.factory.shop import SAMPLES, Shop
+from lanner.factory.train.pictures import pictures
 from tests.fixtures_process import after, changes, cross, plane, shop_of, stored, write_cutouts
+from tests.fixtures_readers import raster
 
 
 @pytest.fixture
@@ -140,6 +142,47 @@ def test_scaled_and_cut_images_carry_their_masks_and_labels(tmp_path):
             seen[which] += label.weight > 0
     assert all(seen.values())
     assert any("cut into 9 tiles" in did for _, _, did in changes(shop))
+
+
+def test_tiles_that_no_road_crosses_are_learned_from_too(tmp_path):
+    road = Label("road", (0, 10, 160, 10), line=((0.0, 10.0), (160.0, 10.0)))
+    rgb = np.full((200, 160, 3), 90, np.uint8)
+    samples = [
+        stored(tmp_path, "roads/a", rgb, labels=(road,)),
+        stored(tmp_path, "roads/b", rgb, role="unlabelled"),
+        stored(tmp_path, "first/c", rgb),
+    ]
+    ops = [{"op": "tile", "side": 100, "overlap": 10}, {"op": "masks_from_polygons"}]
+    shop = shop_of(tmp_path, ops, samples)
+    run(shop)
+    found = after(shop)
+    masks = {name: one.mask for name, one in found.items()}
+    bare = masks["roads/a/0_100"]
+    assert read_mask(masks["roads/a/0_0"]).any() and not read_mask(bare).any()
+    assert read_mask(bare).shape == (100, 100)
+    assert not any(masks[name] for name in masks if not name.startswith("roads/a"))
+    assert len(pictures(found.values(), "train", "roads", ("road",))) == 6
+
+
+def test_degrees_become_square_pixels(tmp_path):
+    path = tmp_path / "a.tif"
+    raster(path, left=15.0, top=60.0, crs="EPSG:4326", res=1e-5)
+    box = plane(20, 20, 40, 30)
+    one = stored(tmp_path, "first/a", np.zeros((60, 80, 3), np.uint8), labels=(box,), gsd=0.7885)
+    flat = one.but(id="first/b")
+    shop = shop_of(tmp_path, [{"op": "resample", "gsd": 0.7885}], [one.but(image=path), flat])
+    run(shop)
+    found = after(shop)
+    # A degree of longitude is half as long as one of latitude there.
+    new = found["first/a"]
+    assert (new.width, new.height) == (57, 85)
+    x0, y0, x1, y1 = new.labels[0].box
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(1.0, rel=0.01)
+    assert read_rgb(new.image).shape == (85, 57, 3)
+    assert found["first/b"] == flat
+    again = shop_of(tmp_path, [{"op": "resample", "gsd": 0.3943}], [one.but(image=path)])
+    run(again)
+    assert (after(again)["first/a"].width, after(again)["first/a"].height) == (113, 170)
 
 
 def test_bands_are_chosen_by_number_or_name(tmp_path):

@@ -23,6 +23,10 @@ from tests.fixtures_process import cross, plane, write_cutouts
 # ---------------------------------------------------------------- geometry
 
 
+def length(line) -> float:
+    return float(np.hypot(*np.diff(np.array(line), axis=0).T).sum())
+
+
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(32, 300), st.integers(0, 31))
 @settings(max_examples=80, deadline=None)
 def test_windows_cover_an_image_and_never_leave_it(width, height, side, overlap):
@@ -45,7 +49,7 @@ def test_windows_cover_an_image_and_never_leave_it(width, height, side, overlap)
 @settings(max_examples=80, deadline=None)
 def test_a_cut_label_stays_in_its_window_and_counts_by_what_is_seen(x, y, w, h, least):
     label = plane(x, y, x + w, y + h, polygon=((x, y), (x + w, y), (x + w, y + h), (x, y + h)))
-    seen = cut(label, (10, 20, 74, 84), least)
+    [seen] = cut(label, (10, 20, 74, 84), least) or [None]
     inside = max(0.0, min(x + w, 74) - max(x, 10)) * max(0.0, min(y + h, 84) - max(y, 20))
     if seen is None:
         assert inside == pytest.approx(0, abs=1e-6)
@@ -64,12 +68,48 @@ def test_a_cut_label_stays_in_its_window_and_counts_by_what_is_seen(x, y, w, h, 
         )
 
 
-def test_a_cut_line_keeps_its_longest_part():
+def test_a_cut_line_keeps_all_its_pieces():
     line = Label("road", (0, 5, 100, 30), line=((0, 5), (60, 5), (60, 30), (100, 30)))
-    seen = cut(line, (20, 0, 80, 20), 0.5)
+    [seen] = cut(line, (20, 0, 80, 20), 0.5)
     assert seen.line == ((0, 5), (40, 5), (40, 20))
-    assert seen.box == (0, 5, 40, 20)
-    assert cut(line, (0, 40, 50, 90), 0.5) is None
+    assert (seen.box, seen.flags) == ((0, 5, 40, 20), ("cut",))
+    assert cut(line, (0, 40, 50, 90), 0.5) == ()
+    bend = Label("road", (10, 10, 90, 30), line=((10, 10), (90, 10), (90, 30), (10, 30)))
+    pieces = cut(bend, (0, 0, 64, 64), 0.5)
+    assert [one.line for one in pieces] == [((10, 10), (64, 10)), ((64, 30), (10, 30))]
+
+
+def test_a_line_that_meets_itself_is_one_line_as_long_as_it_is_in_sight():
+    loop = ((10.0, 10.0), (50.0, 10.0), (50.0, 50.0), (30.0, 50.0), (30.0, 5.0))
+    [seen] = cut(Label("road", (10, 5, 50, 50), line=loop), (0, 0, 64, 64), 0.5)
+    assert (seen.line, seen.flags) == (loop, ())
+    cut_up = cut(Label("road", (10, 5, 50, 50), line=loop), (20, 0, 84, 64), 0.5)
+    assert sum(length(one.line) for one in cut_up) == pytest.approx(length(loop) - 10)
+
+
+def test_a_slanting_outline_has_the_box_of_what_is_seen_of_it():
+    corners = ((0.0, 10.0), (10.0, 0.0), (100.0, 90.0), (90.0, 100.0))
+    slanting = plane(0, 0, 100, 100, polygon=corners)
+    [seen] = cut(slanting, (0, 0, 64, 200), 0.5)
+    assert seen.box == (0, 0, 64, 74)
+    assert (seen.weight, seen.flags) == (1, ("cut",))
+    # A box that is drawn a pixel wider stays so.
+    [wider] = cut(plane(-1, -1, 101, 101, polygon=corners), (-9, -9, 64, 200), 0.5)
+    assert wider.box == (8, 8, 73, 84)
+    # The corner of its box is in this window, and nothing of it.
+    assert cut(slanting, (60, 0, 124, 30), 0.01) == ()
+
+
+def test_an_outline_in_sight_stays_as_it_was_drawn():
+    tie = ((10.0, 10.0), (40.0, 30.0), (40.0, 10.0), (10.0, 30.0))
+    [seen] = cut(plane(10, 10, 40, 30, polygon=tie), (5, 5, 69, 69), 0.5)
+    assert seen.polygon == tuple((x - 5, y - 5) for x, y in tie)
+    # What is left of this one are two legs: one of them alone would be half an object.
+    legs = ((10.0, 50.0), (10.0, 10.0), (40.0, 10.0), (40.0, 50.0), (30.0, 50.0), (30.0, 20.0),
+            (20.0, 20.0), (20.0, 50.0))  # fmt: skip
+    [part] = cut(plane(10, 10, 40, 50, polygon=legs), (0, 25, 64, 89), 0.5)
+    assert (part.polygon, part.box) == (None, (10, 0, 40, 25))
+    assert set(part.flags) == {"cut", "parts"}
 
 
 @given(st.floats(0.2, 4), st.floats(0.2, 4))

@@ -1,4 +1,4 @@
-"""Images in and out, and formats without a map: what is read, skipped and refused."""
+"""Formats without a map: what is read, skipped and refused."""
 
 import json
 from pathlib import Path
@@ -6,71 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import rasterio
 from PIL import Image
 
 from lanner.errors import ConfigError, DatasetError
-from lanner.factory.images import image_size, read_mask, read_rgb, verify, write_png
+from lanner.factory.images import read_mask, write_png
 from lanner.factory.samples import MASK_UNKNOWN
 from tests.fixtures_readers import RNG, H, W, draw, read, whys
-
-# Images
-
-
-def test_png_round_trip_and_the_same_bytes(tmp_path):
-    rgb = draw(tmp_path / "a.png")
-    draw(tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert np.array_equal(read_rgb(tmp_path / "a.png"), rgb)
-    wide = np.arange(W * H, dtype=np.uint16).reshape(H, W) * 13
-    write_png(wide, tmp_path / "wide.png")
-    assert np.array_equal(read_mask(tmp_path / "wide.png"), wide)
-    assert read_mask(tmp_path / "wide.png").dtype == np.uint16
-
-
-def test_deep_images_are_stretched_between_percentiles(tmp_path):
-    ramp = np.tile(np.linspace(100, 4000, W, dtype=np.uint16), (H, 1))
-    write_png(ramp, tmp_path / "gray.png")
-    cv2.imwrite(str(tmp_path / "colour.png"), np.repeat(ramp[..., None], 3, 2))
-    with rasterio.open(
-        tmp_path / "deep.tif", "w", driver="GTiff", width=W, height=H, count=1, dtype="uint16"
-    ) as file:
-        file.write(ramp, 1)
-    for name in ("gray.png", "colour.png", "deep.tif"):
-        rgb = read_rgb(tmp_path / name)
-        low, high = np.percentile(ramp, (1, 99))
-        want = np.rint(np.clip((ramp - low) / (high - low), 0, 1) * 255)
-        assert rgb.shape == (H, W, 3), name
-        assert np.abs(rgb[..., 1].astype(float) - want).max() <= 1, name
-        assert image_size(tmp_path / name) == (W, H)
-
-
-def test_of_many_bands_the_colours_are_shown(tmp_path):
-    bands = np.stack([np.full((H, W), value, np.uint8) for value in (10, 20, 30, 40)])
-    for name, described in (("order", ()), ("named", ("nir", "blue", "green", "red"))):
-        with rasterio.open(
-            tmp_path / f"{name}.tif", "w", driver="GTiff", width=W, height=H, count=4,
-            dtype="uint8", photometric="minisblack", alpha="no",
-        ) as file:  # fmt: skip
-            file.write(bands)
-            if described:
-                file.descriptions = described
-    assert read_rgb(tmp_path / "order.tif")[0, 0].tolist() == [10, 20, 30]
-    assert read_rgb(tmp_path / "named.tif")[0, 0].tolist() == [40, 30, 20]
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
-def test_cut_images_are_refused_by_name(tmp_path, ending):
-    path = tmp_path / f"cut.{ending}"
-    rgb = RNG.integers(0, 255, (H * 4, W * 4, 3), np.uint8)
-    assert cv2.imwrite(str(path), rgb)
-    assert verify(path) == (W * 4, H * 4)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 2 // 3])
-    for look in (read_rgb, verify):
-        with pytest.raises(DatasetError, match=r"cut\..*does not decode"):
-            look(path)
-
 
 # COCO
 
@@ -135,6 +76,28 @@ def test_coco_bad_images_and_annotations_are_recorded(tmp_path):
     for part in ("3.png", "gone.png", "5.png", "(10)", "ion 11", "ion 12", "ion 13", "image 4: 1"):
         assert part in whys(found), part
     assert len(found.skipped) == 8
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "flags"),
+    [([[]], ()), ([[1, 2, 11, 22]], ("parts",)), ([], ()), ([5], ("parts",))],
+)
+def test_coco_an_object_is_not_lost_for_an_outline_that_is_none(tmp_path, segmentation, flags):
+    root = coco(tmp_path)
+    data = json.loads((root / "train.json").read_text())
+    data["annotations"][0]["segmentation"] = segmentation
+    for one in data["images"]:
+        one.update(width=float(W), height=float(H))
+    (root / "train.json").write_text(json.dumps(data))
+    found = read(root, format="coco", splits={"train": "train.json"})
+    [label] = found.samples[0].labels
+    assert (label.box, label.polygon, label.flags) == ((1, 2, 11, 22), None, flags)
+    assert not found.skipped
+    del data["annotations"][0]["bbox"]
+    data["images"][0]["width"] = 79.5
+    (root / "train.json").write_text(json.dumps(data))
+    found = read(root, format="coco", splits={"train": "train.json"})
+    assert "no file_name or size" in whys(found)
 
 
 def test_classes_are_mapped_dropped_or_refused(tmp_path):

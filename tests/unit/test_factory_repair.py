@@ -12,7 +12,7 @@ from lanner.factory.explore.measure import measure
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.process import repair, run
 from lanner.factory.process.explored import copies, strength
-from lanner.factory.samples import IDS_UNKNOWN, Sample
+from lanner.factory.samples import IDS_UNKNOWN, Label, Sample
 from tests.fixtures_process import after, changes, cross, plane, shop_of, stored
 
 
@@ -177,3 +177,13 @@ def test_repair_records_every_change_and_keeps_masks_right(tmp_path):
     said = [did for _, _, did in changes(shop)]
     assert len(said) == 3
     assert new.history == tuple(f"repair: {did}" for did in said)
+
+
+def test_a_road_that_leaves_its_image_keeps_the_piece_that_comes_back(tmp_path):
+    road = Label("road", (10, 10, 190, 30), line=((10, 10), (190, 10), (190, 30), (10, 30)))
+    one = stored(tmp_path, "roads/a", labels=(road,))
+    shop = shop_of(tmp_path, [{"op": "repair"}], [one])
+    run(shop)
+    found = after(shop)["roads/a"].labels
+    assert [one.line for one in found] == [((10, 10), (160, 10)), ((160, 30), (10, 30))]
+    assert any("clipped to 10.0" in did and " and " in did for _, _, did in changes(shop))

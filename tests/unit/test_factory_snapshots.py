@@ -13,7 +13,8 @@ from lanner.errors import DatasetError
 from lanner.factory.images import write_png
 from lanner.factory.opening import open_shop, step_states
 from lanner.factory.runner import run_step
-from lanner.factory.shop import Shop
+from lanner.factory.samples import read_samples
+from lanner.factory.shop import SAMPLES, Shop
 from tests.fixtures_process import ROOT
 
 STEPS = ("explore", "process", "dataset")
@@ -115,6 +116,27 @@ def test_touched_files_of_the_same_content_are_the_same_dataset(file):
     again, same = ran(file)
     assert again["explore"]
     assert same == version
+
+
+def test_images_behind_a_link_are_read_and_their_changes_seen(file):
+    town = file.parent.parent / "data" / "town"
+    other = town.parent.parent / "nas"
+    other.mkdir()
+    for path in town.glob("train*.png"):
+        path.rename(other / path.name)
+    (town / "linked").symlink_to(other)
+    (other / "back").symlink_to(town.parent)
+    facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+    facts["sources"][0] |= {"splits": {}, "options": {"no_file": "negative"}}
+    facts["dataset"] = {"split": {"by": "hash"}, "least": 0}
+    file.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    for split in ("train", "valid"):
+        for path in (file.parent / "labels" / split).iterdir():
+            path.rename(path.parent.parent / path.name)
+    ran(file)
+    assert len(read_samples(opened(file).step_dir("explore") / SAMPLES)) == 6
+    paint(other / "train1.png", 99)
+    assert {one.step: one.state for one in step_states(opened(file))}["explore"] == "stale"
 
 
 def test_another_data_folder_is_read(file):

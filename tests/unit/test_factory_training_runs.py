@@ -94,6 +94,26 @@ def test_divergence_names_the_step_and_leaves_the_checkpoint(tmp_path):
     assert not (tmp_path / "out.safetensors").exists()
 
 
+def test_gradients_that_are_not_finite_never_reach_the_weights(tmp_path):
+    class SteepTask(RoadTask):
+        steps = 0
+
+        def losses(self, outputs, batch):
+            terms = super().losses(outputs, batch)
+            self.steps += 1
+            # Right on the value, and 0 times infinity on the slope.
+            steep = (outputs.sum() * 0).sqrt() * 0
+            return {**terms, "bce": terms["bce"] + (steep if self.steps == 4 else 0)}
+
+    task = SteepTask(Album(pictures(), masks=True), SMALL, ROAD)
+    with pytest.raises(TrainingError, match=r"step 4: the gradient is not finite.*last\.ckpt"):
+        run(tmp_path, task=task, steps=4)
+    state, parts = load_checkpoint(tmp_path, "k")
+    assert state.step == 2
+    assert all(value.isfinite().all() for value in parts["net"].values())
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 def test_a_damaged_checkpoint_is_an_error_not_a_new_start(tmp_path):
     (tmp_path / LAST).write_bytes(b"PK torn")
     with pytest.raises(TrainingError, match=r"last\.ckpt.*remove it"):

@@ -121,7 +121,7 @@ def _coco(samples: Iterable[Sample], classes: Sequence[str], folder: Path) -> di
         images.append(
             {
                 "id": number,
-                "file_name": Path(os.path.relpath(one.image, folder)).as_posix(),
+                "file_name": _way(one.image, folder),
                 "width": one.width,
                 "height": one.height,
             }
@@ -131,6 +131,11 @@ def _coco(samples: Iterable[Sample], classes: Sequence[str], folder: Path) -> di
             notes.append({"id": len(notes) + 1, "image_id": number, **note})
     kinds = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
     return {"images": images, "annotations": notes, "categories": kinds}
+
+
+def _way(image: Path, folder: Path) -> str:
+    """The way from a folder to an image, where `..` of a folder behind a link is another."""
+    return Path(os.path.relpath(image.parent.resolve() / image.name, folder.resolve())).as_posix()
 
 
 def _note(label: Label, classes: Sequence[str]) -> dict[str, Any]:

@@ -48,11 +48,39 @@ def assign_splits(
             "give their source splits, or by: hash or block",
         )
     if spec.by == "hash":
-        keys = hash_keys(samples, content)
-        chosen = {one.id: by_fraction(keys[one.id], spec.fractions) for one in open_}
+        chosen = by_hash(samples, spec, content)
     else:
         chosen = by_block(samples, spec, near_m)
     return tuple(one.but(split=chosen[one.id]) if one.split is None else one for one in samples)
+
+
+def by_hash(
+    samples: Sequence[Sample], spec: Split, content: Callable[[Sample], str]
+) -> dict[str, str]:
+    """Splits by id of the samples that have none: that of a version that has one, else by its key.
+
+    Raises:
+        DatasetError: versions of one original are in several splits already.
+    """
+    keys = hash_keys(samples, content)
+    given: dict[str, set[str]] = {}
+    for one in samples:
+        if one.split is not None:
+            given.setdefault(keys[one.id], set()).add(one.split)
+    out = {}
+    for one in samples:
+        if one.split is not None:
+            continue
+        known = given.get(keys[one.id], set())
+        if len(known) > 1:
+            raise DatasetError(
+                "dataset.split",
+                one.id,
+                f"shows what is in several splits already ({', '.join(sorted(known))})",
+                "give its source splits, or correct theirs",
+            )
+        out[one.id] = next(iter(known), "") or by_fraction(keys[one.id], spec.fractions)
+    return out
 
 
 def hash_keys(samples: Sequence[Sample], content: Callable[[Sample], str]) -> dict[str, str]:

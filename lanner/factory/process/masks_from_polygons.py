@@ -26,6 +26,8 @@ class Params(Strict):
     Outlines become `ids` (and a class mask too with `classes`), lines a class mask of `width_m`
     metres, or `width_px` pixels where the ground sampling is not known. Objects without an
     outline are left unknown. `rim_px` around lines is unknown as well: their edges are a guess.
+    Labelled images without any label get an empty mask where others of their source have lines:
+    a tile that no road crosses has something to teach.
     """
 
     sources: tuple[str, ...] = ()
@@ -43,10 +45,12 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         OutputError: a mask cannot be written.
     """
     work.require_sources(params.sources, samples, "sources")
+    asked = of_sources(samples, params.sources)
+    lined = {one.source for one in asked if any(label.line for label in one.labels)}
     todo = [
         one
-        for one in of_sources(samples, params.sources)
-        if any(label.polygon or label.line for label in one.labels)
+        for one in asked
+        if any(label.polygon or label.line for label in one.labels) or _bare(one, lined)
     ]
     changed = {}
     for sample in work.each(todo):
@@ -57,7 +61,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         if len(lines) < len(sample.labels):
             path = work.made(".png", partial(_write_ids, sample), *key, "ids")
             new = new.but(ids=path)
-        if lines or params.classes:
+        if lines or params.classes or not sample.labels:
             values = [work.class_value(one.label) for one in sample.labels]
             path = work.made(
                 ".png",
@@ -72,6 +76,12 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         work.note(sample.id, f"masks of {drawn}" + (f" {width:.3g} px wide" if lines else ""))
         changed[sample.id] = new
     return replaced(samples, changed)
+
+
+def _bare(sample: Sample, lined: set[str]) -> bool:
+    """Whether a sample is known to show no line, and has no mask that says so."""
+    known = sample.role == "labelled" and not sample.labels and sample.mask is None
+    return known and sample.source in lined
 
 
 def line_width(sample: Sample, params: Params) -> float:

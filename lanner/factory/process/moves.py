@@ -6,12 +6,16 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import shapely
 
+from lanner.factory.readers.geometry import shapes
 from lanner.factory.samples import Box, Label, Ring, Sample
 
 Window = tuple[int, int, int, int]
 _METRES_A_DEGREE = 111_195.0
+NO_POINT = (0.0, 0.0)
+"""Half the sides of boxes around points: labels are boxes, outlines or lines."""
 
 
 def scaled(label: Label, sx: float, sy: float) -> Label:
@@ -46,38 +50,36 @@ def windows(width: int, height: int, side: int, overlap: int) -> Iterator[Window
             yield (x0, y0, x1, y1)
 
 
-def cut(label: Label, window: Window, least: float) -> Label | None:
-    """A label as seen through a window, in the window's pixels; None where nothing is in it.
+def cut(label: Label, window: Window, least: float) -> tuple[Label, ...]:
+    """A label as seen through a window, in the window's pixels; empty where nothing is in it.
 
-    What is left of a box weighs nothing when less than `least` of its area can be seen: it is
-    there, but not to be learned from. Lines are cut to the window and keep their longest part.
+    A box gives one label, which weighs nothing when less than `least` of its area can be seen: it
+    is there, but not to be learned from. Where there is an outline, the box is that of what is
+    seen of it: of a slanting object the corners of the whole box may hold nothing. A line gives a
+    label for each piece of it, since a road may leave the window and come back.
     """
     x0, y0, x1, y1 = window
-    frame = shapely.box(x0, y0, x1, y1)
+    size = (x1 - x0, y1 - y0)
     if label.line is not None:
-        parts = [
-            one
-            for one in shapely.get_parts(shapely.LineString(label.line).intersection(frame))
-            if one.geom_type == "LineString" and one.length > 1e-6
-        ]
-        if not parts:
-            return None
-        line = _moved(tuple(max(parts, key=lambda one: one.length).coords), x0, y0)
-        return dataclasses.replace(label, box=_bounds(line), line=line, polygon=None)
+        line = shapely.LineString(_moved(label.line, x0, y0))
+        return tuple(
+            dataclasses.replace(
+                label, box=one.box, line=one.line, polygon=None, flags=_with(label, *one.flags)
+            )
+            for one in shapes(0, line, size, NO_POINT)
+        )
     bx0, by0, bx1, by1 = label.box
     seen: Box = (max(bx0, x0), max(by0, y0), min(bx1, x1), min(by1, y1))
     if seen[2] <= seen[0] or seen[3] <= seen[1]:
-        return None
-    whole = (bx1 - bx0) * (by1 - by0)
-    share = (seen[2] - seen[0]) * (seen[3] - seen[1]) / whole
-    polygon = None if label.polygon is None else _outline(label.polygon, window)
-    return dataclasses.replace(
+        return ()
+    share = (seen[2] - seen[0]) * (seen[3] - seen[1]) / ((bx1 - bx0) * (by1 - by0))
+    there = dataclasses.replace(
         label,
         box=(seen[0] - x0, seen[1] - y0, seen[2] - x0, seen[3] - y0),
-        polygon=polygon,
         weight=label.weight if share >= least - 1e-9 else 0.0,
-        flags=label.flags if share > 1 - 1e-9 else (*label.flags, "cut"),
+        flags=label.flags if share > 1 - 1e-9 else _with(label, "cut"),
     )
+    return (there,) if label.polygon is None else _outlined(there, label, window)
 
 
 def place_of(sample: Sample, window: Window) -> tuple[float, float] | None:
@@ -112,15 +114,25 @@ def _spans(size: int, side: int, overlap: int) -> list[tuple[int, int]]:
     return [(start, start + side) for start in starts]
 
 
-def _outline(ring: Ring, window: Window) -> Ring | None:
-    """The largest part of an outline inside a window, in the window's pixels."""
-    shape = shapely.make_valid(shapely.Polygon(ring))
-    inside = shape.intersection(shapely.box(*window))
-    parts = [one for one in shapely.get_parts(inside) if one.geom_type == "Polygon"]
-    if not parts:
-        return None
-    best = max(parts, key=lambda one: one.area)
-    return _moved(tuple(best.exterior.coords)[:-1], window[0], window[1])
+def _outlined(there: Label, label: Label, window: Window) -> tuple[Label, ...]:
+    """A cut label with what is seen of its outline, and the box of that; empty without any."""
+    whole = shapely.Polygon(_moved(label.polygon or (), window[0], window[1]))
+    size = (window[2] - window[0], window[3] - window[1])
+    found = next(shapes(0, whole, size, NO_POINT), None)
+    if found is None:
+        # A ring without an area is no outline, and says nothing of where its object is.
+        sound = shapely.make_valid(whole).area > 0
+        return () if sound else (dataclasses.replace(there, polygon=None),)
+    slack = np.subtract(label.box, np.add(whole.bounds, (*window[:2], *window[:2])))
+    x0, y0, x1, y1 = (np.array(found.box) + slack).clip(there.box[:2] * 2, there.box[2:] * 2)
+    box = (float(x0), float(y0), float(x1), float(y1)) if x1 > x0 and y1 > y0 else there.box
+    flags = _with(there, *found.flags)
+    return (dataclasses.replace(there, box=box, polygon=found.polygon, flags=flags),)
+
+
+def _with(label: Label, *flags: str) -> tuple[str, ...]:
+    """A label's flags and some more, each once."""
+    return tuple(dict.fromkeys((*label.flags, *flags)))
 
 
 def _moved(points: tuple[tuple[float, ...], ...], x0: float, y0: float) -> Ring:
@@ -129,8 +141,3 @@ def _moved(points: tuple[tuple[float, ...], ...], x0: float, y0: float) -> Ring:
 
 def _scaled(points: Ring | None, sx: float, sy: float) -> Ring | None:
     return None if points is None else tuple((x * sx, y * sy) for x, y in points)
-
-
-def _bounds(points: Ring) -> Box:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    return (min(xs), min(ys), max(xs), max(ys))

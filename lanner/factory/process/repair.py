@@ -152,7 +152,7 @@ def _judge(k: int, label: Label, sample: Sample, params: Params, plan: _Plan) ->
         if (
             (params.out_of_image == "drop" and over > BEYOND)
             or not inside
-            or cut(label, (0, 0, sample.width, sample.height), 0.5) is None
+            or not cut(label, (0, 0, sample.width, sample.height), 0.5)
         ):
             plan.drop[k] = "lies beyond its image"
     elif label.line is None and min(x1 - x0, y1 - y0) < params.tiny_px:
@@ -227,15 +227,19 @@ def _mended(sample: Sample, plan: _Plan, params: Params, work: Work) -> Sample:
         if k in plan.move:
             new = dataclasses.replace(new, box=plan.move[k], polygon=None)
             work.note(sample.id, f"label {k} moved to {_said(plan.move[k])}")
+        parts: tuple[Label, ...] = (new,)
         if params.out_of_image == "clip" and _beyond(new.box, sample):
-            new = cut(new, frame, 0.5) or new
-            work.note(sample.id, f"label {k} clipped to {_said(new.box)}")
+            parts = cut(new, frame, 0.5) or parts
+            pieces = " and ".join(_said(part.box) for part in parts)
+            work.note(sample.id, f"label {k} clipped to {pieces}")
         if k in plan.weigh:
             factor, why = plan.weigh[k]
-            new = dataclasses.replace(new, weight=round(new.weight * factor, 6))
-            work.note(sample.id, f"label {k} weighs {new.weight:g}: {why}")
+            parts = tuple(
+                dataclasses.replace(part, weight=round(part.weight * factor, 6)) for part in parts
+            )
+            work.note(sample.id, f"label {k} weighs {parts[0].weight:g}: {why}")
         numbers[k + 1] = len(labels) + 1
-        labels.append(new)
+        labels += parts
     for new, why in plan.add:
         work.note(sample.id, f"label added at {_said(new.box)}: {why}")
         labels.append(new)

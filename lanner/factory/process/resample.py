@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lanner.config import Strict
-from lanner.factory.images import read_mask, read_rgb, write_png
+from lanner.errors import PlaceError
+from lanner.factory.images import RASTERS, read_mask, read_rgb, write_png
 from lanner.factory.process.moves import scaled
 from lanner.factory.process.work import Samples, Work, of_sources, origin_of, replaced
 from lanner.factory.samples import Sample
+from tiling.scene import open_scene
+
+SQUARE = 0.005
+"""Share by which the sides of a pixel may differ and it still be called square."""
 
 
 class Params(Strict):
     """`gsd` is wanted, metres a pixel; images within a share of `tolerance` stay as they are.
 
     Images of unknown sampling are taken as `unknown` metres a pixel, or left alone without it.
+    Pixels of a raster that are not square on the ground, as those of degrees, become so: a
+    detector sees them square.
     """
 
     gsd: float = Field(gt=0)
@@ -40,13 +48,31 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     changed = {}
     for sample in work.each(of_sources(samples, params.sources)):
         own = sample.gsd or params.unknown
-        if own is None or abs(own / params.gsd - 1) <= params.tolerance:
+        if own is None:
             continue
-        factor = own / params.gsd
-        size = (max(1, round(sample.width * factor)), max(1, round(sample.height * factor)))
+        factors = [one / params.gsd for one in along(sample, own)]
+        if all(abs(one - 1) <= params.tolerance for one in factors):
+            continue
+        size = (
+            max(1, round(sample.width * factors[0])),
+            max(1, round(sample.height * factors[1])),
+        )
         changed[sample.id] = resized(sample, size, work).but(gsd=params.gsd)
         work.note(sample.id, f"from {own:g} to {params.gsd:g} m a pixel, {size[0]} x {size[1]} px")
     return replaced(samples, changed)
+
+
+def along(sample: Sample, gsd: float) -> tuple[float, float]:
+    """Metres a pixel along x and y of an image whose pixels are as large as squares of `gsd`."""
+    if sample.image.suffix.lower() not in RASTERS:
+        return gsd, gsd
+    try:
+        x, y = open_scene(sample.image).gsd
+    except PlaceError:
+        return gsd, gsd
+    slim = math.sqrt(x / y)
+    # Rounding makes no square pixels of a map other ones.
+    return (gsd * slim, gsd / slim) if abs(slim - 1) > SQUARE else (gsd, gsd)
 
 
 def resized(sample: Sample, size: tuple[int, int], work: Work) -> Sample:

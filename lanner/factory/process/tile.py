@@ -61,14 +61,17 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
 def cut_labels(
     labels: tuple[Label, ...], window: Window, visible: float
 ) -> tuple[tuple[Label, ...], dict[int, int]]:
-    """Labels seen through a window, and the new number (from 1) of each old one."""
+    """Labels seen through a window, and the new number (from 1) of each old one.
+
+    The pieces of a line follow each other; its number is that of the first.
+    """
     kept: list[Label] = []
     numbers: dict[int, int] = {}
     for k, one in enumerate(labels):
         seen = cut(one, window, visible)
-        if seen is not None:
-            kept.append(seen)
-            numbers[k + 1] = len(kept)
+        if seen:
+            numbers[k + 1] = len(kept) + 1
+            kept += seen
     return tuple(kept), numbers
 
 

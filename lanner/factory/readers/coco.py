@@ -20,8 +20,8 @@ relative to, below the root; that of the JSON file where not given."""
 def read(reading: Reading, split: str | None, name: str) -> None:
     """Read one JSON file.
 
-    A crowd counts nothing in training (weight 0, flag `crowd`). An outline of several parts or
-    run-length codes is kept as its box alone (flag `parts`).
+    A crowd counts nothing in training (weight 0, flag `crowd`). An outline of several parts,
+    run-length codes or fewer than three points is kept as its box alone (flag `parts`).
 
     Raises:
         DatasetError: missing, no JSON, or not in this format.
@@ -87,9 +87,13 @@ def _sized(one: dict[str, Any]) -> tuple[str, tuple[int, int] | None] | None:
         return None
     if width is None and height is None:
         return name, None
-    if not isinstance(width, int) or not isinstance(height, int):
+    try:
+        # Tables that had gaps write whole numbers as 640.0.
+        size = (number(width), number(height))
+    except ValueError:
         return None
-    return name, (width, height)
+    whole = all(value.is_integer() for value in size)
+    return (name, (int(size[0]), int(size[1]))) if whole else None
 
 
 def _label(
@@ -117,12 +121,14 @@ def _label(
 
 def _outline(raw: object) -> tuple[Ring | None, bool]:
     """The ring of a segmentation in one part, and whether nothing of it was left out."""
-    if not raw:
+    if not raw or raw == [[]]:
         return None, True
-    if not isinstance(raw, list) or len(raw) > 1:
+    if not isinstance(raw, list) or len(raw) > 1 or not isinstance(raw[0], list):
         return None, False
-    if not isinstance(raw[0], list) or len(raw[0]) < 6 or len(raw[0]) % 2:
-        raise ValueError("an outline needs three points or more")
+    if len(raw[0]) < 6:
+        return None, False
+    if len(raw[0]) % 2:
+        raise ValueError("an outline has two numbers a point")
     return ring(number(value) for value in raw[0]), True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lanner.errors import DatasetError, PlaceError
+from lanner.factory.files import files_below
 from lanner.factory.images import RASTERS, SUFFIXES
 from lanner.factory.samples import Box, Ring
 from tiling.scene import open_scene
@@ -18,7 +19,7 @@ read again gives the same numbers."""
 
 def images_below(folder: Path) -> Iterator[Path]:
     """Image files of a folder and the folders in it, sorted; hidden ones are passed over."""
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(files_below(folder)):
         inside = path.relative_to(folder).parts
         if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside):
             yield path
@@ -131,7 +132,7 @@ def by_name(folder: Path, *endings: str, but: tuple[str, ...] = ()) -> dict[str,
         DatasetError: two have the same name, so that it is not clear which one counts.
     """
     out: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(files_below(folder)):
         if path.suffix.lower() not in endings or path.name in but:
             continue
         name = name_in(folder, path)

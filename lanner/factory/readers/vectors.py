@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,28 @@ class Vectors:
         return self.frame.at[row, column]
 
     def on(self, scene: Scene) -> tuple[list[int], list[Any]]:
-        """Features whose bounds meet a raster: their numbers, and geometries in its pixels."""
+        """Features whose bounds meet a raster: their numbers, and geometries in its pixels.
+
+        A raster may reach over the edge of its CRS, at 180 degrees: what lies beyond has other
+        coordinates in a file, and of what was cut there (RFC 7946) the parts are put together.
+        """
         import shapely
 
         crs = scene.place.crs
         frame = self.frame if crs is None else self.frame.to_crs(crs)
-        corners = scene.place.to_crs(_corners(scene))
-        window = shapely.box(*corners.min(axis=0), *corners.max(axis=0))
-        hits = sorted(frame.sindex.query(window).tolist())
-        moved = [_in_pixels(frame.geometry.iloc[k], scene.place) for k in hits]
+        low, high = (pick(scene.place.to_crs(_corners(scene)), axis=0) for pick in (np.min, np.max))
+        turn = 0.0 if crs is None else round_the_earth(crs.to_wkt())
+        met: dict[int, list[Any]] = {}
+        for shift in dict.fromkeys((0.0, turn, -turn)):
+            by = np.array([shift, 0.0])
+            for k in frame.sindex.query(shapely.box(*(low - by), *(high - by))).tolist():
+                found = shapely.force_2d(frame.geometry.iloc[k])
+                met.setdefault(k, []).append(
+                    shapely.transform(found, lambda xy, by=by: xy + by) if shift else found
+                )
+        window = shapely.box(*low, *high)
+        hits = sorted(met)
+        moved = [_in_pixels(_joined(met[k], window), scene.place) for k in hits]
         rows = [self.rows[k] for k in hits]
         sound = [k for k, one in enumerate(moved) if np.isfinite(one.bounds).all()]
         return [rows[k] for k in sound], [moved[k] for k in sound]
@@ -96,7 +110,7 @@ def read_vectors(
     """
     import geopandas
 
-    _check(path, layer)
+    layer = _check(path, layer)
     try:
         frame = geopandas.read_file(path, layer=layer, engine="pyogrio")
     except (ValueError, RuntimeError) as error:
@@ -124,14 +138,18 @@ def read_vectors(
     return Vectors(path, frame, empty)
 
 
-def _check(path: Path, layer: str | None) -> None:
-    """Let in a file of a known format, with one layer or the one named."""
+def _check(path: Path, layer: str | None) -> str | None:
+    """Let in a file of a known format, with one layer or the one named, and say which.
+
+    Tables without geometries, such as the styles that QGIS leaves, are no layers.
+    """
     import pyogrio
 
     if not path.is_file():
         raise DatasetError("labels", path, "is not there", "correct options.labels")
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        tables = pyogrio.list_layers(path).tolist()
+        layers = [str(name) for name, kind in tables if kind is not None]
         if layer is not None and layer not in layers:
             raise DatasetError(
                 "options.layer", layer, f"is not in {path.name}", f"give one of {', '.join(layers)}"
@@ -140,6 +158,8 @@ def _check(path: Path, layer: str | None) -> None:
             raise DatasetError(
                 "labels", path, f"has {len(layers)} layers", f"give options.layer: {layers[0]}"
             )
+        if layer is None and layers and len(tables) > 1:
+            layer = layers[0]
         driver = pyogrio.read_info(path, layer=layer)["driver"]
     except (ValueError, RuntimeError) as error:
         raise _unreadable(path, str(error)) from error
@@ -147,6 +167,7 @@ def _check(path: Path, layer: str | None) -> None:
         raise DatasetError(
             "labels", path, f"is {driver}", f"give one of {', '.join(DRIVERS)} (ogr2ogr)"
         )
+    return layer
 
 
 def _unreadable(path: Path, why: str) -> DatasetError:
@@ -179,6 +200,29 @@ def _check_degrees(path: Path, frame: geopandas.GeoDataFrame) -> None:
             f"says {frame.crs.name}, which is in degrees, but its coordinates reach {_shown(box)}",
             "write its true CRS: ogr2ogr -a_srs EPSG:CODE out.gpkg LABELS",
         )
+
+
+@lru_cache(maxsize=16)
+def round_the_earth(wkt: str) -> float:
+    """What 360 degrees of longitude are in a CRS whose x goes evenly with it, else 0."""
+    to = pyproj.Transformer.from_crs(LONLAT, wkt, always_xy=True)
+    west, left, right, east = to.transform([-180, -90, 90, 180], [0.0] * 4)[0]
+    even = np.isfinite([west, left, right, east]).all()
+    if not even or east <= west or abs(2 * (right - left) - (east - west)) > 1e-9 * (east - west):
+        return 0.0
+    return float(east - west)
+
+
+def _joined(copies: list[Any], window: Any) -> Any:
+    """A geometry that meets a window once, or as one what of its copies does."""
+    import shapely
+
+    if len(copies) == 1:
+        return copies[0]
+    parts = [part for one in copies for part in shapely.get_parts(one) if part.intersects(window)]
+    whole = shapely.union_all(parts)
+    lines = parts and all(part.geom_type == "LineString" for part in parts)
+    return shapely.line_merge(whole) if lines else whole
 
 
 def _in_pixels(geometry: Any, place: Place) -> Any:
