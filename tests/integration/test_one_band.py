@@ -1,5 +1,9 @@
 """A scene of a single band goes to the detector that was made for such scenes."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import rasterio
 import yaml
@@ -27,52 +31,53 @@ def scenes(tmp_path_factory):
     return {"colour": str(colour), "grey": str(grey)}
 
 
+@pytest.fixture
+def detectors(tmp_path):
+    """Roads, and beside it one for scenes of a single band, with the same weights."""
+    facts = yaml.safe_load((ROOT / "configs" / "roads.yaml").read_text())
+    pan = {**facts, "name": "pan", "bands": ["green"] * 3, "members": facts["members"][:1]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**facts, "one_band": "pan.yaml"}))
+    (tmp_path / "pan.yaml").write_text(yaml.safe_dump(pan))
+    weights = tmp_path / "weights" / "pan" / facts["release"]
+    shutil.copytree(ROOT / "weights" / "roads" / facts["release"], weights)
+    card = yaml.safe_load((weights / "card.yaml").read_text())
+    (weights / "card.yaml").write_text(yaml.safe_dump({**card, "detector": "pan"}))
+    return {"mine": str(tmp_path / "mine.yaml"), "pan": str(tmp_path / "pan.yaml")}
+
+
 @pytest.mark.parametrize(
     ("scene", "members", "who"),
-    [
-        ("colour", None, "roads"),
-        ("grey", None, "roads-pan"),
-        ("grey", ("resunet",), "roads"),
-    ],
+    [("colour", None, "roads"), ("grey", None, "pan"), ("grey", ("resunet",), "roads")],
 )
-def test_who_looks_at_a_scene(scenes, scene, members, who):
-    request = DetectRequest(scenes[scene], "roads", members=members)
-    assert handed_over(find("roads"), request).config.name == who
+def test_who_looks_at_a_scene(scenes, detectors, scene, members, who):
+    request = DetectRequest(scenes[scene], detectors["mine"], members=members)
+    assert handed_over(find(request.detector), request).config.name == who
+    plain = DetectRequest(scenes[scene], "roads", members=members)
+    assert handed_over(find("roads"), plain).config.name == "roads"
 
 
-def test_its_features_say_who_saw_them(scenes, tmp_path):
-    request = DetectRequest(scenes["grey"], "roads", run_dir=str(tmp_path / "run"))
+def test_features_say_who_saw_them(scenes, detectors, tmp_path):
+    request = DetectRequest(scenes["grey"], detectors["mine"], run_dir=tmp_path / "run")
     done = detect(request, Cancel(), lambda _: None)
-    assert done.summary["detector"]["name"] == "roads-pan"
-    named = detect(DetectRequest(scenes["grey"], "roads-pan"), Cancel(), lambda _: None)
+    named = detect(DetectRequest(scenes["grey"], detectors["pan"]), Cancel(), lambda _: None)
     assert done.features == named.features
-    assert done.features
+    assert json.loads(done.features[0])["properties"]["detector"] == "pan"
     # And the same folder goes on with the same detector.
-    again = detect(request, Cancel(), lambda _: None)
-    assert again.features == done.features
+    assert detect(request, Cancel(), lambda _: None).features == done.features
 
 
-def test_a_detector_hands_scenes_to_one_beside_it(scenes, tmp_path):
-    facts = yaml.safe_load((ROOT / "configs" / "roads.yaml").read_text())
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(yaml.safe_dump({**facts, "one_band": "grey.yaml"}))
-    request = DetectRequest(scenes["grey"], str(mine))
-    with pytest.raises(UnknownDetectorError, match=r"grey\.yaml"):
-        handed_over(find(str(mine)), request)
-    other = {**facts, "name": "grey", "bands": ["green"] * 3}
-    del other["one_band"]
-    (tmp_path / "grey.yaml").write_text(yaml.safe_dump(other))
-    assert handed_over(find(str(mine)), request).path == tmp_path / "grey.yaml"
+def test_a_detector_that_is_not_there_is_named(scenes, detectors):
+    text = Path(detectors["mine"]).read_text()
+    Path(detectors["mine"]).write_text(text.replace("pan.yaml", "roods"))
+    request = DetectRequest(scenes["grey"], detectors["mine"])
+    with pytest.raises(UnknownDetectorError, match=r"roods.*roads"):
+        handed_over(find(request.detector), request)
 
 
-def test_it_is_no_one_itself(tmp_path):
-    facts = yaml.safe_load((ROOT / "configs" / "roads.yaml").read_text())
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({**facts, "one_band": "roads"}))
+def test_it_is_another_one_and_not_part_of_the_checksum(detectors):
+    path = Path(detectors["mine"])
+    with_it = load_config(path)
+    assert config_sha256(with_it) == config_sha256(load_config(ROOT / "configs" / "roads.yaml"))
+    path.write_text(path.read_text().replace("pan.yaml", "roads"))
     with pytest.raises(ConfigError, match="one_band names another detector"):
         load_config(path)
-    del facts["one_band"]
-    path.write_text(yaml.safe_dump(facts))
-    without = load_config(path)
-    # What it says of other scenes does not hang on it.
-    assert config_sha256(without) == config_sha256(load_config(ROOT / "configs" / "roads.yaml"))

@@ -82,7 +82,7 @@ def test_the_releases_that_ship_are_whole():
     env = {"LANNER_DATA": None, "LANNER_HOME": os.environ.get("LANNER_HOME")}
     done = CliRunner().invoke(app, ["detectors", "--check"], env=env)
     assert done.exit_code == 0, done.stderr
-    for name in ("aircraft", "roads", "roads-pan"):
+    for name in ("aircraft", "roads"):
         assert f"{name} " in done.stdout
     assert "files are whole" in done.stdout
     assert CliRunner().invoke(app, ["detectors", "aircraft"]).exit_code == 2

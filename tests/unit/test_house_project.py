@@ -157,7 +157,7 @@ def test_readme_commands_exist():
 def test_readme_table_says_what_the_configurations_say():
     text = (ROOT / "README.md").read_text()
     rows = dict(re.findall(r"^\| `([\w-]+)` \|(.*)$", text, re.M))
-    for name in ("aircraft", "roads", "roads-pan"):
+    for name in ("aircraft", "roads"):
         config = load_config(ROOT / "configs" / f"{name}.yaml")
         low, high = config.gsd_range
         assert f"{config.gsd:g} m a pixel, takes {low:g} to {high:g} m" in rows[name]
