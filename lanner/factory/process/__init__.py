@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lanner.errors import ConfigError
 from lanner.factory import draw
+from lanner.factory.files import write_text
 from lanner.factory.process.registry import op
 from lanner.factory.process.work import FILES, Samples, Work
 from lanner.factory.samples import Sample, read_samples, write_samples
@@ -127,10 +128,7 @@ def _seen(sample: Sample) -> tuple[object, ...]:
 
 
 def _write_lines(lines: Sequence[dict[str, str]], path: Path) -> None:
-    beside = path.with_suffix(".part")
-    text = "".join(json.dumps(one, sort_keys=True) + "\n" for one in lines)
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    write_text("".join(json.dumps(one, sort_keys=True) + "\n" for one in lines), path)
 
 
 def _sweep(folder: Path, used: set[Path]) -> None:
