@@ -11,10 +11,11 @@ from lanner.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, argument: str = "--out") -> Iterator[Path]:
     """A hidden path beside `path` to write to; it takes the place of `path` on success.
 
-    The suffix is kept, since some drivers choose a format by it.
+    The suffix is kept, since some drivers choose a format by it. `argument` is what named the
+    folder, for messages.
 
     Raises:
         OutputError: the folder is missing, not writable, or the disk is full. Nothing
@@ -22,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.parent.is_dir():
         raise OutputError(
-            "--out", path, "its folder does not exist", f"create {str(path.parent)!r} first"
+            argument, path, "its folder does not exist", f"create {str(path.parent)!r} first"
         )
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -30,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     except OSError as error:
         raise OutputError(
-            "--out",
+            argument,
             path,
             f"cannot be written ({error.strerror or error})",
             "free some space or choose another folder",

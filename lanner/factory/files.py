@@ -1,10 +1,16 @@
-"""Files of a folder, wherever links in it lead."""
+"""Files below a folder, wherever links in it lead, and texts written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from lanner.errors import OutputError
+from postprocess.files import replacing
+
+WORKDIR = "--workdir"
+"""What names the folder that steps write to, for messages."""
 
 
 def files_below(folder: Path, but: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
@@ -32,3 +38,31 @@ def files_below(folder: Path, but: Callable[[Path], bool] = lambda _: False) -> 
             links = [Path(place, one) for one in inner if os.path.islink(os.path.join(place, one))]
             starts += [one for one in links if not whole.is_relative_to(os.path.realpath(one))]
             yield from (Path(place, one) for one in names)
+
+
+def make_folder(folder: Path) -> None:
+    """A folder of the work folder, and those above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            WORKDIR,
+            folder,
+            f"cannot be made ({error.strerror})",
+            "free some space or choose another folder",
+        ) from error
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text as UTF-8; its folder is made where missing, an older file stays until then.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    make_folder(path.parent)
+    with replacing(path, WORKDIR) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import Any
 
 from lanner import __version__
 from lanner.errors import DatasetError, OutputError
+from lanner.factory.files import make_folder, write_text
 from lanner.factory.shop import STEPS, Outcome, Shop
 from lanner.factory.snapshot import RECORD, inputs, left, recorded, said_left
 
@@ -75,7 +76,7 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
 def _run(shop: Shop, step: str, key: str) -> Outcome:
     """Run a step and leave its record."""
     folder = shop.step_dir(step)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     (folder / RECORD).unlink(missing_ok=True)
     started = time.monotonic()
     # As it is now: step release changes the detector's file.
@@ -93,9 +94,7 @@ def _run(shop: Shop, step: str, key: str) -> Outcome:
         "summary": outcome.summary,
         "show": [_shown(path, folder) for path in outcome.show],
     }
-    beside = folder / f"{RECORD}.part"
-    beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-    beside.replace(folder / RECORD)
+    write_text(json.dumps(record, indent=1, sort_keys=True), folder / RECORD)
     return outcome
 
 

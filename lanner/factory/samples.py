@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lanner.errors import DatasetError
+from lanner.factory.files import write_text
 
 Box = tuple[float, float, float, float]
 Ring = tuple[tuple[float, float], ...]
@@ -71,12 +72,13 @@ class Sample:
 
 
 def write_samples(samples: Iterable[Sample], path: Path) -> None:
-    """One JSON line a sample, in order; paths as they are."""
+    """One JSON line a sample, in order; paths as they are.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     lines = [json.dumps(_plain(sample), sort_keys=True) + "\n" for sample in samples]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text("".join(lines), encoding="utf-8")
-    beside.replace(path)
+    write_text("".join(lines), path)
 
 
 def read_samples(path: Path) -> tuple[Sample, ...]:

@@ -137,6 +137,12 @@ def test_a_step_too_early_names_the_one_before(tmp_path):
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
+        (("op: repair", "op: repairs"), 14, "line 21: is not a known operation; did you mean"),
+        (
+            ("  - op: repair ", "  - op: repair\n    tini: drop "),
+            14,
+            "line 22: is not a known key; did you mean 'tiny'?",
+        ),
         (("sources:", "sorces:"), 14, "line 8': is not a known key; did you mean 'sources'?"),
         # Keys of other sections are none of this one.
         (

@@ -271,7 +271,7 @@ def test_what_has_a_split_in_one_source_has_it_in_all(tmp_path):
 
 
 def test_fractions_are_shares():
-    with pytest.raises(ValueError, match="shares from 0 to 1"):
+    with pytest.raises(ValueError, match="within 0 to 1"):
         Split(by="hash", fractions={"train": 1.5, "test": -0.5})
 
 

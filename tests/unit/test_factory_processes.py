@@ -1,6 +1,7 @@
 """Work in several processes, and pictures drawn by them."""
 
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def note(path: Path) -> None:
     if path.name == "bad":
         raise ValueError("cannot be done")
     path.write_text(str(os.getpid()))
+
+
+def note_slowly(path: Path) -> None:
+    """The same, so that what is asked for lies some time in wait."""
+    time.sleep(0.02)
+    note(path)
 
 
 def test_several_processes_do_everything_once_and_tell(tmp_path):
@@ -49,7 +56,7 @@ def test_a_caller_that_goes_away_ends_the_work(tmp_path):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        abreast(note, paths, told, workers=2)
+        abreast(note_slowly, paths, told, workers=2)
     assert 5 <= sum(path.exists() for path in paths) < 400
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from lanner.errors import DatasetError
+from lanner.errors import DatasetError, OutputError, door
 from lanner.factory.images import write_png
 from lanner.factory.opening import open_shop, step_states
 from lanner.factory.runner import run_step
@@ -137,6 +140,38 @@ def test_images_behind_a_link_are_read_and_their_changes_seen(file):
     assert len(read_samples(opened(file).step_dir("explore") / SAMPLES)) == 6
     paint(other / "train1.png", 99)
     assert {one.step: one.state for one in step_states(opened(file))}["explore"] == "stale"
+
+
+@pytest.mark.parametrize("kilobytes", [1, 140])
+def test_a_full_disk_is_told_and_no_file_is_half_there(file, kilobytes):
+    # A limit on the size of files fails where they are written, as a full disk does.
+    shop = opened(file)
+    ran(file)
+    whole = max(path.stat().st_size for path in shop.folder.rglob("*") if path.is_file())
+    assert whole > 140 * 1024
+    shutil.rmtree(shop.folder)
+    code = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes * 1024},) * 2);"
+        "from lanner.cli import app; app()"
+    )
+    words = ["factory", "explore", str(file), "--workdir", str(shop.folder), "--quiet"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == door(OutputError("", "", "", "")).exit, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be written (File too large" in done.stderr
+    kept = [path.name for path in shop.folder.rglob("*") if path.is_file()]
+    assert not (shop.step_dir("explore") / "step.json").exists()
+    assert not [name for name in kept if name.startswith(".")]
+
+
+def test_a_work_folder_that_cannot_be_made_is_told(file):
+    taken = file.parent.parent / "w"
+    taken.write_text("a file", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"--workdir .*01_explore.*cannot be made"):
+        run_step(opened(file), "explore")
 
 
 def test_another_data_folder_is_read(file):

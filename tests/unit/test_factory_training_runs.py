@@ -142,9 +142,10 @@ def test_a_retinanet_of_two_classes_learns(tmp_path):
     torch.manual_seed(1)
     net = RetinaNet(RetinaNetSpec(2, channels=16))
     task = BoxTask(Album(pictures(), masks=False), SMALL)
-    run(tmp_path, net=net, task=task, steps=8, lr=1e-3)
+    run(tmp_path, net=net, task=task, steps=24, lr=2e-3)
     losses = [row["loss"] for row in read_log(tmp_path / LOG) if "loss" in row]
-    assert max(losses[-2:]) < losses[0]
+    # Batches differ by some 5 %.
+    assert np.mean(losses[-4:]) < 0.88 * np.mean(losses[:4])
 
 
 def test_instances_learn(tmp_path):

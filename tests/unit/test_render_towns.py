@@ -90,13 +90,13 @@ def test_a_car_park_is_background(monkeypatch):
 def test_the_operation_marks_streets_as_wide_as_labels_draw_them():
     params = Params(kind="towns", size=160, least_m=7.0)
     made = towns(np.random.default_rng((8, 0)), 1.0, params, 2)
-    assert (made["rgb"].shape, made["mask"].shape) == ((160, 160, 3), (160, 160))
-    assert set(np.unique(made["mask"])) <= {0, 2, MASK_UNKNOWN}
-    assert made["objects"]
-    for one in made["objects"]:
+    assert (made.rgb.shape, made.mask.shape) == ((160, 160, 3), (160, 160))
+    assert set(np.unique(made.mask)) <= {0, 2, MASK_UNKNOWN}
+    assert made.facts["objects"]
+    for one in made.facts["objects"]:
         for x, y in one["line"]:
             column, row = min(int(x), 159), min(int(y), 159)
-            assert made["mask"][row, column] == 2
+            assert made.mask[row, column] == 2
 
 
 def test_back_alleys_are_neither_street_nor_ground():
@@ -104,11 +104,11 @@ def test_back_alleys_are_neither_street_nor_ground():
     for seed in range(60):
         chip = render_town_chip(np.random.default_rng((9, seed)), 128, 1.0)
         made = towns(np.random.default_rng((9, seed)), 1.0, Params(kind="towns", size=128), 1)
-        assert "track" not in {one["kind"] for one in made["objects"]}
+        assert "track" not in {one["kind"] for one in made.facts["objects"]}
         for alley in (road for road in chip.roads if road.width < HIDDEN):
             inside = ((alley.line >= 1) & (alley.line < 127)).all(axis=1)
             column, row = np.floor(alley.line[inside]).astype(int).T
-            values = made["mask"][row, column]
+            values = made.mask[row, column]
             assert not (values == 0).any()
             seen += int((values == MASK_UNKNOWN).sum())
     assert seen > 20

@@ -19,6 +19,7 @@ from lanner.factory.dataset.manifest import (
 )
 from lanner.factory.dataset.split import assign_splits
 from lanner.factory.draw import contact_sheet
+from lanner.factory.files import write_text
 from lanner.factory.samples import Sample, read_samples, write_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
 from lanner.job import Progress
@@ -32,7 +33,7 @@ def run(shop: Shop) -> Outcome:
     Raises:
         DatasetError: an id used twice, samples that cannot be given a split, too few objects
             of a class in train, a file that is gone.
-        OutputError: no room for the exports.
+        OutputError: no room for what it leaves.
     """
     config, folder = shop.config.dataset, shop.step_dir("dataset")
     samples = sorted(read_samples(shop.need("process", SAMPLES)), key=lambda one: one.id)
@@ -51,9 +52,7 @@ def run(shop: Shop) -> Outcome:
         manifest = make_manifest(shop.config, frozen, hashes)
     least_objects(manifest, config.least)
     write_samples(frozen, folder / SAMPLES)
-    beside = folder / f"{MANIFEST}.part"
-    beside.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    beside.replace(folder / MANIFEST)
+    write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", folder / MANIFEST)
     names = tuple(manifest["classes"])
     left: dict[str, int] = {}
     if "coco" in config.export:

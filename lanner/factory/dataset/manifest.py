@@ -15,6 +15,7 @@ import numpy as np
 
 from lanner.errors import DatasetError
 from lanner.factory.config import FactoryConfig
+from lanner.factory.files import write_text
 from lanner.factory.images import read_mask
 from lanner.factory.readers import class_order
 from lanner.factory.samples import MASK_UNKNOWN, Sample, read_samples
@@ -56,10 +57,7 @@ class Hashes:
     ) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".part")
-        beside.write_text(json.dumps(self._used, sort_keys=True), encoding="utf-8")
-        beside.replace(self._path)
+        write_text(json.dumps(self._used, sort_keys=True), self._path)
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file's bytes, hexadecimal.

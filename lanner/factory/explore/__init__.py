@@ -39,13 +39,18 @@ def run(shop: Shop) -> Outcome:
     """Read all sources, look for what is wrong, and write samples, findings and report.
 
     Raises:
-        ConfigError: a limit names no kind of anomaly.
+        ConfigError: a limit names no kind of anomaly, or `process` an unknown operation.
         DatasetError: a source cannot be read, or a kind of anomaly is over its limit; the
             report is written before.
         LannerError: `explore.model` cannot be opened.
     """
+    # Repair, an operation, reads what explore finds.
+    from lanner.factory import process
+
     settings = shop.config.explore
     check_limits(settings.limits)
+    # What the next step cannot do is told before all images are looked at.
+    process.checked(shop)
     samples, found = read_sources(shop)
     examined = examine(shop, samples)
     samples = tuple(one for one in samples if one.id in examined.facts)

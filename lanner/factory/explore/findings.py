@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lanner.errors import ConfigError, DatasetError
+from lanner.factory.files import write_text
 from lanner.factory.samples import Box
 
 Light = Literal["green", "amber", "red", "grey"]
@@ -171,10 +172,7 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
 
 def write_json(facts: Any, path: Path) -> None:
     """Indented JSON with sorted keys, written beside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", path)
 
 
 def read_findings(path: Path) -> tuple[Finding, ...]:

@@ -17,6 +17,7 @@ from lanner.factory.explore import plots
 from lanner.factory.explore.findings import DISAGREEMENT, KINDS, Finding, Verdict
 from lanner.factory.explore.measure import Facts
 from lanner.factory.explore.sampling import Estimate
+from lanner.factory.files import write_text
 from lanner.factory.samples import Sample
 
 TEMPLATE = "report.html"
@@ -67,9 +68,7 @@ def write_report(story: Story, path: Path) -> Path:
         unchecked=story.unchecked,
         model=story.model,
     )
-    beside = path.with_suffix(".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    write_text(text, path)
     return path
 
 

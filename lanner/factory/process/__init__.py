@@ -6,9 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from lanner.errors import ConfigError
 from lanner.factory import draw
-from lanner.factory.process.registry import op
+from lanner.factory.config import line_of
+from lanner.factory.files import write_text
+from lanner.factory.process.registry import Op, op
 from lanner.factory.process.work import FILES, Samples, Work
 from lanner.factory.samples import Sample, read_samples, write_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
@@ -16,7 +20,7 @@ from lanner.factory.shop import SAMPLES, Outcome, Shop
 CHANGES = "changes.jsonl"
 """One line a change: operation, sample id, what was done."""
 
-__all__ = ["CHANGES", "run"]
+__all__ = ["CHANGES", "checked", "run"]
 
 
 def run(shop: Shop) -> Outcome:
@@ -30,12 +34,8 @@ def run(shop: Shop) -> Outcome:
         DatasetError: explore was not run, or an operation leaves no sample.
         LannerError: from an operation; what is finished stays.
     """
-    specs = shop.config.process
     # Everything is checked before anything is made.
-    steps = [
-        (found := op(spec.op), found.checked(spec.params, f"process.{k}.{spec.op}"))
-        for k, spec in enumerate(specs)
-    ]
+    steps = checked(shop)
     samples = read_samples(shop.need("explore", SAMPLES))
     folder = shop.step_dir("process")
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,36 @@ def run(shop: Shop) -> Outcome:
         "changes": counts,
     }
     return Outcome(summary, tuple(reversed(sheets)))
+
+
+def checked(shop: Shop) -> list[tuple[Op, BaseModel]]:
+    """The operations of `config.process` with their parameters, in order.
+
+    Raises:
+        ConfigError: an operation or one of its parameters is unknown or does not fit, with the
+            line that it stands on.
+    """
+    out = []
+    for k, spec in enumerate(shop.config.process):
+        try:
+            found = op(spec.op)
+            out.append((found, found.checked(spec.params, f"process.{k}.{spec.op}")))
+        except ConfigError as error:
+            key = error.argument.removeprefix(f"process.{k}.{spec.op}.").partition(".")[0]
+            line = _line(shop, ("process", k, key))
+            if line is None:
+                raise
+            problem = f"in {shop.path.name} line {line}: {error.problem}"
+            raise ConfigError(error.argument, error.value, problem, error.remedy) from error
+    return out
+
+
+def _line(shop: Shop, where: tuple[int | str, ...]) -> int | None:
+    """The line of the factory file on which a key stands; None where there is no such file."""
+    try:
+        return line_of(shop.path.read_text(encoding="utf-8"), where)
+    except OSError:
+        return None
 
 
 def recorded(before: Samples, after: Samples, work: Work) -> tuple[Samples, list[dict[str, str]]]:
@@ -127,10 +157,7 @@ def _seen(sample: Sample) -> tuple[object, ...]:
 
 
 def _write_lines(lines: Sequence[dict[str, str]], path: Path) -> None:
-    beside = path.with_suffix(".part")
-    text = "".join(json.dumps(one, sort_keys=True) + "\n" for one in lines)
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    write_text("".join(json.dumps(one, sort_keys=True) + "\n" for one in lines), path)
 
 
 def _sweep(folder: Path, used: set[Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lanner.errors import Cancelled, LannerError
+from lanner.factory.files import write_text
 from lanner.factory.samples import read_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
 from lanner.factory.train.child import job_file, run_member
@@ -99,9 +100,7 @@ def _trained(shop: Shop, job: Job, tags: dict[str, str]) -> dict[str, Any]:
         "sha256": _sha256(job.weights),
     }
     record = {"key": job.key, "sha256": summary["sha256"], "tags": tags, "summary": summary}
-    beside = job.folder / f"{RECORD}.part"
-    beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-    beside.replace(job.folder / RECORD)
+    write_text(json.dumps(record, indent=1, sort_keys=True), job.folder / RECORD)
     return summary
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import lanner.errors
 from lanner.errors import LannerError, TrainingError
+from lanner.factory.files import write_text
 from lanner.factory.train.plan import Job
 from lanner.job import Cancel
 
@@ -49,7 +50,7 @@ def run_member(
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     told = job.folder / JOB
-    told.write_text(job.model_dump_json(indent=1), encoding="utf-8")
+    write_text(job.model_dump_json(indent=1), told)
     places = os.pathsep.join(place for place in sys.path if place)
     env = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": str(job.threads)}
     with (job.folder / OUTPUT).open("w") as output:
