@@ -68,7 +68,7 @@ def handed_over(entry: Entry, request: DetectRequest) -> Entry:
     bands = open_scene(request.scene, gsd=request.gsd).band_indices(config.bands)
     if len(set(bands)) > 1 or len(set(config.bands)) == 1:
         return entry
-    return find_beside(entry, config.one_band)
+    return find_beside(entry.path.parent, config.one_band)
 
 
 def detect_with(

@@ -82,14 +82,14 @@ def find(detector: str) -> Entry:
     return resolve(detector, place)
 
 
-def find_beside(entry: Entry, detector: str) -> Entry:
-    """A detector that another one's file names: a file beside it, else a released one.
+def find_beside(folder: Path, detector: str) -> Entry:
+    """A detector that a file in `folder` names: a YAML file from there, else a released one.
 
     Raises:
         UnknownDetectorError: no such name.
         ConfigError: the file is missing or malformed.
     """
-    beside = entry.path.parent / detector
+    beside = folder / detector
     return find(str(beside) if beside.is_file() else detector)
 
 

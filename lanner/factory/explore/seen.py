@@ -81,15 +81,14 @@ def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detect
         ConfigError: the file is missing or malformed, or the detector gives no boxes.
         WeightsError: its weights are missing or damaged.
     """
-    from lanner.released import find, load
+    from lanner.released import find_beside, load
 
-    given = str(base / name) if (base / name).is_file() else name
-    entry = find(given)
+    entry = find_beside(base, name)
     if entry.config.output != "objects":
         raise ConfigError(
             "model", name, "gives a raster and no boxes", "name a detector of objects"
         )
-    sight = load(entry, DetectRequest("", given))
+    sight = load(entry, DetectRequest("", name))
     config = cut(entry.config)
     stop = cancel or Cancel()
 
@@ -99,7 +98,7 @@ def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detect
         with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
             path = Path(folder) / "image.tif"
             write_tiff(rgb, path)
-            request = DetectRequest(str(path), given, gsd=gsd or config.gsd)
+            request = DetectRequest(str(path), name, gsd=gsd or config.gsd)
             done = detect_with(config, lambda: sight, request, stop, lambda _: None)
         return seen_of(done.features)
 

@@ -118,10 +118,9 @@ def unsure_lines(
 
 def _open(work: Work, params: Params) -> Looker:
     from lanner.factory.evaluate.networks import Looker
-    from lanner.released import find
+    from lanner.released import find_beside
 
-    beside = work.shop.path.parent / params.model
-    entry = find(str(beside) if beside.is_file() else params.model)
+    entry = find_beside(work.shop.path.parent, params.model)
     if entry.config.output != "raster":
         raise ConfigError(
             f"process.{work.op}.model",
