@@ -2,7 +2,8 @@
 
 Zhang et al., 2018, "Road Extraction by Deep Residual U-Net"; Ronneberger et al., 2015.
 The encoder stops at stride 16: the receptive field stays near 200 pixels, so a modest halo
-makes a tile's core independent of the tile it was read in.
+makes a tile's core independent of the tile it was read in. `Context` widens it by twice its
+dilations' sum times the stride.
 """
 
 from __future__ import annotations

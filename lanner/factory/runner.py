@@ -102,6 +102,8 @@ def _run(shop: Shop, step: str, key: str) -> Outcome:
 def _writing(folder: Path) -> Iterator[None]:
     """A disk that takes nothing more is no bug: told in a line, whichever file it was.
 
+    `lanner.factory.files` tells it of our own files; this is for those that libraries write.
+
     Raises:
         OutputError: the work folder cannot be written to.
     """

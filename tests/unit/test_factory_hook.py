@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -94,13 +95,19 @@ def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
     assert pushed < 20
 
 
-def test_only_the_newest_of_waiting_pushes_is_run(bare, clone, tmp_path):
+@contextmanager
+def somebody_trains(work):
     import fcntl
 
+    with (work / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_only_the_newest_of_waiting_pushes_is_run(bare, clone, tmp_path):
     work = tmp_path / "work"
     install(bare, work)
-    with (work / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody trains
+    with somebody_trains(work):
         old = commit(clone, tanks__factory__yaml=BROKEN)
         git("push", bare, "HEAD:train/tanks", cwd=clone)
         new = commit(clone, b__txt="newer")
@@ -110,12 +117,9 @@ def test_only_the_newest_of_waiting_pushes_is_run(bare, clone, tmp_path):
 
 
 def test_a_branch_that_goes_before_its_turn_is_not_run(bare, clone, tmp_path):
-    import fcntl
-
     work = tmp_path / "work"
     install(bare, work)
-    with (work / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody trains
+    with somebody_trains(work):
         old = commit(clone, tanks__factory__yaml=BROKEN)
         git("push", bare, "HEAD:train/tanks", cwd=clone)
         git("push", bare, ":train/tanks", cwd=clone)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanner.factory.images import write_png
-from lanner.factory.process.work import Work
+from lanner.factory.process.work import Work, keep
 from lanner.factory.processes import abreast
 
 
@@ -74,23 +74,15 @@ def draw_all(drawings: Sequence[Drawing], work: Work) -> None:
     """
     todo = [one for one in drawings if not all(path.exists() for path in one.files)]
     done, total = len(drawings) - len(todo), len(drawings)
-    for folder in sorted({path.parent for one in todo for path in one.files}):
-        folder.mkdir(parents=True, exist_ok=True)
     abreast(_draw, todo, lambda k: work.step(done + k, total))
     work.step(total, total)
 
 
 def _draw(drawing: Drawing) -> None:
     made = drawing.draw()
-    _keep(partial(write_png, made.rgb), drawing.image)
-    _keep(partial(write_png, made.mask), drawing.mask)
-    _keep(partial(_write_facts, made.facts), drawing.facts)
-
-
-def _keep(write: Callable[[Path], None], path: Path) -> None:
-    beside = path.with_name(f"{path.stem}.part{path.suffix}")
-    write(beside)
-    beside.replace(path)
+    keep(partial(write_png, made.rgb), drawing.image)
+    keep(partial(write_png, made.mask), drawing.mask)
+    keep(partial(_write_facts, made.facts), drawing.facts)
 
 
 def _write_facts(facts: Mapping[str, Any], path: Path) -> None:

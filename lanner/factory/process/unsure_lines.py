@@ -8,7 +8,6 @@ Learning": labels that a network contradicts with confidence are candidates for 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -77,7 +76,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         gone, all_of_it = int((unsure != mask).sum()), int(((mask > 0) & (mask < 255)).sum())
         if not gone:
             continue
-        make = partial(_write, unsure)
+        make = partial(write_png, unsure)
         path = work.made(".png", make, params.model_dump(), looker.key, sample.mask, sample.image)
         work.note(sample.id, f"unknown: {gone / all_of_it:.1%} of the foreground is not seen")
         changed[sample.id] = sample.but(mask=path)
@@ -147,7 +146,3 @@ def _probability(
     if level.shape == shape:
         return level
     return np.asarray(cv2.resize(level, shape[::-1]), np.float32)
-
-
-def _write(mask: NDArray[np.uint8], path: Path) -> None:
-    write_png(mask, path)

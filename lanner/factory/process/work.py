@@ -62,10 +62,7 @@ class Work:
         """
         path = self.named(suffix, *parts)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f"{path.stem}.part{suffix}")
-            make(beside)
-            beside.replace(path)
+            keep(make, path)
         return path
 
     def named(self, suffix: str, *parts: object) -> Path:
@@ -119,6 +116,14 @@ class Work:
                 f"choose among {', '.join(order)}",
             )
         return order.index(label) + 1
+
+
+def keep(make: Callable[[Path], None], path: Path) -> None:
+    """Have a file made beside its place, which it takes when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.stem}.part{path.suffix}")
+    make(beside)
+    beside.replace(path)
 
 
 def of_sources(samples: Samples, sources: Sequence[str]) -> Samples:
