@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from detectors.inputs import prepare
@@ -109,6 +110,7 @@ def fit(
                 use_distributed_sampler=False,
                 logger=False,
                 enable_checkpointing=False,
+                callbacks=[Leave()],
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 default_root_dir=folder,
@@ -142,6 +144,20 @@ def _steady(settings: Settings) -> Iterator[None]:
         torch.set_flush_denormal(flushed)
         torch.set_num_threads(threads)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+class Leave(lightning.Callback):
+    """Asked to end (SIGTERM), Lightning stops between two steps: none of them is lost."""
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Keep what was learned."""
+        if isinstance(exception, SIGTERMException) and trainer.is_global_zero:
+            cast(Learner, pl_module).save()
 
 
 class Learner(lightning.LightningModule):
@@ -262,7 +278,7 @@ class Learner(lightning.LightningModule):
         if (done or (often and step % often == 0)) and self.valid is not None and first:
             self._validate(self.valid)
         if (done or step % settings.checkpoint_every == 0) and first:
-            self._save()
+            self.save()
         if first:
             self.tell("step", {"done": step, "total": settings.steps})
 
@@ -303,7 +319,8 @@ class Learner(lightning.LightningModule):
             self.state.best, self.state.best_step = self.last, self.state.step
             save_weights(self.average.net, self.folder / BEST)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Leave a checkpoint of the last finished step."""
         self._elapsed()
         parts = {
             "net": self.net.state_dict(),

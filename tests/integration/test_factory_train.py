@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from detectors.card import seal
+from detectors.training.checkpoint import load_checkpoint
 from lanner.errors import Cancelled, ConfigError, DatasetError, TrainingError
 from lanner.factory.config import load_factory
 from lanner.factory.evaluate import weights_of
@@ -143,6 +144,26 @@ def test_a_killed_member_goes_on_to_the_same_bytes_and_is_then_kept(shop_of, tmp
 
     again = run(shop_of({"shapes": {**SHAPES, "workers": 0}}))
     assert again.summary["members"]["shapes"] == {**said, "kept": True}
+
+
+@pytest.mark.slow
+def test_a_stopped_member_has_lost_no_step(shop_of, tmp_path):
+    cancel = Cancel()
+
+    def stop(progress):
+        if progress.stage == "train shapes" and progress.done == 3:
+            cancel.set()
+
+    rarely = {**SHAPES, "steps": 400, "checkpoint_every": 400}
+    shop = shop_of({"shapes": rarely}, tell=stop, cancel=cancel)
+    folder = shop.step_dir("train") / "shapes"
+    with pytest.raises(Cancelled):
+        run(shop)
+    found = load_checkpoint(folder, job_file(folder).key)
+    assert found is not None
+    assert 3 <= found[0].step < 400
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((folder / "lock").read_text()), 0)
 
 
 def test_what_a_member_follows_from(shop_of, tmp_path):

@@ -27,7 +27,7 @@ JOB = "job.json"
 """What the process is told, in the member's folder."""
 
 GRACE = 30.0
-"""Seconds that a process has to end by itself before it is killed."""
+"""Seconds that a process has to leave a checkpoint and end before it is killed."""
 
 
 def run_member(
@@ -108,18 +108,23 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the process and those that it started."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
+    """End the process and those that it started.
+
+    It is asked alone: between two steps it leaves a checkpoint, which it could not if those that
+    read its pictures were gone.
+    """
+    asked = process.poll() is None
+    if asked:
+        process.terminate()
     try:
-        process.wait(timeout=GRACE)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    if process.returncode:
-        # Others that train with it would wait for it, on a GPU for half an hour.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=GRACE)
+    finally:
+        if asked or process.returncode:
+            # Others that train with it would wait for it, on a GPU for half an hour.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _broken(job: Job, code: int) -> TrainingError:
