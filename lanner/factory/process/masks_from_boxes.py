@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from lanner.errors import DatasetError
 from lanner.factory.explore.labels import boxes_of
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.process.grabcut import UNKNOWN, weak_masks, without_shadow
-from lanner.factory.process.work import Samples, Work, of_sources, replaced
+from lanner.factory.process.work import Samples, Work, file_sha256, keep, of_sources, replaced
+from lanner.factory.processes import abreast
 from lanner.factory.releases import weights_of
 from lanner.factory.samples import IDS_UNKNOWN, Sample
 
@@ -39,6 +40,21 @@ class Params(Strict):
     outputs: tuple[str, ...] = ("object", "boundary", "centre")
 
 
+_Guesser = tuple[Path, str, tuple[str, ...]]
+"""Weights, their checksum (the file may change while a process lives), names of channels."""
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """A mask to be: what it follows from, and its file. Any process can draw it."""
+
+    image: Path
+    boxes: NDArray[np.float64]
+    shadow: str
+    guess: _Guesser | None
+    path: Path
+
+
 def run(samples: Samples, work: Work, params: Params) -> Samples:
     """Give labelled samples without object masks an `ids` PNG.
 
@@ -53,13 +69,15 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         if one.role == "labelled" and one.ids is None and one.labels
     ]
     weights = _weights(work, params)
-    network = cache(partial(_network, weights, params.outputs))
+    planned = {one.id: _planned(one, weights, work, params) for one in todo}
+    # Copies of an image share a file.
+    missing = list({one.path: one for one in planned.values() if not one.path.exists()}.values())
+    done = len(todo) - len(missing)
+    abreast(_write, missing, lambda k: work.step(done + k, len(todo)))
+    work.step(len(todo), len(todo))
     changed = {}
-    for sample in work.each(todo):
-        boxes = boxes_of(sample.labels)
-        key = ["weak", params.shadow, params.outputs, boxes.tolist()]
-        make = partial(_write, sample, boxes, params.shadow, network)
-        path = work.made(".png", make, *key, sample.image, weights)
+    for sample in todo:
+        path = planned[sample.id].path
         drawn = np.unique(read_mask(path))
         count = int(((drawn > 0) & (drawn < IDS_UNKNOWN)).sum())
         work.note(sample.id, f"weak masks of {count} of {len(sample.labels)} objects")
@@ -89,23 +107,26 @@ def _weights(work: Work, params: Params) -> Path | None:
     return weights_of(work.shop, params.guess_from, name, where, DatasetError)
 
 
-def _network(weights: Path | None, outputs: tuple[str, ...]) -> Guess | None:
-    if weights is None:
-        return None
+def _planned(sample: Sample, weights: Path | None, work: Work, params: Params) -> _Mask:
+    boxes = boxes_of(sample.labels)
+    key = ["weak", params.shadow, params.outputs, boxes.tolist()]
+    path = work.named(".png", *key, sample.image, weights)
+    guess = None if weights is None else (weights, file_sha256(weights), params.outputs)
+    return _Mask(sample.image, boxes, params.shadow, guess, path)
+
+
+def _write(mask: _Mask) -> None:
+    rgb = read_rgb(mask.image)
+    ids = weak_masks(rgb, mask.boxes, None if mask.guess is None else _open(mask.guess).look(rgb))
+    if mask.shadow == "unknown":
+        ids = without_shadow(rgb, ids, mask.boxes)
+    keep(partial(write_png, as_ids(ids)), mask.path)
+
+
+@lru_cache(1)
+def _open(guess: _Guesser) -> Guess:
+    """Once a process."""
     from detectors.training.guess import Guess
 
+    weights, _, outputs = guess
     return Guess(weights, outputs)
-
-
-def _write(
-    sample: Sample,
-    boxes: NDArray[np.float64],
-    shadow: str,
-    network: Callable[[], Guess | None],
-    path: Path,
-) -> None:
-    rgb, guess = read_rgb(sample.image), network()
-    ids = weak_masks(rgb, boxes, None if guess is None else guess.look(rgb))
-    if shadow == "unknown":
-        ids = without_shadow(rgb, ids, boxes)
-    write_png(as_ids(ids), path)
