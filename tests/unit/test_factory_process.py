@@ -276,6 +276,15 @@ def test_backgrounds_that_may_be_tested_on_are_not_pasted_on(cutouts, mixed):
         run(shop_of(cutouts, OPS[3:4], later))
 
 
+def test_types_left_out_are_pasted_nowhere(cutouts, mixed):
+    shop = shop_of(cutouts, [{**OPS[3], "count": 6, "skip": ["C130"]}], mixed)
+    run(shop)
+    made = [one for one in after(shop).values() if one.source == "composites"]
+    assert {label.kind for one in made for label in one.labels} == {"KC135"}
+    with pytest.raises(ConfigError, match=r"skip 'C13': is no folder.*C130, KC135"):
+        run(shop_of(cutouts, [{**OPS[3], "skip": ["C13"]}], mixed))
+
+
 def test_each_picture_made_of_an_image_knows_which(tmp_path):
     one = stored(tmp_path, "first/a", gsd=0.5)
     own = hashlib.sha256(one.image.read_bytes()).hexdigest()

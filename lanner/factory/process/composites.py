@@ -32,10 +32,12 @@ class Params(Strict):
     them `photographs` holds the same files with their background. `backgrounds` are sources
     whose images without objects are pasted on; only those that are of the split `train` already,
     since of the others it is not known yet which will be tested on.
-    `sides` are the objects' least and greatest length in pixels.
+    `sides` are the objects' least and greatest length in pixels. `skip` names types that are
+    left out, so that something is told of them afterwards.
     """
 
     cutouts: str
+    skip: tuple[str, ...] = ()
     photographs: str | None = None
     backgrounds: tuple[str, ...] = Field(min_length=1)
     count: int = Field(200, ge=1)
@@ -84,6 +86,15 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     top = (work.shop.data / params.cutouts).resolve()
     whole = None if params.photographs is None else (work.shop.data / params.photographs).resolve()
     files = sorted(path for path in top.rglob("*") if path.suffix.lower() in _IMAGES)
+    missing = sorted(set(params.skip) - {path.parent.name for path in files})
+    if files and missing:
+        raise ConfigError(
+            "process.composites.skip",
+            ", ".join(missing),
+            "is no folder of the cut-outs",
+            f"name one of {', '.join(sorted({path.parent.name for path in files}))}",
+        )
+    files = [path for path in files if path.parent.name not in params.skip]
     shots = [] if whole is None else sorted(p for p in whole.rglob("*") if p.is_file())
     sums = tuple(map(file_sha256, [*files, *shots]))
     key = [params.model_dump(mode="json"), *sums]
