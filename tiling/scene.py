@@ -39,6 +39,7 @@ _CLOCK = re.compile(
 )
 
 _SMALL = 1 << 24
+_NUMBERS = ("uint", "int", "float")
 
 
 @dataclass(frozen=True)
@@ -190,11 +191,13 @@ def _check_pixels(dataset: DatasetReader, uri: str) -> None:
             "holds no image of its own (a container of others?)",
             "give one image, written out with gdal_translate -sds SCENE out.tif",
         )
-    if any(np.dtype(d).kind not in "uif" for d in dataset.dtypes):
+    # By name: numpy has no type for complex integers, which radar comes in.
+    odd = [kind for kind in dataset.dtypes if kind.rstrip("0123456789") not in _NUMBERS]
+    if odd:
         raise SceneError(
             "scene",
             uri,
-            f"holds {dataset.dtypes[0]} pixels",
+            f"holds {odd[0]} pixels",
             "give real numbers, for example amplitude with gdal_calc.py",
         )
     if ColorInterp.palette in dataset.colorinterp:

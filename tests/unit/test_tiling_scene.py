@@ -208,6 +208,12 @@ def test_folders_palettes_and_complex_numbers(tmp_path: Path) -> None:
         open_scene(tmp_path)
     with pytest.raises(SceneError, match=r"complex64 pixels"):
         open_scene(write(tmp_path / "c.tif", dtype="complex64"))
+    radar = tmp_path / "radar.tif"
+    profile = {"driver": "GTiff", "width": 16, "height": 16, "count": 1, "dtype": "complex_int16"}
+    with rasterio.open(radar, "w", crs="EPSG:32633", transform=TRANSFORM, **profile) as file:
+        file.write(np.ones((1, 16, 16), np.complex64))
+    with pytest.raises(SceneError, match=r"complex_int16 pixels; give real numbers"):
+        open_scene(radar)
     path = write(tmp_path / "p.tif", count=1, dtype="uint8", photometric="palette")
     with pytest.raises(SceneError, match=r"palette.*-expand rgb"):
         open_scene(path)
