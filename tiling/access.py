@@ -53,7 +53,13 @@ _VRT_REMEDY = "write the pixels out: gdal_translate -of COG SCENE out.tif"
 
 def is_remote(uri: str) -> bool:
     """Whether the scene is read over the network."""
-    return uri.startswith(tuple(REMOTE))
+    return _kind(uri) in REMOTE
+
+
+def _kind(uri: str) -> str:
+    """The beginning of a URL up to its slashes; capitals there say nothing (RFC 3986, 3.1)."""
+    scheme, slashes, _ = uri.partition("://")
+    return scheme.lower() + slashes
 
 
 def shown(uri: str) -> str:
@@ -75,9 +81,8 @@ def gdal_name(uri: str) -> str:
     Raises:
         SceneError: neither an existing file nor a URL of a known kind.
     """
-    for prefix, file_system in REMOTE.items():
-        if uri.startswith(prefix):
-            return file_system + uri.removeprefix(prefix)
+    if is_remote(uri):
+        return REMOTE[_kind(uri)] + uri.partition("://")[2]
     path = Path(uri)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
@@ -154,7 +159,12 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
 
 def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
-    if not is_remote(uri):
+    remedy = f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable"
+    if is_remote(uri):
+        remedy = f"see that its address answers, and {remedy}"
+        if _kind(uri) == "s3://":
+            remedy = f"set AWS credentials, or AWS_NO_SIGN_REQUEST=YES where all may read; {remedy}"
+    else:
         try:
             with open(name, "rb") as file:
                 head = file.read(1024)
@@ -175,5 +185,5 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
         "scene",
         shown(uri),
         f"cannot be opened as a raster ({said(error, uri)})",
-        f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable",
+        remedy,
     )

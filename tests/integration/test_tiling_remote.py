@@ -194,6 +194,12 @@ def test_what_is_not_there_or_no_raster(server: Server, tmp_path: Path) -> None:
         with pytest.raises(SceneError, match=rf"{name}.*cannot be opened") as caught:
             open_scene(f"{server.url}/{name}?signature=s3cret")
         assert "s3cret" not in str(caught.value)
+        assert caught.value.remedy.startswith("see that its address answers")
+
+
+def test_capitals_in_the_kind_of_address_say_nothing(server: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "K.tif", 300)
+    assert open_scene(server.url.replace("http", "HTTP") + "/K.tif?x=1").id == "K"
 
 
 def test_a_remote_scene_beside_a_local_one_leaves_its_sidecar_alone(
