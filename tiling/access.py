@@ -79,7 +79,8 @@ def gdal_name(uri: str) -> str:
     """The name GDAL opens for a path or URL.
 
     Raises:
-        SceneError: neither an existing file nor a URL of a known kind.
+        SceneError: neither an existing file nor a URL of a known kind, or a name that is no
+            Unicode.
     """
     if is_remote(uri):
         return REMOTE[_kind(uri)] + uri.partition("://")[2]
@@ -88,7 +89,17 @@ def gdal_name(uri: str) -> str:
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise SceneError("scene", uri, problem, "give a raster file or an http(s):// or s3:// URL")
     # Absolute, so that no file name can be taken for a connection string.
-    return str(path.resolve())
+    name = str(path.resolve())
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SceneError(
+            "scene",
+            uri,
+            "has bytes in its name, or its folder's, that are no valid Unicode",
+            "rename it",
+        ) from error
+    return name
 
 
 def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:

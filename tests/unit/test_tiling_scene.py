@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -201,6 +202,12 @@ def test_what_is_no_raster(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(SceneError, match=rf"a\.tif.*{words}"):
         open_scene(tmp_path / "a.tif")
+
+
+def test_a_name_that_gdal_does_not_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif").rename(tmp_path / os.fsdecode(b"flugh\xe4fen.tif"))
+    with pytest.raises(SceneError, match="no valid Unicode; rename it"):
+        open_scene(path)
 
 
 def test_folders_palettes_and_complex_numbers(tmp_path: Path) -> None:
