@@ -157,6 +157,13 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
         dataset = DatasetReader(name, driver=list(DRIVERS), sharing=False, **options)
     except RasterioError as error:
         raise _refusal(uri, name, error) from error
+    except UnicodeDecodeError as error:  # of all that rasterio reads on opening the CRS has names
+        raise SceneError(
+            "scene",
+            shown(uri),
+            f"names its CRS in bytes that are no UTF-8 ({error.object[:60]!a})",
+            "assign it anew with gdal_edit.py -a_srs EPSG:CODE SCENE",
+        ) from error
     if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
         dataset.close()
         raise SceneError(

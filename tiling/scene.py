@@ -142,6 +142,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
             measurements (palette, complex numbers).
         PlaceError: it cannot be placed on the Earth and no `gsd` was given.
         GsdError: `gsd` is no positive number.
+        BandError: bands with descriptions that are no UTF-8.
     """
     uri = str(uri)
     with opened(uri) as dataset:
@@ -151,7 +152,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
             id=_scene_id(uri),
             width=dataset.width,
             height=dataset.height,
-            found=name_bands(dataset),
+            found=name_bands(dataset, shown(uri)),
             dtype=str(np.result_type(*dataset.dtypes)),
             place=place_of(dataset, shown(uri), gsd),
             acquired=_acquired(dataset),

@@ -13,6 +13,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp as Ci
 
 from lanner.errors import BandError, GsdError, SceneError
@@ -207,6 +208,22 @@ def test_what_is_no_raster(tmp_path: Path, content: bytes, words: str) -> None:
 def test_a_name_that_gdal_does_not_open(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif").rename(tmp_path / os.fsdecode(b"flugh\xe4fen.tif"))
     with pytest.raises(SceneError, match="no valid Unicode; rename it"):
+        open_scene(path)
+
+
+def test_band_descriptions_that_are_no_utf8(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", descriptions=("grXXXn", "rot", "blau"))
+    path.write_bytes(path.read_bytes().replace(b"grXXXn", "grün".encode("latin-1").ljust(6)))
+    with pytest.raises(BandError, match=r"a\.tif has band descriptions that are no UTF-8"):
+        open_scene(path)
+
+
+def test_a_crs_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    wkt = CRS.from_string("+proj=tmerc +lon_0=11.3 +ellps=GRS80").to_wkt()
+    path = write(tmp_path / "a.tif", crs=CRS.from_wkt(wkt.replace('"unknown"', '"MXXXnchen"', 1)))
+    name = "München".encode("latin-1").ljust(9)
+    path.write_bytes(path.read_bytes().replace(b"MXXXnchen", name))
+    with pytest.raises(SceneError, match=r"a\.tif.*CRS in bytes that are no UTF-8.*-a_srs"):
         open_scene(path)
 
 
