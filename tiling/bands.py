@@ -126,9 +126,11 @@ def choose(found: Bands, wanted: tuple[str, ...], uri: str) -> tuple[int, ...]:
 def _described(text: str | None) -> str | None:
     """The canonical name of a description, or None where it says nothing."""
     plain = re.sub(r"[\s_-]+", " ", (text or "").strip().lower())
+    # GDAL's own of Sentinel-2: "B4, central wavelength 665 nm".
+    plain = re.sub(r", central wavelength .*", "", plain)
     if plain in _SYNONYMS:
         return _SYNONYMS[plain]
-    bare = re.sub(r"^band |^b\d+ ?[:(-] ?| band$|\)$", "", plain).strip()
+    bare = re.sub(r"^b(and)? ?\d+ ?[:(]? ?|^band | band$|\)$", "", plain).strip()
     if bare in _SYNONYMS:
         return _SYNONYMS[bare]
     return None if _EMPTY.fullmatch(plain) else plain

@@ -76,6 +76,20 @@ def write(
             (*RGB, "swir1"),
             (1, 2, 3),
         ),
+        (
+            {"count": 4, "descriptions": ("Band 2 (Blue)", "B3 - Green", "Band4_Red", "B5: NIR")},
+            ("blue", "green", "red", "nir"),
+            (3, 2, 1),
+        ),
+        (
+            {
+                "count": 4,
+                "descriptions": tuple(f"B{n}, central wavelength {n}00 nm" for n in (8, 4, 3, 2)),
+                "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue),
+            },
+            ("nir", *RGB),
+            (2, 3, 4),
+        ),
         ({"count": 4, "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue)}, ("nir", *RGB), (2, 3, 4)),
         ({"count": 1}, ("gray",), (1, 1, 1)),
         ({"count": 1, "descriptions": ("Panchromatic",)}, ("gray",), (1, 1, 1)),
