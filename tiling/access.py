@@ -119,7 +119,7 @@ def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
 
 def writing_env() -> rasterio.Env:
     """GDAL's settings for writing a raster of ours: masks inside the file, bounded memory."""
-    return rasterio.Env(**_tuning(), GDAL_TIFF_INTERNAL_MASK=True)
+    return rasterio.Env(**_tuning(), GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False)
 
 
 def _tuning() -> dict[str, Any]:
