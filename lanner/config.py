@@ -19,6 +19,10 @@ from lanner.errors import ConfigError
 VOTE = "vote-"
 """Begin of the names of rasters that hold one network's own word."""
 
+ROUNDED = 0.01
+"""Share by which pixels of a nominal size may differ from it on the ground: a map projection makes
+those of 0.2 m in UTM 0.1998 to 0.2001 m."""
+
 CURRENT_VERSION = 1
 """Version of the schema below; older files are upgraded on reading, newer ones refused."""
 
@@ -172,6 +176,11 @@ class DetectorConfig(Strict):
     def networks(self) -> tuple[Member, ...]:
         """All that have weights: the members, then `closer` where there is one."""
         return self.members if self.closer is None else (*self.members, self.closer)
+
+    def takes(self, gsd: float) -> bool:
+        """Whether pixels of so many metres on the ground are within `gsd_range`, rounded."""
+        low, high = self.gsd_range
+        return low * (1 - ROUNDED) <= gsd <= high * (1 + ROUNDED)
 
     @property
     def facts(self) -> dict[str, Any]:

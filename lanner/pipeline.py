@@ -243,7 +243,7 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
     scene.band_indices(config.bands)
     low, high = config.gsd_range
     worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
-    if not low <= worst <= high:
+    if not config.takes(worst):
         remedy = (
             "this detector cannot use so coarse a scene; give a finer one"
             if worst > high
