@@ -7,11 +7,13 @@ local files, URLs or Python code, and GDAL's own connection strings can do the s
 from __future__ import annotations
 
 import os
+import string
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -62,6 +64,11 @@ def _kind(uri: str) -> str:
     return scheme.lower() + slashes
 
 
+def _escaped(address: str) -> str:
+    """An address with what no URL may hold as it is, such as spaces, written as %20."""
+    return quote(address, safe=string.punctuation, errors="surrogateescape")
+
+
 def shown(uri: str) -> str:
     """The name for messages: without a URL's query, which may hold a signature."""
     return uri.partition("?")[0] if is_remote(uri) else uri
@@ -72,7 +79,10 @@ def said(error: Exception, uri: str) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     query = uri.partition("?")[2] if is_remote(uri) else ""
-    return str(error).replace(query, "...") if query else str(error)
+    told = str(error)
+    for one in {query, _escaped(query)} - {""}:
+        told = told.replace(one, "...")
+    return told
 
 
 def gdal_name(uri: str) -> str:
@@ -83,7 +93,8 @@ def gdal_name(uri: str) -> str:
             Unicode.
     """
     if is_remote(uri):
-        return REMOTE[_kind(uri)] + uri.partition("://")[2]
+        rest = uri.partition("://")[2]
+        return REMOTE[_kind(uri)] + (rest if _kind(uri) == "s3://" else _escaped(rest))
     path = Path(uri)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
@@ -179,7 +190,7 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
     remedy = f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable"
     if is_remote(uri):
-        remedy = f"see that its address answers, and {remedy}"
+        remedy = f"see that its address answers, ranges of bytes too, and {remedy}"
         if _kind(uri) == "s3://":
             remedy = f"set AWS credentials, or AWS_NO_SIGN_REQUEST=YES where all may read; {remedy}"
     else:
