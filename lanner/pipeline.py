@@ -212,10 +212,11 @@ def _summary(
     done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
 ) -> dict[str, Any]:
     facts = manifest.facts()
-    grid = manifest.plan.grid
+    grid, crs = manifest.plan.grid, context.place.crs
+    scene = {"id": context.scene_id, "acquired": context.acquired, "crs": crs and crs.name}
     return {
         **facts,
-        "scene": {"id": context.scene_id, "acquired": context.acquired, **facts["scene"]},
+        "scene": {**scene, **facts["scene"]},
         "objects": len(done.objects),
         "rejected": len(done.rejected),
         "counts": _counts(done.objects),
