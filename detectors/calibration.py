@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, ValidationError, model_validator
 from scipy.optimize import isotonic_regression, minimize
 
-from detectors.views import Floats
+from detectors.views import Floats, Ints
 from lanner.config import Strict
 from lanner.errors import WeightsError
 
@@ -144,12 +144,7 @@ def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotoni
     if x.shape != y.shape or x.ndim != 1 or len(x) < 2 * least:
         raise ValueError(f"need two equal rows of at least {2 * least}, got {x.shape}, {y.shape}")
     order = np.lexsort((y, x))
-    groups = np.arange(len(x)) // least
-    groups = np.minimum(groups, len(x) // least - 1)
-    # Equal scores belong to one group, whatever the split says.
-    _, same = np.unique(x[order], return_inverse=True)
-    groups = groups[np.searchsorted(same, same)]
-    _, groups = np.unique(groups, return_inverse=True)
+    groups = _groups(x[order], least)
     size = np.bincount(groups).astype(np.float64)
     mean_x = np.bincount(groups, x[order]) / size
     rate = np.bincount(groups, y[order]) / size
@@ -163,6 +158,20 @@ def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotoni
     inner = (knots_x > 0) & (knots_x < 1)
     middle = zip(knots_x[inner].tolist(), knots_y[inner].tolist(), strict=True)
     return Isotonic(knots=((0.0, 0.0), *middle, (1.0, float(knots_y[-1]))))
+
+
+def _groups(rising: Floats, least: int) -> Ints:
+    """Numbers from 0 of groups of at least `least`, what is equal in one: (n,) rising scores."""
+    _, which, counts = np.unique(rising, return_inverse=True, return_counts=True)
+    number, held, of_value = 0, 0, []
+    for count in counts.tolist():
+        of_value.append(number)
+        held += count
+        if held >= least:
+            number, held = number + 1, 0
+    # What is left over is too few for a group and goes with the last.
+    groups: Ints = np.minimum(of_value, max(number - 1, 0))[which].astype(np.int64)
+    return groups
 
 
 def fit_platt(scores: ArrayLike, hits: ArrayLike, weights: ArrayLike | None = None) -> Platt:

@@ -148,9 +148,11 @@ def status(
             return
         console = Console()
         console.print(_states_table(states))
-        behind = next((s.step for s in states if s.state != "fresh"), None)
+        # What `all` passes over is not what comes next.
+        wanted = [s for s in states if s.step != "search" or shop.config.search.space]
+        behind = next((s.step for s in wanted if s.state != "fresh"), None)
         if behind:
-            _say(console, f"Next: lanner factory {behind} {config}")
+            _say(console, f"Next: lanner factory {behind} {shop.asked}")
 
 
 factory.command()(init)

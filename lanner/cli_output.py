@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lanner.errors import OutputError
-from lanner.folders import check_folder
+from lanner.folders import check_folder, check_name
 
 FORMATS = {
     ".geojson": "GeoJSON (RFC 7946, longitude and latitude)",
@@ -28,12 +28,13 @@ def check_outputs(paths: Sequence[Path], scene: str) -> None:
         scene: path or URL of the scene.
 
     Raises:
-        OutputError: unknown ending, missing or read-only folder, a folder in the file's place,
-            the same file twice, or the scene itself.
+        OutputError: unknown ending, a name that is no Unicode, missing or read-only folder, a
+            folder in the file's place, the same file twice, or the scene itself.
     """
     seen: set[Path] = set()
     for path in paths:
         _check_ending(path)
+        check_name("--out", path)
         check_folder("--out", path.parent)
         if path.is_dir():
             raise OutputError("--out", path, "is a folder", "name a file in it")

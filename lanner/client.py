@@ -45,8 +45,11 @@ class Detection:
         # Imported here: talking to a server needs no geopandas.
         from postprocess.writers import write_geojson
 
-        target = Path(path)
-        write_geojson(self.features, target)
+        target, scene, pixels = Path(path), self.summary.get("scene"), None
+        # Where nothing was found no feature says what coordinates there would be.
+        if isinstance(scene, Mapping) and "crs" in scene:
+            pixels = scene["crs"] is None
+        write_geojson(self.features, target, pixels=pixels)
         return target
 
 

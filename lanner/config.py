@@ -19,6 +19,10 @@ from lanner.errors import ConfigError
 VOTE = "vote-"
 """Begin of the names of rasters that hold one network's own word."""
 
+ROUNDED = 0.01
+"""Share by which pixels of a nominal size may differ from it on the ground: a map projection makes
+those of 0.2 m in UTM 0.1998 to 0.2001 m."""
+
 CURRENT_VERSION = 1
 """Version of the schema below; older files are upgraded on reading, newer ones refused."""
 
@@ -57,8 +61,8 @@ class Instances(Strict):
 
     peak: float = Field(0.3, gt=0, le=1)
     spacing: int = Field(4, ge=1)
-    min_area: float = Field(16.0, ge=0)
-    simplify: float = Field(0.25, ge=0)
+    min_area: float = Field(16.0, ge=0, allow_inf_nan=False)
+    simplify: float = Field(0.25, ge=0, allow_inf_nan=False)
 
 
 class Member(Strict):
@@ -77,7 +81,7 @@ class Member(Strict):
     weights: str
     arch: dict[str, Any] = Field(default_factory=dict)
     threshold: float = Field(0.3, gt=0, lt=1)
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
     nms_iou: float = Field(0.5, gt=0, le=1)
     mirror: bool = False
     heard_from: float | None = Field(None, ge=0, lt=1)
@@ -130,7 +134,9 @@ class DetectorConfig(Strict):
     description: str
     classes: tuple[str, ...]
     output: Literal["objects", "raster"]
-    gsd: float = Field(gt=0, description="working ground sampling, metres a pixel")
+    gsd: float = Field(
+        gt=0, allow_inf_nan=False, description="working ground sampling, metres a pixel"
+    )
     gsd_range: tuple[float, float]
     bands: tuple[str, ...] = ("red", "green", "blue")
     tile: int = Field(512, ge=64, multiple_of=32)
@@ -170,6 +176,11 @@ class DetectorConfig(Strict):
     def networks(self) -> tuple[Member, ...]:
         """All that have weights: the members, then `closer` where there is one."""
         return self.members if self.closer is None else (*self.members, self.closer)
+
+    def takes(self, gsd: float) -> bool:
+        """Whether pixels of so many metres on the ground are within `gsd_range`, rounded."""
+        low, high = self.gsd_range
+        return low * (1 - ROUNDED) <= gsd <= high * (1 + ROUNDED)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -255,7 +266,9 @@ def load_config(path: Path) -> DetectorConfig:
             "--detector", path, "holds no mapping of keys", "start from a file in configs/"
         )
     version = raw.get("version", CURRENT_VERSION)
-    if not isinstance(version, int) or version > CURRENT_VERSION:
+    if not isinstance(version, int):
+        raise ConfigError("version", version, "is no whole number", f"write {CURRENT_VERSION}")
+    if version > CURRENT_VERSION:
         raise ConfigError(
             "version",
             version,
@@ -279,7 +292,10 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     # A misspelt key that must be there is also one that is missing: name what can be mended.
     whole = error.errors()
     first = next((one for one in whole if one["type"] == "extra_forbidden"), whole[0])
-    where = ".".join(str(part) for part in first["loc"]) or "file"
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    if not where:  # what keys say together: the whole file is no value to show
+        return ConfigError("--detector", path, said, "correct it")
     if first["type"] == "extra_forbidden":
         known = keys_at(DetectorConfig, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -287,7 +303,7 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
         return ConfigError(where, path.name, "is not a known key", remedy)
     if first["type"] == "missing":
         return ConfigError(where, path.name, "is missing", "add it")
-    return ConfigError(where, first.get("input"), f"in {path.name}: {first['msg']}", "correct it")
+    return ConfigError(where, first.get("input"), f"in {path.name}: {said}", "correct it")
 
 
 def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Whether a folder can take what is to be written."""
+"""Whether a folder can take what is to be written, and under which names."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ def check_folder(argument: str, folder: Path) -> None:
         raise OutputError(argument, folder, "is a file, not a folder", "name a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(argument, folder, "cannot be written to", "choose another folder")
+
+
+def check_name(argument: str, path: Path) -> None:
+    """Refuse a path whose bytes are no UTF-8: GDAL and SQLite open none.
+
+    Raises:
+        OutputError: as said.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            argument, path, "is no valid Unicode, in which names are given", "choose another name"
+        ) from error

@@ -21,7 +21,7 @@ from detectors.rasters import fuse_levels
 from detectors.results import TileResult, decode, encode
 from lanner.config import VOTE, Member
 from lanner.engine import Engine, Eyes, engine_of
-from lanner.errors import OutputError
+from lanner.errors import DeviceError, OutputError
 from lanner.job import Cancel
 from lanner.stages import Stages
 from postprocess.frame import candidates
@@ -49,18 +49,24 @@ def look(eyes: Eyes, reader: TileReader, ledger: Ledger, cancel: Cancel, stages:
     Raises:
         Cancelled: the caller went away; what is in the ledger stays.
         SceneError: a tile cannot be read.
+        DeviceError: memory is short for a tile.
     """
     plan = reader.plan
     todo = [index for index in range(len(plan)) if not ledger.done(index)]
     done = len(plan) - len(todo)
     stages.tell("detect", done, len(plan))
     cancel.check()
-    with engine_of(eyes).opened() as engine, closing(_seen(eyes, engine, reader, todo)) as seen:
-        for index, payload in seen:
-            ledger.put(index, payload)
-            done += 1
-            stages.tell("detect", done, len(plan))
-            cancel.check()
+    try:
+        with engine_of(eyes).opened() as engine, closing(_seen(eyes, engine, reader, todo)) as seen:
+            for index, payload in seen:
+                ledger.put(index, payload)
+                done += 1
+                stages.tell("detect", done, len(plan))
+                cancel.check()
+    except MemoryError as error:
+        raise DeviceError(
+            "--tile", plan.tile, f"needs more memory than there is ({error})", "give a smaller one"
+        ) from error
     cancel.check()
 
 

@@ -212,10 +212,11 @@ def _summary(
     done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
 ) -> dict[str, Any]:
     facts = manifest.facts()
-    grid = manifest.plan.grid
+    grid, crs = manifest.plan.grid, context.place.crs
+    scene = {"id": context.scene_id, "acquired": context.acquired, "crs": crs and crs.name}
     return {
         **facts,
-        "scene": {"id": context.scene_id, "acquired": context.acquired, **facts["scene"]},
+        "scene": {**scene, **facts["scene"]},
         "objects": len(done.objects),
         "rejected": len(done.rejected),
         "counts": _counts(done.objects),
@@ -243,7 +244,7 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
     scene.band_indices(config.bands)
     low, high = config.gsd_range
     worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
-    if not low <= worst <= high:
+    if not config.takes(worst):
         remedy = (
             "this detector cannot use so coarse a scene; give a finer one"
             if worst > high

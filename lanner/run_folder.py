@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lanner.errors import OutputError
-from lanner.folders import check_folder
+from lanner.folders import check_folder, check_name
 from lanner.manifest import FILE
 
 LEDGER = "tiles.sqlite"
@@ -30,9 +30,10 @@ def check_run_dir(folder: Path, scene: str) -> None:
         scene: path or URL of the scene.
 
     Raises:
-        OutputError: it is a file, its nearest existing parent is not writable, the scene lies in
-            it, or it has other files than those of a run.
+        OutputError: its name is no Unicode, it is a file, its nearest existing parent is not
+            writable, the scene lies in it, or it has other files than those of a run.
     """
+    check_name("--run", folder)
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent

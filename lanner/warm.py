@@ -6,10 +6,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from lanner.config import DetectorConfig
 from lanner.job import Cancel, DetectRequest
 
 MOST_PX = 4096
 """Side of the rendered scene at most; detectors with larger tiles see a part of one."""
+
+FINEST, COARSEST = 0.1, 30.0
+"""Metres a pixel that scenes are rendered at."""
 
 
 def warm(detector: str, device: str = "auto", members: tuple[str, ...] | None = None) -> float:
@@ -31,15 +35,28 @@ def warm(detector: str, device: str = "auto", members: tuple[str, ...] | None = 
     """
     from lanner.pipeline import detect
     from lanner.released import find
-    from lanner.render.scene import render
-    from lanner.render.spec import RenderSpec
 
     since = time.monotonic()
     config = find(detector).config
-    side = min(config.tile, MOST_PX)
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
         scene = Path(folder) / "scene.tif"
-        render(scene, RenderSpec(side, side, config.gsd, bands=4))
-        request = DetectRequest(str(scene), detector, device=device, members=members)
+        _render(scene, config)
+        # Said, since not every ground sampling is rendered.
+        request = DetectRequest(str(scene), detector, config.gsd, device, members=members)
         detect(request, Cancel(), lambda _: None)
     return time.monotonic() - since
+
+
+def _render(path: Path, config: DetectorConfig) -> None:
+    """A scene with the bands that the detector takes, whatever their names are."""
+    import rasterio
+
+    from lanner.render.scene import render
+    from lanner.render.spec import RenderSpec
+
+    side, gsd = min(config.tile, MOST_PX), min(max(config.gsd, FINEST), COARSEST)
+    render(path, RenderSpec(side, side, gsd, bands=4))
+    if not {"red", "green", "blue", "nir"}.issuperset(config.bands):
+        names = tuple(dict.fromkeys(config.bands))
+        with rasterio.open(path, "r+") as file:
+            file.descriptions = (*names, *("other",) * file.count)[: file.count]

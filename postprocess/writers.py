@@ -123,8 +123,13 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
     write_style(path, frame)
 
 
-def write_geojson(features: Sequence[str], path: Path) -> None:
+def write_geojson(features: Sequence[str], path: Path, *, pixels: bool | None = None) -> None:
     """Write feature texts alone: the same bytes as `write`, without a style.
+
+    Args:
+        features: as `features` gives them.
+        path: file to write.
+        pixels: whether the scene has no CRS; None: as the first feature says, if there is one.
 
     Raises:
         OutputError: the texts are in scene pixels and `path` ends in .geojson, or it ends as
@@ -137,7 +142,8 @@ def write_geojson(features: Sequence[str], path: Path) -> None:
             "would hold GeoJSON under the name of another format",
             "end it in .geojson or .json; `lanner detect` writes the others",
         )
-    pixels = bool(features) and json.loads(features[0]).get(PIXELS) == SCENE_PIXELS
+    if pixels is None:
+        pixels = bool(features) and json.loads(features[0]).get(PIXELS) == SCENE_PIXELS
     if pixels and path.suffix.lower() == ".geojson":
         raise _no_geojson(path)
     _write_texts(features, path, pixels=pixels)

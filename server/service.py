@@ -143,9 +143,12 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         self, request: pb.DetectRequest, run: _Run, call: Call
     ) -> Iterator[pb.DetectResponse]:
         spec = request.spec
-        call.fields.update(scene=spec.scene.uri[:_LOGGED], detector=spec.detector.name[:_LOGGED])
+        uri = spec.scene.uri
+        # What a URL asks for may be a signature that opens it.
+        named = uri.partition("?")[0] if "://" in uri else uri
+        call.fields.update(scene=named[:_LOGGED], detector=spec.detector.name[:_LOGGED])
         job = to_job(spec, self._scenes, self._list_detectors())
-        call.say_instead(job.scene, spec.scene.uri)
+        call.say_instead(job.scene, uri)
         job = replace(job, device=self._same_device.get(job.device, job.device))
         ticket = self._slots.enter(job.device)
         future = self._workers.submit(self._work, ticket, job, run)

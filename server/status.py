@@ -57,26 +57,23 @@ def encode(
 
     `replace` (old, new) is applied to all that it says.
     """
-    old, new = replace or ("", "")
     kind = next(k for k in type(error).__mro__ if k in _KINDS.values())
     status_code = code or grpc.StatusCode[door(error).grpc]
-    fields = {
+    said = {
         "argument": error.argument,
         "value": str(error.value),
         "problem": error.problem,
         "remedy": error.remedy,
     }
+    # Before they become a message, which escapes and shortens what it shows.
+    fields = {key: text.replace(*replace) if replace else text for key, text in said.items()}
     info = error_details_pb2.ErrorInfo(
         reason=reason(kind),
         domain=DOMAIN,
-        metadata={
-            key: _clip(text.replace(old, new) if old else text, _LIMITS[key])
-            for key, text in fields.items()
-        },
+        metadata={key: _clip(text, _LIMITS[key]) for key, text in fields.items()},
     )
     info.metadata["class"] = type(error).__name__
-    text = str(error)
-    message = _clip(text.replace(old, new) if old else text, _MESSAGE_LIMIT)
+    message = _clip(str(LannerError(**fields)), _MESSAGE_LIMIT)
     status = status_pb2.Status(code=status_code.value[0], message=message)
     status.details.add().Pack(info)
     return Failure(status_code, message, status.SerializeToString())

@@ -7,11 +7,13 @@ local files, URLs or Python code, and GDAL's own connection strings can do the s
 from __future__ import annotations
 
 import os
+import string
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -53,7 +55,18 @@ _VRT_REMEDY = "write the pixels out: gdal_translate -of COG SCENE out.tif"
 
 def is_remote(uri: str) -> bool:
     """Whether the scene is read over the network."""
-    return uri.startswith(tuple(REMOTE))
+    return _kind(uri) in REMOTE
+
+
+def _kind(uri: str) -> str:
+    """The beginning of a URL up to its slashes; capitals there say nothing (RFC 3986, 3.1)."""
+    scheme, slashes, _ = uri.partition("://")
+    return scheme.lower() + slashes
+
+
+def _escaped(address: str) -> str:
+    """An address with what no URL may hold as it is, such as spaces, written as %20."""
+    return quote(address, safe=string.punctuation, errors="surrogateescape")
 
 
 def shown(uri: str) -> str:
@@ -66,24 +79,38 @@ def said(error: Exception, uri: str) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     query = uri.partition("?")[2] if is_remote(uri) else ""
-    return str(error).replace(query, "...") if query else str(error)
+    told = str(error)
+    for one in {query, _escaped(query)} - {""}:
+        told = told.replace(one, "...")
+    return told
 
 
 def gdal_name(uri: str) -> str:
     """The name GDAL opens for a path or URL.
 
     Raises:
-        SceneError: neither an existing file nor a URL of a known kind.
+        SceneError: neither an existing file nor a URL of a known kind, or a name that is no
+            Unicode.
     """
-    for prefix, file_system in REMOTE.items():
-        if uri.startswith(prefix):
-            return file_system + uri.removeprefix(prefix)
+    if is_remote(uri):
+        rest = uri.partition("://")[2]
+        return REMOTE[_kind(uri)] + (rest if _kind(uri) == "s3://" else _escaped(rest))
     path = Path(uri)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise SceneError("scene", uri, problem, "give a raster file or an http(s):// or s3:// URL")
     # Absolute, so that no file name can be taken for a connection string.
-    return str(path.resolve())
+    name = str(path.resolve())
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SceneError(
+            "scene",
+            uri,
+            "has bytes in its name, or its folder's, that are no valid Unicode",
+            "rename it",
+        ) from error
+    return name
 
 
 def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
@@ -103,7 +130,7 @@ def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
 
 def writing_env() -> rasterio.Env:
     """GDAL's settings for writing a raster of ours: masks inside the file, bounded memory."""
-    return rasterio.Env(**_tuning(), GDAL_TIFF_INTERNAL_MASK=True)
+    return rasterio.Env(**_tuning(), GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False)
 
 
 def _tuning() -> dict[str, Any]:
@@ -141,6 +168,13 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
         dataset = DatasetReader(name, driver=list(DRIVERS), sharing=False, **options)
     except RasterioError as error:
         raise _refusal(uri, name, error) from error
+    except UnicodeDecodeError as error:  # of all that rasterio reads on opening the CRS has names
+        raise SceneError(
+            "scene",
+            shown(uri),
+            f"names its CRS in bytes that are no UTF-8 ({error.object[:60]!a})",
+            "assign it anew with gdal_edit.py -a_srs EPSG:CODE SCENE",
+        ) from error
     if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
         dataset.close()
         raise SceneError(
@@ -154,7 +188,12 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
 
 def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
-    if not is_remote(uri):
+    remedy = f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable"
+    if is_remote(uri):
+        remedy = f"see that its address answers, ranges of bytes too, and {remedy}"
+        if _kind(uri) == "s3://":
+            remedy = f"set AWS credentials, or AWS_NO_SIGN_REQUEST=YES where all may read; {remedy}"
+    else:
         try:
             with open(name, "rb") as file:
                 head = file.read(1024)
@@ -175,5 +214,5 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
         "scene",
         shown(uri),
         f"cannot be opened as a raster ({said(error, uri)})",
-        f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable",
+        remedy,
     )

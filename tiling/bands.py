@@ -65,14 +65,25 @@ class Bands:
     alpha: int | None
 
 
-def name_bands(dataset: DatasetReader) -> Bands:
-    """Name every band of an open raster.
+def name_bands(dataset: DatasetReader, uri: str) -> Bands:
+    """Name every band of an open raster; `uri` is its name for messages.
 
     A description counts before the colour interpretation. Where neither says anything, three or
     more bands are red, green, blue and `bandN`, and a single band is gray. The alpha band is
     set apart: it is validity, not data.
+
+    Raises:
+        BandError: descriptions that are no UTF-8; to pass them over could swap colours.
     """
-    described = [_described(text) for text in dataset.descriptions]
+    try:
+        described = [_described(text) for text in dataset.descriptions]
+    except UnicodeDecodeError as error:
+        raise BandError(
+            "bands",
+            ascii(error.object),
+            f"{uri} has band descriptions that are no UTF-8",
+            "write them anew with gdal_edit.py or rio edit-info",
+        ) from error
     interps = dataset.colorinterp
     named = [d or _INTERPRETED.get(i) for d, i in zip(described, interps, strict=True)]
     alpha = next((i for i, c in enumerate(interps, 1) if c == ColorInterp.alpha), None)
@@ -115,9 +126,11 @@ def choose(found: Bands, wanted: tuple[str, ...], uri: str) -> tuple[int, ...]:
 def _described(text: str | None) -> str | None:
     """The canonical name of a description, or None where it says nothing."""
     plain = re.sub(r"[\s_-]+", " ", (text or "").strip().lower())
+    # GDAL's own of Sentinel-2: "B4, central wavelength 665 nm".
+    plain = re.sub(r", central wavelength .*", "", plain)
     if plain in _SYNONYMS:
         return _SYNONYMS[plain]
-    bare = re.sub(r"^band |^b\d+ ?[:(-] ?| band$|\)$", "", plain).strip()
+    bare = re.sub(r"^b(and)? ?\d+ ?[:(]? ?|^band | band$|\)$", "", plain).strip()
     if bare in _SYNONYMS:
         return _SYNONYMS[bare]
     return None if _EMPTY.fullmatch(plain) else plain

@@ -39,6 +39,7 @@ _CLOCK = re.compile(
 )
 
 _SMALL = 1 << 24
+_NUMBERS = ("uint", "int", "float")
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
             measurements (palette, complex numbers).
         PlaceError: it cannot be placed on the Earth and no `gsd` was given.
         GsdError: `gsd` is no positive number.
+        BandError: bands with descriptions that are no UTF-8.
     """
     uri = str(uri)
     with opened(uri) as dataset:
@@ -150,7 +152,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
             id=_scene_id(uri),
             width=dataset.width,
             height=dataset.height,
-            found=name_bands(dataset),
+            found=name_bands(dataset, shown(uri)),
             dtype=str(np.result_type(*dataset.dtypes)),
             place=place_of(dataset, shown(uri), gsd),
             acquired=_acquired(dataset),
@@ -190,11 +192,13 @@ def _check_pixels(dataset: DatasetReader, uri: str) -> None:
             "holds no image of its own (a container of others?)",
             "give one image, written out with gdal_translate -sds SCENE out.tif",
         )
-    if any(np.dtype(d).kind not in "uif" for d in dataset.dtypes):
+    # By name: numpy has no type for complex integers, which radar comes in.
+    odd = [kind for kind in dataset.dtypes if kind.rstrip("0123456789") not in _NUMBERS]
+    if odd:
         raise SceneError(
             "scene",
             uri,
-            f"holds {dataset.dtypes[0]} pixels",
+            f"holds {odd[0]} pixels",
             "give real numbers, for example amplitude with gdal_calc.py",
         )
     if ColorInterp.palette in dataset.colorinterp:

@@ -91,6 +91,21 @@ def test_the_first_request_for_auto_finds_what_was_warmed(at_home, tmp_path, pic
     assert released._ensemble.cache_info().currsize == 1
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bands": ["gray", "gray", "gray"]},
+        {"bands": ["swir1", "nir", "red"]},
+        {"gsd": 0.05, "gsd_range": [0.02, 0.1]},
+    ],
+    ids=["grey", "infrared", "fine"],
+)
+def test_any_bands_and_ground_sampling_can_be_warmed(tiny_home, own_config, pictures, changes):
+    path = Path(own_config(pictures.objects, **changes))
+    (path.parent / "weights").symlink_to(tiny_home / "weights")
+    assert warm(str(path), "cpu") > 0
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "tpu"])
 def test_a_device_that_is_not_there_is_told_at_once(device):
     words = [PROGRAM, "serve", "--port", "0", "--device", device]

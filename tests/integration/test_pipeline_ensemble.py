@@ -29,6 +29,7 @@ from lanner.job import Cancel, DetectRequest
 from lanner.pipeline import detect, list_detectors
 from tiling.grid import Grid, TilePlan
 from tiling.reader import TileImage
+from tiling.scene import open_scene
 
 GRID = Grid.over((256, 256), (1, 1), 1)
 GRIDS = (GRID,) * 20
@@ -294,3 +295,19 @@ def test_a_scene_too_coarse_names_its_sampling(at_home, tmp_path, pictures):
     )
     with pytest.raises(GsdError, match=r"has 10 m pixels, tiny takes 0\.5 to 2 m"):
         detect(DetectRequest(str(scene), "tiny"), Cancel(), lambda _: None)
+
+
+@pytest.mark.parametrize(("easting", "nominal"), [(850_000, 0.5), (500_000, 2.0)])
+def test_a_nominal_sampling_at_the_end_of_the_range_is_taken(
+    easting, nominal, at_home, tmp_path, pictures
+):
+    """On the ground UTM makes the one 0.4995 m and the other 2.0008 m."""
+    from affine import Affine
+
+    scene = pictures.write_tif(
+        tmp_path / "s.tif",
+        pictures.texture(140, 140),
+        transform=Affine(nominal, 0, easting, 0, -nominal, 5_000_000),
+    )
+    assert not all(0.5 <= gsd <= 2.0 for gsd in open_scene(scene).gsd)
+    detect(DetectRequest(str(scene), "tiny"), Cancel(), lambda _: None)

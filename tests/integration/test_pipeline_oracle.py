@@ -22,7 +22,7 @@ from detectors.fusion import Fused
 from detectors.results import raster_result
 from detectors.windows import place
 from lanner.config import DetectorConfig
-from lanner.errors import Cancelled
+from lanner.errors import Cancelled, DeviceError
 from lanner.job import Cancel, DetectRequest
 from lanner.pipeline import detect_with
 from lanner.released import Sight
@@ -362,3 +362,13 @@ def test_memory_does_not_grow_with_the_scenes_height(blank):
         for height in (1500, 9000)
     ]
     assert grown[1] < grown[0] + 30  # MB; the taller raster is 15 MB more, the tiles' floats 60
+
+
+def test_a_tile_that_memory_is_short_for_is_told(tmp_path, pictures):
+    class Wide(Oracle):
+        def run(self, images, grids, width=None):
+            raise MemoryError("10.9 TiB")
+
+    scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(100, 100)[:1])
+    with pytest.raises(DeviceError, match=r"--tile '128': needs more memory.*10\.9 TiB.*smaller"):
+        ask(Wide(np.empty(0, object)), scene, config(96, 32), tile=128)

@@ -317,6 +317,17 @@ def test_each_call_leaves_one_line_in_the_log(client, caplog):
     assert lines[1]["scene"] == "../one.tif"
 
 
+def test_a_signature_in_an_address_is_not_logged(client, caplog):
+    with caplog.at_level(logging.INFO, "lanner.server"):
+        with pytest.raises(SceneError):
+            client.detect("https://h/a.tif?signature=s3cret", "bright")
+        deadline = time.monotonic() + 10
+        while not any(one.fields.get("scene") == "https://h/a.tif" for one in caplog.records):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not any("s3cret" in str(one.fields) for one in caplog.records)
+
+
 def test_an_error_of_the_caller_cancels_and_comes_through(client):
     def fail(progress: Progress) -> None:
         raise RuntimeError("mine")

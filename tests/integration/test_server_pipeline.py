@@ -105,6 +105,17 @@ def test_scene_pixels_are_not_written_as_geojson(client, tmp_path):
         result.to_geojson(tmp_path / "b.geojson")
 
 
+def test_nothing_found_without_a_place_is_the_same_file_too(client, environment, scenes, tmp_path):
+    words = ("-d", "tinyroads", "--gsd", 1, "--device", "cpu", "--quiet", "-o", tmp_path / "a.json")
+    command(environment, "detect", scenes / "nowhere.tif", *words)
+    result = client.detect("nowhere.tif", "tinyroads", gsd=1.0, device="cpu")
+    assert result.features == ()
+    result.to_geojson(tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+    with pytest.raises(OutputError, match="no CRS"):
+        result.to_geojson(tmp_path / "b.geojson")
+
+
 def test_the_list_of_the_client_is_that_of_the_command_line(client, environment):
     listed = json.loads(command(environment, "detectors", "--json"))
     offers = client.detectors()

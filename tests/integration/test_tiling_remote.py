@@ -194,6 +194,21 @@ def test_what_is_not_there_or_no_raster(server: Server, tmp_path: Path) -> None:
         with pytest.raises(SceneError, match=rf"{name}.*cannot be opened") as caught:
             open_scene(f"{server.url}/{name}?signature=s3cret")
         assert "s3cret" not in str(caught.value)
+        assert caught.value.remedy.startswith("see that its address answers")
+
+
+def test_capitals_in_the_kind_of_address_say_nothing(server: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "K.tif", 300)
+    assert open_scene(server.url.replace("http", "HTTP") + "/K.tif?x=1").id == "K"
+
+
+def test_an_address_may_be_given_as_people_read_it(server: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "old%20air%C3%BCport.tif", 300)  # as it travels; this server takes it literally
+    for name in ("old airüport.tif", "old%20air%C3%BCport.tif"):
+        assert open_scene(f"{server.url}/{name}?x=a b").id == "old airüport"
+    with pytest.raises(SceneError) as caught:
+        open_scene(f"{server.url}/gone.tif?signature=s3cret word")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_remote_scene_beside_a_local_one_leaves_its_sidecar_alone(

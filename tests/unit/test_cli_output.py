@@ -1,5 +1,6 @@
 """Outputs are judged before any work: ending, folder, permission, the scene itself."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
 def test_a_folder_in_the_place_of_the_file(tmp_path):
     (tmp_path / "x.gpkg").mkdir()
     assert "is a folder" in refused([tmp_path / "x.gpkg"])
+
+
+def test_a_name_that_no_driver_opens(tmp_path):
+    text = refused([tmp_path / os.fsdecode(b"flugh\xe4fen.gpkg")])
+    assert "no valid Unicode" in text
+    text.encode()  # what is printed can be
 
 
 def test_the_same_file_twice_by_two_names(tmp_path):

@@ -93,6 +93,33 @@ def test_percentiles_that_do_not_rise_within_a_hundred(tmp_path: Path, given: li
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gsd": float("inf")}, r"^gsd 'inf': in own\.yaml: .*finite"),
+        ({"version": "1"}, r"^version '1': is no whole number; write 1"),
+        ({"version": 1.0}, r"^version '1\.0': is no whole number; write 1"),
+        ({"version": 2}, r"^version '2': is newer than 1"),
+        ({"tile": 64, "halo": 32}, r"own\.yaml': tile 64 leaves no core inside two halos of 32; c"),
+        ({"gsd_range": [float("nan"), 2.0]}, r"own\.yaml': gsd_range .* must rise from above 0"),
+    ],
+)
+def test_values_that_cannot_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(TEXT) | changes), encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        load_config(path)
+
+
+def test_a_member_weighs_something_finite(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    facts = yaml.safe_load(TEXT)
+    facts["members"][0]["weight"] = float("inf")
+    path.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"members\.0\.weight 'inf'.*finite"):
+        load_config(path)
+
+
 @pytest.mark.parametrize("bands", [["red", "green"], ["red", "green", "blue", "nir"], []])
 @pytest.mark.parametrize("name", ["aircraft", "roads"])
 def test_networks_take_three_bands(name: str, bands: list[str]) -> None:

@@ -14,6 +14,7 @@ from detectors.calibration import (
     Identity,
     Isotonic,
     Temperature,
+    _groups,
     fit_isotonic,
     fit_platt,
     load_calibration,
@@ -50,6 +51,25 @@ def test_ties_do_not_depend_on_their_order():
     hits = np.tile([True, False, False, True, False], 20)
     turned = np.argsort(np.random.default_rng(1).random(100))
     assert fit_isotonic(scores, hits) == fit_isotonic(scores[turned], hits[turned])
+
+
+def test_no_probability_rests_on_fewer_than_the_least_where_scores_tie():
+    # The twenty-first to thirty-ninth of a group tie with the last of the group below.
+    scores = np.concatenate([np.linspace(0.1, 0.3, 19), np.full(20, 0.5), [0.9]])
+    hits = np.zeros(40, bool)
+    hits[-1] = True  # the best is right: one of one is no probability of 1
+    curve = fit_isotonic(scores, hits)
+    assert curve.apply(np.array([0.9]))[0] <= 1 / 20 + 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=40, max_size=150), st.integers(1, 20))
+def test_no_group_is_smaller_than_the_least_and_none_splits_a_tie(values, least):
+    rising = np.sort(np.asarray(values, float))
+    groups = _groups(rising, least)
+    assert np.bincount(groups).min() >= least
+    assert np.diff(groups).min() >= 0
+    assert not np.diff(groups)[np.diff(rising) == 0].any()
 
 
 def test_a_fit_needs_enough():

@@ -2,18 +2,23 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from lanner.cli import app
 from lanner.cli_factory import flat
 from lanner.config import load_config
 from lanner.factory.config import load_factory
+from lanner.factory.opening import open_shop
+from lanner.factory.runner import step_key
 from lanner.factory.shop import STEPS
+from lanner.factory.snapshot import RECORD
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("coco", "dota", "yolo", "voc", "geo", "masks", "images")
@@ -110,11 +115,31 @@ def test_status_says_what_is_missing_and_what_to_run(tmp_path):
     assert {row["state"] for row in rows} == {"missing"}
     assert rows[0]["folder"] == str(tmp_path / "w" / "01_explore")
     assert "lanner factory explore" in factory("status", config).stdout
+    # It is the same factory that the next step is to go on with.
+    said = factory("status", config, "--workdir", tmp_path / "a b").stdout
+    assert shlex.split(said.splitlines()[-1])[3:] == [
+        "explore",
+        str(config),
+        "--workdir",
+        str(tmp_path / "a b"),
+    ]
+
+
+def test_a_search_that_has_nothing_to_search_is_not_what_comes_next(tmp_path):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    facts = yaml.safe_load(config.read_text())
+    facts["search"]["space"] = {}
+    config.write_text(yaml.safe_dump(facts))
+    shop = open_shop(config, tmp_path / "w")
+    for step in STEPS[: STEPS.index("search")]:
+        shop.step_dir(step).mkdir(parents=True)
+        (shop.step_dir(step) / RECORD).write_text(json.dumps({"key": step_key(shop, step)}))
+    said = factory("status", config, "--workdir", tmp_path / "w").stdout
+    assert f"Next: lanner factory release {config}" in said
 
 
 def test_the_folder_of_a_run(tmp_path, monkeypatch):
-    from lanner.factory.opening import open_shop
-
     factory("init", tmp_path / "c", "--name", "tanks")
     config = tmp_path / "c" / "tanks.factory.yaml"
     monkeypatch.chdir(tmp_path)

@@ -38,6 +38,11 @@ def test_it_may_be_new_but_not_below_a_file(tmp_path, monkeypatch):
     check_run_dir(Path("run"), SCENE)
 
 
+def test_a_name_that_sqlite_does_not_open(tmp_path):
+    with pytest.raises(OutputError, match="no valid Unicode"):
+        check_run_dir(tmp_path / os.fsdecode(b"l\xe4ufe"), SCENE)
+
+
 def test_no_place_for_temporary_files_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(OutputError, match=r"TMPDIR.*gone"), run_folder(None):

@@ -135,6 +135,17 @@ def test_a_private_spelling_is_replaced_everywhere():
     assert str(through(failure)) == "scene 'a.tif': a.tif is broken; see a.tif"
 
 
+@pytest.mark.parametrize(
+    "name", ["two  spaces.tif", "back\\slash.tif", 'it\'s "so".tif', "x" * 400, "tab\t.tif"]
+)
+def test_a_private_spelling_is_replaced_however_a_message_shows_it(name):
+    path = f"/srv/{name}"
+    failure = encode(SceneError("scene", path, "is broken", "mend it"), replace=(path, name))
+    assert "/srv" not in failure.message
+    assert b"/srv" not in failure.details
+    assert failure.message == str(SceneError("scene", name, "is broken", "mend it"))
+
+
 def test_reasons_are_spelled_for_error_info():
     assert reason(SceneError) == "SCENE_ERROR"
     assert reason(Cancelled) == "CANCELLED"

@@ -184,6 +184,15 @@ def test_without_a_crs_or_a_place(tmp_path: Path) -> None:
             assert (file.read() == 255).all()
 
 
+def test_a_crs_that_no_geotiff_holds_leaves_nothing_beside(tmp_path: Path) -> None:
+    turned = pyproj.CRS("+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=40 +lon_0=10")
+    place = Place(Affine(9e-6, 0, 0, 0, -9e-6, 0), turned, (1.0, 1.0))
+    flat = grid(70, 50)
+    whole = np.ones((1, 50, 70), np.float32)
+    path = blend(tmp_path / "a.tif", TilePlan(flat, 64, 16), whole, whole[0] > 0, place)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("order", [[1], [0, 0], [0, 2]])
 def test_order_is_insisted_on(tmp_path: Path, order: list[int]) -> None:
     plan = TilePlan(grid(300, 300), 128, 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp as Ci
 
 from lanner.errors import BandError, GsdError, SceneError
@@ -73,6 +75,20 @@ def write(
             {"count": 4, "descriptions": ("red band", "b2 (green)", "BLUE", "swir1")},
             (*RGB, "swir1"),
             (1, 2, 3),
+        ),
+        (
+            {"count": 4, "descriptions": ("Band 2 (Blue)", "B3 - Green", "Band4_Red", "B5: NIR")},
+            ("blue", "green", "red", "nir"),
+            (3, 2, 1),
+        ),
+        (
+            {
+                "count": 4,
+                "descriptions": tuple(f"B{n}, central wavelength {n}00 nm" for n in (8, 4, 3, 2)),
+                "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue),
+            },
+            ("nir", *RGB),
+            (2, 3, 4),
         ),
         ({"count": 4, "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue)}, ("nir", *RGB), (2, 3, 4)),
         ({"count": 1}, ("gray",), (1, 1, 1)),
@@ -203,11 +219,39 @@ def test_what_is_no_raster(tmp_path: Path, content: bytes, words: str) -> None:
         open_scene(tmp_path / "a.tif")
 
 
+def test_a_name_that_gdal_does_not_open(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif").rename(tmp_path / os.fsdecode(b"flugh\xe4fen.tif"))
+    with pytest.raises(SceneError, match="no valid Unicode; rename it"):
+        open_scene(path)
+
+
+def test_band_descriptions_that_are_no_utf8(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", descriptions=("grXXXn", "rot", "blau"))
+    path.write_bytes(path.read_bytes().replace(b"grXXXn", "grün".encode("latin-1").ljust(6)))
+    with pytest.raises(BandError, match=r"a\.tif has band descriptions that are no UTF-8"):
+        open_scene(path)
+
+
+def test_a_crs_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    wkt = CRS.from_string("+proj=tmerc +lon_0=11.3 +ellps=GRS80").to_wkt()
+    path = write(tmp_path / "a.tif", crs=CRS.from_wkt(wkt.replace('"unknown"', '"MXXXnchen"', 1)))
+    name = "München".encode("latin-1").ljust(9)
+    path.write_bytes(path.read_bytes().replace(b"MXXXnchen", name))
+    with pytest.raises(SceneError, match=r"a\.tif.*CRS in bytes that are no UTF-8.*-a_srs"):
+        open_scene(path)
+
+
 def test_folders_palettes_and_complex_numbers(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="is a folder"):
         open_scene(tmp_path)
     with pytest.raises(SceneError, match=r"complex64 pixels"):
         open_scene(write(tmp_path / "c.tif", dtype="complex64"))
+    radar = tmp_path / "radar.tif"
+    profile = {"driver": "GTiff", "width": 16, "height": 16, "count": 1, "dtype": "complex_int16"}
+    with rasterio.open(radar, "w", crs="EPSG:32633", transform=TRANSFORM, **profile) as file:
+        file.write(np.ones((1, 16, 16), np.complex64))
+    with pytest.raises(SceneError, match=r"complex_int16 pixels; give real numbers"):
+        open_scene(radar)
     path = write(tmp_path / "p.tif", count=1, dtype="uint8", photometric="palette")
     with pytest.raises(SceneError, match=r"palette.*-expand rgb"):
         open_scene(path)
