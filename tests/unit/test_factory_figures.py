@@ -10,9 +10,11 @@ import pytest
 
 from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
+from lanner.factory.evaluate.figures import told
 from lanner.factory.evaluate.group import Detections
 from lanner.factory.evaluate.measured import Measured
 from lanner.factory.evaluate.objects import measure_objects
+from lanner.factory.evaluate.raw import RawSet
 from lanner.factory.samples import Label, Sample
 from lanner.home import VARIABLE
 
@@ -100,3 +102,17 @@ def test_types_are_measured_by_the_catalogue_that_the_detector_tells_them_from(
     measured = measure_objects([found(REAL, frame=frame)], samples, config, Evaluate(), False)
     assert once(measured, measured.statistics, "types_top1") == 1
     assert measured.values["types_level"] == 2
+
+
+def test_a_slice_of_one_image_has_no_interval():
+    samples = tuple(
+        image(name, Label("tank", REAL), source=source)
+        for name, source in (("a", "alone"), ("b", "many"), ("c", "many"))
+    )
+    seen = [found(REAL), found(REAL, (100.0, 100.0, 120.0, 120.0)), found()]
+    settings = Evaluate(bootstrap=50)
+    measured = measure_objects(seen, samples, CONFIG, settings, False)
+    slices = told(measured, RawSet(Path(), CONFIG, samples), settings)["slices"]["source"]
+    assert slices["alone"]["f1"] == {"value": 1.0}
+    assert slices["many"]["f1"]["value"] == 0.5
+    assert slices["many"]["f1"]["low"] < 0.5 < slices["many"]["f1"]["high"]
