@@ -149,6 +149,21 @@ def test_of_lines_alone_nothing_is_said_about_a_mask(folder):
     assert drawn(folder, mask)["mask_f1"] == 1
 
 
+def test_metres_of_an_image_that_does_not_say_are_those_it_was_predicted_at(folder):
+    """A table of `pretend_gsd` says what its pixels are; measures of ways are in metres."""
+    scene = open_scene(folder / "0.png", gsd=0.5)
+    facts = {"key": "", **store.geometry(scene, TilePlan(scene.grid(0.5), 512, 64))}
+    store.write_json(facts, folder / f"{store.stem(SAMPLE)}.json")
+    # Six pixels beside the middle of what is found: three metres, which APLS lets pass.
+    line = Label("road", (0, 49, SIDE, 51), line=((0.0, 50.0), (float(SIDE), 50.0)))
+    sample = Sample(SAMPLE, "made", "valid", folder / "0.png", SIDE, SIDE, labels=(line,))
+    write_samples([sample], folder / store.SAMPLES)
+    found = figures_of(load_raw(folder), detector(), Calibration(), Evaluate(bootstrap=0))
+    assert found["counts"]["kilometres"] == pytest.approx(SIDE * 0.5 / 1000, abs=0.004)
+    assert found["figures"]["apls"]["value"] > 0.9
+    assert found["figures"]["topo_f1"]["value"] > 0.9
+
+
 @pytest.mark.parametrize("left", [0, 10, 300])
 def test_damaged_predictions_name_their_file(tmp_path, left):
     path = tmp_path / "0.npz"

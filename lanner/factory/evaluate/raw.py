@@ -133,6 +133,11 @@ class RawSet:
         """Place and tiles of one image."""
         return Picture(*store.placed(self._facts[number]))
 
+    def metres(self, number: int) -> float:
+        """Metres a pixel of one image: as it says, else as it was taken when it was predicted."""
+        said = self.samples[number].gsd
+        return sum(self.place(number).place.gsd) / 2 if said is None else said
+
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
         paths = [self.folder / f"{store.stem(sample.id)}.json" for sample in self.samples]

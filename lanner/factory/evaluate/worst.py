@@ -88,7 +88,7 @@ def _roads(chapter: Chapter, settings: Evaluate) -> list[draw.Cell]:
     for number in order[: settings.worst].tolist():
         sample, one = chapter.raw.samples[number], chapter.measured.found[number]
         rgb = read_rgb(sample.image)
-        truth = true_lines(sample, sample.gsd or chapter.raw.config.gsd)
+        truth = true_lines(sample, chapter.raw.metres(number))
         mine = np.empty(0, object) if one.lines is None else one.lines
         near_truth = shapely.buffer(shapely.union_all(truth), settings.relax_px)
         near_mine = shapely.buffer(shapely.union_all(mine), settings.relax_px)
