@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,6 +229,19 @@ def test_finished_images_are_kept_and_bytes_are_the_same(bench, raw, tmp_path):
     }
 
 
+@pytest.mark.parametrize(("name", "ending"), [("tiny", ".npz"), ("tinyroads", ".masks.tif")])
+def test_damaged_predictions_that_were_deleted_are_made_again(bench, tmp_path, name, ending):
+    """What the message says to do helps."""
+    shop = bench[name]
+    before = predict(shop, "test", evaluate.weights_of(shop), tmp_path, "cpu")
+    path = sorted(tmp_path.glob(f"*{ending}"))[0]
+    content = path.read_bytes()
+    path.unlink()
+    again = predict(shop, "test", evaluate.weights_of(shop), tmp_path, "cpu")
+    assert path.read_bytes() == content
+    assert len(again.detect(again.config, CALIBRATION)) == len(before)
+
+
 def test_what_does_not_fit_is_told(bench, raw, tmp_path):
     shop = bench["tiny"]
     valid = predict(shop, "valid", evaluate.weights_of(shop), tmp_path, "cpu")
@@ -317,6 +331,25 @@ def test_the_step_leaves_figures_table_pictures_and_report(bench):
     evaluate.run(shop)
     assert (folder / "figures.json").read_bytes() == first
     assert (folder / "objects.csv").read_bytes() == table
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"chain_until": "identfy"}, "no step of the chain"),
+        ({"splits": ["test", "tset"]}, "evaluate.splits 'tset'.*name one of test, valid"),
+        ({"calibrate_on": "held"}, "evaluate.calibrate_on 'held'.*name one of test, valid"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_network_runs(bench, tmp_path, changes, said):
+    shop = bench["tiny"]
+    facts = shop.config.model_dump(mode="json")
+    facts["evaluate"].update(changes)
+    other = Shop(FactoryConfig.model_validate(facts), shop.path, tmp_path)
+    shutil.copytree(shop.step_dir("dataset"), other.step_dir("dataset"))
+    with pytest.raises((ConfigError, DatasetError), match=said):
+        evaluate.run(other)
+    assert not list(tmp_path.rglob("raw"))
 
 
 def test_roads_say_what_detect_says_and_are_measured(bench, tmp_path):

@@ -123,9 +123,7 @@ def _slices(
             slices[by][group] = {
                 "images": {"value": float(np.sum(images))},
                 **{
-                    name: estimate(
-                        within(measured.statistics[name], images), measured.images, some
-                    )
+                    name: estimate(within(measured.statistics[name], images), measured.images, some)
                     for name in SLICED
                     if name in measured.statistics
                 },

@@ -196,7 +196,8 @@ def _one(sample: Sample, work: Looker) -> dict[str, Any]:
         ).encode()
     ).hexdigest()
     facts = store.read_facts(work.folder / f"{name}.json")
-    if facts is not None and facts["key"] == key:
+    # What was found damaged is deleted by hand, as the message says, and made again.
+    if facts is not None and facts["key"] == key and all(f.exists() for f in _files(name, work)):
         return facts
     started = time.monotonic()
     with _opened(sample, work) as (scene, plan, reader):
@@ -217,6 +218,13 @@ def _one(sample: Sample, work: Looker) -> dict[str, Any]:
         }
     store.write_json(facts, work.folder / f"{name}.json")
     return facts
+
+
+def _files(name: str, work: Looker) -> list[Path]:
+    """Where what the members said of one image lies."""
+    if work.config.output == "raster":
+        return [work.folder / store.raster(name, one.name) for one in work.config.members]
+    return [work.folder / f"{name}.npz"]
 
 
 def _mask_key(sample: Sample, work: Looker) -> str | None:

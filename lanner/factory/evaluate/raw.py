@@ -144,7 +144,7 @@ class RawSet:
         facts = [store.read_facts(path) for path in paths]
         for path, one in zip(paths, facts, strict=True):
             if one is None:
-                raise DatasetError("predictions", path, "is not there", "predict again")
+                raise DatasetError("predictions", path, "is not there", store.AGAIN)
         return [one for one in facts if one is not None]
 
     @cached_property

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FACTS = "predict.json"
 SAMPLES = "samples.jsonl"
 
+AGAIN = "predict again: lanner factory evaluate CONFIG.yaml --force"
+
 _ROWS = ("tile", "member", "boxes", "scores", "labels", "sizes", "vertices")
 _ARRAYS = (*_ROWS, "full", "holed", "bits", "side")
 """Names in a file of what was seen on one image."""
@@ -82,7 +84,7 @@ def read_facts(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise DatasetError(
-            "predictions", path, f"cannot be read ({error})", "delete it and predict again"
+            "predictions", path, f"cannot be read ({error})", f"delete it and {AGAIN}"
         ) from error
     return facts
 
@@ -142,7 +144,7 @@ def read_views(path: Path) -> Seen:
             raise ValueError(f"it holds no {', '.join(sorted(missing))}")
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DatasetError(
-            "predictions", path, f"cannot be read ({error})", "delete it and predict again"
+            "predictions", path, f"cannot be read ({error})", f"delete it and {AGAIN}"
         ) from error
     side = int(data["side"])
     pieces = np.split(data["vertices"], np.cumsum(data["sizes"])[:-1]) if len(data["sizes"]) else []
