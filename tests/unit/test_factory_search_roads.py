@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -184,6 +185,20 @@ def test_a_point_says_what_an_evaluation_of_its_own_says(folder):
         seen.add(measured.figures["f1"])
     assert len(seen) > 3
     assert 0.3 < max(seen) < 1
+
+
+def test_a_point_is_calibrated_on_what_evaluate_calibrates_on(folder, tmp_path):
+    """Curves of the very images that are measured would promise too much of them."""
+    raw = load_raw(folder)
+    held = tmp_path / "valid"
+    shutil.copytree(folder, held)
+    write_samples(raw.samples[1:], held / store.SAMPLES)
+    one = measure(bench_of(folder, DETECTOR, Evaluate(), held), POINTS[0])
+    settings, config = Evaluate(bootstrap=0), at_point(DETECTOR, POINTS[0])
+    theirs = fit_calibration(load_raw(held), DETECTOR)
+    assert theirs != fit_calibration(raw, DETECTOR)
+    whole = plain_figures(figures_of(raw, config, theirs, settings, True))
+    assert one.figures == whole
 
 
 def test_a_point_that_finds_nothing_keeps_the_names_of_its_figures(folder):

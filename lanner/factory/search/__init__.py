@@ -12,6 +12,7 @@ from typing import Any
 
 from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
+from lanner.factory.evaluate import store
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
@@ -47,11 +48,15 @@ def run(shop: Shop) -> Outcome:
     text = shop.path.read_text(encoding="utf-8")
     axes = parse_space(settings.space, detector, text)
     objectives = parse_objectives(settings.objectives)
-    raw = raw_folder(shop, settings.split)
+    held = shop.config.evaluate.calibrate_on
+    raw, other = raw_folder(shop, settings.split), raw_folder(shop, held)
     _check_ranges(axes, detector, raw)
     now = {axis.path: value_at(detector, axis.path) for axis in axes}
-    bench = bench_of(raw, detector, shop.config.evaluate)
+    bench = bench_of(raw, detector, shop.config.evaluate, other)
     facts = [said_left(shop, "evaluate"), bench.detector, bench.settings, settings.split]
+    if held != settings.split:
+        # Points of earlier versions were calibrated on the images that they were measured on.
+        facts.append(held)
     started = time.monotonic()
 
     def told(done: int) -> None:
@@ -100,17 +105,19 @@ def raw_folder(shop: Shop, split: str) -> Path:
     """The raw predictions of a split that step evaluate kept.
 
     Raises:
-        DatasetError: there are none.
+        DatasetError: there are none, or it evaluates that split no more: what lies there may be
+            of other weights.
     """
-    folder = shop.step_dir("evaluate") / "raw" / split
-    if not (folder / "predict.json").exists():
+    folder, settings = shop.step_dir("evaluate") / "raw" / split, shop.config.evaluate
+    if split not in (*settings.splits, settings.calibrate_on):
         raise DatasetError(
-            "split",
+            "search.split",
             split,
-            "has no raw predictions",
-            f"add it to evaluate.splits (or calibrate_on), then: lanner factory evaluate "
-            f"{shop.path}",
+            "is not among what step evaluate predicts",
+            f"add it to evaluate.splits, then: lanner factory evaluate {shop.asked}",
         )
+    if not (folder / store.FACTS).exists():
+        raise DatasetError("predictions", folder, "are not there", store.AGAIN)
     return folder
 
 
@@ -131,7 +138,7 @@ def _check_ranges(axes: tuple[Axis, ...], detector: DetectorConfig, raw: Path) -
 
 def _speed(raw: Path, seconds: float) -> dict[str, Any]:
     """Seconds of the search, and how many full predictions of the set that is."""
-    facts = json.loads((raw / "predict.json").read_text(encoding="utf-8"))
+    facts = json.loads((raw / store.FACTS).read_text(encoding="utf-8"))
     whole = float(facts["seconds"]["whole"])
     return {
         "seconds": round(seconds, 3),
