@@ -170,8 +170,8 @@ def test_damaged_predictions_name_their_file(tmp_path, left):
     store.write_views([(0, np.ones((8, 8), bool), ())], path)
     assert store.read_views(path).holes == {}
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(DatasetError, match="delete it and predict again: .* --force"):
+    with pytest.raises(DatasetError, match=r"delete it and predict again: .* --force"):
         store.read_views(path)
     np.savez_compressed(path, other=np.arange(3))
-    with pytest.raises(DatasetError, match="delete it and predict again: .* --force"):
+    with pytest.raises(DatasetError, match=r"delete it and predict again: .* --force"):
         store.read_views(path)

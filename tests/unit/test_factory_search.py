@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import ConfigError, DatasetError, StepError
-from lanner.factory.config import FactoryConfig
-from lanner.factory.search import raw_folder
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
 from lanner.factory.search.points import Measured
@@ -23,7 +21,6 @@ from lanner.factory.search.study import (
     parse_objectives,
     search_points,
 )
-from lanner.factory.shop import Shop
 
 TEXT = """\
 # A detector of tanks.
@@ -384,25 +381,3 @@ def test_points_kept_without_the_name_of_a_figure_are_measured_anew(axes, tmp_pa
 def test_an_unknown_objective_names_the_nearest(axes):
     with pytest.raises(ConfigError, match="did you mean 'review'"):
         search_points(axes, parse_objectives(["-reviev"]), bowl, points=4, seed=1)
-
-
-def test_predictions_of_a_split_that_is_evaluated_no_more_are_not_searched(tmp_path):
-    """What lies there may be of weights that were trained before."""
-    config = FactoryConfig.model_validate(
-        {
-            "factory": "tanks",
-            "detector": "tanks.yaml",
-            "sources": [{"name": "made", "format": "images", "root": "."}],
-            "evaluate": {"splits": ["test"], "calibrate_on": "valid"},
-        }
-    )
-    shop = Shop(config, tmp_path / "tanks.factory.yaml", tmp_path)
-    for split in ("test", "old"):
-        folder = shop.step_dir("evaluate") / "raw" / split
-        folder.mkdir(parents=True)
-        (folder / "predict.json").write_text("{}")
-    assert raw_folder(shop, "test").name == "test"
-    with pytest.raises(DatasetError, match="add it to evaluate.splits, then: .*tanks.factory.yaml"):
-        raw_folder(shop, "old")
-    with pytest.raises(DatasetError, match="predict again: .* --force"):
-        raw_folder(shop, "valid")

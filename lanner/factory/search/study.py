@@ -262,17 +262,28 @@ class Kept:
     """Measured points, in a file one JSON line each after a line with the key.
 
     `key` is what they depend on; points under another key are measured anew.
+
+    Raises:
+        DatasetError: the file is damaged.
     """
 
     def __init__(self, path: Path | None = None, key: str = "") -> None:
         self._path, self._key = path, key
         self._known: dict[str, Measured] = {}
         if path is not None and path.exists():
-            first, *lines = path.read_text(encoding="utf-8").splitlines()
-            if json.loads(first) == {"key": key}:
-                for line in lines:
-                    facts = json.loads(line)
-                    self._known[_text(facts["point"])] = Measured(**facts)
+            try:
+                self._read(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DatasetError(
+                    "points", path, f"cannot be read ({error})", "delete it and search again"
+                ) from error
+
+    def _read(self, text: str) -> None:
+        first, *lines = text.splitlines()
+        if json.loads(first)["key"] == self._key:
+            for line in lines:
+                facts = json.loads(line)
+                self._known[_text(facts["point"])] = Measured(**facts)
 
     def through(
         self, points: Sequence[Point], measure: Measure, names: Sequence[str] = ()
