@@ -1,7 +1,8 @@
-"""What a search reads from disk: predictions of this evaluation alone, and points of its own."""
+"""What a search reads from disk, and which values it may try."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from lanner.errors import DatasetError
 from lanner.factory.config import FactoryConfig
 from lanner.factory.search import raw_folder
 from lanner.factory.search.points import Measured
-from lanner.factory.search.study import Kept
+from lanner.factory.search.space import parse_space
+from lanner.factory.search.study import Kept, Objective, search_points
 from lanner.factory.shop import Shop
+from tests.unit.test_factory_figures import CONFIG as DETECTOR
 
 
 def shop_in(folder: Path) -> Shop:
@@ -57,3 +60,27 @@ def test_damaged_points_name_their_file_and_the_remedy(tmp_path, damage):
     path.write_text(damage(path.read_text()))
     with pytest.raises(DatasetError, match=r"points.jsonl.*cannot be read.*delete it"):
         Kept(path, "k")
+
+
+def tried(given: object) -> set[float]:
+    """Values of one weight that a search tries."""
+
+    def measure(points):
+        return [Measured(p, {"f1": p["members.boxes.weight"]}) for p in points]
+
+    axes = parse_space({"members.boxes.weight": given}, DETECTOR)
+    found = search_points(axes, [Objective("f1")], measure, points=32, seed=1)
+    return {one.point["members.boxes.weight"] for one in found.points}
+
+
+def test_no_value_is_tried_beyond_the_ends_of_its_range():
+    """They may have more digits than a value that is tried."""
+    low, high = 0.123456, 0.123459
+    assert all(low <= one <= high for one in tried([low, high]))
+    assert all(1234.56 <= one <= 1300.0 for one in tried({"log": [1234.56, 1300]}))
+
+
+def test_a_step_that_does_not_divide_a_range_of_whole_numbers_ends_below_it():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tried({"int": [1, 10], "step": 4}) == {1, 5, 9}
