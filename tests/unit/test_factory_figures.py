@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lanner.config import DetectorConfig
-from lanner.factory.config import Evaluate
+from lanner.factory.config import Evaluate, FactoryConfig
 from lanner.factory.evaluate.figures import told
 from lanner.factory.evaluate.group import Detections
 from lanner.factory.evaluate.measured import Measured
@@ -116,3 +116,14 @@ def test_a_slice_of_one_image_has_no_interval():
     assert slices["alone"]["f1"] == {"value": 1.0}
     assert slices["many"]["f1"]["value"] == 0.5
     assert slices["many"]["f1"]["low"] < 0.5 < slices["many"]["f1"]["high"]
+
+
+def test_only_sources_can_be_pretended():
+    facts = {
+        "factory": "tanks",
+        "detector": "tanks.yaml",
+        "sources": [{"name": "made", "format": "images", "root": "."}],
+        "evaluate": {"pretend_gsd": {"maid": 1.0}},
+    }
+    with pytest.raises(ValueError, match="'maid' is none of made"):
+        FactoryConfig.model_validate(facts)

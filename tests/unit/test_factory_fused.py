@@ -16,8 +16,10 @@ from lanner.config import DetectorConfig
 from lanner.errors import ConfigError, DatasetError
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
-from lanner.factory.evaluate.figures import figures_of
+from lanner.factory.evaluate.chapter import Chapter
+from lanner.factory.evaluate.figures import figures_of, measure
 from lanner.factory.evaluate.raw import load_raw
+from lanner.factory.evaluate.worst import worst
 from lanner.factory.samples import Label, Sample, write_samples
 from tests.unit.test_factory_search_roads import DETECTOR
 from tiling.grid import TilePlan
@@ -162,6 +164,18 @@ def test_metres_of_an_image_that_does_not_say_are_those_it_was_predicted_at(fold
     assert found["counts"]["kilometres"] == pytest.approx(SIDE * 0.5 / 1000, abs=0.004)
     assert found["figures"]["apls"]["value"] > 0.9
     assert found["figures"]["topo_f1"]["value"] > 0.9
+
+
+def test_an_image_without_roads_where_none_were_found_is_no_bad_case(folder):
+    predicted(folder, "", np.full((SIDE, SIDE), 0.1), stripe(0.0))
+    raw, settings = load_raw(folder), Evaluate(bootstrap=0, worst=3)
+    measured = measure(raw, detector(), Calibration(), settings)
+    assert worst(Chapter("valid", raw, measured, {}, {}), settings) is None
+    # The same image, with a road that is not there, is.
+    predicted(folder, "again", np.full((SIDE, SIDE), 0.1), stripe(1.0))
+    raw = load_raw(folder)
+    measured = measure(raw, detector(), Calibration(), settings)
+    assert worst(Chapter("valid", raw, measured, {}, {}), settings) is not None
 
 
 @pytest.mark.parametrize("left", [0, 10, 300])

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detectors.calibration import FILE
 from lanner.config import Member
@@ -19,6 +19,9 @@ from lanner.factory.evaluate.raw import RawSet, predict
 from lanner.factory.evaluate.steps import steps_until
 from lanner.factory.samples import read_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
+
+if TYPE_CHECKING:
+    from lanner.factory.evaluate.chapter import Chapter
 
 FIGURES, TIMING, TABLE, REPORT = "figures.json", "timing.json", "objects.csv", "report.html"
 
@@ -60,7 +63,7 @@ def run(shop: Shop) -> Outcome:
     store.write_json(timing, folder / TIMING)
     write_table(chapters, settings, folder / TABLE)
     pictures = write_report(shop.config.factory, chapters, config, settings, folder / REPORT)
-    summary = {one.split: _short(one.figures["figures"]) for one in chapters}
+    summary = {one.split: _short(one) for one in chapters}
     return Outcome(summary, (folder / REPORT, *pictures))
 
 
@@ -158,6 +161,9 @@ SHORT = (
 )
 
 
-def _short(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures that the terminal shows."""
-    return {name: figures[name]["value"] for name in SHORT if name in figures}
+def _short(chapter: Chapter) -> dict[str, Any]:
+    """The figures that the terminal shows, and how many images they say nothing of."""
+    figures = chapter.figures["figures"]
+    left_out = len(chapter.raw.facts["left_out"])
+    told = {name: figures[name]["value"] for name in SHORT if name in figures}
+    return {**told, "images left out": left_out} if left_out else told

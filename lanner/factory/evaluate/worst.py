@@ -83,7 +83,8 @@ def _roads(chapter: Chapter, settings: Evaluate) -> list[draw.Cell]:
     from lanner.factory.evaluate.network import true_lines
 
     f1 = chapter.measured.statistics["f1"](np.eye(chapter.measured.images))
-    order = np.argsort(np.where(np.isnan(f1), 2.0, f1), kind="stable")
+    # Of an image without roads, where none were found, there is no F1; nothing is wrong there.
+    order = np.argsort(f1, kind="stable")[: np.count_nonzero(~np.isnan(f1))]
     cells = []
     for number in order[: settings.worst].tolist():
         sample, one = chapter.raw.samples[number], chapter.measured.found[number]
