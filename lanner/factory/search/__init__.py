@@ -40,17 +40,21 @@ def run(shop: Shop) -> Outcome:
     detector with the chosen point. Nothing of the detector itself is changed.
 
     Raises:
-        ConfigError: the space or an objective names nothing, with the nearest that there is.
+        ConfigError: the space or an objective names nothing, with the nearest that there is, or
+            the detector's file cannot take a value.
         DatasetError: no raw predictions of `search.split`.
     """
     settings, folder = shop.config.search, shop.step_dir("search")
-    detector = shop.detector()
+    # As it is now: whoever changes the file meanwhile changes another detector.
+    detector, yaml_text = shop.detector(), shop.detector_path.read_text(encoding="utf-8")
     text = shop.path.read_text(encoding="utf-8")
     axes = parse_space(settings.space, detector, text)
     objectives = parse_objectives(settings.objectives)
     held = shop.config.evaluate.calibrate_on
     raw, other = raw_folder(shop, settings.split), raw_folder(shop, held)
     _check_ranges(axes, detector, raw)
+    for axis in axes:
+        edited(yaml_text, {axis.path: axis.ends[0]})
     now = {axis.path: value_at(detector, axis.path) for axis in axes}
     bench = bench_of(raw, detector, shop.config.evaluate, other)
     facts = [said_left(shop, "evaluate"), bench.detector, bench.settings, settings.split]
@@ -83,7 +87,6 @@ def run(shop: Shop) -> Outcome:
     space = size_of(axes)
     _put(folder / "space.json", json.dumps(space, indent=1) + "\n")
     changes = {path: value for path, value in best.point.items() if value != now[path]}
-    yaml_text = shop.detector_path.read_text(encoding="utf-8")
     _put(folder / "best.yaml", edited(yaml_text, changes))
     front, bars = folder / "pareto.png", folder / "importance.png"
     draw_front(found, objectives, present, front)
