@@ -32,7 +32,7 @@ from lanner.factory.release.accept import PATH, accept_curve
 from lanner.factory.samples import Sample, write_samples
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.points import bench_of, measure, plain_figures
-from lanner.factory.search.space import at_point
+from lanner.factory.search.space import at_point, parse_space
 from lanner.factory.search.workers import joined, parts_of, shared_out
 from lanner.factory.shop import Shop
 from postprocess.chain import Chain
@@ -215,7 +215,7 @@ def shop_of(folder: Path, home: Path, detector: str, tell=lambda _: None) -> Sho
         "sources": [{"name": "made", "format": "masks", "root": "."}],
         "evaluate": {"splits": ["valid"], "bootstrap": 0},
         "search": {
-            "space": {"chain.prune.alone_m": {"one_of": [12, 400]}, "fusion.iou": [0.4, 0.6, 0.1]},
+            "space": {"chain.prune.alone_m": {"one_of": [12, 400]}},
             "objectives": ["f1"],
             "points": 4,
             "workers": 1,
@@ -247,12 +247,15 @@ def test_the_best_point_is_written_into_the_detector_that_was_searched(folder, t
     assert summary["best"]["f1"] == pytest.approx(figures["f1"])
 
 
+def test_what_changes_nothing_of_a_raster_is_not_searched():
+    for path in ("fusion.iou", "members.resunet.threshold"):
+        with pytest.raises(ConfigError, match="is no parameter of lanes"):
+            parse_space({path: [0.4, 0.6]}, DETECTOR)
+
+
 def test_a_detector_that_cannot_take_the_point_is_refused_before_the_search(folder, tmp_path):
-    facts = DETECTOR.model_dump(mode="json")
-    text = yaml.safe_dump({**facts, "fusion": None}).replace("fusion: null", "fusion: *one")
-    text = text.replace("classes:", "normalise: &one {}\nclasses:").replace(
-        "normalise:\n  mode: auto\n  percentiles:\n  - 1.0\n  - 99.0\n", ""
-    )
+    text = yaml.safe_dump(at_point(DETECTOR, {"chain.prune.alone_m": 99}).model_dump(mode="json"))
+    text = text.replace("- alone_m: 99", "- alone_m: &far 99").replace("- 99.0", "- *far")
     shop = shop_of(folder, tmp_path, text)
     with pytest.raises(ConfigError, match="without anchors"):
         search.run(shop)

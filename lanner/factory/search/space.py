@@ -168,10 +168,14 @@ def _step_params(name: str) -> type[BaseModel]:
 
 
 def _paths(detector: DetectorConfig) -> Iterator[str]:
-    yield from (f"fusion.{name}" for name in Fusion.model_fields)
+    objects = detector.output == "objects"
+    if objects:
+        yield from (f"fusion.{name}" for name in Fusion.model_fields)
+    # Rasters are fused by weight and `heard_from` alone; whatever else is said changes nothing.
+    silent = _NETWORK | ({"heard_from"} if objects else {"threshold"})
     for member in detector.members:
         for name in Member.model_fields:
-            if name not in _NETWORK:
+            if name not in silent:
                 yield f"members.{member.name}.{name}"
     for spec in detector.chain:
         yield from (f"chain.{spec.step}.{name}" for name in _step_params(spec.step).model_fields)
