@@ -13,7 +13,7 @@ from PIL import Image
 from detectors.calibration import Calibration
 from detectors.rasters import fuse_rasters
 from lanner.config import DetectorConfig
-from lanner.errors import ConfigError, DatasetError
+from lanner.errors import ConfigError, DatasetError, OutputError
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.chapter import Chapter
@@ -189,3 +189,12 @@ def test_damaged_predictions_name_their_file(tmp_path, left):
     np.savez_compressed(path, other=np.arange(3))
     with pytest.raises(DatasetError, match=r"delete it and predict again: .* --force"):
         store.read_views(path)
+
+
+def test_predictions_that_cannot_be_written_name_what_chose_their_folder(tmp_path):
+    for name in ("0.npz", "0.json"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match=r"^--workdir .*0\.npz"):
+        store.write_views([(0, np.ones((8, 8), bool), ())], tmp_path / "0.npz")
+    with pytest.raises(OutputError, match=r"^--workdir .*0\.json"):
+        store.write_json({}, tmp_path / "0.json")

@@ -27,6 +27,7 @@ from lanner.factory.evaluate.mosaic import STEPS, Layout, Picture
 from lanner.factory.evaluate.raster_steps import RasterChain, RasterState
 from lanner.factory.evaluate.steps import Memory, key_of, steps_until
 from lanner.factory.evaluate.truth import inside
+from lanner.factory.files import WORKDIR
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.shop import Shop
 
@@ -234,7 +235,11 @@ def _fused_raster(files: Sequence[Path], members: Sequence[Member], path: Path) 
             profile, names, mask = source.profile, source.descriptions, source.read_masks(1)
     fused = fuse_levels(members, seen)
     profile = {**profile, "driver": "GTiff"}
-    with replacing(path) as beside, writing_env(), rasterio.open(beside, "w", **profile) as out:
+    with (
+        replacing(path, WORKDIR) as beside,
+        writing_env(),
+        rasterio.open(beside, "w", **profile) as out,
+    ):
         out.write(fused)
         out.descriptions = names
         out.write_mask(mask)

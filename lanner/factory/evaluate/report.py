@@ -14,6 +14,7 @@ from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate.chapter import Chapter
 from lanner.factory.evaluate.worst import worst
+from lanner.factory.files import WORKDIR
 from lanner.factory.images import write_png
 from postprocess.files import replacing
 
@@ -104,7 +105,7 @@ def write_report(
         settings=settings,
         chapters=told,
     )
-    with replacing(path) as beside:
+    with replacing(path, WORKDIR) as beside:
         beside.write_text(text, encoding="utf-8")
     return tuple(pictures)
 
@@ -136,7 +137,7 @@ def draw_curves(curves: Mapping[str, Any]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as beside:
+    with replacing(path, WORKDIR) as beside:
         beside.write_bytes(content)
 
 

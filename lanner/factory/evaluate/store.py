@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.views import Floats, Ints, Views
 from lanner.errors import DatasetError
+from lanner.factory.files import WORKDIR, write_text
 from postprocess.files import replacing
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def raster(name: str, member: str) -> str:
 def write_json(facts: dict[str, Any], path: Path) -> None:
     """Write sorted JSON, whole or not at all."""
     text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_text(text, path)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
@@ -118,7 +118,7 @@ def write_views(
         for name, parts in rows.items()
     }
     side = len(tiles[0][1]) if tiles else 0
-    with replacing(path) as beside:
+    with replacing(path, WORKDIR) as beside:
         np.savez_compressed(
             beside,
             allow_pickle=False,
