@@ -244,6 +244,7 @@ def test_what_does_not_fit_is_told(bench, tmp_path):
     valid = load_raw(evaluate.raw_dir(shop, "valid"))
     assert len(valid) == 2
     assert "30 m" in valid.facts["left_out"]["valid/0"]
+    assert "on these very images" in (shop.step_dir("evaluate") / "report.html").read_text()
     with pytest.raises(DatasetError, match="has no samples"):
         predict(shop, "none", evaluate.weights_of(shop), tmp_path, "cpu")
     with pytest.raises(DatasetError, match="are not there"):
@@ -316,7 +317,7 @@ def test_the_step_leaves_figures_table_pictures_and_report(bench):
     assert "Mpx/s" in report
     assert 'src="data:image/png' in report
     assert 'src="http' not in report
-    assert "Objects are right" in report
+    assert "Objects are right" in report and "very images" not in report
     assert '<td>small</td><td class="n">0 0 to 0</td>' in report
     assert '<td>medium</td><td class="n">3 3 to 3</td>' in report
     table = (folder / "objects.csv").read_bytes()
