@@ -1,4 +1,4 @@
-"""What a search reads from disk, and which values it may try."""
+"""What a search reads from disk and leaves there, and which values it may try."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 
 from lanner.errors import DatasetError
 from lanner.factory.config import FactoryConfig
+from lanner.factory.evaluate.raster_steps import RasterChain
+from lanner.factory.evaluate.steps import Memory
+from lanner.factory.processes import fresh
 from lanner.factory.search import raw_folder
 from lanner.factory.search.points import Measured
 from lanner.factory.search.space import parse_space
@@ -84,3 +87,23 @@ def test_a_step_that_does_not_divide_a_range_of_whole_numbers_ends_below_it():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert tried({"int": [1, 10], "step": 4}) == {1, 5, 9}
+
+
+HELD: list[RasterChain] = []
+
+
+def hold_one(told) -> None:
+    """Hold rasters until this process ends, as one that measures points does."""
+    HELD.append(RasterChain(Memory(1)))
+    told.put(HELD[0].root.name)
+
+
+def test_a_process_of_a_search_leaves_no_rasters_behind():
+    context = fresh(RasterChain.__module__)
+    told = context.Queue()
+    process = context.Process(target=hold_one, args=(told,))
+    process.start()
+    folder = Path(told.get(timeout=120))
+    process.join()
+    assert process.exitcode == 0
+    assert not folder.exists()
