@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from detectors.card import sha256_file
 from lanner.config import DetectorConfig
-from lanner.errors import DatasetError, PlaceError, SceneError, WeightsError
+from lanner.errors import (
+    BandError,
+    DatasetError,
+    GsdError,
+    PlaceError,
+    SceneError,
+    WeightsError,
+)
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.fusing import LOW
 from lanner.factory.images import read_mask, read_rgb
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
 
 WHITE, WHITE_SHARE = 250, 0.5
 """An unknown area that is mostly this bright in every band is missing image, not ground."""
+
+_REFUSED = (BandError, GsdError, PlaceError, SceneError)
+"""What `lanner detect` says of a scene that it does not take."""
 
 Pretended = bool | dict[str, float]
 """Whether, and for which sources as what, an unknown ground sampling is pretended."""
@@ -113,7 +123,11 @@ def run_networks(
         if reason is not None:
             left_out[sample.id] = reason
             continue
-        facts = work.look(sample)
+        try:
+            facts = work.look(sample)
+        except _REFUSED as error:  # one bad image does not stop the others; it is told
+            left_out[sample.id] = error.problem
+            continue
         seconds[0] += facts["seconds"]["networks"]
         seconds[1] += facts["seconds"]["whole"]
         pixels += facts["pixels"]
@@ -122,7 +136,10 @@ def run_networks(
     if not done:
         reason = next(iter(left_out.values()))
         raise DatasetError(
-            "split", split, f"has no image that {config.name} takes: {reason}", "see pretend_gsd"
+            "split",
+            split,
+            f"has no image that {config.name} takes: {reason}",
+            "give images as the detector's file asks; for their ground sampling see pretend_gsd",
         )
     write_samples(done, folder / store.SAMPLES)
     store.write_json(

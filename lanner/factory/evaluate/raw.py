@@ -251,7 +251,8 @@ def predict(
     """Run every member once over every sample of a split and keep what it saw.
 
     Images that are finished in `folder` are not done twice. `predict.json` there holds seconds
-    of the networks and of the whole, megapixels, checksums and the images left out, with why.
+    of the networks and of the whole, megapixels, checksums and the images left out, with why:
+    those that `lanner detect` would not take either, such as one without a valid pixel.
 
     Args:
         shop: configuration; the samples are those that step dataset froze.
