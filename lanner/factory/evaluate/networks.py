@@ -85,7 +85,7 @@ class Looker:
         checksums = {one.name: _checksum(one.name, members) for one in config.members}
         eyes = Sightings.load(_keeping(config), members, device)
         folder.mkdir(parents=True, exist_ok=True)
-        key = _key(config, checksums, eyes.identity, pretend)
+        key = _key(_keeping(config), checksums, eyes.identity, pretend)
         return Looker(config, eyes, folder, pretend, checksums, key)
 
     def refusal(self, sample: Sample) -> str | None:
@@ -186,8 +186,9 @@ def _checksum(name: str, members: Mapping[str, Path]) -> str:
 def _key(
     config: DetectorConfig, checksums: Mapping[str, str], identity: str, pretend: Pretended
 ) -> str:
-    """Checksum of what kept predictions depend on, the image apart."""
+    """Checksum of what kept predictions of a detector depend on, the image apart."""
     facts = config.model_dump(mode="json")
+    facts["closer"] = None  # it looks at what is found, later
     for name in ("fusion", "chain", "release", "description", "one_band"):
         facts.pop(name)
     for one in facts["members"]:

@@ -1,4 +1,7 @@
-"""Images that a detector refuses do not stop the evaluation of the others; they are told."""
+"""What an evaluation keeps and leaves out.
+
+Predictions serve every operating point; images that a detector refuses do not stop the others.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import yaml
 from PIL import Image
 
+from detectors.calibration import Calibration
 from lanner.errors import DatasetError
 from lanner.factory import evaluate
 from lanner.factory.config import FactoryConfig
@@ -68,6 +73,25 @@ def test_images_that_the_detector_refuses_are_told_and_left_out(
     for name, why in refused.items():
         assert why in left_out[name]
     assert summary["images left out"] == len(refused)
+
+
+def test_no_network_runs_again_for_another_box_threshold(tiny_home, tmp_path, samples):
+    """Boxes are kept down to a score below any; a search moves the threshold."""
+    shop = shop_of(tiny_home, tmp_path, samples[1:2], "tiny")
+    weights = evaluate.weights_of(shop)
+    first = predict(shop, "test", weights, tmp_path / "raw", "cpu")
+    before = {path: path.stat().st_mtime_ns for path in first.folder.glob("*.npz")}
+    facts = yaml.safe_load((tiny_home / "configs" / "tiny.yaml").read_text())
+    facts["members"][0]["threshold"] = 0.6
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "tiny.yaml").write_text(yaml.safe_dump(facts))
+    moved = shop_of(tmp_path, tmp_path / "moved", samples[1:2], "tiny")
+    again = predict(moved, "test", weights, first.folder, "cpu")
+    assert {path: path.stat().st_mtime_ns for path in first.folder.glob("*.npz")} == before
+    anew = predict(moved, "test", weights, tmp_path / "anew", "cpu")
+    one, two = (raw.detect(raw.config, Calibration())[0] for raw in (again, anew))
+    np.testing.assert_array_equal(one.boxes, two.boxes)
+    assert 0 < len(one.boxes) < len(first.detect(first.config, Calibration())[0].boxes)
 
 
 def test_where_every_image_is_refused_that_is_an_error(tiny_home, tmp_path, samples):
