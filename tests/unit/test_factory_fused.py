@@ -99,6 +99,19 @@ def test_a_variant_hears_a_network_from_another_level_on(folder):
         load_raw(folder).detect(detector(mirror=True), Calibration())
 
 
+def test_rasters_of_variants_that_were_tried_do_not_stay(folder):
+    mine = together(folder, detector())
+    for heard in (0.1, 0.2, 0.3):
+        together(folder, detector(heard_from=heard))
+    assert len(list(folder.glob("*.fused.tif"))) == 4
+    load_raw(folder).forget_variants(detector())
+    (left,) = folder.glob("*.fused.tif")
+    assert load_raw(folder).probability(0, detector()) == left
+    np.testing.assert_array_equal(together(folder, detector()), mine)
+    # Those of the members are what everything is made from.
+    assert together(folder, detector(heard_from=0.1)).max() == 255
+
+
 def test_each_line_has_the_votes_of_both(folder):
     (found,) = load_raw(folder).detect(detector(), Calibration(), frames=True)
     assert found.frame is not None

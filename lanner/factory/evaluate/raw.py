@@ -124,6 +124,15 @@ class RawSet:
         key = self._facts[number].get("key", "")
         return fused(self.folder, self.samples[number].id, config.members, key)
 
+    def forget_variants(self, config: DetectorConfig) -> None:
+        """Remove what members say together in every variant but one; it is made again if asked."""
+        if config.output == "raster" and len(config.members) > 1:
+            for number, sample in enumerate(self.samples):
+                kept = self.probability(number, config)
+                for path in self.folder.glob(f"{store.stem(sample.id)}.*.fused.tif"):
+                    if path != kept:
+                        path.unlink(missing_ok=True)
+
     def _votes(self, number: int, config: DetectorConfig) -> dict[str, Path]:
         """The raster of each member's own word, where there are several."""
         name = store.stem(self.samples[number].id)

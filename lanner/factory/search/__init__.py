@@ -13,6 +13,7 @@ from typing import Any
 from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
 from lanner.factory.evaluate import store
+from lanner.factory.evaluate.raw import load_raw
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
@@ -81,6 +82,9 @@ def run(shop: Shop) -> Outcome:
             tell=told,
         )
     seconds = time.monotonic() - started
+    for one in {raw, other}:
+        # A search over `heard_from` leaves a raster an image and point.
+        load_raw(one).forget_variants(detector)
     best = found.points[found.best]
     weight = importances(found.study, objectives)
     _put(folder / "points.csv", _table(found, axes, objectives))
@@ -131,7 +135,6 @@ def _check_ranges(axes: tuple[Axis, ...], detector: DetectorConfig, raw: Path) -
         ConfigError: as said.
     """
     from lanner.factory.evaluate.fusing import check_variant
-    from lanner.factory.evaluate.raw import load_raw
 
     kept = load_raw(raw).config
     for axis in axes:
