@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,6 @@ CHAIN = [
     {"step": "plausible", "length_m": [1, 500], "wingspan_m": [1, 500]},
     {"step": "triage", "accept_at": 0.4, "review_cut": False},
 ]
-
-
 ROADS = [
     {"step": "threshold", "low": 0.3, "high": 0.4},
     {"step": "clean", "piece_m2": 0},
@@ -194,10 +193,8 @@ def test_frames_are_in_pixels_of_the_image(raw):
         bounds = shapely.bounds(np.asarray(one.frame.geometry.values, object)).reshape(-1, 4)
         assert (bounds >= -1).all()
         assert (bounds[:, 2:] <= np.array([sample.width, sample.height]) + 1).all()
-        overlap = np.minimum(bounds[:, 2:], one.boxes[:, 2:]) - np.maximum(
-            bounds[:, :2], one.boxes[:, :2]
-        )
-        assert (overlap > 0).all()
+        low = np.maximum(bounds[:, :2], one.boxes[:, :2])
+        assert (np.minimum(bounds[:, 2:], one.boxes[:, 2:]) > low).all()
 
 
 def test_what_networks_were_not_asked_is_refused(raw):
@@ -228,11 +225,26 @@ def test_finished_images_are_kept_and_bytes_are_the_same(bench, raw, tmp_path):
     }
 
 
-def test_what_does_not_fit_is_told(bench, raw, tmp_path):
-    shop = bench["tiny"]
-    valid = predict(shop, "valid", evaluate.weights_of(shop), tmp_path, "cpu")
+@pytest.mark.parametrize(("name", "ending"), [("tiny", ".npz"), ("tinyroads", ".masks.tif")])
+def test_damaged_predictions_that_were_deleted_are_made_again(bench, tmp_path, name, ending):
+    """What the message says to do helps."""
+    shop = bench[name]
+    predict(shop, "test", evaluate.weights_of(shop), tmp_path, "cpu")
+    path = sorted(tmp_path.glob(f"*{ending}"))[0]
+    content = path.read_bytes()
+    path.unlink()
+    predict(shop, "test", evaluate.weights_of(shop), tmp_path, "cpu")
+    assert path.read_bytes() == content
+
+
+def test_what_does_not_fit_is_told(bench, tmp_path):
+    changes = {"splits": ["valid"], "bootstrap": 0, "worst": 0}
+    shop = otherwise(bench["tiny"], tmp_path, changes)
+    assert evaluate.run(shop).summary["valid"]["images left out"] == 1
+    valid = load_raw(evaluate.raw_dir(shop, "valid"))
     assert len(valid) == 2
     assert "30 m" in valid.facts["left_out"]["valid/0"]
+    assert "on these very images" in (shop.step_dir("evaluate") / "report.html").read_text()
     with pytest.raises(DatasetError, match="has no samples"):
         predict(shop, "none", evaluate.weights_of(shop), tmp_path, "cpu")
     with pytest.raises(DatasetError, match="are not there"):
@@ -242,8 +254,7 @@ def test_what_does_not_fit_is_told(bench, raw, tmp_path):
 def test_a_pretended_sampling_is_what_gsd_is_to_detect(bench, raw, tmp_path):
     shop = bench["tiny"]
     twice = 2 * raw.config.gsd
-    settings = shop.config.evaluate.model_copy(update={"pretend_gsd": {"made": twice}})
-    other = replace(shop, config=shop.config.model_copy(update={"evaluate": settings}))
+    other = otherwise(shop, tmp_path / "other", {"pretend_gsd": {"made": twice}})
     coarse = predict(other, "test", evaluate.weights_of(other), tmp_path / "raw", "cpu")
     found = coarse.detect(coarse.config, CALIBRATION)[0]
     folder = tmp_path / "release"
@@ -262,13 +273,6 @@ def test_a_pretended_sampling_is_what_gsd_is_to_detect(bench, raw, tmp_path):
     boxes = rounded([one["box_px"] for one in facts])
     np.testing.assert_allclose(rounded(found.boxes)[order], boxes, atol=0.011)
     assert len(found.boxes) != len(raw.detect(raw.config, CALIBRATION)[0].boxes)
-
-
-def test_only_sources_can_be_pretended(bench):
-    facts = bench["tiny"].config.model_dump(mode="json")
-    facts["evaluate"]["pretend_gsd"] = {"maid": 1.0}
-    with pytest.raises(ValueError, match="'maid' is none of made"):
-        FactoryConfig.model_validate(facts)
 
 
 def test_calibration_brings_scores_to_the_truth(raw):
@@ -313,10 +317,36 @@ def test_the_step_leaves_figures_table_pictures_and_report(bench):
     assert "Mpx/s" in report
     assert 'src="data:image/png' in report
     assert 'src="http' not in report
+    assert "Objects are right" in report and "very images" not in report
+    assert '<td>small</td><td class="n">0 0 to 0</td>' in report
+    assert '<td>medium</td><td class="n">3 3 to 3</td>' in report
     table = (folder / "objects.csv").read_bytes()
     evaluate.run(shop)
     assert (folder / "figures.json").read_bytes() == first
     assert (folder / "objects.csv").read_bytes() == table
+
+
+def otherwise(shop: Shop, folder: Path, changes: dict[str, object]) -> Shop:
+    """The same dataset with other settings of evaluate."""
+    facts = shop.config.model_dump(mode="json")
+    facts["evaluate"].update(changes)
+    other = Shop(FactoryConfig.model_validate(facts), shop.path, folder)
+    shutil.copytree(shop.step_dir("dataset"), other.step_dir("dataset"))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"chain_until": "identfy"}, "no step of the chain"),
+        ({"splits": ["test", "tset"]}, "evaluate.splits 'tset'.*name one of test, valid"),
+        ({"calibrate_on": "held"}, "evaluate.calibrate_on 'held'.*name one of test, valid"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_network_runs(bench, tmp_path, changes, said):
+    with pytest.raises((ConfigError, DatasetError), match=said):
+        evaluate.run(otherwise(bench["tiny"], tmp_path, changes))
+    assert not list(tmp_path.rglob("raw"))
 
 
 def test_roads_say_what_detect_says_and_are_measured(bench, tmp_path):
@@ -339,6 +369,9 @@ def test_roads_say_what_detect_says_and_are_measured(bench, tmp_path):
         assert 0 <= figures["figures"][name]["value"] <= 1
     assert figures["counts"]["lines"] > 0
     assert all(path.is_file() for path in outcome.show)
+    report = (shop.step_dir("evaluate") / "report.html").read_text()
+    assert "Lines are right within 3 pixels" in report
+    assert "by size" not in report
 
 
 def test_a_truth_that_was_found_measures_as_one(bench):

@@ -13,11 +13,13 @@ from PIL import Image
 from detectors.calibration import Calibration
 from detectors.rasters import fuse_rasters
 from lanner.config import DetectorConfig
-from lanner.errors import ConfigError, DatasetError
+from lanner.errors import ConfigError, DatasetError, OutputError
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate import store
-from lanner.factory.evaluate.figures import figures_of
+from lanner.factory.evaluate.chapter import Chapter
+from lanner.factory.evaluate.figures import figures_of, measure
 from lanner.factory.evaluate.raw import load_raw
+from lanner.factory.evaluate.worst import worst
 from lanner.factory.samples import Label, Sample, write_samples
 from tests.unit.test_factory_search_roads import DETECTOR
 from tiling.grid import TilePlan
@@ -97,6 +99,19 @@ def test_a_variant_hears_a_network_from_another_level_on(folder):
         load_raw(folder).detect(detector(mirror=True), Calibration())
 
 
+def test_rasters_of_variants_that_were_tried_do_not_stay(folder):
+    mine = together(folder, detector())
+    for heard in (0.1, 0.2, 0.3):
+        together(folder, detector(heard_from=heard))
+    assert len(list(folder.glob("*.fused.tif"))) == 4
+    load_raw(folder).forget_variants(detector())
+    (left,) = folder.glob("*.fused.tif")
+    assert load_raw(folder).probability(0, detector()) == left
+    np.testing.assert_array_equal(together(folder, detector()), mine)
+    # Those of the members are what everything is made from.
+    assert together(folder, detector(heard_from=0.1)).max() == 255
+
+
 def test_each_line_has_the_votes_of_both(folder):
     (found,) = load_raw(folder).detect(detector(), Calibration(), frames=True)
     assert found.frame is not None
@@ -149,14 +164,50 @@ def test_of_lines_alone_nothing_is_said_about_a_mask(folder):
     assert drawn(folder, mask)["mask_f1"] == 1
 
 
+def test_metres_of_an_image_that_does_not_say_are_those_it_was_predicted_at(folder):
+    """A table of `pretend_gsd` says what its pixels are; measures of ways are in metres."""
+    scene = open_scene(folder / "0.png", gsd=0.5)
+    facts = {"key": "", **store.geometry(scene, TilePlan(scene.grid(0.5), 512, 64))}
+    store.write_json(facts, folder / f"{store.stem(SAMPLE)}.json")
+    # Six pixels beside the middle of what is found: three metres, which APLS lets pass.
+    line = Label("road", (0, 49, SIDE, 51), line=((0.0, 50.0), (float(SIDE), 50.0)))
+    sample = Sample(SAMPLE, "made", "valid", folder / "0.png", SIDE, SIDE, labels=(line,))
+    write_samples([sample], folder / store.SAMPLES)
+    found = figures_of(load_raw(folder), detector(), Calibration(), Evaluate(bootstrap=0))
+    assert found["counts"]["kilometres"] == pytest.approx(SIDE * 0.5 / 1000, abs=0.004)
+    assert found["figures"]["apls"]["value"] > 0.9
+    assert found["figures"]["topo_f1"]["value"] > 0.9
+
+
+def test_an_image_without_roads_where_none_were_found_is_no_bad_case(folder):
+    predicted(folder, "", np.full((SIDE, SIDE), 0.1), stripe(0.0))
+    raw, settings = load_raw(folder), Evaluate(bootstrap=0, worst=3)
+    measured = measure(raw, detector(), Calibration(), settings)
+    assert worst(Chapter("valid", raw, measured, {}, {}), settings) is None
+    # The same image, with a road that is not there, is.
+    predicted(folder, "again", np.full((SIDE, SIDE), 0.1), stripe(1.0))
+    raw = load_raw(folder)
+    measured = measure(raw, detector(), Calibration(), settings)
+    assert worst(Chapter("valid", raw, measured, {}, {}), settings) is not None
+
+
 @pytest.mark.parametrize("left", [0, 10, 300])
 def test_damaged_predictions_name_their_file(tmp_path, left):
     path = tmp_path / "0.npz"
     store.write_views([(0, np.ones((8, 8), bool), ())], path)
     assert store.read_views(path).holes == {}
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(DatasetError, match="predict again"):
+    with pytest.raises(DatasetError, match=r"delete it and predict again: .* --force"):
         store.read_views(path)
     np.savez_compressed(path, other=np.arange(3))
-    with pytest.raises(DatasetError, match="predict again"):
+    with pytest.raises(DatasetError, match=r"delete it and predict again: .* --force"):
         store.read_views(path)
+
+
+def test_predictions_that_cannot_be_written_name_what_chose_their_folder(tmp_path):
+    for name in ("0.npz", "0.json"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match=r"^--workdir .*0\.npz"):
+        store.write_views([(0, np.ones((8, 8), bool), ())], tmp_path / "0.npz")
+    with pytest.raises(OutputError, match=r"^--workdir .*0\.json"):
+        store.write_json({}, tmp_path / "0.json")

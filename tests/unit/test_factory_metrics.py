@@ -160,6 +160,11 @@ def test_what_cannot_be_said_is_none():
     }
 
 
+def test_a_single_image_has_no_interval():
+    """Every draw is that image again: an interval of no width would say that all is known."""
+    assert estimate(ratio(np.array([3.0]), np.array([4.0])), 1, draws(1, 50)) == {"value": 0.75}
+
+
 def test_calibration_error_by_hand():
     scores = np.array([0.95, 0.95, 0.15, 0.15])
     right = np.array([1.0, 0.0, 0.0, 0.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import yaml
 from PIL import Image
 from scipy import ndimage
 
 from detectors.calibration import Calibration, Platt
-from lanner.config import DetectorConfig
-from lanner.factory.config import Evaluate
+from lanner.config import DetectorConfig, load_config
+from lanner.errors import ConfigError
+from lanner.factory import search
+from lanner.factory.config import Evaluate, FactoryConfig
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.calibrate import fit_calibration
 from lanner.factory.evaluate.cut import cut_of
@@ -27,8 +32,9 @@ from lanner.factory.release.accept import PATH, accept_curve
 from lanner.factory.samples import Sample, write_samples
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.points import bench_of, measure, plain_figures
-from lanner.factory.search.space import at_point
+from lanner.factory.search.space import at_point, parse_space
 from lanner.factory.search.workers import joined, parts_of, shared_out
+from lanner.factory.shop import Shop
 from postprocess.chain import Chain
 from postprocess.context import Context, DetectorFacts
 from postprocess.frame import empty
@@ -184,6 +190,76 @@ def test_a_point_says_what_an_evaluation_of_its_own_says(folder):
         seen.add(measured.figures["f1"])
     assert len(seen) > 3
     assert 0.3 < max(seen) < 1
+
+
+def test_a_point_is_calibrated_on_what_evaluate_calibrates_on(folder, tmp_path):
+    """Curves of the very images that are measured would promise too much of them."""
+    raw = load_raw(folder)
+    held = tmp_path / "valid"
+    shutil.copytree(folder, held)
+    write_samples(raw.samples[1:], held / store.SAMPLES)
+    one = measure(bench_of(folder, DETECTOR, Evaluate(), held), POINTS[0])
+    settings, config = Evaluate(bootstrap=0), at_point(DETECTOR, POINTS[0])
+    theirs = fit_calibration(load_raw(held), DETECTOR)
+    assert theirs != fit_calibration(raw, DETECTOR)
+    whole = plain_figures(figures_of(raw, config, theirs, settings, True))
+    assert one.figures == whole
+
+
+def shop_of(folder: Path, home: Path, detector: str, tell=lambda _: None) -> Shop:
+    """A search of two thresholds over the images, whose detector's file says `detector`."""
+    (home / "lanes.yaml").write_text(detector)
+    config = {
+        "factory": "lanes",
+        "detector": "lanes.yaml",
+        "sources": [{"name": "made", "format": "masks", "root": "."}],
+        "evaluate": {"splits": ["valid"], "bootstrap": 0},
+        "search": {
+            "space": {"chain.prune.alone_m": {"one_of": [12, 400]}},
+            "objectives": ["f1"],
+            "points": 4,
+            "workers": 1,
+        },
+    }
+    path = home / "lanes.factory.yaml"
+    path.write_text(yaml.safe_dump(config))
+    shop = Shop(FactoryConfig.model_validate(config), path, home / "run", tell=tell)
+    raw = shop.step_dir("evaluate") / "raw" / "valid"
+    shutil.copytree(folder, raw)
+    facts = json.loads((raw / store.FACTS).read_text())
+    store.write_json({**facts, "seconds": {"whole": 1.0}}, raw / store.FACTS)
+    shop.step_dir("search").mkdir()
+    return shop
+
+
+def test_the_best_point_is_written_into_the_detector_that_was_searched(folder, tmp_path):
+    """Whatever becomes of its file while the search runs."""
+    text = yaml.safe_dump(DETECTOR.model_dump(mode="json"))
+
+    def change(_):
+        (tmp_path / "lanes.yaml").write_text(text.replace("piece_m2: 60", "piece_m2: 9000"))
+
+    shop = shop_of(folder, tmp_path, text, change)
+    summary = search.run(shop).summary
+    best = load_config(shop.step_dir("search") / "best.yaml")
+    assert best == at_point(DETECTOR, summary["changed"])
+    figures = plain_figures(figures_of(load_raw(folder), best, Calibration(), Evaluate(), True))
+    assert summary["best"]["f1"] == pytest.approx(figures["f1"])
+
+
+def test_what_changes_nothing_of_a_raster_is_not_searched():
+    for path in ("fusion.iou", "members.resunet.threshold"):
+        with pytest.raises(ConfigError, match="is no parameter of lanes"):
+            parse_space({path: [0.4, 0.6]}, DETECTOR)
+
+
+def test_a_detector_that_cannot_take_the_point_is_refused_before_the_search(folder, tmp_path):
+    text = yaml.safe_dump(at_point(DETECTOR, {"chain.prune.alone_m": 99}).model_dump(mode="json"))
+    text = text.replace("- alone_m: 99", "- alone_m: &far 99").replace("- 99.0", "- *far")
+    shop = shop_of(folder, tmp_path, text)
+    with pytest.raises(ConfigError, match="without anchors"):
+        search.run(shop)
+    assert not list(shop.step_dir("search").iterdir())
 
 
 def test_a_point_that_finds_nothing_keeps_the_names_of_its_figures(folder):

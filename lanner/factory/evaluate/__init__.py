@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detectors.calibration import FILE
 from lanner.config import Member
@@ -15,8 +16,12 @@ from lanner.factory.evaluate import store
 from lanner.factory.evaluate.calibrate import fit_calibration
 from lanner.factory.evaluate.figures import measure, told
 from lanner.factory.evaluate.raw import RawSet, predict
+from lanner.factory.evaluate.steps import steps_until
 from lanner.factory.samples import read_samples
 from lanner.factory.shop import SAMPLES, Outcome, Shop
+
+if TYPE_CHECKING:
+    from lanner.factory.evaluate.chapter import Chapter
 
 FIGURES, TIMING, TABLE, REPORT = "figures.json", "timing.json", "objects.csv", "report.html"
 
@@ -31,6 +36,7 @@ def run(shop: Shop) -> Outcome:
 
     Raises:
         DatasetError: a split is empty, or there are no weights.
+        StepError, ConfigError: a step of the chain that is none, its parameter, `chain_until`.
         LannerError: whatever a prediction or a step raises; finished images stay.
     """
     from lanner.factory.evaluate.chapter import Chapter
@@ -39,21 +45,14 @@ def run(shop: Shop) -> Outcome:
 
     folder, settings, config = shop.step_dir("evaluate"), shop.config.evaluate, shop.detector()
     folder.mkdir(parents=True, exist_ok=True)
-    weights = weights_of(shop)
     splits = dict.fromkeys((*settings.splits, settings.calibrate_on))
-    there = {one.split for one in read_samples(shop.need("dataset", SAMPLES))}
-    if settings.calibrate_on not in there:
-        raise DatasetError(
-            "evaluate.calibrate_on",
-            settings.calibrate_on,
-            "is a split without samples",
-            f"name one of {', '.join(sorted(str(name) for name in there))}",
-        )
+    _check(shop, splits)
+    weights = weights_of(shop)
     raws = {split: predict(shop, split, weights, raw_dir(shop, split)) for split in splits}
     calibration = fit_calibration(raws[settings.calibrate_on], config, settings)
     store.write_json(calibration.model_dump(mode="json"), folder / FILE)
     chapters, timing = [], {}
-    for split in settings.splits:
+    for split in dict.fromkeys(settings.splits):
         shop.cancel.check()
         started = time.monotonic()
         measured = measure(raws[split], config, calibration, settings)
@@ -64,8 +63,31 @@ def run(shop: Shop) -> Outcome:
     store.write_json(timing, folder / TIMING)
     write_table(chapters, settings, folder / TABLE)
     pictures = write_report(shop.config.factory, chapters, config, settings, folder / REPORT)
-    summary = {one.split: _short(one.figures["figures"]) for one in chapters}
+    summary = {one.split: _short(one) for one in chapters}
     return Outcome(summary, (folder / REPORT, *pictures))
+
+
+def _check(shop: Shop, splits: Iterable[str]) -> None:
+    """Refuse what would only be found after the networks have run.
+
+    Raises:
+        DatasetError: a split without samples.
+        StepError, ConfigError: a step of the chain that is none, its parameter, `chain_until`.
+    """
+    from postprocess.chain import Chain
+
+    settings = shop.config.evaluate
+    samples = read_samples(shop.need("dataset", SAMPLES))
+    there = {str(one.split) for one in samples if one.role != "unlabelled"}
+    for split in splits:
+        if split not in there:
+            raise DatasetError(
+                f"evaluate.{'splits' if split in settings.splits else 'calibrate_on'}",
+                split,
+                "is a split without samples",
+                f"name one of {', '.join(sorted(there))}",
+            )
+    Chain.from_specs(steps_until(shop.detector(), settings.chain_until))
 
 
 def raw_dir(shop: Shop, split: str) -> Path:
@@ -139,6 +161,9 @@ SHORT = (
 )
 
 
-def _short(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures that the terminal shows."""
-    return {name: figures[name]["value"] for name in SHORT if name in figures}
+def _short(chapter: Chapter) -> dict[str, Any]:
+    """The figures that the terminal shows, and how many images they say nothing of."""
+    figures = chapter.figures["figures"]
+    left_out = len(chapter.raw.facts["left_out"])
+    told = {name: figures[name]["value"] for name in SHORT if name in figures}
+    return {**told, "images left out": left_out} if left_out else told

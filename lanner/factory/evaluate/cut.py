@@ -78,7 +78,11 @@ def cut_of(context: Context, path: Path) -> Cut | None:
         profile = {**source.profile, "driver": "GTiff", "width": width, "height": height}
         window = Window(x0, y0, width, height)  # type: ignore[no-untyped-call,unused-ignore]
         values, names = source.read(window=window), source.descriptions
-    with replacing(path) as beside, writing_env(), rasterio.open(beside, "w", **profile) as out:
+    with (
+        replacing(path, "TMPDIR") as beside,
+        writing_env(),
+        rasterio.open(beside, "w", **profile) as out,
+    ):
         out.write(values)
         out.descriptions = names
         out.write_mask(valid[y0 : y0 + height, x0 : x0 + width])

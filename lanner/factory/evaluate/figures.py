@@ -118,12 +118,12 @@ def _slices(
             continue
         slices[by] = {}
         for group, images in groups(raw.samples, by).items():
+            # Draws of a group of one image hold that image or nothing.
+            some = weights if np.sum(images) > 1 else None
             slices[by][group] = {
                 "images": {"value": float(np.sum(images))},
                 **{
-                    name: estimate(
-                        within(measured.statistics[name], images), measured.images, weights
-                    )
+                    name: estimate(within(measured.statistics[name], images), measured.images, some)
                     for name in SLICED
                     if name in measured.statistics
                 },

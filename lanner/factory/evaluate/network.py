@@ -61,13 +61,13 @@ def measure_roads(
     `ROAD` on.
     """
     pairs = list(zip(found, raw.samples, strict=True))
-    judged = [judge(one, sample, config.gsd, settings.relax_px) for one, sample in pairs]
+    judged = [judge(one, raw, k, settings.relax_px) for k, one in enumerate(found)]
     measured = pooled(judged, found)
     if quick:
         return measured
     masks, ways, walks = [], [], []
     for number, (one, sample) in enumerate(pairs):
-        mine, gsd = _lines_of(one), sample.gsd or config.gsd
+        mine, gsd = _lines_of(one), raw.metres(number)
         truth, (road, known) = true_lines(sample, gsd), road_mask(sample)
         seen = raster_mask(raw, number, config, known.shape)
         # Of lines alone nobody knows how wide their roads are.
@@ -91,21 +91,20 @@ def judged_lines(
 ) -> Floats:
     """(4, n) of all lines of a variant: score, right share, judged length in pixels, accepted."""
     found = raw.detect(config, calibration)
-    pairs = zip(found, raw.samples, strict=True)
-    lines = [judge(one, sample, config.gsd, settings.relax_px).lines for one, sample in pairs]
+    lines = [judge(one, raw, k, settings.relax_px).lines for k, one in enumerate(found)]
     return np.concatenate([np.empty((4, 0)), *lines], axis=1)
 
 
-def judge(one: Detections, sample: Sample, gsd: float, reach: float) -> Judged:
+def judge(one: Detections, raw: RawSet, number: int, reach: float) -> Judged:
     """The lines of one image against its truth; what was judged before is not judged again.
 
     Args:
         one: what was found.
-        sample: the image, with its truth.
-        gsd: metres a pixel where the image does not say.
+        raw: predictions, with their samples' truth.
+        number: of the image.
         reach: pixels within which a line is right.
     """
-    mine, gsd = _lines_of(one), sample.gsd or gsd
+    sample, gsd, mine = raw.samples[number], raw.metres(number), _lines_of(one)
     key = (sample, gsd, reach, _digest(one))
     known: Judged | None = _JUDGED.get(key)
     if known is None:

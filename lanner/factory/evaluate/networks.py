@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from detectors.card import sha256_file
 from lanner.config import DetectorConfig
-from lanner.errors import DatasetError, PlaceError, SceneError, WeightsError
+from lanner.errors import (
+    BandError,
+    DatasetError,
+    GsdError,
+    PlaceError,
+    SceneError,
+    WeightsError,
+)
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.fusing import LOW
 from lanner.factory.images import read_mask, read_rgb
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
 
 WHITE, WHITE_SHARE = 250, 0.5
 """An unknown area that is mostly this bright in every band is missing image, not ground."""
+
+_REFUSED = (BandError, GsdError, PlaceError, SceneError)
+"""What `lanner detect` says of a scene that it does not take."""
 
 Pretended = bool | dict[str, float]
 """Whether, and for which sources as what, an unknown ground sampling is pretended."""
@@ -75,7 +85,7 @@ class Looker:
         checksums = {one.name: _checksum(one.name, members) for one in config.members}
         eyes = Sightings.load(_keeping(config), members, device)
         folder.mkdir(parents=True, exist_ok=True)
-        key = _key(config, checksums, eyes.identity, pretend)
+        key = _key(_keeping(config), checksums, eyes.identity, pretend)
         return Looker(config, eyes, folder, pretend, checksums, key)
 
     def refusal(self, sample: Sample) -> str | None:
@@ -113,7 +123,11 @@ def run_networks(
         if reason is not None:
             left_out[sample.id] = reason
             continue
-        facts = work.look(sample)
+        try:
+            facts = work.look(sample)
+        except _REFUSED as error:  # one bad image does not stop the others; it is told
+            left_out[sample.id] = error.problem
+            continue
         seconds[0] += facts["seconds"]["networks"]
         seconds[1] += facts["seconds"]["whole"]
         pixels += facts["pixels"]
@@ -122,7 +136,10 @@ def run_networks(
     if not done:
         reason = next(iter(left_out.values()))
         raise DatasetError(
-            "split", split, f"has no image that {config.name} takes: {reason}", "see pretend_gsd"
+            "split",
+            split,
+            f"has no image that {config.name} takes: {reason}",
+            "give images as the detector's file asks; for their ground sampling see pretend_gsd",
         )
     write_samples(done, folder / store.SAMPLES)
     store.write_json(
@@ -169,8 +186,9 @@ def _checksum(name: str, members: Mapping[str, Path]) -> str:
 def _key(
     config: DetectorConfig, checksums: Mapping[str, str], identity: str, pretend: Pretended
 ) -> str:
-    """Checksum of what kept predictions depend on, the image apart."""
+    """Checksum of what kept predictions of a detector depend on, the image apart."""
     facts = config.model_dump(mode="json")
+    facts["closer"] = None  # it looks at what is found, later
     for name in ("fusion", "chain", "release", "description", "one_band"):
         facts.pop(name)
     for one in facts["members"]:
@@ -196,7 +214,8 @@ def _one(sample: Sample, work: Looker) -> dict[str, Any]:
         ).encode()
     ).hexdigest()
     facts = store.read_facts(work.folder / f"{name}.json")
-    if facts is not None and facts["key"] == key:
+    # What was found damaged is deleted by hand, as the message says, and made again.
+    if facts is not None and facts["key"] == key and all(f.exists() for f in _files(name, work)):
         return facts
     started = time.monotonic()
     with _opened(sample, work) as (scene, plan, reader):
@@ -217,6 +236,13 @@ def _one(sample: Sample, work: Looker) -> dict[str, Any]:
         }
     store.write_json(facts, work.folder / f"{name}.json")
     return facts
+
+
+def _files(name: str, work: Looker) -> list[Path]:
+    """Where what the members said of one image lies."""
+    if work.config.output == "raster":
+        return [work.folder / store.raster(name, one.name) for one in work.config.members]
+    return [work.folder / f"{name}.npz"]
 
 
 def _mask_key(sample: Sample, work: Looker) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -20,6 +20,9 @@ from lanner.factory.metrics.bootstrap import Statistic, f1, ratio
 from lanner.factory.metrics.reliability import reliability
 from lanner.factory.metrics.types import Told, deepest, levels, told
 from lanner.factory.samples import Label, Sample
+
+if TYPE_CHECKING:
+    from postprocess.aircraft.catalogue import Catalogue
 
 CURVE_POINTS = 200
 TYPES_PRECISION = 0.95
@@ -145,7 +148,7 @@ def measure_objects(
         "reliability": calibrated.diagram(),
     }
     statistics.update(_outlines(every, found, len(samples)))
-    types = _types(every, found)
+    types = _types(every, found, config)
     if types is not None:
         known, images = types
         statistics.update(_guesses(known, images, len(samples)))
@@ -176,6 +179,9 @@ def _of_size(
     area: tuple[float, float],
 ) -> dict[str, Statistic]:
     pools = [_pools(found, samples, name, np.asarray([iou]), area) for name in config.classes]
+    half = pools
+    if iou != 0.5:
+        half = [_pools(found, samples, name, np.asarray([0.5]), area) for name in config.classes]
     right, seen, real = (
         np.sum([ap.per_image(pool)[i] for pool in pools], axis=0) for i in range(3)
     )
@@ -184,7 +190,7 @@ def _of_size(
         "f1": f1(right, seen, real),
         "precision": ratio(right, seen),
         "recall": ratio(right, real),
-        "ap50": ap.mean_statistic(pools),
+        "ap50": ap.mean_statistic(half),
     }
 
 
@@ -273,11 +279,10 @@ def _outlines(
     return {"mask_iou": ratio(table[0], table[1])}
 
 
-def _types(every: Sequence[Judged], found: Sequence[Detections]) -> tuple[Told, list[int]] | None:
+def _types(
+    every: Sequence[Judged], found: Sequence[Detections], config: DetectorConfig
+) -> tuple[Told, list[int]] | None:
     """What was told of hits whose type is known, and their images; None where nothing was."""
-    from lanner.home import configs_dir
-    from postprocess.aircraft.catalogue import read_catalogue
-
     hits = []
     for one in every:
         frame = found[one.image].frame
@@ -287,8 +292,7 @@ def _types(every: Sequence[Judged], found: Sequence[Detections]) -> tuple[Told, 
             hits.append((one, frame.iloc[one.row], one.truth.kind))
     if not hits:
         return None
-    folder = configs_dir()
-    catalogue = read_catalogue(folder / "types.yaml", folder / "taxonomy.yaml")
+    catalogue = _catalogue(config)
     facts = {one.icao: one for one in catalogue.types}
     paths = []
     for _, _, kind in hits:
@@ -304,6 +308,17 @@ def _types(every: Sequence[Judged], found: Sequence[Detections]) -> tuple[Told, 
         paths,
     )
     return said, [one.image for one, *_ in hits]
+
+
+def _catalogue(config: DetectorConfig) -> Catalogue:
+    """The one that the detector's own step `identify` reads."""
+    from lanner.home import configs_dir
+    from postprocess.aircraft.catalogue import read_catalogue
+    from postprocess.aircraft.identify import Params
+
+    said = next((spec.params for spec in config.chain if spec.step == "identify"), {})
+    params, folder = Params.model_validate(said), configs_dir()
+    return read_catalogue(folder / params.catalogue, folder / params.taxonomy)
 
 
 def _guesses(said: Told, image: Sequence[int], images: int) -> dict[str, Statistic]:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,14 @@ class RasterState:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _room() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with its owner, or with the process."""
+    made = tempfile.TemporaryDirectory(prefix="lanner-")
+    # A process of a pool ends without the interpreter's farewell, which alone would remove it.
+    Finalize(made, shutil.rmtree, (made.name, True), exitpriority=0)
+    return made
+
+
 @dataclass(frozen=True)
 class RasterChain:
     """Chains over one image at a time, whose steps hand rasters on.
@@ -64,9 +73,7 @@ class RasterChain:
     """
 
     memory: Memory
-    root: tempfile.TemporaryDirectory[str] = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(prefix="lanner-")
-    )
+    root: tempfile.TemporaryDirectory[str] = field(default_factory=_room)
     _after: dict[str, str] = field(default_factory=dict)
     _asked: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     _cuts: dict[str, Cut | None] = field(default_factory=dict)

@@ -27,6 +27,7 @@ from lanner.factory.evaluate.mosaic import STEPS, Layout, Picture
 from lanner.factory.evaluate.raster_steps import RasterChain, RasterState
 from lanner.factory.evaluate.steps import Memory, key_of, steps_until
 from lanner.factory.evaluate.truth import inside
+from lanner.factory.files import WORKDIR
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.shop import Shop
 
@@ -123,6 +124,15 @@ class RawSet:
         key = self._facts[number].get("key", "")
         return fused(self.folder, self.samples[number].id, config.members, key)
 
+    def forget_variants(self, config: DetectorConfig) -> None:
+        """Remove what members say together in every variant but one; it is made again if asked."""
+        if config.output == "raster" and len(config.members) > 1:
+            for number, sample in enumerate(self.samples):
+                kept = self.probability(number, config)
+                for path in self.folder.glob(f"{store.stem(sample.id)}.*.fused.tif"):
+                    if path != kept:
+                        path.unlink(missing_ok=True)
+
     def _votes(self, number: int, config: DetectorConfig) -> dict[str, Path]:
         """The raster of each member's own word, where there are several."""
         name = store.stem(self.samples[number].id)
@@ -133,13 +143,18 @@ class RawSet:
         """Place and tiles of one image."""
         return Picture(*store.placed(self._facts[number]))
 
+    def metres(self, number: int) -> float:
+        """Metres a pixel of one image: as it says, else as it was taken when it was predicted."""
+        said = self.samples[number].gsd
+        return sum(self.place(number).place.gsd) / 2 if said is None else said
+
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
         paths = [self.folder / f"{store.stem(sample.id)}.json" for sample in self.samples]
         facts = [store.read_facts(path) for path in paths]
         for path, one in zip(paths, facts, strict=True):
             if one is None:
-                raise DatasetError("predictions", path, "is not there", "predict again")
+                raise DatasetError("predictions", path, "is not there", store.AGAIN)
         return [one for one in facts if one is not None]
 
     @cached_property
@@ -229,7 +244,11 @@ def _fused_raster(files: Sequence[Path], members: Sequence[Member], path: Path) 
             profile, names, mask = source.profile, source.descriptions, source.read_masks(1)
     fused = fuse_levels(members, seen)
     profile = {**profile, "driver": "GTiff"}
-    with replacing(path) as beside, writing_env(), rasterio.open(beside, "w", **profile) as out:
+    with (
+        replacing(path, WORKDIR) as beside,
+        writing_env(),
+        rasterio.open(beside, "w", **profile) as out,
+    ):
         out.write(fused)
         out.descriptions = names
         out.write_mask(mask)
@@ -241,7 +260,8 @@ def predict(
     """Run every member once over every sample of a split and keep what it saw.
 
     Images that are finished in `folder` are not done twice. `predict.json` there holds seconds
-    of the networks and of the whole, megapixels, checksums and the images left out, with why.
+    of the networks and of the whole, megapixels, checksums and the images left out, with why:
+    those that `lanner detect` would not take either, such as one without a valid pixel.
 
     Args:
         shop: configuration; the samples are those that step dataset froze.

@@ -14,6 +14,7 @@ from lanner.config import DetectorConfig
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate.chapter import Chapter
 from lanner.factory.evaluate.worst import worst
+from lanner.factory.files import WORKDIR
 from lanner.factory.images import write_png
 from postprocess.files import replacing
 
@@ -53,6 +54,9 @@ WORDS = {
     "topo_precision": "TOPO precision",
     "topo_recall": "TOPO recall",
 }
+
+WHOLE = frozenset({"images", "objects", "types_level"})
+"""Figures that are whole numbers."""
 
 
 def write_report(
@@ -95,9 +99,13 @@ def write_report(
             }
         )
     text = environment.get_template(TEMPLATE).render(
-        factory=factory, detector=config.name, settings=settings, chapters=told
+        factory=factory,
+        detector=config.name,
+        raster=config.output == "raster",
+        settings=settings,
+        chapters=told,
     )
-    with replacing(path) as beside:
+    with replacing(path, WORKDIR) as beside:
         beside.write_text(text, encoding="utf-8")
     return tuple(pictures)
 
@@ -129,7 +137,7 @@ def draw_curves(curves: Mapping[str, Any]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as beside:
+    with replacing(path, WORKDIR) as beside:
         beside.write_bytes(content)
 
 
@@ -141,7 +149,12 @@ def _table(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """(name, in words, value, interval), in the order of `WORDS`."""
     order = [*(name for name in WORDS if name in figures), *sorted(figures.keys() - WORDS.keys())]
     return [
-        (name, WORDS.get(name, ""), _number(figures[name]["value"]), _interval(figures[name]))
+        (
+            name,
+            WORDS.get(name, ""),
+            _number(figures[name]["value"], name),
+            _interval(figures[name], name),
+        )
         for name in order
     ]
 
@@ -149,21 +162,25 @@ def _table(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
     told = []
     for by, groups in slices.items():
+        if not groups:  # sizes of roads
+            continue
         names = list(dict.fromkeys(name for one in groups.values() for name in one))
         rows = [
-            (group, [f"{_number(one[n]['value'])} {_interval(one[n])}" for n in names])
+            (group, [f"{_number(one[n]['value'], n)} {_interval(one[n], n)}" for n in names])
             for group, one in groups.items()
         ]
         told.append({"by": by, "names": names, "rows": rows})
     return told
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, name: str) -> str:
     if value is None or np.isnan(value):
         return "-"
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return f"{value:.0f}" if name in WHOLE else f"{value:.3f}"
 
 
-def _interval(figure: Mapping[str, float | None]) -> str:
+def _interval(figure: Mapping[str, float | None], name: str) -> str:
     low, high = figure.get("low"), figure.get("high")
-    return "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
+    if low is None or high is None:
+        return ""
+    return f"{_number(low, name)} to {_number(high, name)}"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.views import Floats, Ints, Views
 from lanner.errors import DatasetError
+from lanner.factory.files import WORKDIR, write_text
 from postprocess.files import replacing
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 FACTS = "predict.json"
 SAMPLES = "samples.jsonl"
+
+AGAIN = "predict again: lanner factory evaluate CONFIG.yaml --force"
 
 _ROWS = ("tile", "member", "boxes", "scores", "labels", "sizes", "vertices")
 _ARRAYS = (*_ROWS, "full", "holed", "bits", "side")
@@ -66,8 +69,7 @@ def raster(name: str, member: str) -> str:
 def write_json(facts: dict[str, Any], path: Path) -> None:
     """Write sorted JSON, whole or not at all."""
     text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_text(text, path)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
@@ -82,7 +84,7 @@ def read_facts(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise DatasetError(
-            "predictions", path, f"cannot be read ({error})", "delete it and predict again"
+            "predictions", path, f"cannot be read ({error})", f"delete it and {AGAIN}"
         ) from error
     return facts
 
@@ -116,7 +118,7 @@ def write_views(
         for name, parts in rows.items()
     }
     side = len(tiles[0][1]) if tiles else 0
-    with replacing(path) as beside:
+    with replacing(path, WORKDIR) as beside:
         np.savez_compressed(
             beside,
             allow_pickle=False,
@@ -142,7 +144,7 @@ def read_views(path: Path) -> Seen:
             raise ValueError(f"it holds no {', '.join(sorted(missing))}")
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise DatasetError(
-            "predictions", path, f"cannot be read ({error})", "delete it and predict again"
+            "predictions", path, f"cannot be read ({error})", f"delete it and {AGAIN}"
         ) from error
     side = int(data["side"])
     pieces = np.split(data["vertices"], np.cumsum(data["sizes"])[:-1]) if len(data["sizes"]) else []

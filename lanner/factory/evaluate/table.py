@@ -11,6 +11,7 @@ import shapely
 
 from lanner.factory.config import Evaluate
 from lanner.factory.evaluate.objects import judged
+from lanner.factory.files import WORKDIR
 from postprocess.files import replacing
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ COLUMNS = (
 
 def write_table(chapters: Sequence[Chapter], settings: Evaluate, path: Path) -> None:
     """Write a CSV of every object of every split; roads are rows of their lines."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path, WORKDIR) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
         for chapter in chapters:

@@ -83,12 +83,13 @@ def _roads(chapter: Chapter, settings: Evaluate) -> list[draw.Cell]:
     from lanner.factory.evaluate.network import true_lines
 
     f1 = chapter.measured.statistics["f1"](np.eye(chapter.measured.images))
-    order = np.argsort(np.where(np.isnan(f1), 2.0, f1), kind="stable")
+    # Of an image without roads, where none were found, there is no F1; nothing is wrong there.
+    order = np.argsort(f1, kind="stable")[: np.count_nonzero(~np.isnan(f1))]
     cells = []
     for number in order[: settings.worst].tolist():
         sample, one = chapter.raw.samples[number], chapter.measured.found[number]
         rgb = read_rgb(sample.image)
-        truth = true_lines(sample, sample.gsd or chapter.raw.config.gsd)
+        truth = true_lines(sample, chapter.raw.metres(number))
         mine = np.empty(0, object) if one.lines is None else one.lines
         near_truth = shapely.buffer(shapely.union_all(truth), settings.relax_px)
         near_mine = shapely.buffer(shapely.union_all(mine), settings.relax_px)

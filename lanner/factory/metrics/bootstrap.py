@@ -31,11 +31,11 @@ def draws(images: int, times: int, seed: int = 1) -> Floats:
 def estimate(statistic: Statistic, images: int, weights: Floats | None = None) -> dict[str, Any]:
     """`value` over all images and, with draws, `low` and `high` of the percentile interval.
 
-    None where nothing can be said.
+    None where nothing can be said; of a single image, which is drawn every time, no interval.
     """
     value = float(statistic(np.ones((1, images)))[0])
     result: dict[str, Any] = {"value": _plain(value)}
-    if weights is not None and len(weights) and images:
+    if weights is not None and len(weights) and images > 1:
         result.update(_interval(statistic(weights)))
     return result
 
@@ -45,7 +45,7 @@ def paired(one: Statistic, two: Statistic, weights: Floats) -> dict[str, Any]:
 
     Returns:
         `value`, `low` and `high` of the difference, and `above`, the share of draws in which
-        `two` is the higher.
+        `two` is the higher. Of a single image, which is drawn every time, the difference itself.
     """
     once = np.ones((1, weights.shape[1]))
     value = float((two(once) - one(once))[0])

@@ -71,6 +71,9 @@ def pool(
 ) -> Pool:
     """Match every image and put the detections together.
 
+    Unlike COCO all of an image's detections count, not the best hundred: a scene may hold more
+    objects. Areas are those of boxes.
+
     Args:
         found: (boxes, scores) of each image.
         truth: of each image.

@@ -12,6 +12,8 @@ from typing import Any
 
 from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
+from lanner.factory.evaluate import store
+from lanner.factory.evaluate.raw import load_raw
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
@@ -39,19 +41,27 @@ def run(shop: Shop) -> Outcome:
     detector with the chosen point. Nothing of the detector itself is changed.
 
     Raises:
-        ConfigError: the space or an objective names nothing, with the nearest that there is.
+        ConfigError: the space or an objective names nothing, with the nearest that there is, or
+            the detector's file cannot take a value.
         DatasetError: no raw predictions of `search.split`.
     """
     settings, folder = shop.config.search, shop.step_dir("search")
-    detector = shop.detector()
+    # As it is now: whoever changes the file meanwhile changes another detector.
+    detector, yaml_text = shop.detector(), shop.detector_path.read_text(encoding="utf-8")
     text = shop.path.read_text(encoding="utf-8")
     axes = parse_space(settings.space, detector, text)
     objectives = parse_objectives(settings.objectives)
-    raw = raw_folder(shop, settings.split)
+    held = shop.config.evaluate.calibrate_on
+    raw, other = raw_folder(shop, settings.split), raw_folder(shop, held)
     _check_ranges(axes, detector, raw)
+    for axis in axes:
+        edited(yaml_text, {axis.path: axis.ends[0]})
     now = {axis.path: value_at(detector, axis.path) for axis in axes}
-    bench = bench_of(raw, detector, shop.config.evaluate)
+    bench = bench_of(raw, detector, shop.config.evaluate, other)
     facts = [said_left(shop, "evaluate"), bench.detector, bench.settings, settings.split]
+    if held != settings.split:
+        # Points of earlier versions were calibrated on the images that they were measured on.
+        facts.append(held)
     started = time.monotonic()
 
     def told(done: int) -> None:
@@ -72,13 +82,15 @@ def run(shop: Shop) -> Outcome:
             tell=told,
         )
     seconds = time.monotonic() - started
+    for one in {raw, other}:
+        # A search over `heard_from` leaves a raster an image and point.
+        load_raw(one).forget_variants(detector)
     best = found.points[found.best]
     weight = importances(found.study, objectives)
     _put(folder / "points.csv", _table(found, axes, objectives))
     space = size_of(axes)
     _put(folder / "space.json", json.dumps(space, indent=1) + "\n")
     changes = {path: value for path, value in best.point.items() if value != now[path]}
-    yaml_text = shop.detector_path.read_text(encoding="utf-8")
     _put(folder / "best.yaml", edited(yaml_text, changes))
     front, bars = folder / "pareto.png", folder / "importance.png"
     draw_front(found, objectives, present, front)
@@ -100,17 +112,19 @@ def raw_folder(shop: Shop, split: str) -> Path:
     """The raw predictions of a split that step evaluate kept.
 
     Raises:
-        DatasetError: there are none.
+        DatasetError: there are none, or it evaluates that split no more: what lies there may be
+            of other weights.
     """
-    folder = shop.step_dir("evaluate") / "raw" / split
-    if not (folder / "predict.json").exists():
+    folder, settings = shop.step_dir("evaluate") / "raw" / split, shop.config.evaluate
+    if split not in (*settings.splits, settings.calibrate_on):
         raise DatasetError(
-            "split",
+            "search.split",
             split,
-            "has no raw predictions",
-            f"add it to evaluate.splits (or calibrate_on), then: lanner factory evaluate "
-            f"{shop.path}",
+            "is not among what step evaluate predicts",
+            f"add it to evaluate.splits, then: lanner factory evaluate {shop.asked}",
         )
+    if not (folder / store.FACTS).exists():
+        raise DatasetError("predictions", folder, "are not there", store.AGAIN)
     return folder
 
 
@@ -121,7 +135,6 @@ def _check_ranges(axes: tuple[Axis, ...], detector: DetectorConfig, raw: Path) -
         ConfigError: as said.
     """
     from lanner.factory.evaluate.fusing import check_variant
-    from lanner.factory.evaluate.raw import load_raw
 
     kept = load_raw(raw).config
     for axis in axes:
@@ -131,7 +144,7 @@ def _check_ranges(axes: tuple[Axis, ...], detector: DetectorConfig, raw: Path) -
 
 def _speed(raw: Path, seconds: float) -> dict[str, Any]:
     """Seconds of the search, and how many full predictions of the set that is."""
-    facts = json.loads((raw / "predict.json").read_text(encoding="utf-8"))
+    facts = json.loads((raw / store.FACTS).read_text(encoding="utf-8"))
     whole = float(facts["seconds"]["whole"])
     return {
         "seconds": round(seconds, 3),

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class Bench:
     """What points are measured on: small, so that it can be sent to any process.
 
-    `detector` and `settings` are JSON text of the detector and of section evaluate.
+    `detector` and `settings` are JSON text of the detector and of section evaluate; `held` is
+    the folder of the predictions that curves are fitted on.
     """
 
     folder: str
     detector: str
     settings: str
+    held: str
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ _WHOLE = "merge_seams"
 Measure = Callable[[Sequence[Point]], list[Measured]]
 
 
-def bench_of(folder: Path, detector: DetectorConfig, settings: Evaluate) -> Bench:
-    """The bench of a folder of raw predictions."""
-    return Bench(
-        str(folder), detector.model_dump_json(), json.dumps(settings.model_dump(mode="json"))
-    )
+def bench_of(
+    folder: Path, detector: DetectorConfig, settings: Evaluate, held: Path | None = None
+) -> Bench:
+    """The bench of a folder of raw predictions, calibrated on others, or on the same if None."""
+    facts = json.dumps(settings.model_dump(mode="json"))
+    return Bench(str(folder), detector.model_dump_json(), facts, str(held or folder))
 
 
 def measure(bench: Bench, point: Point) -> Measured:
@@ -87,7 +90,10 @@ class Ready:
 
         self.detector = DetectorConfig.model_validate_json(bench.detector)
         self.settings = Evaluate.model_validate_json(bench.settings)
-        self.raw: RawSet = load_raw(Path(bench.folder), self.settings.chain_until)
+        until = self.settings.chain_until
+        self.raw: RawSet = load_raw(Path(bench.folder), until)
+        same = bench.held == bench.folder
+        self._held = self.raw if same else load_raw(Path(bench.held), until)
         self._calibrations: dict[str, Calibration] = {}
 
     def calibration(self, config: DetectorConfig) -> Calibration:
@@ -100,7 +106,7 @@ class Ready:
             fused = {"members": config.members, "fusion": config.fusion}
             # The detector's own chain: a curve must not hang on the point that came first.
             lean = _lean(self.detector.model_copy(update=fused), self.settings.chain_until)
-            self._calibrations[key] = fit_calibration(self.raw, lean, self.settings)
+            self._calibrations[key] = fit_calibration(self._held, lean, self.settings)
         return self._calibrations[key]
 
 

@@ -61,9 +61,11 @@ class Axis:
     @property
     def probes(self) -> tuple[Any, ...]:
         """Values that a parameter must take for the axis to be right."""
+        if self.kind not in ("float", "log"):
+            return self.ends
         # A fraction from the middle finds a parameter that takes whole numbers only.
-        free = self.kind in ("float", "log") and self.step is None
-        return (*self.ends, self.low + 0.37 * (self.high - self.low)) if free else self.ends
+        away = 0.37 * (self.high - self.low) if self.step is None else self.step
+        return (*self.ends, self.low + away)
 
 
 def parse_space(
@@ -166,10 +168,14 @@ def _step_params(name: str) -> type[BaseModel]:
 
 
 def _paths(detector: DetectorConfig) -> Iterator[str]:
-    yield from (f"fusion.{name}" for name in Fusion.model_fields)
+    objects = detector.output == "objects"
+    if objects:
+        yield from (f"fusion.{name}" for name in Fusion.model_fields)
+    # Rasters are fused by weight and `heard_from` alone; whatever else is said changes nothing.
+    silent = _NETWORK | ({"heard_from"} if objects else {"threshold"})
     for member in detector.members:
         for name in Member.model_fields:
-            if name not in _NETWORK:
+            if name not in silent:
                 yield f"members.{member.name}.{name}"
     for spec in detector.chain:
         yield from (f"chain.{spec.step}.{name}" for name in _step_params(spec.step).model_fields)
@@ -213,8 +219,11 @@ def _axis(path: str, given: Any, where: str) -> Axis:
     if len(body) != 2 or not good or not all(math.isfinite(n) for n in numbers):
         raise ConfigError(where, given, "is no pair of numbers", f"write it as {_FORMS}")
     low, high = body
-    if not low < high or (step is not None and not 0 < step <= high - low):
+    if not low < high:
         raise ConfigError(where, given, "does not rise", "put the lower number first")
+    if step is not None and not 0 < step <= high - low:
+        remedy = f"give a step of at most {high - low:g}, or name values as {{one_of: [...]}}"
+        raise ConfigError(where, given, f"has no step of {step:g}", remedy)
     if kind == "log" and (low <= 0 or step is not None):
         raise ConfigError(where, given, "is no log range", "begin above 0, without a step")
     if kind == "int":
@@ -232,8 +241,10 @@ def _check_value(detector: DetectorConfig, path: str, value: Any, where: str) ->
             spec = next(spec for spec in changed.chain if spec.step == name)
             _step_params(name).model_validate(spec.params)
     except ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise ConfigError(where, value, problem, "narrow the range to what it takes") from error
+        first = error.errors()[0]
+        whole = first["type"] == "int_from_float"
+        remedy = "write it as {int: [low, high]}" if whole else "narrow the range to what it takes"
+        raise ConfigError(where, value, first["msg"], remedy) from error
 
 
 __all__ = ["Axis", "Point", "at_point", "known_paths", "parse_space", "size_of", "value_at"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +101,7 @@ def search_points(
     if now is not None and _holds(axes, now):
         study.enqueue_trial(dict(now))
     ranges = {axis.path: _distribution(axis) for axis in axes}
-    free = {axis.path for axis in axes if axis.kind != "one_of" and axis.step is None}
+    free = {axis.path: axis for axis in axes if axis.kind != "one_of" and axis.step is None}
     cache = kept or Kept()
     done: list[Measured] = []
     values: list[tuple[float, ...] | None] = []
@@ -184,10 +184,10 @@ def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
 
     if axis.kind == "one_of":
         return CategoricalDistribution(axis.choices)
-    if axis.kind == "int":
-        return IntDistribution(int(axis.low), int(axis.high), step=int(axis.step or 1))
     # A step that does not divide the range ends below it; said here, Optuna need not warn.
     high = axis.high if axis.step is None else axis.low + (axis.levels - 1) * axis.step
+    if axis.kind == "int":
+        return IntDistribution(int(axis.low), int(high), step=int(axis.step or 1))
     return FloatDistribution(axis.low, high, log=axis.kind == "log", step=axis.step)
 
 
@@ -207,16 +207,21 @@ def _on(axis: Axis, value: Any) -> bool:
     return axis.low <= value <= axis.high
 
 
-def _rounded(params: Mapping[str, Any], free: Collection[str], now: Mapping[str, Any]) -> Point:
+def _rounded(params: Mapping[str, Any], free: Mapping[str, Axis], now: Mapping[str, Any]) -> Point:
     """The values to try: those of `free` ranges with `DIGITS`, what is named as it is named.
 
     A step is a sum of floats, of which the last digits are noise.
     """
     point: Point = {}
     for path, value in params.items():
-        digits = DIGITS if path in free else NAMED_DIGITS
-        keep = not isinstance(value, float) or value == now.get(path)
-        point[path] = value if keep else float(f"{value:.{digits}g}")
+        if not isinstance(value, float) or value == now.get(path):
+            point[path] = value
+        elif path in free:
+            # Rounding must not lead out of the range, whose ends may have more digits.
+            low, high = free[path].ends
+            point[path] = min(max(float(f"{value:.{DIGITS}g}"), low), high)
+        else:
+            point[path] = float(f"{value:.{NAMED_DIGITS}g}")
     return point
 
 
@@ -262,17 +267,28 @@ class Kept:
     """Measured points, in a file one JSON line each after a line with the key.
 
     `key` is what they depend on; points under another key are measured anew.
+
+    Raises:
+        DatasetError: the file is damaged.
     """
 
     def __init__(self, path: Path | None = None, key: str = "") -> None:
         self._path, self._key = path, key
         self._known: dict[str, Measured] = {}
         if path is not None and path.exists():
-            first, *lines = path.read_text(encoding="utf-8").splitlines()
-            if json.loads(first) == {"key": key}:
-                for line in lines:
-                    facts = json.loads(line)
-                    self._known[_text(facts["point"])] = Measured(**facts)
+            try:
+                self._read(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DatasetError(
+                    "points", path, f"cannot be read ({error})", "delete it and search again"
+                ) from error
+
+    def _read(self, text: str) -> None:
+        first, *lines = text.splitlines()
+        if json.loads(first)["key"] == self._key:
+            for line in lines:
+                facts = json.loads(line)
+                self._known[_text(facts["point"])] = Measured(**facts)
 
     def through(
         self, points: Sequence[Point], measure: Measure, names: Sequence[str] = ()

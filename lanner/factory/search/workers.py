@@ -130,8 +130,7 @@ def _part(bench: Bench, numbers: Sequence[int], point: Point) -> Part:
         curves = bed.calibration(config)
         for image in numbers:
             found = bed.raw.detect(config, curves, [image])[0]
-            sample = bed.raw.samples[image]
-            part[image] = judge(found, sample, config.gsd, bed.settings.relax_px)
+            part[image] = judge(found, bed.raw, image, bed.settings.relax_px)
     except (ConfigError, StepError) as error:
         return Refused(image, str(error))
     except ValueError as error:  # pydantic: two values that each alone would do
