@@ -46,7 +46,7 @@ search:
     chain.merge_seams.iou: [0.3, 0.7, 0.05]
   points: 24
   workers: 1
-release: {precision: 0.3, gates: [recall], golden: 1}
+release: {precision: 0.3, gates: [recall, map_large], golden: 1}
 """
 
 
@@ -208,6 +208,8 @@ def test_release_reproduce_and_refuse(root):
     assert {one.name for one in checked.card.data} > {"rendered"}  # the networks came with theirs
     assert {"golden.json", "detector.yaml", "factory.yaml"} <= set(checked.card.files)
     assert summary["measured against"] == load_config(ROOT / "configs" / "aircraft.yaml").release
+    # None of the rendered aircraft is large: such a gate is not passed over in silence.
+    assert summary["gates"] == {"test recall": "same", "test map_large": "cannot be told"}
     at = summary["accept"]["accept_at"]
     assert search.value_at(load_config(path), "chain.triage.accept_at") == at
     assert "# the networks' metres a pixel" in path.read_text()
@@ -227,6 +229,16 @@ def test_release_reproduce_and_refuse(root):
     assert [line.partition(":")[0] for line in reproduce_run(root / "run").differences] == [
         "test.figures.f1.value"
     ]
+
+
+def test_a_gate_that_is_no_figure_is_refused_at_the_first_release(root):
+    shutil.rmtree(root / "weights")  # the networks' files are found where Lanner is installed
+    shop = open_shop(root / "a.factory.yaml", root / "run")
+    gated = shop.config.release.model_copy(update={"gates": ("recal",)})
+    asked = shop.config.model_copy(update={"release": gated})
+    with pytest.raises(ConfigError, match=r"release\.gates 'recal'.*did you mean 'recall'"):
+        release.run(prepared(Shop(asked, shop.path, shop.folder)))
+    assert not (root / "weights").exists()
 
 
 def check_again(root: Path, folder: Path) -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from detectors.calibration import Calibration
 from detectors.card import load_card, seal
 from lanner.config import DetectorConfig
-from lanner.errors import GateError, OutputError
+from lanner.errors import ConfigError, DatasetError, GateError, OutputError
+from lanner.factory import release
 from lanner.factory.config import FactoryConfig
 from lanner.factory.release import credits
 from lanner.factory.release import folder as folder_module
 from lanner.factory.release.accept import choose, curve_of, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
+from lanner.factory.release.versions import weights_files
 from lanner.factory.releases import released, version_key, weights_home
 from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.shop import Shop
@@ -67,6 +69,13 @@ def test_a_touch_of_the_target_by_luck_is_passed_over():
     later = (curve.at >= chosen.at) & (curve.accepted >= 10)
     best = np.flatnonzero(later)[np.argmax(curve.lower[later])]
     assert chosen.lower >= curve.lower[best] - 1 / curve.accepted[best]
+
+
+def test_too_few_accepted_to_judge_a_precision_is_said_so():
+    # All nine are right: it is not the detector that falls short.
+    score = np.linspace(0.9, 0.99, 9)
+    with pytest.raises(GateError, match=r"at most 9 objects .*10 are the least; give that split"):
+        choose(curve_of(score, np.ones(9), 30), 0.9)
 
 
 def test_no_threshold_is_said_with_the_best_there_is():
@@ -216,6 +225,61 @@ def test_too_large_a_file_is_refused_before_anything_is_written(tmp_path, monkey
     assert not (tmp_path / "weights").exists()
 
 
+def two_networks(first, second):
+    facts = config().model_dump(mode="json")
+    facts["members"] += [{"name": "masks", "kind": "resunet", "weights": second}]
+    facts["members"][0]["weights"] = first
+    return DetectorConfig.model_validate(facts)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("a.safetensors", "a.safetensors"), r"members\.masks\.weights .*such as masks\."),
+        (("a.safetensors", "nets/b.safetensors"), r"members\.masks\.weights .*leave its folder"),
+    ],
+)
+def test_no_network_is_released_with_the_weights_of_another(tmp_path, names, said):
+    files = {name: tmp_path / name for name in ("boxes", "masks")}
+    for name, path in files.items():
+        path.write_text(name)
+    target = Target(tmp_path / "weights" / "tanks" / "1.1.0")
+    with pytest.raises(ConfigError, match=said):
+        stage(target, two_networks(*names), files, Calibration(), {})
+    assert not target.part.exists()
+    # The same network twice, say at two thresholds, is one file.
+    same = {name: files["boxes"] for name in files}
+    stage(target, two_networks("a.safetensors", "a.safetensors"), same, Calibration(), {})
+    assert (target.part / "a.safetensors").read_text() == "boxes"
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A factory of `config` beside the folder of its releases; nothing was run yet."""
+    (tmp_path / "tanks.yaml").write_text(config().model_dump_json())
+    source = {"name": "new", "format": "images", "root": "."}
+    facts = {"factory": "tanks", "detector": "tanks.yaml", "sources": [source]}
+    return Shop(
+        FactoryConfig.model_validate(facts), tmp_path / "tanks.factory.yaml", tmp_path / "run"
+    )
+
+
+def test_weights_are_not_taken_from_a_release_that_was_stopped(shop):
+    home = shop.path.parent / "weights" / "tanks"
+    whole = make_release(home / "1.0.0", "same")
+    make_release(home / ".1.1.0.part", "same")
+    wanted = {"boxes": load_card(whole).files["b.safetensors"]}
+    assert weights_files(shop, wanted) == {"boxes": whole / "b.safetensors"}
+
+
+def test_a_release_moved_aside_is_there_again_before_anything_is_measured(shop):
+    home = shop.path.parent / "weights" / "tanks"
+    make_release(home / ".1.1.0.old", "old")
+    with pytest.raises(DatasetError, match="was not predicted"):
+        release.run(shop)
+    assert (home / "1.1.0" / "b.safetensors").read_text() == "old"
+
+
 def test_verdicts():
     assert verdict("f1", 0.01, 0.02) == "better"
     assert verdict("f1", -0.02, -0.01) == "worse"
@@ -264,19 +328,19 @@ def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
     old.mkdir(parents=True)
     (old / "b.safetensors").write_text("old")
     data = [
-        {"name": "Farms", "source": "a", "licence": "b", "attribution": "The farmers"},
-        {"name": "Ports", "source": "a", "licence": "b", "attribution": "The sailors"},
+        {"name": "farms", "source": "a", "licence": "b", "attribution": "The farmers"},
+        {"name": "ports", "source": "a", "licence": "b", "attribution": "The sailors"},
+        {"name": "sheds", "source": "a", "licence": "b", "attribution": ""},
     ]
     seal(old, {**CARD, "data": data, "release": "1.1.0"})
 
-    def named(start):
+    def named(name="new", words="The farmers", **training):
+        source = {"name": name, "format": "images", "root": ".", "attribution": words}
         facts = {
             "factory": "tanks",
             "detector": "tanks.yaml",
-            "sources": [
-                {"name": "new", "format": "images", "root": ".", "attribution": "The farmers"}
-            ],
-            "train": {"members": {"boxes": {"start": start}}},
+            "sources": [source],
+            "train": {"members": {"boxes": training}},
         }
         shop = Shop(
             FactoryConfig.model_validate(facts),
@@ -286,6 +350,12 @@ def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
         trained = shop.step_dir("train") / "boxes.safetensors"
         return [row["name"] for row in credits(shop, [], {"boxes": trained})]
 
-    assert named(None) == ["new"]
-    assert named("release") == ["new", "Ports"]
-    assert named("../weights/tanks/1.1.0/b.safetensors") == ["new", "Ports"]
+    file = "../weights/tanks/1.1.0/b.safetensors"
+    assert named() == ["new"]
+    for key in ("start", "encoder_from"):
+        assert named(**{key: "release"}) == named(**{key: file}) == ["new", "ports", "sheds"]
+    # Data without words of its owner is another's all the same, unless it has the same name.
+    assert named(words="", start=file) == ["new", "farms", "ports", "sheds"]
+    assert named("sheds", "", start=file) == ["sheds", "farms", "ports"]
+    # What is called alike may be another's.
+    assert named("ports", "The divers", start=file) == ["ports", "farms", "ports", "sheds"]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from detectors.calibration import FILE as CALIBRATION
 from detectors.calibration import Calibration
+from detectors.card import sha256_file
 from lanner.config import DetectorConfig
-from lanner.errors import OutputError
+from lanner.errors import ConfigError, OutputError
 from lanner.factory.release.versions import DETECTOR
 
 LARGEST = 30_000_000
@@ -45,8 +46,10 @@ def stage(
     """Make the new folder beside the old one: weights, calibration, and texts by file name.
 
     Raises:
+        ConfigError: a network names no plain file, or another one's.
         OutputError: a file is too large, or cannot be written.
     """
+    _check_names(detector, weights)
     for name, path in weights.items():
         if path.stat().st_size >= LARGEST:
             raise OutputError(
@@ -57,7 +60,6 @@ def stage(
                 "use a smaller encoder in `arch`",
             )
     try:
-        recover(target)
         if target.part.exists():
             shutil.rmtree(target.part)
         target.part.mkdir(parents=True)
@@ -71,6 +73,24 @@ def stage(
         raise OutputError(
             "release", target.folder, f"cannot be written ({error.strerror})", "free some space"
         ) from error
+
+
+def _check_names(detector: DetectorConfig, weights: Mapping[str, Path]) -> None:
+    """Refuse a release in which one network's file would take the place of another's."""
+    kept: dict[str, str] = {}
+    for one in detector.networks:
+        where, content = f"members.{one.name}.weights", sha256_file(weights[one.name])
+        if Path(one.weights).name != one.weights:
+            raise ConfigError(
+                where, one.weights, "is not the name of a file alone", "leave its folder out"
+            )
+        if kept.setdefault(one.weights, content) != content:
+            raise ConfigError(
+                where,
+                one.weights,
+                "is another network's file as well, and they have learned different things",
+                f"give it a file of its own, such as {one.name}.safetensors",
+            )
 
 
 def swap(target: Target, detector_path: Path, text: str) -> None:
