@@ -66,6 +66,8 @@ def test_starter_files_are_right_as_they_are(tmp_path, form):
         (["--name", "My Tanks"], "is no name"),
         (["--classes", ","], "names no class"),
         (["--classes", "a: b"], "names no class"),
+        (["--classes", "tank,ship,tank"], "names one twice"),
+        (["--gsd", "inf"], "is no ground sampling"),
     ],
 )
 def test_init_refuses_what_would_not_load(tmp_path, words, said):
