@@ -112,6 +112,48 @@ def test_status_says_what_is_missing_and_what_to_run(tmp_path):
     assert {row["state"] for row in rows} == {"missing"}
     assert rows[0]["folder"] == str(tmp_path / "w" / "01_explore")
     assert "lanner factory explore" in factory("status", config).stdout
+    # The command as it must be given, work folder and all.
+    odd = tmp_path / "my work #1"
+    said = factory("status", config, "--workdir", odd).stdout
+    assert f"Next: lanner factory explore {config} --workdir '{odd}'\n" in said
+
+
+def finish(config, workdir, *steps):
+    """Records as if steps had been run."""
+    from lanner.factory.opening import open_shop
+    from lanner.factory.runner import step_key
+    from lanner.factory.snapshot import left
+
+    shop = open_shop(config, workdir)
+    for step in steps:
+        folder = shop.step_dir(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"key": step_key(shop, step), "left": left(shop, step), "seconds": 1.0}
+        said = {"summary": {"said by": step}, "show": ["report.html"]}
+        (folder / "step.json").write_text(json.dumps(record | said))
+
+
+@pytest.mark.parametrize(("space", "next_one"), [(True, "search"), (False, "release")])
+def test_status_names_no_search_where_nothing_is_to_be_searched(tmp_path, space, next_one):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    if not space:
+        text = config.read_text()
+        config.write_text(re.sub(r"(?ms)^search:.*?(?=^release:)", "", text))
+    finish(config, tmp_path / "w", *STEPS[:5])
+    said = factory("status", config, "--workdir", tmp_path / "w").stdout
+    assert f"Next: lanner factory {next_one} " in said
+
+
+def test_what_was_done_is_shown_where_a_later_step_fails(tmp_path):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    finish(config, tmp_path / "w", "explore")
+    done = factory("all", config, "--workdir", tmp_path / "w")
+    assert done.exit_code == 22  # there are no samples to process
+    assert "said by" in done.stdout
+    assert f"open {tmp_path / 'w' / '01_explore' / 'report.html'}" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_the_folder_of_a_run(tmp_path, monkeypatch):
