@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import time
 from contextlib import contextmanager
@@ -95,6 +96,27 @@ def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
     assert pushed < 20
 
 
+def test_what_is_pushed_stands_in_for_no_library(bare, clone, tmp_path):
+    work = tmp_path / "work"
+    install(bare, work)
+    (clone / "lanner").mkdir()
+    (clone / "lanner" / "__init__.py").write_text("raise SystemExit(99)")
+    sha = commit(clone, tanks__factory__yaml=BROKEN, yaml__py="raise SystemExit(99)")
+    git("push", bare, "HEAD:train/tanks", cwd=clone)
+    assert ended(work / "tanks" / f"{sha}.json") == {"state": "failed", "exit": 14}
+
+
+def test_a_tree_that_cannot_be_made_is_noted(bare, clone, tmp_path):
+    work = tmp_path / "work"
+    install(bare, work)
+    (work / "tanks").mkdir()
+    (work / "tanks" / "tree").write_text("a file where the checkout goes")
+    sha = commit(clone, tanks__factory__yaml=BROKEN)
+    git("push", bare, "HEAD:train/tanks", cwd=clone)
+    assert ended(work / "tanks" / f"{sha}.json") == {"state": "failed", "exit": 1}
+    assert "tree" in (work / "tanks" / f"{sha}.log").read_text()
+
+
 @contextmanager
 def somebody_trains(work):
     import fcntl
@@ -155,8 +177,20 @@ def test_install_leaves_the_hooks_of_others_alone(bare, tmp_path):
 def test_only_bare_repositories_get_a_hook(clone, tmp_path):
     with pytest.raises(ConfigError, match="is not bare"):
         install(clone / ".git")
+    with pytest.raises(ConfigError, match="is not bare; make one"):
+        install(clone)
     with pytest.raises(ConfigError, match="not a git repository"):
         install(tmp_path / "nowhere")
+
+
+def test_a_hook_that_git_would_not_find_is_not_written(bare, tmp_path):
+    git("--git-dir", bare, "config", "core.hooksPath", tmp_path / "ours", cwd=tmp_path)
+    with pytest.raises(ConfigError, match=r"core\.hooksPath '.*ours'.*run: git --git-dir ") as told:
+        install(bare)
+    assert not (bare / "hooks" / "post-receive").exists()
+    remedy = shlex.split(told.value.remedy.removeprefix("run: "))
+    git(*remedy[1:], cwd=tmp_path)
+    assert install(bare).exists()
 
 
 def test_the_factory_file_of_a_tree(tmp_path):
