@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import ConfigError, OutputError
+from lanner.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
     from lanner.factory.shop import Shop
@@ -33,6 +33,9 @@ LEAST_NOISE = 0.005
 """Two trainings on one dataset differ by about so much of a score; less is not believed."""
 
 DRAWS, LEVEL = 1000, 0.95
+
+LEAST_POINTS = 3
+"""Numbers of labels: the law has as many parameters."""
 
 FAR = 10**9
 """Labels that nobody draws: more than these are not counted out."""
@@ -55,7 +58,10 @@ class Law:
         """Labels that an error takes; infinite where no number does."""
         if error <= self.c or self.a <= 0:
             return math.inf if error <= self.c else 0.0
-        return float((self.a / (error - self.c)) ** (1 / self.b))
+        try:
+            return float((self.a / (error - self.c)) ** (1 / self.b))
+        except OverflowError:
+            return math.inf
 
 
 @dataclass(frozen=True)
@@ -227,15 +233,22 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
         figure: of the first split that is evaluated.
 
     Raises:
-        DatasetError: the dataset was not frozen.
+        DatasetError: the dataset was not frozen, or its training images are too few.
         ConfigError: no such figure.
     """
-    from lanner.factory.short_runs import part_of, trained_figures
+    from lanner.factory.short_runs import parts_of, trained_figures
 
+    parts = parts_of(shop, FRACTIONS, out, steps)
+    if len({labels for _, labels in parts}) < LEAST_POINTS:
+        raise DatasetError(
+            "forecast",
+            f"{parts[-1][1]} labels",
+            f"of split train make fewer than {LEAST_POINTS} parts of different size",
+            "label more images, or give --points",
+        )
     points = []
-    for fraction in FRACTIONS:
+    for part, labels in parts:
         shop.cancel.check()
-        part, labels = part_of(shop, fraction, out / f"part-{round(1 / fraction)}", steps)
         figures = trained_figures(part)
         if figures.get(figure) is None:
             raise ConfigError(
@@ -276,7 +289,7 @@ def _span(values: Floats) -> tuple[float, float]:
 
 
 def _check(points: Points, target: float) -> None:
-    if len({n for n, _ in points}) < 3:
+    if len({n for n, _ in points}) < LEAST_POINTS:
         raise ConfigError(
             "--points", len(points), "are too few", "measure three numbers of labels or more"
         )

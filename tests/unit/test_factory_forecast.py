@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanner.errors import ConfigError
+from lanner.errors import ConfigError, DatasetError
 from lanner.factory.forecast import (
     Law,
     fit_laws,
@@ -40,6 +40,8 @@ def test_labels_and_error_are_inverse():
     assert law.labels(law.error(np.asarray([700.0]))[0]) == pytest.approx(700)
     assert law.labels(0.02) == math.inf
     assert Law(0.0, 0.5, 0.0).labels(0.1) == 0
+    # A hair's breadth above what no number of labels mends: more than a float holds.
+    assert Law(1.0, 0.05, 0.05).labels(math.nextafter(0.05, 1)) == math.inf
 
 
 def test_more_labels_than_anybody_draws_are_said_in_plain_words(tmp_path):
@@ -129,23 +131,46 @@ def test_smaller_parts_lie_within_larger_ones():
     assert names != sorted(names, key=lambda name: order_of(name, 2))
 
 
-def test_parts_are_nested_and_leave_other_splits_whole(tmp_path):
-    from typer.testing import CliRunner
-
-    from lanner.cli import app
+def shop_of(folder, train):
+    """A factory with so many training images, of one and two labels by turns, and four others."""
     from lanner.factory.opening import open_shop
-    from lanner.factory.samples import Label, Sample, read_samples, write_samples
-    from lanner.factory.short_runs import part_of
+    from lanner.factory.samples import Label, Sample, write_samples
+    from lanner.factory.starter import write_starter
 
-    CliRunner().invoke(app, ["factory", "init", str(tmp_path), "--name", "tanks"])
-    shop = open_shop(tmp_path / "tanks.factory.yaml", tmp_path / "w")
+    _, config = write_starter(folder, "coco", "tanks", ("object",), 0.5, "data")
+    shop = open_shop(config, folder / "w")
     label = Label("object", (0, 0, 4, 4))
     samples = [
-        Sample(f"a/{k}", "a", "train" if k < 16 else "test", tmp_path / "x.png", 8, 8)
-        for k in range(20)
+        Sample(f"a/{k}", "a", "train" if k < train else "test", folder / "x.png", 8, 8)
+        for k in range(train + 4)
     ]
     samples = [one.but(labels=(label,) * (1 + k % 2)) for k, one in enumerate(samples)]
     write_samples(samples, shop.step_dir("dataset") / "samples.jsonl")
+    return shop
+
+
+def test_a_part_of_few_images_is_trained_once(tmp_path):
+    from lanner.factory.short_runs import parts_of
+
+    shop = shop_of(tmp_path, 4)
+    parts = parts_of(shop, (1 / 8, 1 / 4, 1 / 2, 1.0), tmp_path / "out", 40)
+    assert [part.folder.name for part, _ in parts] == ["part-8", "part-2", "part-1"]
+    assert parts[-1][1] == 6
+
+
+def test_too_few_images_are_told_before_anything_is_trained(tmp_path):
+    from lanner.factory.forecast import measure_points
+
+    with pytest.raises(DatasetError, match=r"'3 labels': .*fewer than 3 parts of different size"):
+        measure_points(shop_of(tmp_path, 2), tmp_path / "out", steps=1, figure="f1")
+    assert not list((tmp_path / "out").rglob("04_train"))
+
+
+def test_parts_are_nested_and_leave_other_splits_whole(tmp_path):
+    from lanner.factory.samples import read_samples
+    from lanner.factory.short_runs import part_of
+
+    shop = shop_of(tmp_path, 16)
     parts, counts = [], []
     for fraction in (0.125, 0.25, 0.5, 1.0):
         part, labels = part_of(shop, fraction, tmp_path / f"{fraction}", 40)
