@@ -155,7 +155,8 @@ def forecast_points(
     """Fit the law, say what the target needs, and draw the curve.
 
     The interval is of the law fitted again to scores with noise of the size that the fit (or
-    repeated trainings) shows.
+    repeated trainings) shows. Of few scores that size is itself not well known: each draw has
+    another one (Student, 1908).
 
     Args:
         points: at least three different numbers of labels.
@@ -172,9 +173,11 @@ def forecast_points(
     labels = np.asarray([n for n, _ in points], np.float64)
     errors = 1 - np.asarray([score for _, score in points], np.float64)
     law = fit_laws(labels, errors[None])[0]
-    noise = max(_noise(labels, errors, law), LEAST_NOISE)
+    noise, free = _noise(labels, errors, law)
     rng = np.random.default_rng(seed)
-    drawn = law.error(labels) + rng.normal(0, noise, (DRAWS, len(labels)))
+    spread = noise * np.sqrt(free / rng.chisquare(free, (DRAWS, 1)))
+    apart = rng.standard_normal((DRAWS, len(labels))) * np.maximum(spread, LEAST_NOISE)
+    drawn = law.error(labels) + apart
     laws = fit_laws(labels, np.clip(drawn, 0, 1))
     needed = np.asarray([one.labels(1 - target) for one in laws])
     low, high = _span(needed)
@@ -269,15 +272,18 @@ def _line(x: Floats, errors: Floats) -> tuple[Floats, Floats]:
     return np.maximum(a, 0), np.where(a < 0, mean_y, c)
 
 
-def _noise(labels: Floats, errors: Floats, law: Law) -> float:
-    """Standard deviation of a score, by repeated trainings where there are any."""
+def _noise(labels: Floats, errors: Floats, law: Law) -> tuple[float, int]:
+    """Standard deviation of a score, by repeated trainings where there are any, and the degrees of
+    freedom that it is known by.
+    """
     groups = [errors[labels == n] for n in np.unique(labels)]
     repeats = [one for one in groups if len(one) > 1]
     if repeats:
         free = sum(len(one) - 1 for one in repeats)
-        return math.sqrt(sum(np.square(one - one.mean()).sum() for one in repeats) / free)
-    free = max(len(errors) - 3, 1)
-    return math.sqrt(float(np.square(errors - law.error(labels)).sum()) / free)
+        squares = sum(float(np.square(one - one.mean()).sum()) for one in repeats)
+        return math.sqrt(squares / free), free
+    free = max(len(errors) - LEAST_POINTS, 1)
+    return math.sqrt(float(np.square(errors - law.error(labels)).sum()) / free), free
 
 
 def _span(values: Floats) -> tuple[float, float]:
