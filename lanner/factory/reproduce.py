@@ -18,7 +18,7 @@ from lanner.errors import DatasetError, GateError, OutputError
 from lanner.factory.config import FactoryConfig
 from lanner.factory.opening import read_record
 from lanner.factory.shop import Shop
-from lanner.factory.sides import evaluate_folder
+from lanner.factory.sides import RAW, evaluate_folder
 from lanner.factory.train.child import JOB, job_file
 from lanner.job import Cancel, Progress
 
@@ -111,6 +111,8 @@ def reproduce_run(
         shop.step_dir("evaluate").mkdir(parents=True, exist_ok=True)
         evaluate_run(shop)
         new = _figures(shop.step_dir("evaluate"))
+        if not train:
+            said += _other_weights(shop.config, folder, shop.step_dir("evaluate"))
     said += unlike(json.loads(old), json.loads(new))
     if old != new and not said:
         said.append(f"{FIGURES}: the same figures in other bytes")
@@ -211,6 +213,25 @@ def _weights(shop: Shop, run: Path) -> list[str]:
         why = ", trained from other settings, labels or first weights" if changed else ""
         said.append(f"weights {file}: other bytes{why}")
     return said
+
+
+def _other_weights(config: FactoryConfig, old: Path, new: Path) -> list[str]:
+    """Members that were not evaluated with the weights of then: trained or released since."""
+    said: dict[str, None] = {}
+    for split in (*config.evaluate.splits, config.evaluate.calibrate_on):
+        then, now = (_looked(folder / RAW / split) for folder in (old, new))
+        for name in now:
+            if name in then and then[name] != now[name]:
+                said[f"weights of {name}: others than those that were evaluated"] = None
+    return list(said)
+
+
+def _looked(folder: Path) -> dict[str, str]:
+    """Checksums of the weights that predictions were made with, by member."""
+    from lanner.factory.evaluate import store
+
+    weights: dict[str, str] = (store.read_facts(folder / store.FACTS) or {}).get("weights", {})
+    return weights
 
 
 def _figures(folder: Path) -> str:

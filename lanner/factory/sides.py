@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,14 +56,15 @@ class Side:
 
 
 def evaluate_folder(path: Path) -> Path:
-    """The folder of step evaluate, of that folder or of the factory's.
+    """The folder of step evaluate, of that folder or of the factory's, in full: its neighbours are
+    looked for from there.
 
     Raises:
         DatasetError: there is none.
     """
     for folder in (path, path / EVALUATE):
         if (folder / RAW).is_dir():
-            return folder
+            return Path(os.path.abspath(folder))
     raise DatasetError(
         "RUN", path, "is no folder of an evaluation", f"name a folder such as runs/NAME/{EVALUATE}"
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 import rasterio
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from detectors.card import load_card, seal
@@ -186,7 +188,7 @@ def test_ray_measures_what_processes_measure(root, tmp_path, monkeypatch):
         measure([{}])
 
 
-def test_release_reproduce_and_refuse(root):
+def test_release_reproduce_and_refuse(root, monkeypatch):
     path = root / "configs" / "aircraft.yaml"
     before = path.read_text()
     path.write_text(edited(before, {"release": "9.9.9"}))
@@ -222,11 +224,19 @@ def test_release_reproduce_and_refuse(root):
     assert again.differences == ()
     assert again.figures > 50
     again.refuse()
+    # Other weights are named, whatever they say.
+    member = shop.detector().members[0]
+    version = load_config(ROOT / "configs" / "aircraft.yaml").release
+    resaved(root / "weights" / "aircraft" / version / member.weights)
+    assert reproduce_run(root / "run", root / "a.factory.yaml").differences == (
+        f"weights of {member.name}: others than those that were evaluated",
+    )
     figures = root / "run" / "05_evaluate" / "figures.json"
     changed = json.loads(figures.read_text())
     changed["test"]["figures"]["f1"]["value"] += 0.001
     figures.write_text(json.dumps(changed))
-    assert [line.partition(":")[0] for line in reproduce_run(root / "run").differences] == [
+    monkeypatch.chdir(root / "run" / "05_evaluate")
+    assert [line.partition(":")[0] for line in reproduce_run(Path()).differences] == [
         "test.figures.f1.value"
     ]
 
@@ -239,6 +249,14 @@ def test_a_gate_that_is_no_figure_is_refused_at_the_first_release(root):
     with pytest.raises(ConfigError, match=r"release\.gates 'recal'.*did you mean 'recall'"):
         release.run(prepared(Shop(asked, shop.path, shop.folder)))
     assert not (root / "weights").exists()
+
+
+def resaved(path: Path) -> None:
+    """The same weights in other bytes."""
+    with safe_open(path, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        notes = file.metadata() or {}
+    save_file(tensors, path, {**notes, "saved": "again"})
 
 
 def check_again(root: Path, folder: Path) -> None:
