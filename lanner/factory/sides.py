@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,17 @@ def split_folder(folder: Path, split: str) -> Path:
     return path
 
 
+def judged_as(a: Side, b: Side) -> Side:
+    """A, judged by B's settings and, on the images that both saw, by B's labels.
+
+    Labels mended between two evaluations, or another overlap asked for, would else pass for a
+    difference of detectors. An image that was resampled since keeps its own labels.
+    """
+    theirs = {(one.id, one.width, one.height): one for one in b.raw.samples}
+    samples = tuple(theirs.get((one.id, one.width, one.height), one) for one in a.raw.samples)
+    return replace(a, raw=replace(a.raw, samples=samples), settings=b.settings)
+
+
 def differences(
     a: Side, b: Side, draws: int, figures: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
@@ -136,7 +147,8 @@ def differences(
     from lanner.factory.metrics.bootstrap import draws as drawn
     from lanner.factory.metrics.bootstrap import paired
 
-    common = [one for one in a.ids if one in set(b.ids)]
+    seen = set(b.ids)
+    common = [one for one in a.ids if one in seen]
     if not common:
         raise DatasetError(
             "compare", f"{a.name}, {b.name}", "saw no image in common", "compare on one dataset"
@@ -193,6 +205,7 @@ __all__ = [
     "Side",
     "differences",
     "evaluate_folder",
+    "judged_as",
     "open_side",
     "split_folder",
     "verdict",

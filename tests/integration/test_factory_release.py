@@ -18,11 +18,11 @@ from lanner.cli import app
 from lanner.config import load_config
 from lanner.errors import ConfigError, GateError
 from lanner.factory import dataset, evaluate, release, search
-from lanner.factory.compare import compare_runs
+from lanner.factory.compare import Comparison, compare_runs
 from lanner.factory.opening import open_shop
 from lanner.factory.reproduce import reproduce_run
 from lanner.factory.runner import run_step, step_key
-from lanner.factory.samples import Label, Sample, write_samples
+from lanner.factory.samples import Label, Sample, read_samples, write_samples
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.edit import edited
 from lanner.factory.search.points import bench_of
@@ -146,6 +146,32 @@ def test_search_on_stored_predictions(evaluated):
     assert {row["figure"] for row in compared.rows} >= {"f1", "ap50", "ece"}
     assert compared.images == 2
     assert all(path.exists() for path in compared.show)
+
+
+def test_mended_labels_are_no_difference_of_detectors(evaluated, tmp_path):
+    evaluation = tmp_path / "mended" / "05_evaluate"
+    shutil.copytree(evaluated / "run" / "05_evaluate", evaluation)
+    path = evaluation / "raw" / "test" / "samples.jsonl"
+    first, *others = read_samples(path)
+    write_samples([first.but(labels=first.labels[:2]), *others], path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "disagree.png").write_bytes(b"of another comparison")
+    before = json.loads((evaluation / "figures.json").read_text())["test"]["figures"]
+    compared = compare_runs(evaluated / "run", evaluation, tmp_path / "out")
+    assert {row["difference"] for row in compared.rows} == {0.0}
+    assert not (tmp_path / "out" / "disagree.png").exists()
+    # It is B's labels that A is judged by too, and what B calls right.
+    assert figure_of_a(compared, "precision") < before["precision"]["value"]
+    record = json.loads((evaluation / "step.json").read_text())
+    record["config"]["evaluate"]["iou"] = 0.95
+    (evaluation / "step.json").write_text(json.dumps(record))
+    strict = compare_runs(evaluated / "run", evaluation, tmp_path / "out")
+    assert figure_of_a(strict, "recall") < 0.5 * figure_of_a(compared, "recall")
+
+
+def figure_of_a(compared: Comparison, name: str) -> float:
+    (row,) = (row for row in compared.rows if row["figure"] == name)
+    return float(row["a"])
 
 
 def by_ray(root: Path) -> Shop:
