@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lanner.errors import ConfigError, OutputError
 from lanner.factory.hook import LOCK, MARK, find_factory, install
+
+ROOT = Path(__file__).resolve().parents[2]
 
 ENV = {
     **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
@@ -209,3 +212,40 @@ def test_the_factory_file_of_a_tree(tmp_path):
         pointer.write_text(wrong)
         with pytest.raises(ConfigError, match="is no file of the tree"):
             find_factory(tmp_path)
+
+
+def hosted(tree: Path) -> tuple[int, str, str]:
+    """Exit code, words and chosen file of the example for hosted git, as a runner runs it."""
+    facts = yaml.safe_load((ROOT / "docs" / "ci-train.example.yml").read_text())
+    (step,) = (one for one in facts["jobs"]["factory"]["steps"] if one.get("id") == "file")
+    said = tree.parent / "output"
+    said.write_text("")
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**ENV, "GITHUB_OUTPUT": str(said)},
+    )
+    return done.returncode, done.stdout, said.read_text()
+
+
+def test_the_example_for_hosted_git_finds_what_the_hook_finds(clone):
+    code, said, chosen = hosted(clone)
+    assert (code, chosen) == (1, "")
+    assert "name one factory file" in said
+    (clone / "o\u00f9 #1").mkdir()
+    odd = clone / "o\u00f9 #1" / "a.factory.yaml"
+    odd.write_text(BROKEN)
+    commit(clone)
+    assert hosted(clone) == (0, "", "path=o\u00f9 #1/a.factory.yaml\n")
+    assert find_factory(clone) == odd
+    commit(clone, b__factory__yaml=BROKEN)
+    code, said, chosen = hosted(clone)
+    assert (code, chosen) == (1, "")
+    assert "a.factory.yaml" in said and "b.factory.yaml" in said
+    for pointer in ("b.factory.yaml", "b.factory.yaml\r\nmore\n"):
+        (clone / ".lanner-train").write_text(pointer, newline="")
+        assert hosted(clone) == (0, "", "path=b.factory.yaml\n")
+        assert find_factory(clone) == clone / "b.factory.yaml"
