@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from detectors.calibration import Calibration
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import ConfigError, DatasetError
-from lanner.factory.config import Evaluate, FactoryConfig
-from lanner.factory.opening import read_record
+from lanner.factory.config import Evaluate
+from lanner.factory.opening import read_settings
 from lanner.factory.shop import STEPS
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def open_side(name: str, folder: Path, split: str, detector: Path | None = None)
     from lanner.factory.evaluate.raw import load_raw
 
     folder = evaluate_folder(folder)
-    record = read_record(folder)
-    settings = FactoryConfig.model_validate(record["config"]).evaluate
-    config = DetectorConfig.model_validate(record["detector"])
+    recorded, config = read_settings(folder)
+    settings = recorded.evaluate
     if detector is not None:
         config = load_config(detector)
     held = load_raw(split_folder(folder, settings.calibrate_on), settings.chain_until)

@@ -1,5 +1,6 @@
 """Release: thresholds, versions, and a folder that is swapped whole or not at all."""
 
+import json
 import shutil
 
 import numpy as np
@@ -22,7 +23,7 @@ from lanner.factory.release.versions import weights_files
 from lanner.factory.releases import released, version_key, weights_home
 from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.shop import Shop
-from lanner.factory.sides import verdict
+from lanner.factory.sides import open_side, verdict
 
 
 def confidences(n=2000, seed=0):
@@ -109,7 +110,7 @@ def test_the_curve_is_drawn(tmp_path):
 
 def test_versions_go_by_number():
     names = ["1.10.0", "1.9.0", "1.9.0-rc1", "0.99", "2"]
-    ordered = ["0.99", "1.9.0", "1.9.0-rc1", "1.10.0", "2"]
+    ordered = ["0.99", "1.9.0-rc1", "1.9.0", "1.10.0", "2"]
     assert sorted(names, key=version_key) == ordered
 
 
@@ -173,7 +174,7 @@ def staged(tmp_path):
 def test_a_release_is_swapped_whole(staged):
     target, detector = staged
     assert (target.folder / "b.safetensors").read_text() == "old"
-    swap(target, detector, "after")
+    swap(target, detector, "before", "after")
     assert (target.folder / "b.safetensors").read_text() == "new"
     assert detector.read_text() == "after"
     assert set(load_card(target.folder).files) == {
@@ -189,10 +190,19 @@ def test_a_failed_swap_leaves_the_old_release_whole(staged):
     detector.unlink()
     detector.mkdir()  # a file cannot take the place of a folder
     with pytest.raises(OutputError, match="the old release is as it was"):
-        swap(target, detector, "after")
+        swap(target, detector, "before", "after")
     assert (target.folder / "b.safetensors").read_text() == "old"
     assert load_card(target.folder).release == "1.1.0"
     assert (target.part / "b.safetensors").read_text() == "new"
+
+
+def test_a_detector_edited_while_it_is_released_keeps_what_was_written(staged):
+    target, detector = staged
+    detector.write_text("edited")
+    with pytest.raises(OutputError, match="was changed while it was being released"):
+        swap(target, detector, "before", "after")
+    assert detector.read_text() == "edited"
+    assert (target.folder / "b.safetensors").read_text() == "old"
 
 
 def test_a_first_release_that_cannot_be_told_is_not_there(staged):
@@ -201,7 +211,7 @@ def test_a_first_release_that_cannot_be_told_is_not_there(staged):
     detector.unlink()
     detector.mkdir()  # a file cannot take the place of a folder
     with pytest.raises(OutputError, match="cannot be put in place"):
-        swap(target, detector, "after")
+        swap(target, detector, "before", "after")
     assert not target.folder.exists()
     assert (target.part / "b.safetensors").read_text() == "new"
     assert [path.name for path in detector.parent.glob(".*")] == []
@@ -213,6 +223,18 @@ def test_a_kill_between_the_two_moves_is_mended(staged):
     recover(target)
     assert (target.folder / "b.safetensors").read_text() == "old"
     assert not target.old.exists()
+
+
+def test_files_that_are_no_release_are_not_written_over(tmp_path):
+    folder = tmp_path / "weights" / "tanks" / "1.1.0"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    weights = tmp_path / "b.safetensors"
+    weights.write_text("new")
+    with pytest.raises(OutputError, match=r"holds files and no card\.yaml; move them away"):
+        stage(Target(folder), config(), {"boxes": weights}, Calibration(), {})
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in folder.parent.iterdir()] == ["1.1.0"]
 
 
 def test_too_large_a_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
@@ -313,6 +335,16 @@ def test_a_fresh_folder_that_is_a_file_is_refused(tmp_path):
     with pytest.raises(OutputError, match="name a fresh folder"):
         reproduce_run(tmp_path, out=out)
     assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("record", [{}, {"config": {"old": 1}, "detector": {}}])
+def test_a_run_of_a_lanner_with_other_words_is_told(tmp_path, record):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "step.json").write_text(json.dumps(record))
+    (tmp_path / "figures.json").write_text("{}")
+    for look in (reproduce_run, lambda run: open_side("A", run, "test")):
+        with pytest.raises(DatasetError, match="recorded by an earlier Lanner"):
+            look(tmp_path)
 
 
 def test_a_card_holds_plain_data_alone(staged):

@@ -62,7 +62,7 @@ def run(shop: Shop) -> Outcome:
     calibration = fit_calibration(held, detector, settings)
     show: list[Path] = []
     threshold: Threshold | None = None
-    text = shop.detector_path.read_text(encoding="utf-8")
+    text = was = shop.detector_path.read_text(encoding="utf-8")
     if any(spec.step == "triage" for spec in detector.chain):
         curve = accept_curve(held, detector, calibration, settings)
         threshold = choose(curve, wanted.precision)
@@ -98,7 +98,7 @@ def run(shop: Shop) -> Outcome:
     _put(target.part / GOLDEN, golden_outputs(shop, entry, samples))
     seal(target.part, facts)
     shop.cancel.check()
-    swap(target, shop.detector_path, text)
+    swap(target, shop.detector_path, was, text)
     return Outcome(
         {
             "release": str(target.folder),

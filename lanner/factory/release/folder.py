@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detectors.calibration import FILE as CALIBRATION
 from detectors.calibration import Calibration
+from detectors.card import FILE as CARD
 from detectors.card import sha256_file
 from lanner.config import DetectorConfig
 from lanner.errors import ConfigError, OutputError
@@ -47,9 +48,18 @@ def stage(
 
     Raises:
         ConfigError: a network names no plain file, or another one's.
-        OutputError: a file is too large, or cannot be written.
+        OutputError: a file is too large or cannot be written, or other files lie where the release
+            is to go.
     """
     _check_names(detector, weights)
+    there = list(target.folder.iterdir()) if target.folder.is_dir() else []
+    if there and target.folder / CARD not in there:
+        raise OutputError(
+            "release",
+            target.folder,
+            f"holds files and no {CARD}",
+            "move them away, or give `release` in the detector's file another number",
+        )
     for name, path in weights.items():
         if path.stat().st_size >= LARGEST:
             raise OutputError(
@@ -93,12 +103,26 @@ def _check_names(detector: DetectorConfig, weights: Mapping[str, Path]) -> None:
             )
 
 
-def swap(target: Target, detector_path: Path, text: str) -> None:
+def swap(target: Target, detector_path: Path, before: str, text: str) -> None:
     """Put the new folder and the detector's new text in their places, both or neither.
 
+    Args:
+        target: its `part` is whole.
+        detector_path: the detector's file.
+        before: what that file said when the release was begun, which the new text was made from.
+        text: what it is to say.
+
     Raises:
-        OutputError: one of them cannot be replaced; the old release and text are there still.
+        OutputError: one of them cannot be replaced, or the file was changed meanwhile; the old
+            release and the file are as they were.
     """
+    if detector_path.is_file() and detector_path.read_text(encoding="utf-8") != before:
+        raise OutputError(
+            "release",
+            detector_path,
+            "was changed while it was being released",
+            "run the step again; file and old release are as they were",
+        )
     beside = detector_path.with_name(f".{detector_path.name}.part")
     try:
         beside.write_text(text, encoding="utf-8")
