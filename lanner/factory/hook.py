@@ -114,7 +114,8 @@ exit 0
 def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
     """Check a pushed commit out, wait for its turn, run its factory, and say how it went.
 
-    Leaves `work/NAME/COMMIT.json` with the state (waiting, running, done, failed, superseded).
+    Leaves `work/NAME/COMMIT.json` with the state (waiting, running, done, failed, superseded), and
+    a copy of the release as `work/NAME/COMMIT.release`.
 
     Returns:
         The exit code of `lanner factory all`; 0 for a push that a newer one superseded, or
@@ -144,8 +145,37 @@ def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
         # -P: what is pushed must not stand in for a library, nor a folder of it for one of ours.
         program = [sys.executable, "-P", "-c", "from lanner.cli import main; main()", *words]
         code = subprocess.run(program, cwd=tree, check=False).returncode
+        if not code:
+            try:
+                keep_release(place / "run", place / f"{commit}.release")
+            except LannerError as error:
+                print(f"error: {error}", flush=True)
+                code = door(error).exit
         _note(note, "failed" if code else "done", exit=code)
     return code
+
+
+def keep_release(run: Path, copy: Path) -> None:
+    """Copy what a run released: the checkout that it lies in goes away with the next push.
+
+    Args:
+        run: the work folder.
+        copy: folder to copy the release to; a copy that is there is written over.
+
+    Raises:
+        DatasetError: nothing was released.
+        OutputError: it cannot be copied.
+    """
+    from lanner.factory.opening import read_record
+    from lanner.factory.shop import STEPS
+
+    record = read_record(run / f"{STEPS.index('release') + 1:02d}_release")
+    try:
+        shutil.copytree(record["summary"]["release"], copy, dirs_exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "--work", copy, f"the release cannot be copied there ({error})", "free some space"
+        ) from error
 
 
 def check_out(repo: Path, commit: str, tree: Path) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lanner.errors import ConfigError, OutputError
-from lanner.factory.hook import LOCK, MARK, find_factory, install
+from lanner.errors import ConfigError, DatasetError, OutputError
+from lanner.factory.hook import LOCK, MARK, find_factory, install, keep_release
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +108,23 @@ def test_what_is_pushed_stands_in_for_no_library(bare, clone, tmp_path):
     sha = commit(clone, tanks__factory__yaml=BROKEN, yaml__py="raise SystemExit(99)")
     git("push", bare, "HEAD:train/tanks", cwd=clone)
     assert ended(work / "tanks" / f"{sha}.json") == {"state": "failed", "exit": 14}
+
+
+def test_a_release_is_kept_when_its_checkout_goes(tmp_path):
+    made = tmp_path / "tree" / "weights" / "tanks" / "0.1.0"
+    made.mkdir(parents=True)
+    (made / "card.yaml").write_text("card")
+    step = tmp_path / "run" / "07_release"
+    step.mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"step\.json cannot be read"):
+        keep_release(tmp_path / "run", tmp_path / "kept")
+    (step / "step.json").write_text(json.dumps({"summary": {"release": str(made)}}))
+    for _ in range(2):  # a commit may be pushed again
+        keep_release(tmp_path / "run", tmp_path / "kept")
+        assert (tmp_path / "kept" / "card.yaml").read_text() == "card"
+    shutil.rmtree(tmp_path / "tree")
+    with pytest.raises(OutputError, match="cannot be copied"):
+        keep_release(tmp_path / "run", tmp_path / "again")
 
 
 def test_a_tree_that_cannot_be_made_is_noted(bare, clone, tmp_path):
