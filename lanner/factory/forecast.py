@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,7 +237,7 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
 
     Raises:
         DatasetError: the dataset was not frozen, or its training images are too few.
-        ConfigError: no such figure.
+        ConfigError: no such figure, or one that says nothing of a training.
     """
     from lanner.factory.short_runs import parts_of, trained_figures
 
@@ -252,13 +252,29 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
     points = []
     for part, labels in parts:
         shop.cancel.check()
-        figures = trained_figures(part)
-        if figures.get(figure) is None:
-            raise ConfigError(
-                "--figure", figure, "was not measured", f"choose among {', '.join(figures)}"
-            )
-        points.append((labels, float(figures[figure])))
+        points.append((labels, score_of(trained_figures(part), figure, labels)))
     return points
+
+
+def score_of(figures: Mapping[str, float | None], figure: str, labels: int) -> float:
+    """One figure of a training on so many labels.
+
+    Raises:
+        ConfigError: there is none of that name, or it says nothing of this training.
+    """
+    if figure not in figures:
+        raise ConfigError(
+            "--figure", figure, "was not measured", f"choose among {', '.join(figures)}"
+        )
+    value = figures[figure]
+    if value is None:
+        raise ConfigError(
+            "--figure",
+            figure,
+            f"says nothing of the training on {labels} labels, which found too little",
+            "raise --steps, or choose a figure such as f1",
+        )
+    return float(value)
 
 
 def _line(x: Floats, errors: Floats) -> tuple[Floats, Floats]:
@@ -343,4 +359,12 @@ def _draw(result: Forecast, laws: Sequence[Law], path: Path) -> None:
     beside.replace(path)
 
 
-__all__ = ["Forecast", "Law", "fit_laws", "forecast_points", "measure_points", "read_points"]
+__all__ = [
+    "Forecast",
+    "Law",
+    "fit_laws",
+    "forecast_points",
+    "measure_points",
+    "read_points",
+    "score_of",
+]

@@ -15,6 +15,7 @@ from lanner.factory.forecast import (
     fit_laws,
     forecast_points,
     read_points,
+    score_of,
 )
 from lanner.factory.short_runs import order_of
 
@@ -157,6 +158,15 @@ def test_a_part_of_few_images_is_trained_once(tmp_path):
     parts = parts_of(shop, (1 / 8, 1 / 4, 1 / 2, 1.0), tmp_path / "out", 40)
     assert [part.folder.name for part, _ in parts] == ["part-8", "part-2", "part-1"]
     assert parts[-1][1] == 6
+
+
+def test_a_figure_that_says_nothing_is_not_one_that_is_not_there():
+    figures = {"f1": 0.5, "precision": None}
+    assert score_of(figures, "f1", 7) == 0.5
+    with pytest.raises(ConfigError, match="was not measured; choose among f1, precision"):
+        score_of(figures, "f2", 7)
+    with pytest.raises(ConfigError, match=r"nothing of the training on 7 labels.*raise --steps"):
+        score_of(figures, "precision", 7)
 
 
 def test_too_few_images_are_told_before_anything_is_trained(tmp_path):
