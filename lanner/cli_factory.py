@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -148,7 +149,7 @@ def status(
             return
         console = Console()
         console.print(_states_table(states))
-        # What `all` passes over is not what comes next.
+        # Without a space there is nothing to search, and `all` leaves it out.
         wanted = [s for s in states if s.step != "search" or shop.config.search.space]
         behind = next((s.step for s in wanted if s.state != "fresh"), None)
         if behind:
@@ -179,24 +180,33 @@ def _steps(
         from lanner.job import Cancel
 
         told = Console(stderr=True)
-        cancel, done = Cancel(), []
-        with cancel_on_signal(cancel, told), progress_on(told, quiet=quiet or as_json) as show:
-            shop = open_shop(config, workdir, cancel, show)
-            chosen = STEPS if steps is None else steps
-            if steps is None and not shop.config.search.space:
-                chosen = tuple(step for step in chosen if step != "search")
-            for step in chosen:
-                cancel.check()
-                outcome, ran = run_step(shop, step, force)
-                done.append((step, outcome, ran))
+        cancel = Cancel()
+        done: list[tuple[str, Outcome, bool]] = []
+        try:
+            with cancel_on_signal(cancel, told), progress_on(told, quiet=quiet or as_json) as show:
+                shop = open_shop(config, workdir, cancel, show)
+                chosen = STEPS if steps is None else steps
+                if steps is None and not shop.config.search.space:
+                    chosen = tuple(step for step in chosen if step != "search")
+                for step in chosen:
+                    cancel.check()
+                    outcome, ran = run_step(shop, step, force)
+                    done.append((step, outcome, ran))
+        finally:
+            # What was done is worth seeing where a later step fails, most of all before a gate.
+            if not (quiet or as_json):
+                _show(done)
         if as_json:
             typer.echo(json.dumps([_plain(shop, *one) for one in done], indent=2))
-        elif not quiet:
-            console = Console()
-            for step, outcome, ran in done:
-                console.print(_outcome_table(step, outcome, ran))
-                for path in outcome.show:
-                    _say(console, f"open {path}")
+
+
+def _show(done: Sequence[tuple[str, Outcome, bool]]) -> None:
+    """What steps said, and the files worth opening."""
+    console = Console()
+    for step, outcome, ran in done:
+        console.print(_outcome_table(step, outcome, ran))
+        for path in outcome.show:
+            _say(console, f"open {path}")
 
 
 def _plain(shop: Shop, step: str, outcome: Outcome, ran: bool) -> dict[str, Any]:

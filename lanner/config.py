@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -148,8 +149,20 @@ class DetectorConfig(Strict):
     fusion: Fusion = Fusion()
     chain: tuple[StepSpec, ...]
 
+    @field_validator("release", mode="before")
+    @classmethod
+    def _one_folder(cls, value: Any) -> Any:
+        # 0.10 would be 0.1, and an empty name or .. the folder of every release.
+        if isinstance(value, int | float):
+            raise ValueError("is a number to YAML: put it in quotes, such as '0.2'")
+        if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
+            raise ValueError("names a folder: use letters, digits, . _ + and -, such as 0.2.0")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> DetectorConfig:
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must be one or more, each named once, got {self.classes}")
         names = [m.name for m in self.networks]
         if len(set(names)) != len(names):
             raise ValueError(f"member names must differ, got {names}")

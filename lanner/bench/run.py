@@ -70,7 +70,7 @@ def run(ask: Ask, tell: Tell) -> Report:
 
     Raises:
         LannerError: what a measurement raises; `ConfigError` for a size out of bounds or a
-            scene given together with `scaling`.
+            scene given together with `scaling` or a size.
     """
     jobs = _jobs(ask, tell)
     taken: dict[Job, list[Measured]] = {job: [] for job in jobs}
@@ -110,6 +110,10 @@ def _jobs(ask: Ask, tell: Tell) -> list[Job]:
         if ask.scaling:
             raise ConfigError(
                 "SCENE", job.scene, "has one size", "leave it out, or leave out --scaling"
+            )
+        if ask.size is not None:
+            raise ConfigError(
+                "--size", ask.size, "is of a rendered scene", "leave it out, or leave out SCENE"
             )
         scenes: Sequence[str] = [job.scene]
     else:

@@ -21,7 +21,7 @@ def rendered(size: int, gsd: float, tell: Callable[[Progress], None]) -> Path:
     """A square scene of `size` pixels of `gsd` metres; rendered once, then found again.
 
     Raises:
-        OutputError: the folder for temporary files cannot hold it.
+        OutputError: the folder for temporary files cannot hold it, or is another's.
         ConfigError: a size or sampling that cannot be rendered.
     """
     from lanner.render.scene import render
@@ -44,7 +44,12 @@ def rendered(size: int, gsd: float, tell: Callable[[Progress], None]) -> Path:
 def _folder() -> Path:
     """A folder of this user's own: others may write to the one for temporary files."""
     folder = Path(tempfile.gettempdir()) / f"lanner-bench-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "TMPDIR", folder, f"cannot be made ({error.strerror})", "set TMPDIR to another folder"
+        ) from error
     facts = folder.lstat()
     if facts.st_uid != os.getuid() or folder.is_symlink():
         raise OutputError(

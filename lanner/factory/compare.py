@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanner.errors import OutputError
-from lanner.factory.sides import Side, differences, open_side
+from lanner.factory.sides import Side, differences, judged_as, open_side
 from lanner.job import Progress
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def compare_runs(
 ) -> Comparison:
     """Compare two evaluations, or two variants on one evaluation's predictions.
 
+    Both are judged by B's labels and by B's section evaluate.
+
     Leaves `differences.csv`, `differences.json`, `differences.png` and, for the images on which
     the two disagree most, `disagree.png` (A on the left, B on the right).
 
@@ -72,6 +74,7 @@ def compare_runs(
     variant = b.suffix in (".yaml", ".yml")
     left = open_side("A", a, split)
     right = open_side("B", a if variant else b, split, b if variant else None)
+    left = judged_as(left, right)
     tell(Progress("compare", 0, 1))
     rows = differences(left, right, draws)
     files = [out / name for name in ("differences.png", "differences.csv", "differences.json")]
@@ -87,12 +90,15 @@ def compare_runs(
         ) from error
     tell(Progress("draw", 0, 1))
     cells = disagreements(left, right, worst)
+    pictures = out / "disagree.png"
     if cells:
         from lanner.factory.draw import sheet
         from lanner.factory.images import write_png
 
-        files.insert(1, out / "disagree.png")
-        write_png(sheet(cells, 2, SIDE), files[1])
+        files.insert(1, pictures)
+        write_png(sheet(cells, 2, SIDE), pictures)
+    else:
+        pictures.unlink(missing_ok=True)  # of an earlier comparison
     return Comparison(rows, len(common), tuple(files))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import ConfigError, OutputError
+from lanner.errors import ConfigError, DatasetError, OutputError
 
 if TYPE_CHECKING:
     from lanner.factory.shop import Shop
@@ -33,6 +33,9 @@ LEAST_NOISE = 0.005
 """Two trainings on one dataset differ by about so much of a score; less is not believed."""
 
 DRAWS, LEVEL = 1000, 0.95
+
+LEAST_POINTS = 3
+"""Numbers of labels: the law has as many parameters."""
 
 FAR = 10**9
 """Labels that nobody draws: more than these are not counted out."""
@@ -55,7 +58,10 @@ class Law:
         """Labels that an error takes; infinite where no number does."""
         if error <= self.c or self.a <= 0:
             return math.inf if error <= self.c else 0.0
-        return float((self.a / (error - self.c)) ** (1 / self.b))
+        try:
+            return float((self.a / (error - self.c)) ** (1 / self.b))
+        except OverflowError:
+            return math.inf
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,8 @@ def forecast_points(
     """Fit the law, say what the target needs, and draw the curve.
 
     The interval is of the law fitted again to scores with noise of the size that the fit (or
-    repeated trainings) shows.
+    repeated trainings) shows. Of few scores that size is itself not well known: each draw has
+    another one (Student, 1908).
 
     Args:
         points: at least three different numbers of labels.
@@ -166,9 +173,11 @@ def forecast_points(
     labels = np.asarray([n for n, _ in points], np.float64)
     errors = 1 - np.asarray([score for _, score in points], np.float64)
     law = fit_laws(labels, errors[None])[0]
-    noise = max(_noise(labels, errors, law), LEAST_NOISE)
+    noise, free = _noise(labels, errors, law)
     rng = np.random.default_rng(seed)
-    drawn = law.error(labels) + rng.normal(0, noise, (DRAWS, len(labels)))
+    spread = noise * np.sqrt(free / rng.chisquare(free, (DRAWS, 1)))
+    apart = rng.standard_normal((DRAWS, len(labels))) * np.maximum(spread, LEAST_NOISE)
+    drawn = law.error(labels) + apart
     laws = fit_laws(labels, np.clip(drawn, 0, 1))
     needed = np.asarray([one.labels(1 - target) for one in laws])
     low, high = _span(needed)
@@ -227,22 +236,45 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
         figure: of the first split that is evaluated.
 
     Raises:
-        DatasetError: the dataset was not frozen.
-        ConfigError: no such figure.
+        DatasetError: the dataset was not frozen, or its training images are too few.
+        ConfigError: no such figure, or one that says nothing of a training.
     """
-    from lanner.factory.short_runs import part_of, trained_figures
+    from lanner.factory.short_runs import parts_of, trained_figures
 
+    parts = parts_of(shop, FRACTIONS, out, steps)
+    if len({labels for _, labels in parts}) < LEAST_POINTS:
+        raise DatasetError(
+            "forecast",
+            f"{parts[-1][1]} labels",
+            f"of split train make fewer than {LEAST_POINTS} parts of different size",
+            "label more images, or give --points",
+        )
     points = []
-    for fraction in FRACTIONS:
+    for part, labels in parts:
         shop.cancel.check()
-        part, labels = part_of(shop, fraction, out / f"part-{round(1 / fraction)}", steps)
-        figures = trained_figures(part)
-        if figures.get(figure) is None:
-            raise ConfigError(
-                "--figure", figure, "was not measured", f"choose among {', '.join(figures)}"
-            )
-        points.append((labels, float(figures[figure])))
+        points.append((labels, score_of(trained_figures(part), figure, labels)))
     return points
+
+
+def score_of(figures: Mapping[str, float | None], figure: str, labels: int) -> float:
+    """One figure of a training on so many labels.
+
+    Raises:
+        ConfigError: there is none of that name, or it says nothing of this training.
+    """
+    if figure not in figures:
+        raise ConfigError(
+            "--figure", figure, "was not measured", f"choose among {', '.join(figures)}"
+        )
+    value = figures[figure]
+    if value is None:
+        raise ConfigError(
+            "--figure",
+            figure,
+            f"says nothing of the training on {labels} labels, which found too little",
+            "raise --steps, or choose a figure such as f1",
+        )
+    return float(value)
 
 
 def _line(x: Floats, errors: Floats) -> tuple[Floats, Floats]:
@@ -256,15 +288,18 @@ def _line(x: Floats, errors: Floats) -> tuple[Floats, Floats]:
     return np.maximum(a, 0), np.where(a < 0, mean_y, c)
 
 
-def _noise(labels: Floats, errors: Floats, law: Law) -> float:
-    """Standard deviation of a score, by repeated trainings where there are any."""
+def _noise(labels: Floats, errors: Floats, law: Law) -> tuple[float, int]:
+    """Standard deviation of a score, by repeated trainings where there are any, and the degrees of
+    freedom that it is known by.
+    """
     groups = [errors[labels == n] for n in np.unique(labels)]
     repeats = [one for one in groups if len(one) > 1]
     if repeats:
         free = sum(len(one) - 1 for one in repeats)
-        return math.sqrt(sum(np.square(one - one.mean()).sum() for one in repeats) / free)
-    free = max(len(errors) - 3, 1)
-    return math.sqrt(float(np.square(errors - law.error(labels)).sum()) / free)
+        squares = sum(float(np.square(one - one.mean()).sum()) for one in repeats)
+        return math.sqrt(squares / free), free
+    free = max(len(errors) - LEAST_POINTS, 1)
+    return math.sqrt(float(np.square(errors - law.error(labels)).sum()) / free), free
 
 
 def _span(values: Floats) -> tuple[float, float]:
@@ -276,7 +311,7 @@ def _span(values: Floats) -> tuple[float, float]:
 
 
 def _check(points: Points, target: float) -> None:
-    if len({n for n, _ in points}) < 3:
+    if len({n for n, _ in points}) < LEAST_POINTS:
         raise ConfigError(
             "--points", len(points), "are too few", "measure three numbers of labels or more"
         )
@@ -324,4 +359,12 @@ def _draw(result: Forecast, laws: Sequence[Law], path: Path) -> None:
     beside.replace(path)
 
 
-__all__ = ["Forecast", "Law", "fit_laws", "forecast_points", "measure_points", "read_points"]
+__all__ = [
+    "Forecast",
+    "Law",
+    "fit_laws",
+    "forecast_points",
+    "measure_points",
+    "read_points",
+    "score_of",
+]

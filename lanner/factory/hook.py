@@ -43,13 +43,24 @@ def install(repo: Path, work: Path | None = None, *, force: bool = False) -> Pat
         The hook.
 
     Raises:
-        ConfigError: not a bare repository.
+        ConfigError: not a bare repository, or one whose hooks git looks for elsewhere.
         OutputError: another hook is there, or it cannot be written.
     """
     repo = repo.resolve()
-    if _git(["--git-dir", str(repo), "rev-parse", "--is-bare-repository"]).strip() != "true":
+    where = ["--git-dir", str(repo)]
+    # To git a folder with files checked out is no repository at all when it is named so.
+    checked_out = (repo / ".git").exists()
+    if checked_out or _git([*where, "rev-parse", "--is-bare-repository"]).strip() != "true":
         raise ConfigError("BARE_REPO", repo, "is not bare", "make one: git init --bare DIR")
     path = repo / "hooks" / "post-receive"
+    looked_for = Path(repo, _git([*where, "rev-parse", "--git-path", "hooks"]).strip())
+    if looked_for.resolve() != path.parent.resolve():
+        raise ConfigError(
+            "core.hooksPath",
+            looked_for,
+            "is where git looks for hooks, and not in the repository",
+            f"run: {shlex.join(['git', *where, 'config', 'core.hooksPath', str(path.parent)])}",
+        )
     work = (work or repo / "lanner-train").resolve()
     try:
         if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
@@ -91,7 +102,7 @@ while read -r old new ref; do
     # In its own session and with no tie to the push: git waits for whoever holds its pipes.
     (
         unset $(git rev-parse --local-env-vars)
-        {_detach()}{python} -m lanner.factory.hook {repo_} "$name" "$new" {work_} \\
+        {_detach()}{python} -P -m lanner.factory.hook {repo_} "$name" "$new" {work_} \\
             </dev/null >>"$log" 2>&1 &
     )
     echo "lanner: train/$name starts in the background; log: $log"
@@ -103,7 +114,8 @@ exit 0
 def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
     """Check a pushed commit out, wait for its turn, run its factory, and say how it went.
 
-    Leaves `work/NAME/COMMIT.json` with the state (waiting, running, done, failed, superseded).
+    Leaves `work/NAME/COMMIT.json` with the state (waiting, running, done, failed, superseded), and
+    a copy of the release as `work/NAME/COMMIT.release`.
 
     Returns:
         The exit code of `lanner factory all`; 0 for a push that a newer one superseded, or
@@ -122,17 +134,48 @@ def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
         try:
             tree = check_out(repo, commit, place / "tree")
             factory = find_factory(tree)
-        except LannerError as error:
+        except (LannerError, OSError) as error:
+            code = door(error).exit if isinstance(error, LannerError) else 1
             print(f"error: {error}", flush=True)
-            _note(note, "failed", exit=door(error).exit)
-            return door(error).exit
+            _note(note, "failed", exit=code)
+            return code
         words = ["factory", "all", str(factory), "--workdir", str(place / "run")]
         print("+ lanner", *words, flush=True)
         _note(note, "running")
-        program = [sys.executable, "-c", "from lanner.cli import main; main()", *words]
+        # -P: what is pushed must not stand in for a library, nor a folder of it for one of ours.
+        program = [sys.executable, "-P", "-c", "from lanner.cli import main; main()", *words]
         code = subprocess.run(program, cwd=tree, check=False).returncode
+        if not code:
+            try:
+                keep_release(place / "run", place / f"{commit}.release")
+            except LannerError as error:
+                print(f"error: {error}", flush=True)
+                code = door(error).exit
         _note(note, "failed" if code else "done", exit=code)
     return code
+
+
+def keep_release(run: Path, copy: Path) -> None:
+    """Copy what a run released: the checkout that it lies in goes away with the next push.
+
+    Args:
+        run: the work folder.
+        copy: folder to copy the release to; a copy that is there is written over.
+
+    Raises:
+        DatasetError: nothing was released.
+        OutputError: it cannot be copied.
+    """
+    from lanner.factory.opening import read_record
+    from lanner.factory.shop import STEPS
+
+    record = read_record(run / f"{STEPS.index('release') + 1:02d}_release")
+    try:
+        shutil.copytree(record["summary"]["release"], copy, dirs_exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "--work", copy, f"the release cannot be copied there ({error})", "free some space"
+        ) from error
 
 
 def check_out(repo: Path, commit: str, tree: Path) -> Path:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
+from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
 from lanner.factory.config import FactoryConfig, load_factory
 from lanner.factory.runner import standing
@@ -73,6 +76,28 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def read_settings(folder: Path) -> tuple[FactoryConfig, DetectorConfig]:
+    """The factory file and the detector that a step was run with.
+
+    Raises:
+        DatasetError: no record, or one of another Lanner, which had other keys.
+    """
+    record = read_record(folder)
+    try:
+        return (
+            FactoryConfig.model_validate(record["config"]),
+            DetectorConfig.model_validate(record["detector"]),
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        by = f"Lanner {record['lanner']}" if "lanner" in record else "an earlier Lanner"
+        raise DatasetError(
+            "RUN",
+            folder,
+            f"was recorded by {by} in words that this one does not know",
+            "run the step again with this one, or look at it with that one",
+        ) from error
+
+
 def _folder(config: FactoryConfig, path: Path, workdir: Path | None) -> Path:
     if workdir is not None:
         return workdir
@@ -89,4 +114,4 @@ def _state(shop: Shop, step: str, right: bool) -> StepState:
     return StepState(step, "fresh" if right else "stale", folder, seconds)
 
 
-__all__ = ["State", "StepState", "open_shop", "read_record", "step_states"]
+__all__ = ["State", "StepState", "open_shop", "read_record", "read_settings", "step_states"]

@@ -83,9 +83,10 @@ def weights_of(shop: Shop, name: str, weights: str, where: str, refuse: type[Lan
 
 
 def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts 1.10.0 above 1.9.0; what is no number goes below numbers."""
+    """Sorts 1.10.0 above 1.9.0, and 1.9.0 above 1.9.0-rc1, which comes before it."""
     parts = re.findall(r"\d+|[^\d.]+", text)
-    return tuple((1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts)
+    end = (0, 1, "")
+    return (*((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), end)
 
 
 __all__ = [

@@ -16,9 +16,9 @@ import yaml
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import DatasetError, GateError, OutputError
 from lanner.factory.config import FactoryConfig
-from lanner.factory.opening import read_record
+from lanner.factory.opening import read_record, read_settings
 from lanner.factory.shop import Shop
-from lanner.factory.sides import evaluate_folder
+from lanner.factory.sides import RAW, evaluate_folder
 from lanner.factory.train.child import JOB, job_file
 from lanner.job import Cancel, Progress
 
@@ -94,10 +94,11 @@ def reproduce_run(
         LannerError: whatever the steps raise.
     """
     folder = evaluate_folder(run)
-    record = read_record(folder)
+    path = config or Path(str(read_record(folder).get("file", "")))
     old = _figures(folder)
     with _fresh(out) as place:
-        shop = _shop(record, config, place, cancel or Cancel(), tell)
+        settings, detector = read_settings(folder)
+        shop = _shop(Shop(settings, path, place, cancel or Cancel(), tell), detector)
         said = _changed(shop, folder.parent)
         _carry(shop, folder.parent, train)
         if train:
@@ -111,6 +112,8 @@ def reproduce_run(
         shop.step_dir("evaluate").mkdir(parents=True, exist_ok=True)
         evaluate_run(shop)
         new = _figures(shop.step_dir("evaluate"))
+        if not train:
+            said += _other_weights(shop.config, folder, shop.step_dir("evaluate"))
     said += unlike(json.loads(old), json.loads(new))
     if old != new and not said:
         said.append(f"{FIGURES}: the same figures in other bytes")
@@ -135,21 +138,12 @@ def unlike(one: Any, two: Any, where: str = "") -> list[str]:
     return [] if same else [f"{where}: {_brief(one)} before, {_brief(two)} now"]
 
 
-def _shop(
-    record: dict[str, Any],
-    config: Path | None,
-    place: Path,
-    cancel: Cancel,
-    tell: Callable[[Progress], None],
-) -> Shop:
-    """The recorded factory in a fresh folder, with the detector as it was then."""
-    path = config or Path(record["file"])
-    settings = FactoryConfig.model_validate(record["config"])
+def _shop(recorded: Shop, then: DetectorConfig) -> Shop:
+    """The recorded factory in its fresh folder, with the detector as it was then."""
     # A store of MLflow holds the run's own curves, which are not to be gone on with.
-    quiet = settings.train.model_copy(update={"tracking": None})
-    settings = settings.model_copy(update={"train": quiet})
-    shop = Shop(settings, path, place, cancel, tell)
-    then = DetectorConfig.model_validate(record["detector"])
+    quiet = recorded.config.train.model_copy(update={"tracking": None})
+    settings = recorded.config.model_copy(update={"train": quiet})
+    shop, place = replace(recorded, config=settings), recorded.folder
     now = load_config(shop.detector_path) if shop.detector_path.exists() else None
     if now == then:
         return shop
@@ -213,13 +207,34 @@ def _weights(shop: Shop, run: Path) -> list[str]:
     return said
 
 
+def _other_weights(config: FactoryConfig, old: Path, new: Path) -> list[str]:
+    """Members that were not evaluated with the weights of then: trained or released since."""
+    said: dict[str, None] = {}
+    for split in (*config.evaluate.splits, config.evaluate.calibrate_on):
+        then, now = (_looked(folder / RAW / split) for folder in (old, new))
+        for name in now:
+            if name in then and then[name] != now[name]:
+                said[f"weights of {name}: others than those that were evaluated"] = None
+    return list(said)
+
+
+def _looked(folder: Path) -> dict[str, str]:
+    """Checksums of the weights that predictions were made with, by member."""
+    from lanner.factory.evaluate import store
+
+    weights: dict[str, str] = (store.read_facts(folder / store.FACTS) or {}).get("weights", {})
+    return weights
+
+
 def _figures(folder: Path) -> str:
     try:
-        return (folder / FIGURES).read_text(encoding="utf-8")
-    except OSError as error:
+        text = (folder / FIGURES).read_text(encoding="utf-8")
+        json.loads(text)
+    except (OSError, ValueError) as error:
         raise DatasetError(
-            "RUN", folder, f"{FIGURES} cannot be read ({error.strerror})", "evaluate first"
+            "RUN", folder, f"{FIGURES} cannot be read ({error})", "evaluate first"
         ) from error
+    return text
 
 
 @contextmanager

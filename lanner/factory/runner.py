@@ -16,7 +16,7 @@ from lanner import __version__
 from lanner.errors import DatasetError, OutputError
 from lanner.factory.files import make_folder, write_text
 from lanner.factory.shop import STEPS, Outcome, Shop
-from lanner.factory.snapshot import RECORD, inputs, left, recorded, said_left
+from lanner.factory.snapshot import RECORD, files_of, inputs, left, recorded, said_left
 
 # A step's snapshot depends on its own section, on these others, on files (`snapshot.inputs`), and
 # on what the step named last left.
@@ -66,11 +66,10 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
     """
     folder = shop.step_dir(step)
     _require_fresh(shop, step)
-    key = step_key(shop, step)
-    if not force and (old := recorded(shop, step)) is not None and old["key"] == key:
+    if not force and _right(shop, step) and (old := recorded(shop, step)) is not None:
         return Outcome(old["summary"], tuple(folder / name for name in old["show"])), False
     with _writing(folder):
-        return _run(shop, step, key), True
+        return _run(shop, step, step_key(shop, step)), True
 
 
 def _run(shop: Shop, step: str, key: str) -> Outcome:
@@ -93,6 +92,7 @@ def _run(shop: Shop, step: str, key: str) -> Outcome:
         "detector": detector,
         "summary": outcome.summary,
         "show": [_shown(path, folder) for path in outcome.show],
+        "files": _made(outcome, folder, step),
     }
     write_text(json.dumps(record, indent=1, sort_keys=True), folder / RECORD)
     return outcome
@@ -118,6 +118,15 @@ def _writing(folder: Path) -> Iterator[None]:
             f"cannot be written ({error.strerror})",
             "free some space, or name another folder with --workdir",
         ) from error
+
+
+def _made(outcome: Outcome, folder: Path, step: str) -> list[str]:
+    """What later steps read, and what lies elsewhere, as a release does: it must still be there."""
+    shown = [_shown(path, folder) for path in outcome.show]
+    return [
+        *(_shown(path, folder) for path in sorted(files_of(folder, step))),
+        *(name for name in shown if Path(name).is_absolute()),
+    ]
 
 
 def _shown(path: Path, folder: Path) -> str:
@@ -166,9 +175,11 @@ def standing(shop: Shop) -> dict[str, bool]:
 
 
 def _right(shop: Shop, step: str) -> bool:
-    """Whether a step was run from what there is now."""
-    old = recorded(shop, step)
-    return old is not None and old["key"] == step_key(shop, step)
+    """Whether a step was run from what there is now, and what it made is still there."""
+    old, folder = recorded(shop, step), shop.step_dir(step)
+    if old is None or old["key"] != step_key(shop, step):
+        return False
+    return all((folder / name).exists() for name in old.get("files", ()))
 
 
 def _earlier(step: str) -> tuple[str, ...]:
@@ -185,7 +196,9 @@ def _require_fresh(shop: Shop, step: str) -> None:
             raise DatasetError(
                 "STEP",
                 before,
-                "was run with another configuration or other files" if seen else "was not run yet",
+                "was run with another configuration or other files, or what it left is gone"
+                if seen
+                else "was not run yet",
                 f"run: lanner factory {before} {shop.asked}",
             )
 

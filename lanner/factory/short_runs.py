@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,24 @@ from lanner.factory.shop import SAMPLES, Shop
 def order_of(sample_id: str, seed: int) -> str:
     """What images are sorted by, so that a smaller part lies within every larger one."""
     return hashlib.sha256(f"{seed}/{sample_id}".encode()).hexdigest()
+
+
+def parts_of(
+    shop: Shop, fractions: Sequence[float], folder: Path, steps: int
+) -> list[tuple[Shop, int]]:
+    """What `part_of` makes of each fraction, `part-8` in the folder of an eighth; each part once.
+
+    Of few images two fractions may be the same ones. Trained again they would give the same
+    score, and that two trainings never differ is not what a learning curve should be told.
+
+    Raises:
+        DatasetError: as `part_of`.
+    """
+    found: dict[bytes, tuple[Shop, int]] = {}
+    for fraction in fractions:
+        part, labels = part_of(shop, fraction, folder / f"part-{round(1 / fraction)}", steps)
+        found.setdefault(part.need("dataset", SAMPLES).read_bytes(), (part, labels))
+    return list(found.values())
 
 
 def part_of(shop: Shop, fraction: float, folder: Path, steps: int) -> tuple[Shop, int]:

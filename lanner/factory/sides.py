@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from detectors.calibration import Calibration
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import ConfigError, DatasetError
-from lanner.factory.config import Evaluate, FactoryConfig
-from lanner.factory.opening import read_record
+from lanner.factory.config import Evaluate
+from lanner.factory.opening import read_settings
 from lanner.factory.shop import STEPS
 
 if TYPE_CHECKING:
@@ -55,14 +56,15 @@ class Side:
 
 
 def evaluate_folder(path: Path) -> Path:
-    """The folder of step evaluate, of that folder or of the factory's.
+    """The folder of step evaluate, of that folder or of the factory's, in full: its neighbours are
+    looked for from there.
 
     Raises:
         DatasetError: there is none.
     """
     for folder in (path, path / EVALUATE):
         if (folder / RAW).is_dir():
-            return folder
+            return Path(os.path.abspath(folder))
     raise DatasetError(
         "RUN", path, "is no folder of an evaluation", f"name a folder such as runs/NAME/{EVALUATE}"
     )
@@ -85,9 +87,8 @@ def open_side(name: str, folder: Path, split: str, detector: Path | None = None)
     from lanner.factory.evaluate.raw import load_raw
 
     folder = evaluate_folder(folder)
-    record = read_record(folder)
-    settings = FactoryConfig.model_validate(record["config"]).evaluate
-    config = DetectorConfig.model_validate(record["detector"])
+    recorded, config = read_settings(folder)
+    settings = recorded.evaluate
     if detector is not None:
         config = load_config(detector)
     held = load_raw(split_folder(folder, settings.calibrate_on), settings.chain_until)
@@ -108,6 +109,17 @@ def split_folder(folder: Path, split: str) -> Path:
             "split", split, f"was not predicted; there are: {there}", "add it to evaluate.splits"
         )
     return path
+
+
+def judged_as(a: Side, b: Side) -> Side:
+    """A, judged by B's settings and, on the images that both saw, by B's labels.
+
+    Labels mended between two evaluations, or another overlap asked for, would else pass for a
+    difference of detectors. An image that was resampled since keeps its own labels.
+    """
+    theirs = {(one.id, one.width, one.height): one for one in b.raw.samples}
+    samples = tuple(theirs.get((one.id, one.width, one.height), one) for one in a.raw.samples)
+    return replace(a, raw=replace(a.raw, samples=samples), settings=b.settings)
 
 
 def differences(
@@ -134,7 +146,8 @@ def differences(
     from lanner.factory.metrics.bootstrap import draws as drawn
     from lanner.factory.metrics.bootstrap import paired
 
-    common = [one for one in a.ids if one in set(b.ids)]
+    seen = set(b.ids)
+    common = [one for one in a.ids if one in seen]
     if not common:
         raise DatasetError(
             "compare", f"{a.name}, {b.name}", "saw no image in common", "compare on one dataset"
@@ -191,6 +204,7 @@ __all__ = [
     "Side",
     "differences",
     "evaluate_folder",
+    "judged_as",
     "open_side",
     "split_folder",
     "verdict",

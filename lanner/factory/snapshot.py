@@ -47,7 +47,7 @@ def left(shop: Shop, step: str) -> str:
     folder, digest = shop.step_dir(step), hashlib.sha256()
     if step == "dataset":
         return _version(folder)
-    for path in sorted(_files(folder, step)):
+    for path in sorted(files_of(folder, step)):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(_predicted(path) if path.name == "predict.json" else path.read_bytes())
     # Images keep their names when they change: what was seen of them goes from step to step.
@@ -77,11 +77,12 @@ def recorded(shop: Shop, step: str) -> dict[str, Any] | None:
     return record
 
 
-def _files(folder: Path, step: str) -> Iterator[Path]:
+def files_of(folder: Path, step: str) -> Iterator[Path]:
     """The files of a step's folder that later steps read."""
     patterns = {
         "explore": (SAMPLES, "findings.json", "agreement.json"),
         "process": (SAMPLES,),
+        "dataset": (SAMPLES, "manifest.json"),
         "train": ("*.safetensors",),
         "evaluate": ("calibration.json", "figures.json", "raw/*/predict.json"),
     }

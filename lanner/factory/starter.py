@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -165,8 +166,8 @@ def write_starter(
         network: `retinanet` or `resunet`, the detector's only member.
 
     Raises:
-        ConfigError: unknown format or network, a name that cannot be one, or more classes than
-            the network can tell apart.
+        ConfigError: unknown format or network, a name that cannot be one, a class named twice or
+            more of them than the network can tell apart, or a sampling that is none.
         OutputError: one of the files is there already, or cannot be written.
     """
     _among("--format", form, "is no format that can be read", _HINTS)
@@ -176,6 +177,10 @@ def write_starter(
     plain = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
     if not classes or not all(plain.fullmatch(one) for one in classes):
         raise ConfigError("--classes", ",".join(classes), "names no class", "write it as tank,ship")
+    if len(set(classes)) < len(classes):
+        raise ConfigError("--classes", ",".join(classes), "names one twice", "name each once")
+    if not 0 < gsd < math.inf:
+        raise ConfigError("--gsd", gsd, "is no ground sampling", "give metres a pixel, such as 0.5")
     if network == "resunet" and len(classes) > 1:
         raise ConfigError(
             "--network", network, "cannot tell classes apart", "name one class, or use retinanet"

@@ -1,6 +1,7 @@
 """`lanner bench` on a small scene with the tiny detector: its figures and its JSON."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from lanner.bench.job import Job
 from lanner.bench.rows import Row
 from lanner.bench.scenes import rendered
 from lanner.cli import app
-from lanner.errors import UnknownDetectorError
+from lanner.errors import OutputError, UnknownDetectorError
 
 PROGRAM = str(Path(sys.executable).with_name("lanner"))
 STAGES = ("open", "normalise", "detect", "chain: merge_seams", "write")
@@ -98,6 +99,7 @@ def test_an_error_of_the_measuring_process_is_ours_again(at_home, scene):
         (["--scaling", "--size", "3000"], 14, "use 4096"),
         (["--json", "nowhere/a.json"], 18, "mkdir -p nowhere"),
         (["scene.tif", "--scaling"], 14, "leave out --scaling"),
+        (["scene.tif", "--size", "4096"], 14, "leave it out, or leave out SCENE"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(words, code, said, tmp_path, monkeypatch):
@@ -106,6 +108,13 @@ def test_what_cannot_be_measured_is_one_line(words, code, said, tmp_path, monkey
     assert done.exit_code == code
     assert said in done.output
     assert done.output.count("\n") == 1
+
+
+def test_a_folder_for_scenes_that_cannot_be_made_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"lanner-bench-{os.getuid()}").write_text("a file in its place")
+    with pytest.raises(OutputError, match="set TMPDIR to another folder"):
+        rendered(64, 0.5, lambda _: None)
 
 
 def test_a_rendered_scene_is_kept_for_the_next_time(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 import rasterio
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from detectors.card import load_card, seal
@@ -16,11 +18,11 @@ from lanner.cli import app
 from lanner.config import load_config
 from lanner.errors import ConfigError, GateError
 from lanner.factory import dataset, evaluate, release, search
-from lanner.factory.compare import compare_runs
+from lanner.factory.compare import Comparison, compare_runs
 from lanner.factory.opening import open_shop
 from lanner.factory.reproduce import reproduce_run
 from lanner.factory.runner import run_step, step_key
-from lanner.factory.samples import Label, Sample, write_samples
+from lanner.factory.samples import Label, Sample, read_samples, write_samples
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.edit import edited
 from lanner.factory.search.points import bench_of
@@ -46,7 +48,7 @@ search:
     chain.merge_seams.iou: [0.3, 0.7, 0.05]
   points: 24
   workers: 1
-release: {precision: 0.3, gates: [recall], golden: 1}
+release: {precision: 0.3, gates: [recall, map_large], golden: 1}
 """
 
 
@@ -146,6 +148,32 @@ def test_search_on_stored_predictions(evaluated):
     assert all(path.exists() for path in compared.show)
 
 
+def test_mended_labels_are_no_difference_of_detectors(evaluated, tmp_path):
+    evaluation = tmp_path / "mended" / "05_evaluate"
+    shutil.copytree(evaluated / "run" / "05_evaluate", evaluation)
+    path = evaluation / "raw" / "test" / "samples.jsonl"
+    first, *others = read_samples(path)
+    write_samples([first.but(labels=first.labels[:2]), *others], path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "disagree.png").write_bytes(b"of another comparison")
+    before = json.loads((evaluation / "figures.json").read_text())["test"]["figures"]
+    compared = compare_runs(evaluated / "run", evaluation, tmp_path / "out")
+    assert {row["difference"] for row in compared.rows} == {0.0}
+    assert not (tmp_path / "out" / "disagree.png").exists()
+    # It is B's labels that A is judged by too, and what B calls right.
+    assert figure_of_a(compared, "precision") < before["precision"]["value"]
+    record = json.loads((evaluation / "step.json").read_text())
+    record["config"]["evaluate"]["iou"] = 0.95
+    (evaluation / "step.json").write_text(json.dumps(record))
+    strict = compare_runs(evaluated / "run", evaluation, tmp_path / "out")
+    assert figure_of_a(strict, "recall") < 0.5 * figure_of_a(compared, "recall")
+
+
+def figure_of_a(compared: Comparison, name: str) -> float:
+    (row,) = (row for row in compared.rows if row["figure"] == name)
+    return float(row["a"])
+
+
 def by_ray(root: Path) -> Shop:
     shop = open_shop(root / "a.factory.yaml", root / "run")
     settings = shop.config.search.model_copy(update={"backend": "ray", "workers": 2, "points": 20})
@@ -186,7 +214,7 @@ def test_ray_measures_what_processes_measure(root, tmp_path, monkeypatch):
         measure([{}])
 
 
-def test_release_reproduce_and_refuse(root):
+def test_release_reproduce_and_refuse(root, monkeypatch):
     path = root / "configs" / "aircraft.yaml"
     before = path.read_text()
     path.write_text(edited(before, {"release": "9.9.9"}))
@@ -208,6 +236,8 @@ def test_release_reproduce_and_refuse(root):
     assert {one.name for one in checked.card.data} > {"rendered"}  # the networks came with theirs
     assert {"golden.json", "detector.yaml", "factory.yaml"} <= set(checked.card.files)
     assert summary["measured against"] == load_config(ROOT / "configs" / "aircraft.yaml").release
+    # None of the rendered aircraft is large: such a gate is not passed over in silence.
+    assert summary["gates"] == {"test recall": "same", "test map_large": "cannot be told"}
     at = summary["accept"]["accept_at"]
     assert search.value_at(load_config(path), "chain.triage.accept_at") == at
     assert "# the networks' metres a pixel" in path.read_text()
@@ -220,13 +250,39 @@ def test_release_reproduce_and_refuse(root):
     assert again.differences == ()
     assert again.figures > 50
     again.refuse()
+    # Other weights are named, whatever they say.
+    member = shop.detector().members[0]
+    version = load_config(ROOT / "configs" / "aircraft.yaml").release
+    resaved(root / "weights" / "aircraft" / version / member.weights)
+    assert reproduce_run(root / "run", root / "a.factory.yaml").differences == (
+        f"weights of {member.name}: others than those that were evaluated",
+    )
     figures = root / "run" / "05_evaluate" / "figures.json"
     changed = json.loads(figures.read_text())
     changed["test"]["figures"]["f1"]["value"] += 0.001
     figures.write_text(json.dumps(changed))
-    assert [line.partition(":")[0] for line in reproduce_run(root / "run").differences] == [
+    monkeypatch.chdir(root / "run" / "05_evaluate")
+    assert [line.partition(":")[0] for line in reproduce_run(Path()).differences] == [
         "test.figures.f1.value"
     ]
+
+
+def test_a_gate_that_is_no_figure_is_refused_at_the_first_release(root):
+    shutil.rmtree(root / "weights")  # the networks' files are found where Lanner is installed
+    shop = open_shop(root / "a.factory.yaml", root / "run")
+    gated = shop.config.release.model_copy(update={"gates": ("recal",)})
+    asked = shop.config.model_copy(update={"release": gated})
+    with pytest.raises(ConfigError, match=r"release\.gates 'recal'.*did you mean 'recall'"):
+        release.run(prepared(Shop(asked, shop.path, shop.folder)))
+    assert not (root / "weights").exists()
+
+
+def resaved(path: Path) -> None:
+    """The same weights in other bytes."""
+    with safe_open(path, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        notes = file.metadata() or {}
+    save_file(tensors, path, {**notes, "saved": "again"})
 
 
 def check_again(root: Path, folder: Path) -> None:

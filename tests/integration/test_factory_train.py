@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import yaml
 
 from detectors.card import seal
 from detectors.training.checkpoint import load_checkpoint
-from lanner.errors import Cancelled, ConfigError, DatasetError, TrainingError
+from lanner.errors import Cancelled, ConfigError, DatasetError, OutputError, TrainingError
 from lanner.factory.config import load_factory
 from lanner.factory.evaluate import weights_of
 from lanner.factory.images import write_png
@@ -164,6 +165,24 @@ def test_a_stopped_member_has_lost_no_step(shop_of, tmp_path):
     assert 3 <= found[0].step < 400
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "lock").read_text()), 0)
+
+
+def test_a_file_of_the_current_folder_stands_in_for_no_library(shop_of, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "yaml.py").write_text("raise SystemExit('another')")
+    monkeypatch.chdir(here)
+    said = run(shop_of({"shapes": {**SHAPES, "steps": 1}})).summary["members"]["shapes"]
+    assert said["steps"] == 1
+
+
+def test_a_work_folder_that_mlflow_would_miss_is_refused(shop_of, tmp_path):
+    shop = shop_of({"shapes": SHAPES})
+    odd = replace(shop, folder=tmp_path / "work #1?")
+    shop.folder.rename(odd.folder)
+    with pytest.raises(OutputError, match=r"--workdir .*where MLflow can keep no runs; name"):
+        run(odd)
+    assert not (tmp_path / "work #1").exists()
 
 
 def test_what_a_member_follows_from(shop_of, tmp_path):

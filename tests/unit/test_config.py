@@ -84,6 +84,26 @@ def test_keys_that_are_not_there(tmp_path: Path, change: tuple[str, str], said: 
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("release", "", "names a folder: use letters"),
+        ("release", ".", "names a folder: use letters"),
+        ("release", "../1.0", "names a folder: use letters"),
+        ("release", ".1.0.0.part", "names a folder: use letters"),
+        ("release", "1.0/2", "names a folder: use letters"),
+        ("release", 0.2, "is a number to YAML: put it in quotes"),
+        ("classes", [], "one or more, each named once"),
+        ("classes", ["road", "path", "road"], "one or more, each named once"),
+    ],
+)
+def test_names_that_would_lead_astray(tmp_path: Path, key: str, value: object, said: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(TEXT) | {key: value}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"own\.yaml.*{said}"):
+        load_config(path)
+
+
 @pytest.mark.parametrize("given", [[1, 199], [-1, 99], [99, 1], [50, 50], [1, float("nan")]])
 def test_percentiles_that_do_not_rise_within_a_hundred(tmp_path: Path, given: list[float]) -> None:
     path = tmp_path / "own.yaml"

@@ -61,6 +61,14 @@ def test_images_are_found_by_name_and_content(tmp_path):
         {"sample": "two", "file": "2.png", "image_sha256": "0" * 64},
     ]
     assert find_images(rows, tmp_path) == {"one": tmp_path / "b" / "1.png"}
+    # Images are often kept elsewhere, and one that cannot be read is not the one.
+    (tmp_path / "a" / "1.png").unlink()
+    (tmp_path / "a" / "1.png").symlink_to(tmp_path / "nowhere")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "linked").symlink_to(tmp_path / "b")
+    (home / "a").symlink_to(tmp_path / "a")
+    assert find_images(rows, home) == {"one": home / "linked" / "1.png"}
     with pytest.raises(DatasetError, match="is no folder"):
         find_images(rows, tmp_path / "nowhere")
 

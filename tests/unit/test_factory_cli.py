@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +15,7 @@ from lanner.cli_factory import flat
 from lanner.config import load_config
 from lanner.factory.config import load_factory
 from lanner.factory.opening import open_shop
-from lanner.factory.runner import step_key
 from lanner.factory.shop import STEPS
-from lanner.factory.snapshot import RECORD
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("coco", "dota", "yolo", "voc", "geo", "masks", "images")
@@ -71,6 +68,8 @@ def test_starter_files_are_right_as_they_are(tmp_path, form):
         (["--name", "My Tanks"], "is no name"),
         (["--classes", ","], "names no class"),
         (["--classes", "a: b"], "names no class"),
+        (["--classes", "tank,ship,tank"], "names one twice"),
+        (["--gsd", "inf"], "is no ground sampling"),
     ],
 )
 def test_init_refuses_what_would_not_load(tmp_path, words, said):
@@ -115,28 +114,47 @@ def test_status_says_what_is_missing_and_what_to_run(tmp_path):
     assert {row["state"] for row in rows} == {"missing"}
     assert rows[0]["folder"] == str(tmp_path / "w" / "01_explore")
     assert "lanner factory explore" in factory("status", config).stdout
-    # It is the same factory that the next step is to go on with.
-    said = factory("status", config, "--workdir", tmp_path / "a b").stdout
-    assert shlex.split(said.splitlines()[-1])[3:] == [
-        "explore",
-        str(config),
-        "--workdir",
-        str(tmp_path / "a b"),
-    ]
+    # The command as it must be given, work folder and all.
+    odd = tmp_path / "my work #1"
+    said = factory("status", config, "--workdir", odd).stdout
+    assert f"Next: lanner factory explore {config} --workdir '{odd}'\n" in said
 
 
-def test_a_search_that_has_nothing_to_search_is_not_what_comes_next(tmp_path):
+def finish(config, workdir, *steps):
+    """Records as if steps had been run."""
+    from lanner.factory.runner import step_key
+    from lanner.factory.snapshot import left
+
+    shop = open_shop(config, workdir)
+    for step in steps:
+        folder = shop.step_dir(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"key": step_key(shop, step), "left": left(shop, step), "seconds": 1.0}
+        said = {"summary": {"said by": step}, "show": ["report.html"]}
+        (folder / "step.json").write_text(json.dumps(record | said))
+
+
+@pytest.mark.parametrize(("space", "next_one"), [(True, "search"), (False, "release")])
+def test_status_names_no_search_where_nothing_is_to_be_searched(tmp_path, space, next_one):
     factory("init", tmp_path, "--name", "tanks")
     config = tmp_path / "tanks.factory.yaml"
-    facts = yaml.safe_load(config.read_text())
-    facts["search"]["space"] = {}
-    config.write_text(yaml.safe_dump(facts))
-    shop = open_shop(config, tmp_path / "w")
-    for step in STEPS[: STEPS.index("search")]:
-        shop.step_dir(step).mkdir(parents=True)
-        (shop.step_dir(step) / RECORD).write_text(json.dumps({"key": step_key(shop, step)}))
+    if not space:
+        text = config.read_text()
+        config.write_text(re.sub(r"(?ms)^search:.*?(?=^release:)", "", text))
+    finish(config, tmp_path / "w", *STEPS[:5])
     said = factory("status", config, "--workdir", tmp_path / "w").stdout
-    assert f"Next: lanner factory release {config}" in said
+    assert f"Next: lanner factory {next_one} " in said
+
+
+def test_what_was_done_is_shown_where_a_later_step_fails(tmp_path):
+    factory("init", tmp_path, "--name", "tanks")
+    config = tmp_path / "tanks.factory.yaml"
+    finish(config, tmp_path / "w", "explore")
+    done = factory("all", config, "--workdir", tmp_path / "w")
+    assert done.exit_code == 22  # there are no samples to process
+    assert "said by" in done.stdout
+    assert f"open {tmp_path / 'w' / '01_explore' / 'report.html'}" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: ")
 
 
 def test_the_folder_of_a_run(tmp_path, monkeypatch):
@@ -262,8 +280,6 @@ def sections():
 
 
 def test_the_guide_explains_every_key_and_its_example_loads(tmp_path):
-    import yaml
-
     guide = (ROOT / "docs" / "factory.md").read_text()
     words = re.sub(r"```.*?```", "", guide, flags=re.S)
     named = set(re.findall(r"[\w.-]+", " ".join(re.findall(r"`([^`]+)`", words))))

@@ -2,15 +2,20 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lanner.errors import ConfigError, OutputError
-from lanner.factory.hook import LOCK, MARK, find_factory, install
+from lanner.errors import ConfigError, DatasetError, OutputError
+from lanner.factory.hook import LOCK, MARK, find_factory, install, keep_release
+
+ROOT = Path(__file__).resolve().parents[2]
 
 ENV = {
     **{key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
@@ -95,6 +100,44 @@ def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
     assert pushed < 20
 
 
+def test_what_is_pushed_stands_in_for_no_library(bare, clone, tmp_path):
+    work = tmp_path / "work"
+    install(bare, work)
+    (clone / "lanner").mkdir()
+    (clone / "lanner" / "__init__.py").write_text("raise SystemExit(99)")
+    sha = commit(clone, tanks__factory__yaml=BROKEN, yaml__py="raise SystemExit(99)")
+    git("push", bare, "HEAD:train/tanks", cwd=clone)
+    assert ended(work / "tanks" / f"{sha}.json") == {"state": "failed", "exit": 14}
+
+
+def test_a_release_is_kept_when_its_checkout_goes(tmp_path):
+    made = tmp_path / "tree" / "weights" / "tanks" / "0.1.0"
+    made.mkdir(parents=True)
+    (made / "card.yaml").write_text("card")
+    step = tmp_path / "run" / "07_release"
+    step.mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"step\.json cannot be read"):
+        keep_release(tmp_path / "run", tmp_path / "kept")
+    (step / "step.json").write_text(json.dumps({"summary": {"release": str(made)}}))
+    for _ in range(2):  # a commit may be pushed again
+        keep_release(tmp_path / "run", tmp_path / "kept")
+        assert (tmp_path / "kept" / "card.yaml").read_text() == "card"
+    shutil.rmtree(tmp_path / "tree")
+    with pytest.raises(OutputError, match="cannot be copied"):
+        keep_release(tmp_path / "run", tmp_path / "again")
+
+
+def test_a_tree_that_cannot_be_made_is_noted(bare, clone, tmp_path):
+    work = tmp_path / "work"
+    install(bare, work)
+    (work / "tanks").mkdir()
+    (work / "tanks" / "tree").write_text("a file where the checkout goes")
+    sha = commit(clone, tanks__factory__yaml=BROKEN)
+    git("push", bare, "HEAD:train/tanks", cwd=clone)
+    assert ended(work / "tanks" / f"{sha}.json") == {"state": "failed", "exit": 1}
+    assert "tree" in (work / "tanks" / f"{sha}.log").read_text()
+
+
 @contextmanager
 def somebody_trains(work):
     import fcntl
@@ -155,8 +198,20 @@ def test_install_leaves_the_hooks_of_others_alone(bare, tmp_path):
 def test_only_bare_repositories_get_a_hook(clone, tmp_path):
     with pytest.raises(ConfigError, match="is not bare"):
         install(clone / ".git")
+    with pytest.raises(ConfigError, match="is not bare; make one"):
+        install(clone)
     with pytest.raises(ConfigError, match="not a git repository"):
         install(tmp_path / "nowhere")
+
+
+def test_a_hook_that_git_would_not_find_is_not_written(bare, tmp_path):
+    git("--git-dir", bare, "config", "core.hooksPath", tmp_path / "ours", cwd=tmp_path)
+    with pytest.raises(ConfigError, match=r"core\.hooksPath '.*ours'.*run: git --git-dir ") as told:
+        install(bare)
+    assert not (bare / "hooks" / "post-receive").exists()
+    remedy = shlex.split(told.value.remedy.removeprefix("run: "))
+    git(*remedy[1:], cwd=tmp_path)
+    assert install(bare).exists()
 
 
 def test_the_factory_file_of_a_tree(tmp_path):
@@ -175,3 +230,40 @@ def test_the_factory_file_of_a_tree(tmp_path):
         pointer.write_text(wrong)
         with pytest.raises(ConfigError, match="is no file of the tree"):
             find_factory(tmp_path)
+
+
+def hosted(tree: Path) -> tuple[int, str, str]:
+    """Exit code, words and chosen file of the example for hosted git, as a runner runs it."""
+    facts = yaml.safe_load((ROOT / "docs" / "ci-train.example.yml").read_text())
+    (step,) = (one for one in facts["jobs"]["factory"]["steps"] if one.get("id") == "file")
+    said = tree.parent / "output"
+    said.write_text("")
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**ENV, "GITHUB_OUTPUT": str(said)},
+    )
+    return done.returncode, done.stdout, said.read_text()
+
+
+def test_the_example_for_hosted_git_finds_what_the_hook_finds(clone):
+    code, said, chosen = hosted(clone)
+    assert (code, chosen) == (1, "")
+    assert "name one factory file" in said
+    (clone / "o\u00f9 #1").mkdir()
+    odd = clone / "o\u00f9 #1" / "a.factory.yaml"
+    odd.write_text(BROKEN)
+    commit(clone)
+    assert hosted(clone) == (0, "", "path=o\u00f9 #1/a.factory.yaml\n")
+    assert find_factory(clone) == odd
+    commit(clone, b__factory__yaml=BROKEN)
+    code, said, chosen = hosted(clone)
+    assert (code, chosen) == (1, "")
+    assert "a.factory.yaml" in said and "b.factory.yaml" in said
+    for pointer in ("b.factory.yaml", "b.factory.yaml\r\nmore\n"):
+        (clone / ".lanner-train").write_text(pointer, newline="")
+        assert hosted(clone) == (0, "", "path=b.factory.yaml\n")
+        assert find_factory(clone) == clone / "b.factory.yaml"

@@ -1,5 +1,6 @@
 """Release: thresholds, versions, and a folder that is swapped whole or not at all."""
 
+import json
 import shutil
 
 import numpy as np
@@ -11,16 +12,18 @@ from hypothesis import strategies as st
 from detectors.calibration import Calibration
 from detectors.card import load_card, seal
 from lanner.config import DetectorConfig
-from lanner.errors import GateError, OutputError
+from lanner.errors import ConfigError, DatasetError, GateError, OutputError
+from lanner.factory import release
 from lanner.factory.config import FactoryConfig
 from lanner.factory.release import credits
 from lanner.factory.release import folder as folder_module
 from lanner.factory.release.accept import choose, curve_of, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
+from lanner.factory.release.versions import weights_files
 from lanner.factory.releases import released, version_key, weights_home
 from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.shop import Shop
-from lanner.factory.sides import verdict
+from lanner.factory.sides import open_side, verdict
 
 
 def confidences(n=2000, seed=0):
@@ -69,6 +72,13 @@ def test_a_touch_of_the_target_by_luck_is_passed_over():
     assert chosen.lower >= curve.lower[best] - 1 / curve.accepted[best]
 
 
+def test_too_few_accepted_to_judge_a_precision_is_said_so():
+    # All nine are right: it is not the detector that falls short.
+    score = np.linspace(0.9, 0.99, 9)
+    with pytest.raises(GateError, match=r"at most 9 objects .*10 are the least; give that split"):
+        choose(curve_of(score, np.ones(9), 30), 0.9)
+
+
 def test_no_threshold_is_said_with_the_best_there_is():
     score, _ = confidences()
     with pytest.raises(GateError, match=r"the best is 0\.\d+"):
@@ -100,7 +110,7 @@ def test_the_curve_is_drawn(tmp_path):
 
 def test_versions_go_by_number():
     names = ["1.10.0", "1.9.0", "1.9.0-rc1", "0.99", "2"]
-    ordered = ["0.99", "1.9.0", "1.9.0-rc1", "1.10.0", "2"]
+    ordered = ["0.99", "1.9.0-rc1", "1.9.0", "1.10.0", "2"]
     assert sorted(names, key=version_key) == ordered
 
 
@@ -164,7 +174,7 @@ def staged(tmp_path):
 def test_a_release_is_swapped_whole(staged):
     target, detector = staged
     assert (target.folder / "b.safetensors").read_text() == "old"
-    swap(target, detector, "after")
+    swap(target, detector, "before", "after")
     assert (target.folder / "b.safetensors").read_text() == "new"
     assert detector.read_text() == "after"
     assert set(load_card(target.folder).files) == {
@@ -180,10 +190,19 @@ def test_a_failed_swap_leaves_the_old_release_whole(staged):
     detector.unlink()
     detector.mkdir()  # a file cannot take the place of a folder
     with pytest.raises(OutputError, match="the old release is as it was"):
-        swap(target, detector, "after")
+        swap(target, detector, "before", "after")
     assert (target.folder / "b.safetensors").read_text() == "old"
     assert load_card(target.folder).release == "1.1.0"
     assert (target.part / "b.safetensors").read_text() == "new"
+
+
+def test_a_detector_edited_while_it_is_released_keeps_what_was_written(staged):
+    target, detector = staged
+    detector.write_text("edited")
+    with pytest.raises(OutputError, match="was changed while it was being released"):
+        swap(target, detector, "before", "after")
+    assert detector.read_text() == "edited"
+    assert (target.folder / "b.safetensors").read_text() == "old"
 
 
 def test_a_first_release_that_cannot_be_told_is_not_there(staged):
@@ -192,7 +211,7 @@ def test_a_first_release_that_cannot_be_told_is_not_there(staged):
     detector.unlink()
     detector.mkdir()  # a file cannot take the place of a folder
     with pytest.raises(OutputError, match="cannot be put in place"):
-        swap(target, detector, "after")
+        swap(target, detector, "before", "after")
     assert not target.folder.exists()
     assert (target.part / "b.safetensors").read_text() == "new"
     assert [path.name for path in detector.parent.glob(".*")] == []
@@ -206,6 +225,18 @@ def test_a_kill_between_the_two_moves_is_mended(staged):
     assert not target.old.exists()
 
 
+def test_files_that_are_no_release_are_not_written_over(tmp_path):
+    folder = tmp_path / "weights" / "tanks" / "1.1.0"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    weights = tmp_path / "b.safetensors"
+    weights.write_text("new")
+    with pytest.raises(OutputError, match=r"holds files and no card\.yaml; move them away"):
+        stage(Target(folder), config(), {"boxes": weights}, Calibration(), {})
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in folder.parent.iterdir()] == ["1.1.0"]
+
+
 def test_too_large_a_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_module, "LARGEST", 10)
     big = tmp_path / "big.safetensors"
@@ -214,6 +245,61 @@ def test_too_large_a_file_is_refused_before_anything_is_written(tmp_path, monkey
     with pytest.raises(OutputError, match=r"member boxes has 0\.0 MB"):
         stage(target, config(), {"boxes": big}, Calibration(), {})
     assert not (tmp_path / "weights").exists()
+
+
+def two_networks(first, second):
+    facts = config().model_dump(mode="json")
+    facts["members"] += [{"name": "masks", "kind": "resunet", "weights": second}]
+    facts["members"][0]["weights"] = first
+    return DetectorConfig.model_validate(facts)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("a.safetensors", "a.safetensors"), r"members\.masks\.weights .*such as masks\."),
+        (("a.safetensors", "nets/b.safetensors"), r"members\.masks\.weights .*leave its folder"),
+    ],
+)
+def test_no_network_is_released_with_the_weights_of_another(tmp_path, names, said):
+    files = {name: tmp_path / name for name in ("boxes", "masks")}
+    for name, path in files.items():
+        path.write_text(name)
+    target = Target(tmp_path / "weights" / "tanks" / "1.1.0")
+    with pytest.raises(ConfigError, match=said):
+        stage(target, two_networks(*names), files, Calibration(), {})
+    assert not target.part.exists()
+    # The same network twice, say at two thresholds, is one file.
+    same = {name: files["boxes"] for name in files}
+    stage(target, two_networks("a.safetensors", "a.safetensors"), same, Calibration(), {})
+    assert (target.part / "a.safetensors").read_text() == "boxes"
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A factory of `config` beside the folder of its releases; nothing was run yet."""
+    (tmp_path / "tanks.yaml").write_text(config().model_dump_json())
+    source = {"name": "new", "format": "images", "root": "."}
+    facts = {"factory": "tanks", "detector": "tanks.yaml", "sources": [source]}
+    return Shop(
+        FactoryConfig.model_validate(facts), tmp_path / "tanks.factory.yaml", tmp_path / "run"
+    )
+
+
+def test_weights_are_not_taken_from_a_release_that_was_stopped(shop):
+    home = shop.path.parent / "weights" / "tanks"
+    whole = make_release(home / "1.0.0", "same")
+    make_release(home / ".1.1.0.part", "same")
+    wanted = {"boxes": load_card(whole).files["b.safetensors"]}
+    assert weights_files(shop, wanted) == {"boxes": whole / "b.safetensors"}
+
+
+def test_a_release_moved_aside_is_there_again_before_anything_is_measured(shop):
+    home = shop.path.parent / "weights" / "tanks"
+    make_release(home / ".1.1.0.old", "old")
+    with pytest.raises(DatasetError, match="was not predicted"):
+        release.run(shop)
+    assert (home / "1.1.0" / "b.safetensors").read_text() == "old"
 
 
 def test_verdicts():
@@ -251,6 +337,16 @@ def test_a_fresh_folder_that_is_a_file_is_refused(tmp_path):
     assert out.read_text() == "mine"
 
 
+@pytest.mark.parametrize("record", [{}, {"config": {"old": 1}, "detector": {}}])
+def test_a_run_of_a_lanner_with_other_words_is_told(tmp_path, record):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "step.json").write_text(json.dumps(record))
+    (tmp_path / "figures.json").write_text("{}")
+    for look in (reproduce_run, lambda run: open_side("A", run, "test")):
+        with pytest.raises(DatasetError, match="recorded by an earlier Lanner"):
+            look(tmp_path)
+
+
 def test_a_card_holds_plain_data_alone(staged):
     target, _ = staged
     assert yaml.safe_load((target.part / "card.yaml").read_text())["release"] == "1.1.0"
@@ -264,19 +360,19 @@ def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
     old.mkdir(parents=True)
     (old / "b.safetensors").write_text("old")
     data = [
-        {"name": "Farms", "source": "a", "licence": "b", "attribution": "The farmers"},
-        {"name": "Ports", "source": "a", "licence": "b", "attribution": "The sailors"},
+        {"name": "farms", "source": "a", "licence": "b", "attribution": "The farmers"},
+        {"name": "ports", "source": "a", "licence": "b", "attribution": "The sailors"},
+        {"name": "sheds", "source": "a", "licence": "b", "attribution": ""},
     ]
     seal(old, {**CARD, "data": data, "release": "1.1.0"})
 
-    def named(start):
+    def named(name="new", words="The farmers", **training):
+        source = {"name": name, "format": "images", "root": ".", "attribution": words}
         facts = {
             "factory": "tanks",
             "detector": "tanks.yaml",
-            "sources": [
-                {"name": "new", "format": "images", "root": ".", "attribution": "The farmers"}
-            ],
-            "train": {"members": {"boxes": {"start": start}}},
+            "sources": [source],
+            "train": {"members": {"boxes": training}},
         }
         shop = Shop(
             FactoryConfig.model_validate(facts),
@@ -286,6 +382,12 @@ def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
         trained = shop.step_dir("train") / "boxes.safetensors"
         return [row["name"] for row in credits(shop, [], {"boxes": trained})]
 
-    assert named(None) == ["new"]
-    assert named("release") == ["new", "Ports"]
-    assert named("../weights/tanks/1.1.0/b.safetensors") == ["new", "Ports"]
+    file = "../weights/tanks/1.1.0/b.safetensors"
+    assert named() == ["new"]
+    for key in ("start", "encoder_from"):
+        assert named(**{key: "release"}) == named(**{key: file}) == ["new", "ports", "sheds"]
+    # Data without words of its owner is another's all the same, unless it has the same name.
+    assert named(words="", start=file) == ["new", "farms", "ports", "sheds"]
+    assert named("sheds", "", start=file) == ["sheds", "farms", "ports"]
+    # What is called alike may be another's.
+    assert named("ports", "The divers", start=file) == ["ports", "farms", "ports", "sheds"]

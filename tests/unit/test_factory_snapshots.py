@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -79,6 +80,30 @@ def test_nothing_is_done_twice(file):
     again, same = ran(file)
     assert not any(again.values())
     assert same == version
+
+
+@pytest.mark.parametrize(("step", "name"), [("process", SAMPLES), ("dataset", "manifest.json")])
+def test_a_step_whose_files_are_gone_is_run_again(file, step, name):
+    _, version = ran(file)
+    (opened(file).step_dir(step) / name).unlink()
+    states = {one.step: one.state for one in step_states(opened(file))}
+    assert (states["explore"], states[step]) == ("fresh", "stale")
+    again, same = ran(file)
+    assert [one for one, now in again.items() if now] == [step]
+    assert same == version
+    assert not any(ran(file)[0].values())
+
+
+def test_what_a_step_made_elsewhere_must_be_there_too(file, tmp_path):
+    ran(file)
+    record = opened(file).step_dir("dataset") / "step.json"
+    facts = json.loads(record.read_text())
+    elsewhere = tmp_path / "card.yaml"  # as the release is, in the folder of weights
+    record.write_text(json.dumps({**facts, "files": [*facts["files"], str(elsewhere)]}))
+    elsewhere.touch()
+    assert not any(ran(file)[0].values())
+    elsewhere.unlink()
+    assert ran(file)[0]["dataset"]
 
 
 @pytest.mark.parametrize("what", ["labels", "image", "another image"])

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from detectors.card import FILE as CARD
-from detectors.card import load_card, seal
+from detectors.card import Data, load_card, seal
 from detectors.catalog import Entry, check_release
 from lanner.config import DetectorConfig, load_config
-from lanner.errors import GateError
+from lanner.errors import ConfigError, GateError
 from lanner.factory.compare import draw_differences
 from lanner.factory.release.accept import PATH, Threshold, accept_curve, choose, draw_curve
-from lanner.factory.release.folder import Target, stage, swap
+from lanner.factory.release.folder import Target, recover, stage, swap
 from lanner.factory.release.golden import FILE as GOLDEN
 from lanner.factory.release.golden import golden_outputs
 from lanner.factory.release.versions import DETECTOR, released_side, weights_files
@@ -42,6 +42,7 @@ def run(shop: Shop) -> Outcome:
     Raises:
         GateError: the target precision is out of reach, or a gated figure is worse than that of
             the released version beyond its interval.
+        ConfigError: a gate is no figure, or two networks cannot both have the file they name.
         OutputError: a file is too large or cannot be written.
         WeightsError: the evaluated weights, or those of the released version, are gone.
     """
@@ -51,13 +52,17 @@ def run(shop: Shop) -> Outcome:
 
     settings, wanted = shop.config.evaluate, shop.config.release
     folder, detector = shop.step_dir("release"), shop.detector()
+    home = weights_home(shop.detector_path)
+    target = Target(home / detector.name / detector.release)
+    # First of all: it is the release to measure against.
+    recover(target)
     _tell(shop, "calibrate")
     evaluated = shop.step_dir("evaluate")
     held = load_raw(split_folder(evaluated, settings.calibrate_on), settings.chain_until)
     calibration = fit_calibration(held, detector, settings)
     show: list[Path] = []
     threshold: Threshold | None = None
-    text = shop.detector_path.read_text(encoding="utf-8")
+    text = was = shop.detector_path.read_text(encoding="utf-8")
     if any(spec.step == "triage" for spec in detector.chain):
         curve = accept_curve(held, detector, calibration, settings)
         threshold = choose(curve, wanted.precision)
@@ -73,16 +78,14 @@ def run(shop: Shop) -> Outcome:
         figures[split] = figures_of(raw, detector, calibration, settings)
         sides[split] = Side(f"new {detector.release}", raw, detector, calibration, settings)
     _put(folder / "figures.json", figures)
-    home = weights_home(shop.detector_path)
     before = released(home, detector)
-    rows = [] if before is None else _compared(shop, before, sides)
+    rows = _compared(shop, before, sides, figures)
     _put(folder / "gates.json", {"against": before and before.name, "rows": rows})
     if rows:
         draw_differences(rows, folder / "gates.png")
         show.append(folder / "gates.png")
     _refuse(rows, before)
     weights = weights_files(shop, held.facts["weights"])
-    target = Target(home / detector.name / detector.release)
     texts = {DETECTOR: text, FACTORY: shop.path.read_text(encoding="utf-8")}
     stage(target, detector, weights, calibration, texts)
     samples = _golden_samples(sides[settings.splits[0]], wanted.golden) if sides else []
@@ -95,13 +98,13 @@ def run(shop: Shop) -> Outcome:
     _put(target.part / GOLDEN, golden_outputs(shop, entry, samples))
     seal(target.part, facts)
     shop.cancel.check()
-    swap(target, shop.detector_path, text)
+    swap(target, shop.detector_path, was, text)
     return Outcome(
         {
             "release": str(target.folder),
             "measured against": before.name if before else "nothing: it is the first",
             "accept": threshold.facts() if threshold else "the chain has no step triage",
-            "gates": {f"{r['split']} {r['figure']}": r["verdict"] for r in rows},
+            "gates": _verdicts(shop, figures, rows) if before else {},
             "figures": {split: _short(one) for split, one in figures.items()},
             "golden": [sample.id for sample in samples],
         },
@@ -109,8 +112,13 @@ def run(shop: Shop) -> Outcome:
     )
 
 
-def _compared(shop: Shop, before: Path, sides: dict[str, Side]) -> list[dict[str, Any]]:
-    """Rows of differences of the gated figures, on every split."""
+def _compared(
+    shop: Shop, before: Path | None, sides: dict[str, Side], figures: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of differences of the gated figures, on every split; none at the first release."""
+    _check_gates(shop, figures)
+    if before is None:
+        return []
     rows = []
     for split, new in sides.items():
         _tell(shop, f"released version on {split}")
@@ -127,6 +135,33 @@ def _gates(shop: Shop, old: Side, new: Side) -> Sequence[str]:
     if "gates" in shop.config.release.model_fields_set:
         return gates
     return [name for name in gates if name in old.statistics and name in new.statistics]
+
+
+def _check_gates(shop: Shop, figures: Mapping[str, Any]) -> None:
+    """Refuse a gate that is no figure, also while there is nothing to measure against."""
+    from lanner.factory.train.plan import near
+
+    if "gates" not in shop.config.release.model_fields_set:
+        return
+    for split, whole in figures.items():
+        for name in shop.config.release.gates:
+            if name not in whole["figures"]:
+                raise ConfigError(
+                    "release.gates",
+                    name,
+                    f"is no figure of split {split}",
+                    near(name, whole["figures"]),
+                )
+
+
+def _verdicts(
+    shop: Shop, figures: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """What each gate says, by split and figure; also where one side has no such figure."""
+    gates = shop.config.release.gates
+    said = {f"{row['split']} {row['figure']}": str(row["verdict"]) for row in rows}
+    known = [(s, name) for s, one in figures.items() for name in gates if name in one["figures"]]
+    return {f"{s} {name}": said.get(f"{s} {name}", "cannot be told") for s, name in known}
 
 
 def _refuse(rows: list[dict[str, Any]], before: Path | None) -> None:
@@ -232,21 +267,29 @@ def credits(
     trained = shop.step_dir("train")
     folders = {path.parent for path in weights.values()} - {trained}
     for folder in sorted(folders | _started_from(shop)):
-        known = {row["name"] for row in rows} | {row["attribution"] for row in rows}
-        for one in load_card(folder).data:
-            if not {one.name, one.attribution} & known:
-                rows.append(one.model_dump())
+        rows += [one.model_dump() for one in load_card(folder).data if not _credited(one, rows)]
     return rows
 
 
+def _credited(one: Data, rows: Sequence[Mapping[str, str]]) -> bool:
+    """Whether one of the rows is of the same data: by its owner's words, by name without them."""
+    return any(
+        one.attribution == row["attribution"]
+        if one.attribution and row["attribution"]
+        else one.name == row["name"]
+        for row in rows
+    )
+
+
 def _started_from(shop: Shop) -> set[Path]:
-    """Folders of the releases that training went on from."""
+    """Folders of the releases that training went on from, with whole networks or encoders."""
     found = set()
-    for one in shop.config.train.trained.values():
-        if one.start == RELEASE:
+    trained = shop.config.train.trained
+    for name in [name for one in trained.values() for name in (one.start, one.encoder_from)]:
+        if name == RELEASE:
             found.add(last_release(shop))
-        elif one.start is not None:
-            found.add((shop.path.parent / one.start).resolve().parent)
+        elif name is not None and name not in trained:
+            found.add((shop.path.parent / name).resolve().parent)
     return {folder for folder in found if folder is not None and (folder / CARD).is_file()}
 
 

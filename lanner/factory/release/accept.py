@@ -125,9 +125,17 @@ def choose(curve: Curve, target: float) -> Threshold:
     best: one object's worth of precision, or less, lies between them.
 
     Raises:
-        GateError: none does.
+        GateError: none does, or too few objects are accepted to say so.
     """
     enough = curve.accepted >= LEAST
+    if not enough.any():
+        raise GateError(
+            "release.precision",
+            target,
+            f"cannot be judged: at most {int(curve.accepted.max())} objects would be accepted on "
+            f"the images of evaluate.calibrate_on, {LEAST} are the least",
+            "give that split more images, or see why step triage leaves the others to review",
+        )
     lower, share = curve.lower, np.nan_to_num(curve.precision)
     good = np.flatnonzero(enough & (lower >= target))
     if len(good):
@@ -137,7 +145,7 @@ def choose(curve: Curve, target: float) -> Threshold:
         best_at = good[np.argmax(lower[good])]
         near = good[lower[good] >= lower[best_at] - 1 / curve.accepted[best_at]]
         return _at(curve, int(near[0]), "share")
-    best = float(np.nanmax(np.where(enough, curve.precision, 0.0), initial=0.0))
+    best = float(share[enough].max())
     raise GateError(
         "release.precision",
         target,

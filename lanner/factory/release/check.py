@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from detectors.card import check_files, sha256_file
 from detectors.catalog import Entry, check_release
 from lanner.errors import DatasetError, GateError
+from lanner.factory.files import files_below
 from lanner.factory.release.golden import FILE, checksum, features_of, runs_on
 from lanner.job import Cancel, Progress
 
@@ -129,13 +129,17 @@ def find_images(rows: Sequence[Mapping[str, Any]], data: Path) -> dict[str, Path
     for row in rows:
         wanted.setdefault(str(row.get("file", "")), []).append(row)
     found: dict[str, Path] = {}
-    for folder, _, names in os.walk(data):
-        for name in sorted(wanted.keys() & set(names)):
-            path = Path(folder) / name
+    for path in sorted(files_below(data)):
+        if path.name not in wanted:
+            continue
+        try:
             content = sha256_file(path)
-            for row in wanted[name]:
-                if row["image_sha256"] == content:
-                    found.setdefault(row["sample"], path)
+        except OSError:
+            # A link to nothing, or another's file: not the image as far as anybody can tell.
+            continue
+        for row in wanted[path.name]:
+            if row["image_sha256"] == content:
+                found.setdefault(row["sample"], path)
     return found
 
 

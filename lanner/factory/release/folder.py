@@ -10,8 +10,10 @@ from pathlib import Path
 
 from detectors.calibration import FILE as CALIBRATION
 from detectors.calibration import Calibration
+from detectors.card import FILE as CARD
+from detectors.card import sha256_file
 from lanner.config import DetectorConfig
-from lanner.errors import OutputError
+from lanner.errors import ConfigError, OutputError
 from lanner.factory.release.versions import DETECTOR
 
 LARGEST = 30_000_000
@@ -45,8 +47,19 @@ def stage(
     """Make the new folder beside the old one: weights, calibration, and texts by file name.
 
     Raises:
-        OutputError: a file is too large, or cannot be written.
+        ConfigError: a network names no plain file, or another one's.
+        OutputError: a file is too large or cannot be written, or other files lie where the release
+            is to go.
     """
+    _check_names(detector, weights)
+    there = list(target.folder.iterdir()) if target.folder.is_dir() else []
+    if there and target.folder / CARD not in there:
+        raise OutputError(
+            "release",
+            target.folder,
+            f"holds files and no {CARD}",
+            "move them away, or give `release` in the detector's file another number",
+        )
     for name, path in weights.items():
         if path.stat().st_size >= LARGEST:
             raise OutputError(
@@ -57,7 +70,6 @@ def stage(
                 "use a smaller encoder in `arch`",
             )
     try:
-        recover(target)
         if target.part.exists():
             shutil.rmtree(target.part)
         target.part.mkdir(parents=True)
@@ -73,12 +85,44 @@ def stage(
         ) from error
 
 
-def swap(target: Target, detector_path: Path, text: str) -> None:
+def _check_names(detector: DetectorConfig, weights: Mapping[str, Path]) -> None:
+    """Refuse a release in which one network's file would take the place of another's."""
+    kept: dict[str, str] = {}
+    for one in detector.networks:
+        where, content = f"members.{one.name}.weights", sha256_file(weights[one.name])
+        if Path(one.weights).name != one.weights:
+            raise ConfigError(
+                where, one.weights, "is not the name of a file alone", "leave its folder out"
+            )
+        if kept.setdefault(one.weights, content) != content:
+            raise ConfigError(
+                where,
+                one.weights,
+                "is another network's file as well, and they have learned different things",
+                f"give it a file of its own, such as {one.name}.safetensors",
+            )
+
+
+def swap(target: Target, detector_path: Path, before: str, text: str) -> None:
     """Put the new folder and the detector's new text in their places, both or neither.
 
+    Args:
+        target: its `part` is whole.
+        detector_path: the detector's file.
+        before: what that file said when the release was begun, which the new text was made from.
+        text: what it is to say.
+
     Raises:
-        OutputError: one of them cannot be replaced; the old release and text are there still.
+        OutputError: one of them cannot be replaced, or the file was changed meanwhile; the old
+            release and the file are as they were.
     """
+    if detector_path.is_file() and detector_path.read_text(encoding="utf-8") != before:
+        raise OutputError(
+            "release",
+            detector_path,
+            "was changed while it was being released",
+            "run the step again; file and old release are as they were",
+        )
     beside = detector_path.with_name(f".{detector_path.name}.part")
     try:
         beside.write_text(text, encoding="utf-8")

@@ -38,17 +38,19 @@ def weights_files(shop: Shop, wanted: Mapping[str, str]) -> dict[str, Path]:
         train = shop.step_dir("train")
         places = [train / f"{member.name}.safetensors"]
         for home in homes(shop):
-            places += sorted(home.glob(f"{detector.name}/*/{member.weights}"))
+            found = sorted(home.glob(f"{detector.name}/*/{member.weights}"))
+            # Hidden ones were left by a release that was stopped, and go away in the next one.
+            places += [path for path in found if not path.parent.name.startswith(".")]
         same = (p for p in places if p.is_file() and sha256_file(p) == wanted.get(member.name))
-        found = next(same, None)
-        if found is None:
+        file = next(same, None)
+        if file is None:
             raise WeightsError(
                 "weights",
                 member.name,
                 "the file that was evaluated is gone",
                 f"run: lanner factory train {shop.asked}, then evaluate",
             )
-        result[member.name] = found
+        result[member.name] = file
     if detector.closer is not None:
         result[detector.closer.name] = weights_file(shop, detector.closer)
     return result

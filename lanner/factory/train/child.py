@@ -55,7 +55,8 @@ def run_member(
     env = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": str(job.threads)}
     with (job.folder / OUTPUT).open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__.rpartition(".")[0] + ".member", str(told)],
+            # -P: a file of the current folder must not stand in for a library.
+            [sys.executable, "-P", "-m", __name__.rpartition(".")[0] + ".member", str(told)],
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,

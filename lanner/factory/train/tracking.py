@@ -45,6 +45,14 @@ class Tracker:
         from mlflow.tracking import MlflowClient
 
         own = shop.config.train.tracking is None
+        if own and "?" in str(shop.folder):
+            # What follows it is no part of the path to MLflow: the file would lie elsewhere.
+            raise OutputError(
+                "--workdir",
+                shop.folder,
+                "has a ? in its name, where MLflow can keep no runs",
+                "name another folder, or a store in train.tracking",
+            )
         shop.folder.mkdir(parents=True, exist_ok=True)
         self.address = shop.config.train.tracking or f"sqlite:///{shop.folder / DATABASE}"
         with self._told():
