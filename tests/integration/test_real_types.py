@@ -152,7 +152,7 @@ def test_the_whole_detector_finds_them_and_tells_some(tmp_path: Path) -> None:
     """One photograph a type, with networks and chain.
 
     Both members learned from composites of these very cut-outs, and the network of the closer look
-    started from one of them: no figure of an independent set.
+    from those of six types: no figure of an independent set.
 
     These are cut close around each aircraft, with deep shadows: outlines limit what is told.
     """

@@ -91,10 +91,10 @@ class Looker:
     def refusal(self, sample: Sample) -> str | None:
         """Why an image cannot be shown to this detector; None where it can."""
         gsd = ground_sampling(sample, self.config, self.pretend)
-        low, high = self.config.gsd_range
         if gsd is None and sample.place is None:
             return "its ground sampling is not known"
-        if gsd is not None and not low <= gsd <= high:
+        if gsd is not None and not self.config.takes(gsd):
+            low, high = self.config.gsd_range
             return f"{gsd:g} m pixels are not within {low:g} to {high:g} m"
         return None
 
