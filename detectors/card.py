@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from lanner.errors import WeightsError
 
 FILE = "card.yaml"
 """Its name in a release folder."""
+
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a file that changes again gets another time, on any file system."""
 
 
 class Data(Strict):
@@ -102,7 +107,24 @@ def seal(folder: Path, facts: dict[str, Any]) -> Card:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, lower-case hex."""
+    """SHA-256 of a file's content, lower-case hex; read again only when the file changes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    path = path.absolute()
+    stat = path.stat()
+    if time.time_ns() - stat.st_mtime_ns < SETTLED:
+        return _digest(path)
+    return _kept(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _kept(path: Path, *_: int) -> str:
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

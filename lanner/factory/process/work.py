@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from detectors.card import sha256_file
 from lanner.errors import ConfigError, DatasetError
 from lanner.factory.readers import class_order
 from lanner.factory.samples import Label, Sample
@@ -157,16 +157,8 @@ def file_sha256(path: Path) -> str:
         DatasetError: it cannot be read.
     """
     try:
-        stat = path.stat()
-        return _sha256(path, stat.st_size, stat.st_mtime_ns)
+        return sha256_file(path)
     except OSError as error:
         raise DatasetError(
             "image", path, f"cannot be read ({error.strerror})", "put it back"
         ) from error
-
-
-@lru_cache(maxsize=65536)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    del size, changed
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
