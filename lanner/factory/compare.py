@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lanner.errors import OutputError
+from lanner.factory.files import WORKDIR, save_figure, write_text
 from lanner.factory.sides import Side, differences, judged_as, open_side
 from lanner.job import Progress
 
@@ -79,15 +79,10 @@ def compare_runs(
     rows = differences(left, right, draws)
     files = [out / name for name in ("differences.png", "differences.csv", "differences.json")]
     common = set(left.ids) & set(right.ids)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        draw_differences(rows, files[0])
-        _put(files[1], _table(rows))
-        _put(files[2], json.dumps({"images": len(common), "figures": rows}, indent=1) + "\n")
-    except OSError as error:
-        raise OutputError(
-            "--out", out, f"cannot be written to ({error.strerror})", "choose another folder"
-        ) from error
+    draw_differences(rows, files[0], "--out")
+    write_text(_table(rows), files[1], "--out")
+    facts = {"images": len(common), "figures": rows}
+    write_text(json.dumps(facts, indent=1) + "\n", files[2], "--out")
     tell(Progress("draw", 0, 1))
     cells = disagreements(left, right, worst)
     pictures = out / "disagree.png"
@@ -123,8 +118,12 @@ def disagreements(a: Side, b: Side, worst: int) -> list[Cell]:
     return cells
 
 
-def draw_differences(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Each difference with its interval, better ones in blue, worse ones in red."""
+def draw_differences(rows: Sequence[dict[str, Any]], path: Path, argument: str = WORKDIR) -> None:
+    """Each difference with its interval, better ones in blue, worse ones in red.
+
+    Raises:
+        OutputError: it cannot be written; `argument` is what named the folder.
+    """
     from matplotlib.figure import Figure
 
     colours = {"better": "#2166ac", "worse": "#b2182b", "same": "#777777"}
@@ -138,9 +137,7 @@ def draw_differences(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes.axvline(0, color="#222222", lw=1)
     axes.set_yticks(range(len(rows)), [row["figure"] for row in reversed(rows)])
     axes.set_xlabel("B - A, with the 95 % interval of paired images")
-    beside = path.with_suffix(".part.png")
-    figure.savefig(beside, dpi=130, metadata={"Software": None})
-    beside.replace(path)
+    save_figure(figure, path, argument=argument)
 
 
 def _mistakes(side: Side) -> dict[str, dict[tuple[Any, ...], None]]:
@@ -208,12 +205,6 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
     out.writeheader()
     out.writerows(rows)
     return stream.getvalue()
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 __all__ = ["Comparison", "compare_runs", "disagreements", "draw_differences"]

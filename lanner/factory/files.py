@@ -1,13 +1,17 @@
-"""Files below a folder, wherever links in it lead, and texts written whole or not at all."""
+"""Files below a folder, wherever links in it lead, and files written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lanner.errors import OutputError
 from postprocess.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORKDIR = "--workdir"
 """What names the folder that steps write to, for messages."""
@@ -40,8 +44,8 @@ def files_below(folder: Path, but: Callable[[Path], bool] = lambda _: False) -> 
             yield from (Path(place, one) for one in names)
 
 
-def make_folder(folder: Path) -> None:
-    """A folder of the work folder, and those above it.
+def make_folder(folder: Path, argument: str = WORKDIR) -> None:
+    """A folder and those above it; `argument` is what named it, for messages.
 
     Raises:
         OutputError: it cannot be made.
@@ -50,19 +54,39 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            WORKDIR,
+            argument,
             folder,
             f"cannot be made ({error.strerror})",
             "free some space or choose another folder",
         ) from error
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write a text as UTF-8; its folder is made where missing, an older file stays until then.
+def keep(make: Callable[[Path], object], path: Path, argument: str = WORKDIR) -> None:
+    """Have a file made beside its place, which it takes when it is whole; its folder is made.
 
     Raises:
         OutputError: it cannot be written.
     """
-    make_folder(path.parent)
-    with replacing(path, WORKDIR) as beside:
-        beside.write_text(text, encoding="utf-8")
+    make_folder(path.parent, argument)
+    with replacing(path, argument) as beside:
+        make(beside)
+
+
+def write_text(text: str, path: Path, argument: str = WORKDIR) -> None:
+    """Write a text as UTF-8, see `keep`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    keep(lambda beside: beside.write_text(text, encoding="utf-8"), path, argument)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 130, argument: str = WORKDIR) -> None:
+    """Draw a figure of matplotlib into a PNG, see `keep`: the same bytes for the same figure.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    # No software version in the file.
+    without = {"Software": None}
+    keep(lambda beside: figure.savefig(beside, dpi=dpi, metadata=without), path, argument)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import ConfigError, DatasetError, OutputError
+from lanner.errors import ConfigError, DatasetError
+from lanner.factory.files import save_figure, write_text
 
 if TYPE_CHECKING:
     from lanner.factory.shop import Shop
@@ -191,16 +192,8 @@ def forecast_points(
         sorted(points),
         (out / "forecast.png", out / "forecast.json"),
     )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _draw(result, laws, result.show[0])
-        beside = out / "forecast.json.part"
-        beside.write_text(json.dumps(result.facts(), indent=1) + "\n", encoding="utf-8")
-        beside.replace(result.show[1])
-    except OSError as error:
-        raise OutputError(
-            "--out", out, f"cannot be written to ({error.strerror})", "choose another folder"
-        ) from error
+    _draw(result, laws, result.show[0])
+    write_text(json.dumps(result.facts(), indent=1) + "\n", result.show[1], "--out")
     return result
 
 
@@ -354,9 +347,7 @@ def _draw(result: Forecast, laws: Sequence[Law], path: Path) -> None:
     axes.set(xscale="log", xlabel="labels", ylabel="score")
     axes.set_ylim(max(0.0, float(seen[:, 1].min()) - 0.1), 1.0)
     axes.legend(frameon=False, loc="lower right")
-    beside = path.with_suffix(".part.png")
-    figure.savefig(beside, dpi=130, metadata={"Software": None})
-    beside.replace(path)
+    save_figure(figure, path, argument="--out")
 
 
 __all__ = [

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lanner.errors import ConfigError, LannerError, OutputError, door
+from lanner.factory.files import write_text
 
 MARK = "# Written by: lanner factory hook install"
 POINTER = ".lanner-train"
@@ -228,9 +229,7 @@ def _detach() -> str:
 
 
 def _note(path: Path, state: str, **facts: object) -> None:
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps({"state": state, **facts}, sort_keys=True), encoding="utf-8")
-    beside.replace(path)
+    write_text(json.dumps({"state": state, **facts}, sort_keys=True), path, "--work")
 
 
 @contextmanager

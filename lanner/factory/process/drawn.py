@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lanner.factory.files import keep
 from lanner.factory.images import write_png
-from lanner.factory.process.work import Work, keep
+from lanner.factory.process.work import Work
 from lanner.factory.processes import abreast
 
 

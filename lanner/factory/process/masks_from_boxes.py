@@ -14,9 +14,10 @@ from pydantic import Field
 from lanner.config import Strict
 from lanner.errors import DatasetError
 from lanner.factory.explore.labels import boxes_of
+from lanner.factory.files import keep
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.process.grabcut import UNKNOWN, weak_masks, without_shadow
-from lanner.factory.process.work import Samples, Work, file_sha256, keep, of_sources, replaced
+from lanner.factory.process.work import Samples, Work, file_sha256, of_sources, replaced
 from lanner.factory.processes import abreast
 from lanner.factory.releases import weights_of
 from lanner.factory.samples import IDS_UNKNOWN, Sample

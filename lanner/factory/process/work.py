@@ -12,6 +12,7 @@ import numpy as np
 
 from detectors.card import sha256_file
 from lanner.errors import ConfigError, DatasetError
+from lanner.factory.files import keep
 from lanner.factory.readers import class_order
 from lanner.factory.samples import Label, Sample
 from lanner.factory.shop import Shop
@@ -116,14 +117,6 @@ class Work:
                 f"choose among {', '.join(order)}",
             )
         return order.index(label) + 1
-
-
-def keep(make: Callable[[Path], None], path: Path) -> None:
-    """Have a file made beside its place, which it takes when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.stem}.part{path.suffix}")
-    make(beside)
-    beside.replace(path)
 
 
 def of_sources(samples: Samples, sources: Sequence[str]) -> Samples:

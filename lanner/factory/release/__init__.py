@@ -14,6 +14,7 @@ from detectors.catalog import Entry, check_release
 from lanner.config import DetectorConfig, load_config
 from lanner.errors import ConfigError, GateError
 from lanner.factory.compare import draw_differences
+from lanner.factory.files import write_text
 from lanner.factory.release.accept import PATH, Threshold, accept_curve, choose, draw_curve
 from lanner.factory.release.folder import Target, recover, stage, swap
 from lanner.factory.release.golden import FILE as GOLDEN
@@ -299,9 +300,7 @@ def _tell(shop: Shop, stage_: str) -> None:
 
 
 def _put(path: Path, facts: Any) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_text(json.dumps(facts, indent=1) + "\n", path)
 
 
 __all__ = ["FACTORY", "credits", "run"]

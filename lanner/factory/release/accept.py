@@ -13,6 +13,7 @@ from detectors.calibration import Calibration
 from lanner.config import DetectorConfig
 from lanner.errors import GateError
 from lanner.factory.config import Evaluate
+from lanner.factory.files import save_figure
 from lanner.factory.search.space import at_point
 
 if TYPE_CHECKING:
@@ -167,9 +168,7 @@ def draw_curve(curve: Curve, chosen: Threshold, target: float, path: Path) -> No
     axes.axvline(chosen.at, color="#222222", lw=1, ls=":", label=f"accept_at {chosen.at:g}")
     axes.set(xlabel="accept_at", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(frameon=False, loc="lower left")
-    beside = path.with_suffix(".part.png")
-    figure.savefig(beside, dpi=130, metadata={"Software": None})
-    beside.replace(path)
+    save_figure(figure, path)
 
 
 def _at(curve: Curve, i: int, by: str) -> Threshold:

@@ -14,6 +14,7 @@ from lanner.config import DetectorConfig
 from lanner.errors import DatasetError
 from lanner.factory.evaluate import store
 from lanner.factory.evaluate.raw import load_raw
+from lanner.factory.files import write_text
 from lanner.factory.search.backends import measuring
 from lanner.factory.search.draw import draw_front, draw_importance, importances
 from lanner.factory.search.edit import edited
@@ -87,11 +88,11 @@ def run(shop: Shop) -> Outcome:
         load_raw(one).forget_variants(detector)
     best = found.points[found.best]
     weight = importances(found.study, objectives)
-    _put(folder / "points.csv", _table(found, axes, objectives))
+    write_text(_table(found, axes, objectives), folder / "points.csv")
     space = size_of(axes)
-    _put(folder / "space.json", json.dumps(space, indent=1) + "\n")
+    write_text(json.dumps(space, indent=1) + "\n", folder / "space.json")
     changes = {path: value for path, value in best.point.items() if value != now[path]}
-    _put(folder / "best.yaml", edited(yaml_text, changes))
+    write_text(edited(yaml_text, changes), folder / "best.yaml")
     front, bars = folder / "pareto.png", folder / "importance.png"
     draw_front(found, objectives, present, front)
     draw_importance(weight, objectives, bars)
@@ -167,12 +168,6 @@ def _table(found: Searched, axes: tuple[Axis, ...], objectives: tuple[Objective,
         marks = [int(i in found.front), int(i == found.best)]
         out.writerow([i, *marks, *figures, *values, *rest, one.error])
     return stream.getvalue()
-
-
-def _put(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 __all__ = ["KEPT", "raw_folder", "run"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanner.factory.files import save_figure
 from lanner.factory.search.points import Measured
 from lanner.factory.search.study import Objective, Searched
 
@@ -56,7 +57,7 @@ def draw_front(found: Searched, objectives: Sequence[Objective], now: Measured, 
     names = [one.figure for one in objectives]
     axes.set(xlabel=names[0] if several else "point", ylabel=names[1] if several else names[0])
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_importance(
@@ -75,7 +76,7 @@ def draw_importance(
         panel.set(title=objective.figure, xlabel="share of the variance", xlim=(0, 1))
         if not shares:
             panel.text(0.5, 0.5, "too few points, or no difference", ha="center", va="center")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _objective(number: int) -> Callable[[optuna.trial.FrozenTrial], float]:
@@ -91,13 +92,3 @@ def _canvas(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(1, columns, sharey=columns > 1)
-
-
-def _save(figure: Any, path: Path) -> None:
-    beside = path.with_suffix(".part.png")
-    # No software version in the file: the same points give the same bytes.
-    figure.savefig(beside, dpi=130, metadata={"Software": None})
-    beside.replace(path)
-
-
-__all__ = ["draw_front", "draw_importance", "importances"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanner.errors import ConfigError, DatasetError
+from lanner.factory.files import write_text
 from lanner.factory.search.points import Measure, Measured
 from lanner.factory.search.space import Axis, Point
 
@@ -313,10 +314,8 @@ class Kept:
         if self._path is None:
             return
         lines = [{"key": self._key}, *(vars(one) for one in self._known.values())]
-        beside = self._path.with_suffix(".part")
         text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(self._path)
+        write_text(text, self._path)
 
 
 def _text(point: Point) -> str:

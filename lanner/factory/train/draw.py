@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lanner.factory.files import save_figure
 from lanner.factory.images import write_png
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
             axes.plot(*zip(*points, strict=True), label=key, marker="." if len(points) < 20 else "")
         if keys:
             axes.legend(fontsize="small")
-    beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, format="png", dpi=100, metadata={"Software": None})
-    beside.replace(path)
+    save_figure(figure, path, dpi=100)
 
 
 def _is_loss(key: str) -> bool:
