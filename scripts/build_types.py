@@ -23,7 +23,8 @@ HEAD = """\
 # variants merged, missiles left out, facts corrected, families assigned.
 # icao: designator; spans: wingspans it is seen with (winglets, wings swept or folded);
 # wing: straight, swept, delta or swing; engines_at: wings, hips (rear fuselage), fuselage, nose,
-# tail; built: number built; retired: no longer in service.
+# tail; built: number built; retired: no longer in service; fuselage: its greatest width, where it
+# is published and known; rotodome: carries a disc above the fuselage.
 """
 
 NOT_AIRCRAFT = {"BQM34A", "CIM10", "D21", "MGM1", "MGM13", "SM62", "HMAT", "SNGY"}
@@ -39,6 +40,47 @@ CORRECTIONS: dict[str, dict[str, Any]] = {
     "R135": {"length": 41.53, "spans": [39.88]},
     "C135": {"length": 41.53, "spans": [39.88]},
 }
+
+# Metres, from the makers' published cross sections.
+FUSELAGE = {
+    2.28: "E135 E140 E145 E45X E120",
+    2.31: "SF34 SB20",
+    2.39: "GLF2 GLF3 GLF4 GLF5 GLF55",
+    2.50: "F900 F2TH FA7X TU16 H6",
+    2.69: "CRJ2 CRJ7 CRJ9 CRJX CL60 GLEX GL5T DH8A DH8C DH8D",
+    2.87: "AT42 AT72 CONC",
+    2.90: "AN24 AN26 AN30 AN32 Y7 T134 TU95 T116",
+    3.01: "E170 E75L E75S E190 E195 E275 E290 E295",
+    3.30: "F28 F70 F100 B52",
+    3.34: "DC91 DC92 DC93 DC94 DC95 MD80 MD87 MD90 B712",
+    3.45: "P3 L188",
+    3.56: "B461 B462 B463",
+    3.66: "K35R C135 R135",
+    3.70: "A221 A223 CS50",
+    3.73: "DC85 DC86 DC87",
+    3.75: "IL62 VC10",
+    3.76: """B701 B703 B721 B722 B731 B732 B733 B734 B735 B736 B737 B738 B739 B37M B38M B39M
+        B3XM B752 B753 E3TF E6 E737 P8""",
+    3.80: "T154 T204 YK42",
+    3.95: "A318 A319 A320 A321 A19N A20N A21N",
+    3.96: "C919",
+    4.10: "AN12 Y8 KJ2",
+    4.32: "C130 C13J C141A C141B",
+    4.80: "IL76 A50 KJ20",
+    5.03: "B762 B763 B763F B764 KC46 E767",
+    5.64: "A306 A30B A310 A332 A333 A339 A342 A343 A345 A346 A400",
+    5.77: "B788 B789 B78X",
+    5.96: "A358 A359 A35K",
+    5.97: "L1011 L1015",
+    6.02: "DC10 DC11 MD11 KC10",
+    6.08: "IL86 IL96",
+    6.20: "B772 B773 B778 B779 B77L B77W",
+    6.50: "B741 B744 B748 B74S BLCF",
+    6.85: "C17",
+    7.14: "A388",
+}
+
+ROTODOME = "A50 KJ20 KJ5 KJ6 E3TF E767 E1 E2"
 
 WIDE = "A30 A310 A33 A34 A35 A38 A3ST A3XL B74 BLCF B76 B77 B78 DC10 DC11 MD11 IL86 IL96 L101"
 NARROW = """A19N A20N A21N A22 CS50 A318 A319 A32 B37M B38M B39M B3XM B70 B712 B72 B73 B75 C919 DC8
@@ -62,6 +104,8 @@ OTHER = {
     "QSRA": "military_transport",
     "M15": "light_single",
     "ARES": "fighter",
+    "A225": "military_transport",
+    "F100C": "fighter",
     "JPATS": "jet_trainer",
     "AN2": "light_single",
     "ANKA": "surveillance",
@@ -122,6 +166,11 @@ def entries(rows: Iterable[dict[str, str]]) -> list[dict[str, Any]]:
             base["built"] += winged["built"]
     for code, facts in CORRECTIONS.items():
         found[code].update(facts)
+    for width, codes in FUSELAGE.items():
+        for code in codes.split():
+            found[code]["fuselage"] = width
+    for code in ROTODOME.split():
+        found[code]["rotodome"] = True
     return [found[code] for code in sorted(found)]
 
 

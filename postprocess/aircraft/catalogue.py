@@ -21,7 +21,9 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class TypeFacts(Strict):
-    """One type: sizes in metres, `spans` those it is seen with, `built` in number."""
+    """One type: sizes in metres, `spans` those it is seen with, `built` in number, `fuselage` its
+    width where that is known.
+    """
 
     icao: str = Field(min_length=1)
     name: str
@@ -33,6 +35,8 @@ class TypeFacts(Strict):
     engines_at: str
     built: int = Field(ge=1)
     retired: bool
+    fuselage: float | None = Field(None, gt=0, lt=20)
+    rotodome: bool = False
 
 
 class Family(Strict):
@@ -57,8 +61,8 @@ class Catalogue:
     """n types as arrays, sorted by designator.
 
     `length` (n,), `spans` (n, most) padded with NaN, `built` (n,), `retired` (n,) bool, `wing`
-    and `engines_at` (n,) text; `families` and, for each node of the taxonomy, `within` (n,) bool:
-    which types belong to it.
+    and `engines_at` (n,) text, `fuselage` (n,) width or NaN, `rotodome` (n,) bool; `families` and,
+    for each node of the taxonomy, `within` (n,) bool: which types belong to it.
     """
 
     types: tuple[TypeFacts, ...]
@@ -68,6 +72,8 @@ class Catalogue:
     retired: Bools
     wing: np.ndarray[Any, np.dtype[np.str_]]
     engines_at: np.ndarray[Any, np.dtype[np.str_]]
+    fuselage: Floats
+    rotodome: Bools
     families: Mapping[str, Family]
     within: Mapping[str, Bools]
 
@@ -111,6 +117,8 @@ def read_catalogue(types: Path, taxonomy: Path) -> Catalogue:
         np.array([facts.retired for facts in ordered], bool),
         np.array([facts.wing for facts in ordered]),
         np.array([facts.engines_at for facts in ordered]),
+        np.array([facts.fuselage or np.nan for facts in ordered]),
+        np.array([facts.rotodome for facts in ordered], bool),
         families,
         {},
     )

@@ -67,19 +67,47 @@ PODS = {
 """Chance to count 0, 1, 2, 3 or more pods a wing: with one or several engines on each, with
 engines at the rear fuselage, and where it says nothing (inside, at the nose)."""
 
+FUSELAGE_ROOM = 0.06
+"""Spread of a published width as it is seen, as a share of it: the nose, tanks, a camera aslant."""
+
+SLENDER = {
+    "wide_body": (0.093, 0.015),
+    "narrow_body": (0.093, 0.014),
+    "regional_jet": (0.085, 0.013),
+    "propeller_airliner": (0.098, 0.02),
+    "business_jet": (0.105, 0.018),
+    "military_transport": (0.12, 0.03),
+    "tanker": (0.095, 0.015),
+    "surveillance": (0.09, 0.03),
+    "bomber": (0.063, 0.014),
+    "combat": (0.085, 0.025),
+    "light": (0.125, 0.03),
+    "warbird": (0.10, 0.03),
+}
+"""Width of the fuselage over its length, mean and spread by family, where the type's own width is
+not known: those of types whose width is published (B-52 0.068, Tu-16 0.072 and Tu-95 0.059 among
+bombers, Il-76 0.10 and C-17 0.13 among transports, F-16 0.10 among fighters)."""
+
+AFT_PLAIN, AFT_DISC = (1.15, 0.25), (2.0, 0.5)
+"""Widest between wing and tail in widths of the fuselage: flaps and fairings, and a rotodome
+(9.1 m on fuselages of 3.8 to 5 m, 7.3 m on one of 2.5 to 3)."""
+
 DOUBT = 0.1
 """Share of outlines that show something else than the wing (shadow, stands, a neighbour)."""
 
 RANGE_SWEEP = 90.0
 RANGE_AT = 1.0
 RANGE_FILL = 0.6
+RANGE_SLENDER = 0.3
+RANGE_AFT = 6.0
 
 
 @dataclass(frozen=True)
 class Measures:
     """(n,) each: sizes in metres with 1-sigma errors, sweep of the leading edge in degrees with
-    its error, place of the wing along the fuselage 0..1, filled share with its error. Shape is
-    NaN where it was not seen.
+    its error, place of the wing along the fuselage 0..1, filled share with its error, width of
+    the fuselage in metres with its error, widest behind the wing in such widths. Shape is NaN
+    where it was not seen.
     """
 
     length: Floats
@@ -91,6 +119,9 @@ class Measures:
     wing_at: Floats
     fill: Floats
     fill_sd: Floats
+    fuselage: Floats
+    fuselage_sd: Floats
+    aft: Floats
 
 
 def size_and_shape(catalogue: Catalogue, seen: Measures, shape_weight: float) -> Floats:
@@ -149,6 +180,50 @@ def _shape(wings: list[tuple[str, str]], seen: Measures) -> Floats:
                 else _robust(value[rows], *facts, error[rows], extent)
             )
     return result[:, column]
+
+
+def body(catalogue: Catalogue, seen: Measures) -> Floats:
+    """(n, types) log likelihood of the fuselage's width and what is wider behind; 0 where unseen.
+
+    Both are shares, of the length and of that width: a sampling that is off is off in both.
+    Behind a wing that is no airliner's or transport's anything may stand out.
+    """
+    slender = seen.fuselage / np.maximum(seen.length, 1e-9)
+    slender_sd = seen.fuselage_sd / np.maximum(seen.length, 1e-9)
+    aft_sd = seen.aft * seen.fuselage_sd / np.maximum(seen.fuselage, 1e-9)
+    log = _about(slender, slender_sd, _slender(catalogue), RANGE_SLENDER)
+    return log + _about(seen.aft, aft_sd, _aft(catalogue), RANGE_AFT)
+
+
+def _slender(catalogue: Catalogue) -> Floats:
+    """(types, 2) mean and spread of the fuselage's width over its length; 0 where unknown."""
+    facts = np.zeros((len(catalogue.types), 2))
+    for family, known in SLENDER.items():
+        inside = catalogue.within.get(family)
+        if inside is not None:
+            facts[inside] = known
+    own = catalogue.fuselage / catalogue.length
+    published = np.stack([own, FUSELAGE_ROOM * own], axis=1)
+    return np.where(np.isfinite(published), published, facts)
+
+
+def _aft(catalogue: Catalogue) -> Floats:
+    """(types, 2) mean and spread of what is widest behind the wing; 0 where unknown."""
+    plain = (catalogue.engines_at == "wings") & np.isin(catalogue.wing, ("straight", "swept"))
+    facts = np.where(plain[:, None], AFT_PLAIN, 0.0)
+    return np.where(catalogue.rotodome[:, None], AFT_DISC, facts)
+
+
+def _about(x: Floats, error: Floats, facts: Floats, extent: float) -> Floats:
+    """(n, m) log density of (n,) by (m, 2) mean and spread: anything alike where that is 0, and 0
+    in rows that were not seen.
+    """
+    kinds, column = np.unique(facts, axis=0, return_inverse=True)
+    result = np.full((len(x), len(kinds)), -np.log(extent))
+    for k, (mean, spread) in enumerate(kinds):
+        if spread > 0:
+            result[:, k] = _robust(x, mean, spread, error, extent)
+    return np.where(np.isfinite(x)[:, None], result[:, column.ravel()], 0.0)
 
 
 def pods(catalogue: Catalogue, counted: Floats) -> Floats:

@@ -23,8 +23,8 @@ CHUNK = 128
 class Params(Strict):
     """`top`: types told. `sure`: probability a level of the taxonomy needs. `prior_power`: how
     much numbers built count (0 not at all, 1 in full), `retired` what a type out of service
-    counts for. `shape_weight`: how much the wing's sweep and place, its
-    engine pods and the filled share count. `catalogue` and `taxonomy` are files in configs/.
+    counts for. `shape_weight`: how much the wing's sweep and place, its engine pods, the filled
+    share and the fuselage count. `catalogue` and `taxonomy` are files in configs/.
     """
 
     top: int = Field(10, ge=1)
@@ -85,9 +85,13 @@ def _posterior(
         wing_at=numbers("wing_at"),
         fill=numbers("fill"),
         fill_sd=numbers("fill_sd"),
+        fuselage=numbers("fuselage_m"),
+        fuselage_sd=numbers("fuselage_sd_m"),
+        aft=numbers("aft_width"),
     )
     log = weights + evidence.size_and_shape(catalogue, seen, params.shape_weight)
     log = log + params.shape_weight * evidence.pods(catalogue, numbers("nacelles"))
+    log = log + params.shape_weight * evidence.body(catalogue, seen)
     return evidence.posterior(log)
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from lanner.config import Strict
 from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
+from postprocess.aircraft.fuselage import fuselage
 from postprocess.aircraft.missed import missed
 from postprocess.aircraft.nacelles import nacelles
 from postprocess.aircraft.profile import Profile, profile
@@ -33,11 +34,18 @@ COLUMNS = (
     "nacelles",
     "fill",
     "fill_sd",
+    "fuselage_m",
+    "fuselage_sd_m",
+    "aft_width",
 )
 
 
-NACELLE_BINS = 96
+FINE_BINS = 96
 """A finer view than the profile's: an engine pod is a thirtieth of the wingspan."""
+
+
+BODY_ASYMMETRY = 0.4
+"""Share of the error of a length that an outline without symmetry has across the fuselage."""
 
 
 class Params(Strict):
@@ -74,8 +82,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     the nose, `symmetry` the mirror IoU about the fuselage, `sweep_deg` (and its 1-sigma error)
     of the wing's leading edge, `wing_at` its place along the fuselage (0 nose, 1 tail),
     `nacelles` the engine pods that stand out before each wing and `fill` (with its error) the
-    outline's area over length times wingspan. Where only a box is known, sizes
-    are wide estimates and the rest is missing (NaN).
+    outline's area over length times wingspan. `fuselage_m` (with its error) is the width of the
+    fuselage ahead of the wing, `aft_width` what is widest between wing and tail, in such widths.
+    Where only a box is known, sizes are wide estimates and the rest is missing (NaN).
     """
     result = objects.copy()
     values = {name: np.full(len(objects), np.nan) for name in COLUMNS}
@@ -162,6 +171,16 @@ def _measured(
     unseen = np.hypot(short[0], short[1]) / np.sqrt(12) * gsd
     length_px, span_px = reach.front - reach.back, reach.right - reach.left
     nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(seen.nose_first, 0)))
+    fine = upright(drawn.stack, nose_angle, FINE_BINS)
+    body = fuselage(
+        fine,
+        short[0] / 2 / drawn.reach,
+        (length_px + (short[0] + short[1]) / 2) / drawn.reach,
+        span_px / drawn.reach,
+        span_px,
+    )
+    wide = drawn.reach * gsd
+    blurred = BODY_ASYMMETRY * params.asymmetry_sd * (1 - found.symmetry) * length
     return {
         "length_m": length,
         "wingspan_m": span,
@@ -177,10 +196,13 @@ def _measured(
         "sweep_deg": seen.sweep_deg,
         "sweep_sd_deg": np.hypot(4.0, 200.0 / np.maximum(span_px, 1.0)),
         "wing_at": seen.wing_at,
-        "nacelles": _nacelles(drawn, nose_angle, span_px),
+        "nacelles": nacelles(fine, span_px / drawn.reach, 1 / drawn.reach, span_px),
         "fill": shapely.area(outlines) * gsd**2 / np.maximum(length * span, 1e-9),
         # A rim that runs 0.35 pixel too far out or in adds that much all around.
         "fill_sd": 0.7 / np.maximum(length_px, 1.0) + 0.7 / np.maximum(span_px, 1.0),
+        "fuselage_m": body.width * wide,
+        "fuselage_sd_m": np.hypot(np.hypot(0.7 * gsd, body.uneven * wide), blurred),
+        "aft_width": body.aft,
     }
 
 
@@ -194,11 +216,6 @@ def _profiles(
         (reach.right - reach.left) / drawn.reach,
     )
     return profile(upright(drawn.stack[pick], angle[pick]), length[pick], span[pick])
-
-
-def _nacelles(drawn: Silhouettes, angle: Floats, span_px: Floats) -> Floats:
-    view = upright(drawn.stack, angle, NACELLE_BINS)
-    return nacelles(view, span_px / drawn.reach, 1 / drawn.reach, span_px)
 
 
 def _from_boxes(
@@ -222,16 +239,15 @@ def _from_boxes(
 
 
 def _said(values: dict[str, Floats], drawn: Bools) -> list[str]:
-    return [
-        f"{length:.1f} x {span:.1f} m, heading {heading:.0f} (nose {sure:.0%} sure)"
-        if fine
-        else f"about {length:.0f} x {span:.0f} m, from the box alone"
-        for length, span, heading, sure, fine in zip(
-            values["length_m"],
-            values["wingspan_m"],
-            values["heading_deg"],
-            values["heading_confidence"],
-            drawn,
-            strict=True,
-        )
-    ]
+    names = ("length_m", "wingspan_m", "fuselage_m", "heading_deg", "heading_confidence")
+    said = []
+    for fine, *row in zip(drawn, *(values[name] for name in names), strict=True):
+        length, span, wide, heading, sure = row
+        if fine:
+            body = f", fuselage {wide:.1f} m" if np.isfinite(wide) else ""
+            said.append(
+                f"{length:.1f} x {span:.1f} m{body}, heading {heading:.0f} (nose {sure:.0%} sure)"
+            )
+        else:
+            said.append(f"about {length:.0f} x {span:.0f} m, from the box alone")
+    return said

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -12,58 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanner.errors import ConfigError
-from lanner.job import Cancel
 from postprocess import triage
 from postprocess.aircraft import evidence, identify
 from postprocess.aircraft.catalogue import read_catalogue
-from postprocess.context import Context, DetectorFacts
 from postprocess.frame import candidates, column
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-CATALOGUE = read_catalogue(CONFIGS / "types.yaml", CONFIGS / "taxonomy.yaml")
-WHERE = Context(
-    "s", None, None, None, None, DetectorFacts("a", "1", "w", "c"), None, cancel=Cancel()
+from tests.fixtures_aircraft import (
+    CATALOGUE,
+    CONFIGS,
+    WHERE,
+    codes,
+    identified,
+    measures,
+    share,
 )
-
-
-def objects(*rows):
-    """Rows of length, wingspan, their errors; where seen sweep, its error, wing's place, pods,
-    filled share, its error.
-    """
-    n = len(rows)
-    table = np.array([(*row, *[np.nan] * (10 - len(row))) for row in rows], float).reshape(n, 10)
-    frame = candidates(
-        [[0, 0, 9, 9]] * n,
-        scores=np.ones(n),
-        votes=[{"m": 1.0}] * n,
-        tiles=[0] * n,
-        cuts=[0] * n,
-        labels=["aircraft"] * n,
-    )
-    names = (
-        "length_m",
-        "wingspan_m",
-        "length_sd_m",
-        "wingspan_sd_m",
-        "sweep_deg",
-        "sweep_sd_deg",
-        "wing_at",
-        "nacelles",
-        "fill",
-        "fill_sd",
-    )
-    for name, values in zip(names, table.T, strict=True):
-        frame[name] = values
-    return frame
-
-
-def identified(*rows, **params):
-    return identify.run(objects(*rows), WHERE, identify.Params(**params))
-
-
-def codes(found, row=0, top=5):
-    return [entry["icao"] for entry in found["types"].iloc[row][:top]]
-
 
 # --- catalogue ----------------------------------------------------------------------------------
 
@@ -230,11 +189,6 @@ def test_a_filled_plan_is_a_fighter_and_a_slender_one_is_not():
     slender, filled = identified(
         (17.5, 12.6, 0.8, 0.8, *unseen, 0.22, 0.03), (17.5, 12.6, 0.8, 0.8, *unseen, 0.36, 0.03)
     )["types"]
-    family = {facts.icao: facts.family for facts in CATALOGUE.types}
-
-    def share(types, name):
-        return sum(one["probability"] for one in types if family[one["icao"]] == name)
-
     assert share(filled, "fighter") > 2 * share(slender, "fighter")
     assert share(slender, "business_jet") > 2 * share(filled, "business_jet")
 
@@ -244,7 +198,7 @@ def test_a_swing_wing_looks_as_its_span_says():
     back, out = (42.5, 23.3, 1.0, 1.0), (42.5, 34.3, 1.0, 1.0)
     folded, spread = (65.0, 6.0, 0.72, 0.34, 0.03), (20.0, 6.0, 0.64, 0.22, 0.03)
     rows = np.array([(*back, *folded), (*back, *spread), (*out, *spread), (*out, *folded)])
-    log = evidence.size_and_shape(CATALOGUE, evidence.Measures(*rows.T), 1.0)[:, at]
+    log = evidence.size_and_shape(CATALOGUE, measures(rows), 1.0)[:, at]
     assert log[0] > log[1] + 2 and log[2] > log[3] + 2
     assert codes(identified((*back, 65.0, 6.0, 0.72, np.nan, 0.34, 0.03)))[0] == "T22M"
 
@@ -260,7 +214,7 @@ def test_a_probe_is_not_seen():
     at = [facts.icao for facts in CATALOGUE.types].index("MG29")
     probed, whole = 17.2 * evidence.PROBE[0], 17.2
     rows = np.array([(length, 11.5, 0.2, 0.2, *[np.nan] * 5) for length in (probed, whole)])
-    log = evidence.size_and_shape(CATALOGUE, evidence.Measures(*rows.T), 1.0)
+    log = evidence.size_and_shape(CATALOGUE, measures(rows), 1.0)
     assert log[0, at] > log[1, at]
     assert log[1, at] > log[0, at] - 1.5
 
