@@ -41,25 +41,49 @@ class Release:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A file that should be a detector and is none, by the name that it would be asked for."""
+
+    name: str
+    error: ConfigError
+
+
 def entries(home: Path) -> tuple[Entry, ...]:
     """Every detector in `home`/configs, by name; YAML files without members are no detectors.
 
     Raises:
         ConfigError: a file there is malformed, or two carry one name.
     """
+    sound, broken = listing(home)
+    if broken:
+        raise broken[0].error
+    return sound
+
+
+def listing(home: Path) -> tuple[tuple[Entry, ...], tuple[Broken, ...]]:
+    """The same, and apart from them what is malformed: one draft must not stop the others."""
     paths = sorted(p for p in (home / "configs").glob("*") if p.suffix in SUFFIXES)
-    found = [_entry(path, home) for path in paths if _is_detector(path)]
     by_name: dict[str, Entry] = {}
-    for entry in found:
-        other = by_name.setdefault(entry.config.name, entry)
+    malformed: dict[str, ConfigError] = {}
+    twice: dict[str, ConfigError] = {}
+    for path in paths:
+        try:
+            if not _is_detector(path):
+                continue
+            entry = _entry(path, home)
+        except ConfigError as error:
+            malformed[path.stem] = error
+            continue
+        name = entry.config.name
+        other = by_name.setdefault(name, entry)
         if other is not entry:
-            raise ConfigError(
-                "name",
-                entry.config.name,
-                f"is in both {other.path.name} and {entry.path.name}",
-                "rename one",
-            )
-    return tuple(by_name[name] for name in sorted(by_name))
+            files = f"is in both {other.path.name} and {entry.path.name}"
+            twice[name] = ConfigError("name", name, files, "rename one")
+    # A name of a file is asked for where no detector has it.
+    lost = {**{name: malformed[name] for name in malformed.keys() - by_name.keys()}, **twice}
+    sound = tuple(by_name[name] for name in sorted(by_name.keys() - lost.keys()))
+    return sound, tuple(Broken(name, lost[name]) for name in sorted(lost))
 
 
 def resolve(detector: str, home: Path | None) -> Entry:
@@ -74,7 +98,7 @@ def resolve(detector: str, home: Path | None) -> Entry:
 
     Raises:
         UnknownDetectorError: no such name, with the nearest.
-        ConfigError: the file is missing or malformed.
+        ConfigError: the file is missing or malformed, or two carry the name.
     """
     if detector.endswith(SUFFIXES):
         path = Path(detector)
@@ -85,8 +109,12 @@ def resolve(detector: str, home: Path | None) -> Entry:
         # Where there is none, errors name the place that a release of it would go to.
         own = made[1] if here.name == "configs" else made[0]
         return next((entry for entry in made if entry.release_dir.is_dir()), own)
-    known = {entry.config.name: entry for entry in (entries(home) if home else ())}
+    sound, broken = listing(home) if home else ((), ())
+    known = {entry.config.name: entry for entry in sound}
     if detector not in known:
+        for one in broken:
+            if one.name == detector:
+                raise one.error
         names = ", ".join(known) or "none"
         near = difflib.get_close_matches(detector, known, n=1)
         raise UnknownDetectorError(

@@ -82,7 +82,7 @@ def detectors_table(detectors: Sequence[DetectorInfo]) -> Table:
         for name, value in {
             "": one.description,
             "finds": ", ".join(one.classes),
-            "works at": f"{one.gsd:g} m a pixel, accepts {low:g} to {high:g} m",
+            "works at": one.gsd and f"{one.gsd:g} m a pixel, accepts {low:g} to {high:g} m",
             "bands": ", ".join(one.bands),
             "networks": ", ".join(
                 f"{net.name} {net.weights_sha256[:12]}".strip() for net in one.networks
@@ -90,7 +90,7 @@ def detectors_table(detectors: Sequence[DetectorInfo]) -> Table:
             "chain": " > ".join(one.steps),
             "cannot run": one.problem,
         }.items():
-            if value is not None:
+            if value:  # little is known of a file that cannot be read
                 facts.add_row(Text(name), Text(value))
         table.add_row(Text(f"{one.name}\n{one.release}"), facts)
     return table

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detectors.catalog import SUFFIXES, Entry, check_release, entries, resolve
+from detectors.catalog import SUFFIXES, Broken, Entry, check_release, listing, resolve
 from lanner.config import config_sha256
 from lanner.errors import ConfigError, WeightsError
 from lanner.home import home
@@ -57,12 +57,14 @@ class DetectorInfo:
 
 
 def list_detectors() -> tuple[DetectorInfo, ...]:
-    """Every released detector, by name.
+    """Every released detector, by name; a malformed file is one that cannot run.
 
     Raises:
-        ConfigError: no configurations are installed, or one is malformed.
+        ConfigError: no configurations are installed.
     """
-    return tuple(_info(entry) for entry in entries(home()))
+    sound, broken = listing(home())
+    found = [*(_info(entry) for entry in sound), *(_unreadable(one) for one in broken)]
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 def find(detector: str) -> Entry:
@@ -127,6 +129,23 @@ def _ensemble(wanted: _Wanted) -> Ensemble:
 
     entry = wanted.entry
     return Ensemble(entry.config, entry.release_dir, wanted.device, wanted.members)
+
+
+def _unreadable(broken: Broken) -> DetectorInfo:
+    return DetectorInfo(
+        name=broken.name,
+        release="",
+        description="",
+        classes=(),
+        output="",
+        gsd=0.0,
+        gsd_range=(0.0, 0.0),
+        bands=(),
+        members=(),
+        steps=(),
+        networks=(),
+        problem=str(broken.error),
+    )
 
 
 def _info(entry: Entry) -> DetectorInfo:

@@ -12,10 +12,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from detectors.catalog import check_release, entries, resolve
 from detectors.ensemble import Ensemble
 from detectors.results import encode
+from lanner.cli import app
 from lanner.config import load_config
 from lanner.errors import (
     BandError,
@@ -205,6 +207,29 @@ def test_only_detectors_are_listed_and_names_are_their_own(tiny_home, tmp_path):
     shutil.copy(home / "configs/tiny.yaml", home / "configs/again.yaml")
     with pytest.raises(ConfigError, match=r"again\.yaml and tiny\.yaml"):
         entries(home)
+
+
+def test_a_draft_that_cannot_be_read_stops_no_other(tiny_home, tmp_path, monkeypatch):
+    home = copy_home(tiny_home, tmp_path)
+    text = (home / "configs/tiny.yaml").read_text()
+    (home / "configs/draft.yaml").write_text(text.replace("classes:", "clases:"))
+    shutil.copy(home / "configs/tinyroads.yaml", home / "configs/same.yaml")
+    monkeypatch.setenv("LANNER_HOME", str(home))
+    assert resolve("tiny", home).config.name == "tiny"
+    for name, words in (("draft", "did you mean 'classes'"), ("tinyroads", "is in both")):
+        with pytest.raises(ConfigError, match=words):
+            resolve(name, home)
+    draft, tiny, roads = list_detectors()
+    assert [one.name for one in (draft, tiny, roads)] == ["draft", "tiny", "tinyroads"]
+    assert "clases" in draft.problem and tiny.problem is None and "same.yaml" in roads.problem
+    with pytest.raises(ConfigError, match="clases"):
+        entries(home)
+    shown = CliRunner().invoke(app, ["detectors"])
+    assert shown.exit_code == 0 and "clases" in shown.stdout
+    # A healthy detector of that name is the one that is meant.
+    shutil.copy(home / "configs/tiny.yaml", home / "configs/mine.yaml")
+    (home / "configs/tiny.yaml").write_text("members: [")
+    assert resolve("tiny", home).path.name == "mine.yaml"
 
 
 @pytest.mark.parametrize(
