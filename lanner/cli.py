@@ -20,13 +20,30 @@ from lanner.cli_serve import serve
 from lanner.cli_show import detectors_table, error_rows, errors_table
 
 app = typer.Typer(
-    help="Find aircraft and roads in satellite GeoTIFFs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(detect)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lanner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Find aircraft and roads in satellite GeoTIFFs."""
 
 
 @app.command()
@@ -142,8 +159,3 @@ app.command()(render)
 app.command()(sample)
 app.command()(serve)
 app.add_typer(factory, name="factory")
-
-
-def main() -> None:
-    """Entry point of the `lanner` program."""
-    app(prog_name="lanner")

@@ -114,7 +114,7 @@ class Client:
         gsd: float | None = None,
         device: str = "auto",
         tile: int | None = None,
-        members: Sequence[str] | None = None,
+        members: str | Sequence[str] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
@@ -128,7 +128,7 @@ class Client:
                 it, coordinates stay the file's.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             tile: side of the read tile in detector pixels.
-            members: ensemble members to run; None runs all.
+            members: ensemble members to run, a single one by its name; None runs all.
             on_progress: called in this thread as the work goes on, with the stage "queued"
                 first where the device is taken; what it raises cancels the detection.
             timeout: seconds for all of it, waiting in line included; None is no limit.
@@ -235,20 +235,22 @@ def _spec(
     *,
     gsd: float | None,
     tile: int | None,
-    members: Sequence[str] | None,
+    members: str | Sequence[str] | None,
 ) -> pb.DetectionSpec:
     """The request as it travels."""
     try:
         scene.encode("utf-8")
     except UnicodeEncodeError as error:
         raise SceneError("scene", ascii(scene), "is no valid Unicode", "rename the file") from error
+    # A single name is one member, not as many as it has letters.
+    names = [members] if isinstance(members, str) else members
     return pb.DetectionSpec(
         scene=pb.SceneSource(uri=scene),
         detector=pb.DetectorChoice(name=detector),
         device=device,
         gsd_m=gsd,
         tile=tile,
-        members=None if members is None else pb.MemberSelection(names=members),
+        members=None if members is None else pb.MemberSelection(names=names),
     )
 
 

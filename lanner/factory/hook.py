@@ -144,7 +144,7 @@ def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
         print("+ lanner", *words, flush=True)
         _note(note, "running")
         # -P: what is pushed must not stand in for a library, nor a folder of it for one of ours.
-        program = [sys.executable, "-P", "-c", "from lanner.cli import main; main()", *words]
+        program = [sys.executable, "-P", "-m", "lanner", *words]
         code = subprocess.run(program, cwd=tree, check=False).returncode
         if not code:
             try:

@@ -190,8 +190,9 @@ def test_one_feature_of_six_megabytes_arrives_whole(client, folder):
 
 def test_what_is_asked_for_reaches_the_detection(client, asked, folder):
     client.detect(folder / "one.tif", "bright", gsd=0.7, device="cpu", tile=128, members=["eye"])
+    client.detect(folder / "one.tif", "bright", gsd=0.7, device="cpu", tile=128, members="eye")
     path = str((folder / "one.tif").resolve())
-    assert asked.requests == [DetectRequest(path, "bright", 0.7, "cpu", 128, ("eye",))]
+    assert asked.requests == [DetectRequest(path, "bright", 0.7, "cpu", 128, ("eye",))] * 2
 
 
 def test_two_clients_of_one_server_get_the_same(client, running):

@@ -15,7 +15,7 @@ import lanner
 from lanner.errors import GsdError, OutputError, SceneError
 
 ROOT = Path(__file__).resolve().parents[2]
-LANNER = [sys.executable, "-c", "from lanner.cli import main; main()"]
+LANNER = [sys.executable, "-m", "lanner"]
 
 
 @pytest.fixture(scope="module")

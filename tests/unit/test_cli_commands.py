@@ -44,6 +44,21 @@ def test_help_of_detect_teaches_by_example():
 
 def test_version():
     assert f"lanner {__version__}" in lanner("version").stdout.splitlines()
+    assert lanner("--version").stdout == f"lanner {__version__}\n"
+    again = subprocess.check_output([sys.executable, "-m", "lanner", "--version"], text=True)
+    assert again == f"lanner {__version__}\n"
+
+
+def test_an_early_ctrl_c_is_no_traceback(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "lanner", "detectors"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "error: stopped by the caller\n")
 
 
 def test_errors_prints_the_table_for_people_and_programs():
