@@ -1,4 +1,4 @@
-"""A closer look at single objects: finer pixels of the scene, shown to the detector's Res-UNet."""
+"""A closer look at single objects: cut out of the scene, enlarged, shown to the Res-UNet."""
 
 from __future__ import annotations
 
@@ -87,10 +87,11 @@ class SceneCloser:
         wanted: NDArray[np.bool_],
         object_px: float,
         gain: float,
+        enlarge: float,
         threshold: float,
     ) -> list[CloserLook | None]:
         """As `postprocess.context.Closer` says."""
-        levels = [self._level(box, object_px, gain) for box in boxes]
+        levels = [self._level(box, object_px, gain, enlarge) for box in boxes]
         looks = [
             None if level is None else CloserLook(None, self._sampler(level)[0].gsd)
             for level in levels
@@ -119,10 +120,10 @@ class SceneCloser:
         pixels, valid = shot.read(self._stretch)
         return self._look(pixels, valid, shot.box, threshold)
 
-    def _level(self, box: Floats, object_px: float, gain: float) -> int | None:
+    def _level(self, box: Floats, object_px: float, gain: float, enlarge: float) -> int | None:
         """Steps of 2 ** (1 / STEPS) finer than the grid; None where that gains too little."""
         side = max(box[2] - box[0], box[3] - box[1], 1.0)
-        finest = self._grid.gsd / max(self._scene.gsd)
+        finest = enlarge * self._grid.gsd / max(self._scene.gsd)
         level = round(STEPS * log2(object_px / side))
         level = min(level, floor(STEPS * log2(max(finest, 1e-9)) + 0.25))
         return level if 2 ** (level / STEPS) >= gain else None

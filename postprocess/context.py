@@ -37,7 +37,7 @@ class DetectorFacts:
 @dataclass(frozen=True)
 class CloserLook:
     """What a closer look at one object showed: `outline` in grid pixels (None: nothing), and the
-    ground sampling `gsd` in metres at which it was seen.
+    ground sampling `gsd` in metres of the picture.
     """
 
     outline: shapely.Polygon | None
@@ -53,15 +53,17 @@ class Closer(Protocol):
         wanted: NDArray[np.bool_],
         object_px: float,
         gain: float,
+        enlarge: float,
         threshold: float,
     ) -> list[CloserLook | None]:
-        """One look a box of (n, 4) grid pixels; None where the scene is not finer by `gain`.
+        """One look a box of (n, 4) grid pixels; None where it would not be finer by `gain`.
 
         Args:
             boxes: x0 y0 x1 y1.
             wanted: (n,) which boxes are worth it; of the others only the sampling is said.
-            object_px: side that the box is shown with, as far as the scene's pixels allow.
+            object_px: side that the box is shown with, as far as `enlarge` allows.
             gain: least ratio of the grid's ground sampling to the closer one.
+            enlarge: most pixels of a picture, along a side, to one of the scene.
             threshold: least object probability of an object's pixel.
         """
 

@@ -105,10 +105,11 @@ def contour(shape):
     return shapely.simplify(shapely.Polygon(ring), 0.25)
 
 
-def context(gsd, affine=None, epsg=32633):
+def context(gsd, affine=None, epsg=32633, own=None):
+    """`own`: sampling of a scene that the grid is coarser than."""
     grid = Grid.over((400, 400), (gsd, gsd), gsd)
     affine = affine or Affine(gsd, 0, 5e5, 0, -gsd, 4.4e6)
-    place = Place(affine, CRS.from_epsg(epsg), (gsd, gsd))
+    place = Place(affine, CRS.from_epsg(epsg), (own or gsd,) * 2)
     return Context("s", None, place, grid, None, DetectorFacts("a", "1", "w", "c"), workdir=None)
 
 

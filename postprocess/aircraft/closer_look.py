@@ -1,9 +1,10 @@
 """Outlines of single objects, drawn again from a closer look at the scene.
 
 The tiles are read at the detector's own ground sampling, where a fuselage may be 50 pixels
-long. Where the scene is finer, each object found is shown to the Res-UNet once more, by itself
-and larger, for its outline alone: measures and shape get the resolution that is there, at the
-cost of one small crop an object. Objects that hardly anyone will believe are not worth one.
+long. Each object found is shown to the Res-UNet once more, by itself and larger, for its outline
+alone, at the cost of one small crop an object. Where the scene is finer that brings the resolution
+that is there; where it is not, an enlarged picture still is what the network draws best: shapes of
+the size that it learned. Objects that hardly anyone will believe are not worth one.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from postprocess.shapes import bounds, useful
 
 class Params(Strict):
     """`object_px`: side of the box in pixels at which an object is shown again. `gain`: how much
-    finer that must be than the tiles were, or the first look stands. `box_iou`: least
+    finer that must be than the tiles were, or the first look stands. `enlarge`: most pixels of
+    the picture, along a side, to one of the scene. `box_iou`: least
     agreement of the new outline's bounds with the box. `least`: score from which an object is
     worth it.
     """
 
     object_px: float = Field(150.0, gt=8)
     gain: float = Field(1.2, ge=1)
+    enlarge: float = Field(8.0, ge=1)
     threshold: float = Field(0.4, gt=0, lt=1)
     box_iou: float = Field(0.5, ge=0, le=1)
     least: float = Field(0.2, ge=0, le=1)
@@ -42,7 +45,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         return result
     boxes = bounds(objects.geometry.values)
     wanted = objects["score"].to_numpy() >= params.least
-    seen = context.closer.outlines(boxes, wanted, params.object_px, params.gain, params.threshold)
+    seen = context.closer.outlines(
+        boxes, wanted, params.object_px, params.gain, params.enlarge, params.threshold
+    )
     shapes = np.full(len(objects), None, object)
     for i, look in enumerate(seen):
         if look is not None:

@@ -107,9 +107,8 @@ def _from_outlines(
     params: Params,
 ) -> None:
     outlines, stairs = without_stairs(np.asarray(objects["outline"].values, object)[rows])
-    seen = seen_px(objects)[rows]
+    seen = _resolved_px(objects, context)[rows]
     boxes = np.array(objects["box"][rows].tolist(), np.float64).reshape(-1, 4)
-    # What was seen from nearer has finer pixels, and these are what an outline errs by.
     outlines = scaled(outlines, 1 / seen)
     places = np.flatnonzero(rows)
     for low in range(0, len(outlines), CHUNK):
@@ -118,6 +117,15 @@ def _from_outlines(
         found = _measured(outlines[part], stairs[part], seen[part], boxes[part], context, params)
         for name, value in found.items():
             values[name][places[part]] = value
+
+
+def _resolved_px(objects: gpd.GeoDataFrame, context: Context) -> Floats:
+    """(n,) side of the pixels that an outline errs by, in grid pixels: the picture's that it was
+    seen in, or the scene's own where that was enlarged.
+    """
+    seen = seen_px(objects)
+    own = max(context.place.gsd) / context.grid.gsd
+    return np.maximum(seen, np.minimum(own, 1.0))
 
 
 def _measured(

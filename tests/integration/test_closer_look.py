@@ -56,7 +56,7 @@ def test_an_outline_is_finer_and_in_its_place(scene, gsd):
     path, shape = scene
     closer, grid = _closer(path, gsd)
     box = grid.from_scene(np.array(shape.bounds).reshape(2, 2)).reshape(1, 4)
-    (look,) = closer.outlines(box, YES, 100, 1.2, 0.5)
+    (look,) = closer.outlines(box, YES, 100, 1.2, 1, 0.5)
     closer.close()
     seen = shapely.transform(look.outline, grid.to_scene)
     assert 0.2 <= look.gsd < 0.4
@@ -68,15 +68,42 @@ def test_an_outline_is_finer_and_in_its_place(scene, gsd):
 def test_no_closer_look_where_the_scene_is_no_finer(scene):
     path, _ = scene
     closer, _ = _closer(path, 0.2)
-    assert closer.outlines(np.array([[300.0, 200.0, 340.0, 240.0]]), YES, 100, 1.2, 0.5) == [None]
+    assert closer.outlines(np.array([[300.0, 200.0, 340.0, 240.0]]), YES, 100, 1.2, 1, 0.5) == [
+        None
+    ]
     closer, _ = _closer(path, 0.8)
-    assert closer.outlines(np.array([[10.0, 10.0, 130.0, 110.0]]), YES, 100, 1.2, 0.5) == [None]
+    assert closer.outlines(np.array([[10.0, 10.0, 130.0, 110.0]]), YES, 100, 1.2, 1, 0.5) == [None]
+
+
+@pytest.mark.parametrize(("enlarge", "shown"), [(1.0, None), (2.0, 0.4), (4.0, 0.2), (30.0, 0.2)])
+def test_where_the_scene_is_no_finer_its_pixels_are_enlarged(scene, tmp_path, enlarge, shown):
+    """To the wanted size (24 m at 100 pixels), or as far as is allowed."""
+    path, shape = scene
+    coarse = tmp_path / "coarse.tif"
+    with rasterio.open(path) as file:
+        values = file.read(out_shape=(3, 150, 175), resampling=rasterio.enums.Resampling.average)
+        place = file.transform * rasterio.Affine.scale(4)
+    with rasterio.open(
+        coarse, "w", "GTiff", 175, 150, 3, "EPSG:32632", place, "uint8", photometric="RGB"
+    ) as out:
+        out.write(values)
+    closer, grid = _closer(coarse, 0.8)
+    box = grid.from_scene(np.array(shape.bounds).reshape(2, 2) / 4).reshape(1, 4)
+    (look,) = closer.outlines(box, YES, 120, 1.2, enlarge, 0.5)
+    closer.close()
+    if shown is None:
+        assert look is None
+        return
+    assert look.gsd == pytest.approx(shown)
+    seen = shapely.transform(look.outline, lambda xy: grid.to_scene(xy) * 4)
+    assert abs(seen.area / shape.area - 1) < 0.05
+    assert seen.centroid.distance(shape.centroid) < 0.5
 
 
 def test_nothing_to_see_is_said(scene):
     path, _ = scene
     closer, _ = _closer(path, 0.8)
-    (look,) = closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 0.5)
+    (look,) = closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 1, 0.5)
     closer.close()
     assert look is not None
     assert look.outline is None
@@ -87,7 +114,7 @@ def test_what_is_not_wanted_is_not_looked_at(scene):
     closer, grid = _closer(path, 0.8)
     box = grid.from_scene(np.array(shape.bounds).reshape(2, 2)).reshape(1, 4)
     both = np.repeat(box, 2, axis=0)
-    one, other = closer.outlines(both, np.array([False, True]), 100, 1.2, 0.5)
+    one, other = closer.outlines(both, np.array([False, True]), 100, 1.2, 1, 0.5)
     closer.close()
     assert one.outline is None and other.outline is not None
     assert one.gsd == other.gsd
@@ -109,7 +136,7 @@ def test_a_small_object_is_shown_in_a_small_picture(scene, size, side):
     closer = SceneCloser(opened, bands, grid, stretch, look, Cancel())
     half = size / 4
     closer.outlines(
-        np.array([[160 - half, 150 - half, 160 + half, 150 + half]]), YES, 1e4, 1.2, 0.5
+        np.array([[160 - half, 150 - half, 160 + half, 150 + half]]), YES, 1e4, 1.2, 1, 0.5
     )
     closer.close()
     ((pixels, valid, box),) = shown
@@ -124,4 +151,4 @@ def test_it_stops_when_the_caller_went_away(scene):
     closer, _ = _closer(path, 0.8, cancel)
     cancel.set()
     with pytest.raises(Cancelled):
-        closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 0.5)
+        closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 1, 0.5)

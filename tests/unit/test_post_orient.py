@@ -34,12 +34,24 @@ def test_what_was_seen_in_finer_pixels_is_measured_by_those(kind, finer):
     near = measured([shape], context(0.2)).iloc[0]
     coarse = frame([affinity.scale(shape, 1 / finer, 1 / finer, origin=(0, 0))])
     coarse["seen_px"] = 1 / finer
-    where = context(0.2 * finer)
+    where = context(0.2 * finer, own=0.2)
     found = orient.run(outline.run(coarse, where, outline.Params()), where, orient.Params())
     for name in orient.COLUMNS:
         assert found[name][0] == pytest.approx(near[name], rel=1e-4, nan_ok=True), name
     one, two = shapely.area([found.geometry[0], near.geometry]) * [finer**2, 1]
     assert one == pytest.approx(two, rel=2e-3)  # of equally near vertices either may go
+
+
+def test_an_enlarged_picture_errs_by_the_pixels_of_the_scene():
+    shape = contour(turned(silhouette("airliner"), 0.5, 37.0, (200.3, 200.6)))
+    plain, enlarged = frame([shape]), frame([shape])
+    enlarged["seen_px"] = 0.25
+    where = context(0.5)
+    one, two = (
+        orient.run(outline.run(some, where, outline.Params()), where, orient.Params()).iloc[0]
+        for some in (plain, enlarged)
+    )
+    assert one["length_sd_m"] == two["length_sd_m"] and one["length_m"] == two["length_m"]
 
 
 @pytest.mark.parametrize("draw", [stairs, contour])
