@@ -154,6 +154,10 @@ def _read(path: Path, model: Any) -> Any:
             "catalogue", path, f"cannot be read ({error.strerror})", "name an existing YAML file"
         ) from error
     except (yaml.YAMLError, ValidationError) as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, ValidationError):  # a strange key may be in every line: one will do
+            first = error.errors()[0]
+            said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
         raise ConfigError(
-            "catalogue", path, f"is malformed ({error})", "build it with scripts/build_types.py"
+            "catalogue", path, f"is malformed ({said})", "build it with scripts/build_types.py"
         ) from error

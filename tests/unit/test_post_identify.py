@@ -111,6 +111,14 @@ def test_a_bad_catalogue_is_refused_in_words(tmp_path, types, taxonomy, said):
         read_catalogue(tmp_path / "none.yaml", tmp_path / "taxonomy.yaml")
 
 
+def test_a_catalogue_of_a_newer_version_is_refused_in_one_line(tmp_path):
+    text = (CONFIGS / "types.yaml").read_text(encoding="utf-8")
+    (tmp_path / "types.yaml").write_text(text.replace('"wing":', '"tail": 1, "wing":'))
+    with pytest.raises(ConfigError) as refused:
+        read_catalogue(tmp_path / "types.yaml", CONFIGS / "taxonomy.yaml")
+    assert "types.0.tail" in str(refused.value) and len(str(refused.value)) < 300
+
+
 # --- posterior ----------------------------------------------------------------------------------
 
 
