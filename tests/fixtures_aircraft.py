@@ -166,21 +166,8 @@ def objects(*rows):
         cuts=[0] * n,
         labels=["aircraft"] * n,
     )
-    names = (
-        "length_m",
-        "wingspan_m",
-        "length_sd_m",
-        "wingspan_sd_m",
-        "sweep_deg",
-        "sweep_sd_deg",
-        "wing_at",
-        "nacelles",
-        "fill",
-        "fill_sd",
-        "fuselage_m",
-        "fuselage_sd_m",
-        "aft_width",
-    )
+    told_elsewhere = ("heading_deg", "heading_confidence", "symmetry")
+    names = [name for name in orient.COLUMNS if name not in told_elsewhere]
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values
     return frame
