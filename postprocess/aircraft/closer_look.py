@@ -62,7 +62,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["outline"] = gpd.GeoSeries(outlines, index=result.index)
     result["did"] = column(
         [
-            "kept: no finer pixels to look at"
+            "kept: seen as large as it would be shown"
             if look is None
             else "kept: too unsure for a closer look"
             if not worth

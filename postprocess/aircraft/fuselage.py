@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from postprocess.aircraft.nacelles import LEAST_SPAN_PX
 from postprocess.shapes import Bools, Floats
 from tiling.compiled import compiled
 
@@ -20,10 +21,10 @@ WING = 0.35
 AFT = 0.82
 """Where the tailplane may begin."""
 FEWEST = 4
-"""Fewest rows behind the wing that tell something, and the rank of the row that is taken: a disc
-is several rows long, the rest of a flap is not."""
+"""Fewest rows that tell something, ahead of the wing or behind it."""
 RANK = 3
-LEAST_SPAN_PX = 24.0
+"""Which of the widest rows behind the wing is taken: a disc is several rows long, what is left of
+a flap is not."""
 OFF_AXIS = 3
 """Rows may be this far off the axis: a fuselage leans in views aslant."""
 
@@ -56,7 +57,7 @@ def fuselage(view: Bools, nose: Floats, length: Floats, span: Floats, span_px: F
     rows = np.arange(bins)[None] - first[:, None] + 0.5
     along = (rows * (2 / bins) + nose[:, None]) / np.maximum(length[:, None], 1e-9)
     ahead = np.where((along >= AHEAD[0]) & (along < AHEAD[1]), widths, np.nan)
-    low, width, high = _quartiles(ahead)
+    width, uneven = _middle(ahead)
     wing = (widths >= WING * span[:, None]) & (along < AFT)
     last = np.where(wing.any(axis=1), bins - 1 - wing[:, ::-1].argmax(axis=1), bins)
     # The row after the last is half wing.
@@ -67,29 +68,25 @@ def fuselage(view: Bools, nose: Floats, length: Floats, span: Floats, span_px: F
     enough = behind.sum(axis=1) >= FEWEST
     return Fuselage(
         np.where(told, width, np.nan),
-        np.where(told, (high - low) / 2, np.nan),
+        np.where(told, uneven, np.nan),
         np.where(told & enough, ratio, np.nan),
     )
 
 
-def _quartiles(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """(n,) first quartile, mean between the quartiles and third quartile of each row without its
-    NaNs; 0 where there are fewer than `FEWEST`.
+def _middle(values: Floats) -> tuple[Floats, Floats]:
+    """(n,) mean of the middle half of each row without its NaNs, and half of what that spans;
+    0 where there are fewer than `FEWEST`.
     """
-    order = np.sort(values, axis=1)
+    order = np.sort(values, axis=1)  # NaNs come last
     count = np.isfinite(order).sum(axis=1)
-    told = count >= FEWEST
+    low, high = count // 4, count - count // 4
     place = np.arange(values.shape[1])[None]
-    from_, to = count[:, None] // 4, count[:, None] - count[:, None] // 4
-    middle = (place >= from_) & (place < to)
-    mean = np.where(middle, np.nan_to_num(order), 0.0).sum(axis=1) / np.maximum(
-        middle.sum(axis=1), 1
-    )
-    rows = np.arange(len(values))
-    low, high = (
-        np.nan_to_num(order[rows, np.maximum(at, 0)]) for at in (from_[:, 0], to[:, 0] - 1)
-    )
-    return tuple(np.where(told, one, 0.0) for one in (low, mean, high))  # type: ignore[return-value]
+    middle = (place >= low[:, None]) & (place < high[:, None])
+    total = np.where(middle, order, 0.0).sum(axis=1)
+    rows, last = np.arange(len(values)), np.maximum(high - 1, 0)
+    span = (order[rows, last] - order[rows, low]) / 2
+    told = count >= FEWEST
+    return np.where(told, total / np.maximum(high - low, 1), 0.0), np.where(told, span, 0.0)
 
 
 @compiled

@@ -20,6 +20,7 @@ INNER, OUTER = 0.16, 0.93
 """Part of the half span that is wing and no fuselage or tip."""
 ROUNDS = 4
 LEAST_SPAN_PX = 24.0
+"""Wingspan under which neither pods nor the fuselage can be told."""
 
 
 def nacelles(view: Bools, span: Floats, pixel: Floats, span_px: Floats) -> Floats:
