@@ -18,14 +18,14 @@ import rasterio
 from agreement import crossed, share_alike, share_found
 from numpy.typing import NDArray
 
-from lanner.bench.bars import LARGE, Bar, faster, same_objects
-from lanner.bench.fresh import THREAD_VARIABLES, measure
-from lanner.bench.job import Job
-from lanner.bench.rows import Row, summed
-from lanner.bench.scenes import rendered
-from lanner.job import Cancel, DetectRequest
-from lanner.pipeline import detect
-from lanner.released import find
+from lanner.cli.bench.bars import LARGE, Bar, faster, same_objects
+from lanner.cli.bench.fresh import THREAD_VARIABLES, measure
+from lanner.cli.bench.job import Job
+from lanner.cli.bench.rows import Row, summed
+from lanner.cli.bench.scenes import rendered
+from lanner.core.job import Cancel, DetectRequest
+from lanner.inference.pipeline import detect
+from lanner.inference.registry import find
 
 HERE = Path(__file__).resolve().parent
 SURE = 0.5

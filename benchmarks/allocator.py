@@ -1,4 +1,4 @@
-"""What `tiling.machine.keep_memory` is worth: each network with and without it, alternating.
+"""What `lanner.core.machine.keep_memory` is worth: each network with and without it, alternating.
 
 Run it with `python benchmarks/allocator.py`; every measurement is a process of its own.
 """
@@ -17,7 +17,7 @@ CHILD = """
 import sys, time, torch
 from detectors.device import compute, running
 from detectors.members import load_member
-from lanner.released import find
+from lanner.inference.registry import find
 import detectors.device, json
 if sys.argv[2] == "0":
     detectors.device.keep_memory = lambda: False

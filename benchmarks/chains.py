@@ -31,10 +31,10 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 from scipy import ndimage
 
-from lanner.config import StepSpec, load_config
-from lanner.home import configs_dir
-from lanner.render.airframe import true_airframe
-from lanner.render.catalogue import TYPES
+from lanner.core.config import StepSpec, load_config
+from lanner.core.home import configs_dir
+from lanner.synth.airframe import true_airframe
+from lanner.synth.catalogue import TYPES
 from postprocess.chain import Chain
 from postprocess.context import Context, DetectorFacts
 from postprocess.frame import candidates, empty

@@ -1,6 +1,6 @@
-"""What a tile a lane is worth on a CPU: each network by all cores at one tile, and by lanes.
+"""What a tile a worker is worth on a CPU: each network by all cores at one tile, and by workers.
 
-Run it with `python benchmarks/lanes.py`; every measurement is a process of its own.
+Run it with `python benchmarks/workers.py`; every measurement is a process of its own.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import json, resource, sys, time, torch
 from concurrent.futures import ThreadPoolExecutor
 from detectors.device import compute, running
 from detectors.members import load_member
-from lanner.released import find
-entry, side, lanes = find(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
+from lanner.inference.registry import find
+entry, side, workers = find(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4])
 member = next(m for m in entry.config.members if m.name == sys.argv[2])
 where = compute("cpu")
 net = load_member(entry.config, member, entry.release_dir, where).net
 x = torch.randn(1, 3, side, side).contiguous(memory_format=torch.channels_last)
 def look(_):
-    with running(where, where.threads // lanes):
+    with running(where, where.threads // workers):
         net(x)
-with ThreadPoolExecutor(lanes) as pool:
+with ThreadPoolExecutor(workers) as pool:
     list(pool.map(look, range(4)))
     begin = time.perf_counter()
     list(pool.map(look, range({tiles})))
@@ -42,24 +42,24 @@ print(json.dumps([spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e
 
 
 def rows() -> list[dict[str, Any]]:
-    """One row a network and number of lanes: milliseconds a tile, medians, and resident MB."""
+    """One row a network and number of workers: milliseconds a tile, medians, and resident MB."""
     from detectors.device import compute
 
-    most = compute("cpu").lanes
-    widths = [lanes for lanes in (1, 2, 4) if lanes <= most]
+    most = compute("cpu").workers
+    widths = [workers for workers in (1, 2, 4) if workers <= most]
     code, result = CHILD.format(tiles=TILES), []
     for detector, network, side in NETWORKS:
-        spent: dict[int, list[tuple[float, float]]] = {lanes: [] for lanes in widths}
+        spent: dict[int, list[tuple[float, float]]] = {workers: [] for workers in widths}
         for _ in range(ROUNDS):
-            for lanes, told in spent.items():
-                words = [sys.executable, "-c", code, detector, network, str(side), str(lanes)]
+            for workers, told in spent.items():
+                words = [sys.executable, "-c", code, detector, network, str(side), str(workers)]
                 done = subprocess.run(words, check=True, capture_output=True, text=True)
                 told.append(tuple(json.loads(done.stdout.splitlines()[-1])))
-        for lanes, told in spent.items():
+        for workers, told in spent.items():
             result.append(
                 {
                     "name": f"{detector} {network} {side}",
-                    "lanes": lanes,
+                    "workers": workers,
                     "ms": round(statistics.median(one for one, _ in told) * 1e3, 1),
                     "mb": round(statistics.median(mb for _, mb in told)),
                 }

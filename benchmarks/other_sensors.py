@@ -25,13 +25,13 @@ import shapely
 from numpy.typing import NDArray
 
 from detectors.training.colour import excess_green
-from lanner.factory.evaluate.network import true_lines
-from lanner.factory.evaluate.truth import road_mask
-from lanner.factory.explore.seen import write_tiff
+from lanner.core.job import Cancel, DetectRequest
 from lanner.factory.images import read_rgb
 from lanner.factory.samples import Sample, read_samples
-from lanner.job import Cancel, DetectRequest
-from lanner.pipeline import detect
+from lanner.factory.steps.evaluate.network import true_lines
+from lanner.factory.steps.evaluate.truth import road_mask
+from lanner.factory.steps.explore.predictions import write_tiff
+from lanner.inference.pipeline import detect
 from postprocess.roads.relaxed import Relaxed, relaxed_lines, relaxed_masks
 
 Pixels = NDArray[np.uint8]

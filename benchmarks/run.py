@@ -21,13 +21,13 @@ from kernels import TESTS, kernel_rows, tests_pass
 from rich.console import Console
 from rich.table import Table
 
-from lanner.bench import show
-from lanner.bench.bars import Bar
-from lanner.bench.job import Job
-from lanner.bench.machine import slug
-from lanner.bench.run import Ask, Report, run
-from lanner.cli_progress import progress_on
-from lanner.errors import LannerError, door
+from lanner.cli.app.bench import show
+from lanner.cli.bench.bars import Bar
+from lanner.cli.bench.job import Job
+from lanner.cli.bench.machine import slug
+from lanner.cli.bench.run import Ask, Report, run
+from lanner.cli.progress import progress_on
+from lanner.core.errors import LannerError, error_status
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -57,7 +57,7 @@ def main() -> int:
             told.print("no .venv-peers, so no peers: make peers", markup=False)
     except LannerError as error:
         told.print(f"error: {error}", markup=False)
-        return door(error).exit
+        return error_status(error).exit
     told.print("testing and measuring kernels", markup=False)
     everything["kernels"], red = kernel_rows(asked.size)
     for table in _kernel_tables(everything["kernels"]):

@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 from scipy.optimize import isotonic_regression, minimize
 
 from detectors.views import Floats, Ints
-from lanner.config import Strict
-from lanner.errors import WeightsError
+from lanner.core.config import Strict
+from lanner.core.errors import WeightsError
 
 FILE = "calibration.json"
 """Its name in a release folder."""

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lanner.config import Strict
-from lanner.errors import WeightsError
+from lanner.core.config import Strict
+from lanner.core.errors import WeightsError
 
 FILE = "card.yaml"
 """Its name in a release folder."""

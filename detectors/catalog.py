@@ -12,8 +12,8 @@ from pathlib import Path
 
 from detectors import calibration
 from detectors.card import Card, check_files, load_card
-from lanner.config import DetectorConfig, Member, load_config
-from lanner.errors import ConfigError, UnknownDetectorError, WeightsError
+from lanner.core.config import DetectorConfig, Member, load_config
+from lanner.core.errors import ConfigError, UnknownDetectorError, WeightsError
 
 SUFFIXES = (".yaml", ".yml")
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lanner.errors import DeviceError
-from tiling.machine import keep_memory
+from lanner.core.errors import DeviceError
+from lanner.core.machine import keep_memory
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ CUDA_BATCH = 16
 """Tiles a pass on a GPU, until memory says less."""
 
 THREADS = torch.get_num_threads()
-"""That torch computes with on a CPU, before any lane sets its own share."""
+"""That torch computes with on a CPU, before any worker sets its own share."""
 
 MOST_LANES = 4
 """Tiles that cores look at side by side: each needs memory for a network's layers."""
@@ -49,11 +49,11 @@ class Compute:
         return self.device.type != "cuda"
 
     @property
-    def lanes(self) -> int:
+    def workers(self) -> int:
         """Threads that may look at once, each at tiles of its own.
 
         On a CPU a tile a core is quicker than every core at one tile, where cores wait for each
-        other at every layer (`benchmarks/lanes.py`). Not in float32, where sums hang on the
+        other at every layer (`benchmarks/workers.py`). Not in float32, where sums hang on the
         number of threads.
         """
         if self.device.type == "cuda":
@@ -64,8 +64,8 @@ class Compute:
 
     @property
     def share(self) -> int:
-        """Threads that one lane computes with."""
-        return max(1, self.threads // self.lanes)
+        """Threads that one worker computes with."""
+        return max(1, self.threads // self.workers)
 
     @property
     def name(self) -> str:

@@ -16,14 +16,14 @@ from detectors.catalog import choose
 from detectors.device import Compute, Passes, Streams, compute, running
 from detectors.fusion import Fused, fuse
 from detectors.inputs import prepare
-from detectors.members import BoxMember, Glimpse, MaskMember, load_member
+from detectors.members import BoxMember, DeferredInstances, MaskMember, load_member
+from detectors.prepared import PreparedBatch, prepare_batch
 from detectors.results import TileResult, no_candidates, raster_result
-from detectors.shown import Shown, shown
 from detectors.views import Floats, Look, Outline, Views, iou_matrix
 from detectors.windows import place
-from lanner.config import DetectorConfig, Member
-from lanner.errors import ConfigError
-from tiling.machine import each
+from lanner.core.config import DetectorConfig, Member
+from lanner.core.errors import ConfigError
+from lanner.core.machine import thread_map
 
 if TYPE_CHECKING:
     from tiling.grid import Grid
@@ -84,7 +84,7 @@ class Ensemble:
         return tuple(member.config.name for member in self.members)
 
     @property
-    def speakers(self) -> tuple[Member, ...]:
+    def raster_members(self) -> tuple[Member, ...]:
         """Members that each have `channels` in a tile's probability, one after another; none of a
         detector of objects. What they say together is for whole rasters (`fuse_levels`): fused
         tile by tile, what a tile's border made unsure would be heard or not before it is blended.
@@ -97,9 +97,9 @@ class Ensemble:
         return self._passes.batch
 
     @property
-    def lanes(self) -> int:
+    def workers(self) -> int:
         """Threads that may call `run` at once."""
-        return self.compute.lanes
+        return self.compute.workers
 
     @property
     def shares_cores(self) -> bool:
@@ -124,7 +124,7 @@ class Ensemble:
         Args:
             images: tiles of one size, of one scene or several.
             grids: of each tile's plan; what reaches beyond its scene is clipped.
-            width: lanes whose share of the cores it may compute with; None: all.
+            width: workers whose share of the cores it may compute with; None: all.
 
         Returns:
             One result a tile, in the order given.
@@ -132,7 +132,7 @@ class Ensemble:
         results = [no_candidates(len(self.members))] * len(images)
         threads = self.compute.threads if width is None else width * self.compute.share
         with self._streams.own(), running(self.compute, threads):
-            seen = shown(images, self.compute)
+            seen = prepare_batch(images, self.compute)
             if seen is None:
                 return results
             for i, result in zip(seen.rows, self._look(seen, images, grids), strict=True):
@@ -180,7 +180,7 @@ class Ensemble:
         return _best_outline(seen, box)
 
     def _look(
-        self, seen: Shown, images: Sequence[TileImage], grids: Sequence[Grid]
+        self, seen: PreparedBatch, images: Sequence[TileImage], grids: Sequence[Grid]
     ) -> list[TileResult]:
         if self.config.output == "raster":
             levels = self._passes.run(seen.tensors, self._probability)
@@ -188,25 +188,27 @@ class Ensemble:
                 raster_result(one, images[i].valid)
                 for one, i in zip(levels, seen.rows, strict=True)
             ]
-        glimpses = self._passes.run(seen.tensors, self._glimpses)
-        tiles = [(tile, images[i], grids[i]) for tile, i in zip(glimpses, seen.rows, strict=True)]
-        return each(lambda tile: self._candidates(*tile), tiles)
+        deferred = self._passes.run(seen.tensors, self._predict)
+        tiles = [(tile, images[i], grids[i]) for tile, i in zip(deferred, seen.rows, strict=True)]
+        return thread_map(lambda tile: self._candidates(*tile), tiles)
 
-    def _glimpses(self, inputs: Tensor, valid: Tensor) -> list[tuple[Glimpse, ...]]:
+    def _predict(self, inputs: Tensor, valid: Tensor) -> list[tuple[DeferredInstances, ...]]:
         """What each member sees on each tile of one pass, by tile."""
-        by_member = [member.glimpse(inputs, valid) for member in self.members]
+        by_member = [member.predict(inputs, valid) for member in self.members]
         return list(zip(*by_member, strict=True))
 
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
-        """What each member says of each tile of one pass, one after another (`speakers`)."""
+        """What each member says of each tile of one pass, one after another (`raster_members`)."""
         masks = [member for member in self.members if isinstance(member, MaskMember)]
         seen = [member.probability(inputs, valid) for member in masks]
         if len(seen) == 1:
             return seen[0]
         return [np.concatenate(tile) for tile in zip(*seen, strict=True)]
 
-    def _candidates(self, glimpses: Sequence[Glimpse], image: TileImage, grid: Grid) -> TileResult:
-        seen = [glimpse() for glimpse in glimpses]
+    def _candidates(
+        self, deferred: Sequence[DeferredInstances], image: TileImage, grid: Grid
+    ) -> TileResult:
+        seen = [finish() for finish in deferred]
         views = [
             v.rescored(curve.apply(v.scores))
             for v, curve in zip(seen, self.vote_curves, strict=True)

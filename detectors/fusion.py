@@ -14,7 +14,7 @@ import numpy as np
 
 from detectors.kernels.fuse.grid import clusters, overlapping
 from detectors.views import Floats, Ints, Outline, Views, iou_rows
-from lanner.config import Fusion
+from lanner.core.config import Fusion
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def fuse(views: Sequence[Views], weights: Sequence[float], fusion: Fusion) -> Fu
     boxes, scores, labels, member = boxes[order], scores[order], labels[order], member[order]
     say, outlines = say[order], [outlines[i] for i in order.tolist()]
     cluster = clusters(boxes, say, labels, fusion.iou)
-    cluster = _rejoin(cluster, boxes, say, labels, member, fusion.lone_iou)
+    cluster = _rejoin(cluster, boxes, say, labels, member, fusion.cross_member_iou)
     count = int(cluster.max()) + 1 if len(cluster) else 0
     fused = _means(cluster, boxes, say, count)
     votes = np.full((count, len(views)), -1.0)
@@ -75,7 +75,7 @@ def fuse(views: Sequence[Views], weights: Sequence[float], fusion: Fusion) -> Fu
     label = np.zeros(count, np.int64)
     label[cluster] = labels
     rings = _outlines(fused, cluster, boxes, outlines)
-    result = Fused(fused, _score(votes, weights, fusion.missing), label, votes, rings)
+    result = Fused(fused, _score(votes, weights, fusion.missing_vote_penalty), label, votes, rings)
     best = np.lexsort((*fused.T[::-1], label, -result.scores))
     return result.take(best[result.scores[best] >= fusion.min_score])
 

@@ -15,7 +15,7 @@ from skimage.measure import find_contours
 from skimage.segmentation import watershed
 
 from detectors.views import Outline, Views, no_views
-from lanner.config import Instances
+from lanner.core.config import Instances
 from tiling.compiled import compiled
 
 CHANNELS = ("object", "boundary", "centre")

@@ -27,8 +27,8 @@ from detectors.ready import ready
 from detectors.resunet import ResUNet, ResUNetSpec
 from detectors.retinanet import RetinaNet, RetinaNetSpec
 from detectors.views import Views
-from lanner.config import DetectorConfig, Member
-from lanner.errors import ConfigError, WeightsError
+from lanner.core.config import DetectorConfig, Member
+from lanner.core.errors import ConfigError, WeightsError
 
 Spec = TypeVar("Spec", RetinaNetSpec, ResUNetSpec)
 
@@ -46,7 +46,7 @@ _REFUSED = (
 )
 # What the libraries raise at an architecture that cannot be built.
 
-Glimpse = Callable[[], Views]
+DeferredInstances = Callable[[], Views]
 """What is left to do for a tile when the network has looked; any thread may do it."""
 
 
@@ -57,7 +57,7 @@ class BoxMember:
     config: Member
     net: RetinaNet
 
-    def glimpse(self, inputs: Tensor, valid: Tensor) -> list[Glimpse]:
+    def predict(self, inputs: Tensor, valid: Tensor) -> list[DeferredInstances]:
         """Boxes of each of (n, 3, h, w) prepared tiles; `valid` (n, h, w) is not needed."""
         logits, offsets, anchors = self.net(inputs)
         size, config = inputs.shape[-1], self.config
@@ -98,7 +98,7 @@ class MaskMember:
         probability = (whole.float() / len(flips) * valid[0]).cpu().numpy()[order]
         return instances(probability, threshold, self.config.instances)
 
-    def glimpse(self, inputs: Tensor, valid: Tensor) -> list[Glimpse]:
+    def predict(self, inputs: Tensor, valid: Tensor) -> list[DeferredInstances]:
         """Instances of each of (n, 3, h, w) prepared tiles."""
         order = [self.channels.index(name) for name in CHANNELS]
         return [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.config import Member
+from lanner.core.config import Member
 
 Floats32 = NDArray[np.float32]
 Levels = NDArray[np.uint8]
@@ -16,7 +16,7 @@ Levels = NDArray[np.uint8]
 def fuse_rasters(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats32:
     """The mean of the voters by their weights, raised where another member is sure.
 
-    A member with `heard_from` f does not vote. Its word counts by how sure its first channel b
+    A member with `override_above` f does not vote. Its word counts by how sure its first channel b
     is, h = (b - f) / (1 - f) where that is positive: every channel becomes p + h max(q - p, 0),
     p being what was said before and q what it says. It finds what the voters pass over and takes
     nothing away, and h has no step, so that tiles do not differ by a level for a last bit.
@@ -28,15 +28,15 @@ def fuse_rasters(members: Sequence[Member], seen: Sequence[Floats32]) -> Floats3
     Returns:
         (channels, h, w) in 0..1.
     """
-    voters = [k for k, one in enumerate(members) if one.heard_from is None]
+    voters = [k for k, one in enumerate(members) if one.override_above is None]
     voters = voters or list(range(len(members)))
     fused = seen[voters[0]]
     if len(voters) > 1:
         weight = np.asarray([members[k].weight for k in voters], np.float32)
         fused = np.tensordot(weight / weight.sum(), np.stack([seen[k] for k in voters]), 1)
     for k, one in enumerate(members):
-        if k not in voters and one.heard_from is not None:
-            least = np.float32(one.heard_from)
+        if k not in voters and one.override_above is not None:
+            least = np.float32(one.override_above)
             heard = np.clip((seen[k][:1] - least) / (1 - least), 0, 1)
             fused = fused + heard * np.maximum(seen[k] - fused, 0)
     return np.asarray(fused, np.float32)
@@ -58,4 +58,4 @@ def fuse_levels(members: Sequence[Member], seen: Sequence[Levels]) -> Levels:
 
 def fusion_facts(members: Sequence[Member]) -> list[list[object]]:
     """What `fuse_rasters` goes by besides what is seen, as plain data for keys."""
-    return [[one.name, one.weight, one.heard_from] for one in members]
+    return [[one.name, one.weight, one.override_above] for one in members]

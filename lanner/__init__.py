@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lanner.client import Client
+    from lanner.client.client import Client
 
 # Read when torch is first imported. Threads of a network that spin while they wait take the cores
 # from everything else: two detections at once hardly moved. Waiting quietly costs nothing that can
@@ -21,7 +21,7 @@ __all__ = ["Client", "__version__"]
 def __getattr__(name: str) -> Any:
     """Load `Client` when it is first asked for: importing Lanner must not load gRPC."""
     if name == "Client":
-        return importlib.import_module("lanner.client").Client
+        return importlib.import_module("lanner.client.client").Client
     raise AttributeError(f"module 'lanner' has no attribute {name!r}")
 
 

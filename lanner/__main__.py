@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Entry point of the program."""
     try:
-        from lanner.cli import app
+        from lanner.cli.app import app
     except KeyboardInterrupt:
         # Reading the libraries takes a moment, in which nothing else would answer a Ctrl-C.
         print("error: stopped by the caller", file=sys.stderr)

@@ -18,16 +18,16 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from shapely.errors import ShapelyError
 
-from lanner.config import StepSpec
-from lanner.errors import ConfigError, StepError
-from lanner.job import Progress
+from lanner.core.config import StepSpec
+from lanner.core.errors import ConfigError, StepError
+from lanner.core.files import replacing
+from lanner.core.job import Progress
+from lanner.core.machine import trim_heap
 from postprocess.context import Context
-from postprocess.files import replacing
 from postprocess.frame import MANY, column, empty, tidy
+from postprocess.provenance import ProvenanceArray
 from postprocess.registry import Step, step
 from postprocess.snapshots import read_snapshot, write_snapshot
-from postprocess.told import Told
-from tiling.machine import give_back
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
@@ -112,7 +112,7 @@ class Chain:
             del taken  # the step may let go of what it has been given
             taken, gone, note = _one(self.links[done], held, context, notes, done)
             if len(taken) >= MANY:
-                give_back()
+                trim_heap()
             notes, made = [*notes, note], [*made, context.made]
             if len(gone):
                 rejected = tidy(pd.concat([rejected, gone], ignore_index=True), "rejected")
@@ -125,7 +125,7 @@ class Chain:
             known, many = {"steps": taken["steps"].copy()}, len(taken) >= MANY
             del taken, gone  # or the same objects would be held twice
             if many:
-                give_back()
+                trim_heap()
             taken = read_snapshot(path, known)
         _tell(progress, self, len(self.links))
         return ChainResult(taken, rejected)
@@ -260,10 +260,10 @@ def _one(
     frame = tidy(result, found.name)
     del result
     if len(frame) >= MANY:
-        give_back()
+        trim_heap()
     frame.attrs = {}
     did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
-    frame["steps"] = pd.Series(Told.of(frame["steps"]).longer(found.name, did, notes))
+    frame["steps"] = pd.Series(ProvenanceArray.of(frame["steps"]).longer(found.name, did, notes))
     frame = frame.drop(columns="did", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)

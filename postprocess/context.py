@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import StepError
-from lanner.job import Cancel
+from lanner.core.errors import StepError
+from lanner.core.job import Cancel
 
 if TYPE_CHECKING:
     import shapely

@@ -14,7 +14,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from lanner.errors import StepError
+from lanner.core.errors import StepError
 
 REQUIRED = ("geometry", "label", "score", "votes")
 """Columns a step's result must have; the others of `COLUMNS` are filled where missing."""

@@ -13,9 +13,9 @@ from typing import Any
 import geopandas as gpd
 from pydantic import BaseModel
 
-from lanner.errors import StepError
+from lanner.core.errors import StepError
+from lanner.core.plugins import Plugins
 from postprocess.context import Context
-from postprocess.plugins import Plugins
 
 GROUP = "lanner.steps"
 

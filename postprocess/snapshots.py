@@ -21,10 +21,10 @@ import shapely
 from geopandas.array import GeometryDtype
 from numpy.typing import NDArray
 
-from lanner.errors import StepError
-from postprocess.files import replacing
+from lanner.core.errors import StepError
+from lanner.core.files import replacing
 from postprocess.frame import column, joined, packed, tidy
-from postprocess.told import Told
+from postprocess.provenance import ProvenanceArray
 
 GROUP = 4096
 """Rows of a file that are written and read at once."""
@@ -73,7 +73,7 @@ def _is_packed(values: pd.Series[Any]) -> bool:
     """Whether nested values are held as something else than themselves."""
     kind = values.dtype
     nested = isinstance(kind, pd.ArrowDtype) and pa.types.is_nested(kind.pyarrow_dtype)
-    return nested or isinstance(values.array, Told)
+    return nested or isinstance(values.array, ProvenanceArray)
 
 
 def write_groups(
@@ -159,7 +159,7 @@ def _wkb(shapes: NDArray[np.object_]) -> list[bytes | None]:
 
 def _texts(values: pd.Series[Any]) -> list[str | None]:
     told = values.array
-    return told.texts() if isinstance(told, Told) else encoded(values, _ENCODER.encode)
+    return told.texts() if isinstance(told, ProvenanceArray) else encoded(values, _ENCODER.encode)
 
 
 def encoded(values: Iterable[Any], encode: Callable[[Any], str]) -> list[str | None]:
@@ -230,7 +230,7 @@ def _values(path: Path, stored: str) -> pd.Series[Any]:
     count, batches = file.metadata.num_rows, file.iter_batches(GROUP, columns=[stored])
     values = chain.from_iterable(_decoded(batch.column(0)) for batch in batches)
     if stored == f"{STEPS}{MARK}":
-        return pd.Series(Told.of(values))
+        return pd.Series(ProvenanceArray.of(values))
     if stored != f"{VOTES}{MARK}":
         return column(list(values))
     return joined([packed(list(islice(values, GROUP))) for _ in range(0, count, GROUP)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 
-from postprocess.files import replacing
+from lanner.core.files import replacing
 
 COLOURS = {
     "accept": ("accepted", "38,160,90,255"),

@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.frame import column
 

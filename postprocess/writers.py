@@ -21,17 +21,17 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import CRSError
 
-from lanner.errors import OutputError
+from lanner.core.errors import OutputError
+from lanner.core.files import replacing
+from lanner.core.machine import trim_heap
 from postprocess.context import Context
 from postprocess.contract import Record, records
-from postprocess.files import replacing
 from postprocess.frame import MANY, column, joined, packed
+from postprocess.provenance import ProvenanceArray
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import STEPS, encoded, plain, write_groups
 from postprocess.style import write_style
 from postprocess.texts import Texts
-from postprocess.told import Told
-from tiling.machine import give_back
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
 PIXELS = "lanner:coordinates"
@@ -73,7 +73,7 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
     """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
     crs = context.place.crs
     if len(objects) >= MANY:
-        give_back()
+        trim_heap()
     rows: list[int] = []
     shapes: list[Any] = []
     parts: dict[str, list[pd.Series[Any]]] = {}
@@ -89,9 +89,9 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
         return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
     typed = {name: _typed(joined(parts.pop(name))) for name in list(parts)}
     if len(objects) >= MANY:
-        give_back()  # the parts lay between the shapes
+        trim_heap()  # the parts lay between the shapes
     if STEPS in typed:
-        typed[STEPS] = pd.Series(Told.of(objects[STEPS]).take(rows))
+        typed[STEPS] = pd.Series(ProvenanceArray.of(objects[STEPS]).take(rows))
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 
@@ -113,7 +113,7 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
             f"end it in one of {', '.join(FORMATS)}",
         )
     if len(frame) >= MANY:
-        give_back()  # what the chain's own objects took, which are mostly gone by now
+        trim_heap()  # what the chain's own objects took, which are mostly gone by now
     if ending in (".geojson", ".json"):
         if ending == ".geojson" and frame.crs is None:
             raise _no_geojson(path)

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from lanner.errors import LannerError, ServerError
-from server.status import Failure, encode
+from lanner.core.errors import LannerError, ServerError
+from lanner.core.grpc_errors import Failure, encode
 
 log = logging.getLogger("lanner.server")
 

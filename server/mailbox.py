@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-from lanner.job import Progress
+from lanner.core.job import Progress
 
 _CAPACITY = 64
 

@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from lanner.errors import ConfigError, DeviceError, GsdError, UnknownDetectorError
-from lanner.job import DetectRequest
+from lanner.core.errors import ConfigError, DeviceError, GsdError, UnknownDetectorError
+from lanner.core.job import DetectRequest
+from lanner.core.offers import Offered
 from lanner.v1 import detection_pb2 as pb
-from server.offers import Offered
 from server.scenes import ScenePolicy
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")

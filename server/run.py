@@ -15,12 +15,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lanner.errors import ConfigError
-from lanner.job import DetectFn
+from lanner.core.errors import ConfigError
+from lanner.core.job import DetectFn
+from lanner.core.offers import ListDetectors
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.log import NAME, configure
-from server.offers import ListDetectors
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lanner.errors import SceneError
+from lanner.core.errors import SceneError
 
 _REMOTE = ("http", "https", "s3")
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import grpc
 
-from lanner.errors import BusyError, Cancelled, ServerError
-from lanner.job import Cancel, DetectFn, DetectRequest, Progress
+from lanner.core.errors import BusyError, Cancelled, ServerError
+from lanner.core.job import Cancel, DetectFn, DetectRequest, Progress
+from lanner.core.offers import ListDetectors, to_message
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.call import Call
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_event, summary_event
-from server.offers import ListDetectors, to_message
 from server.request import to_job
 from server.scenes import ScenePolicy
 from server.slots import Slots, Ticket

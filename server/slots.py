@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from lanner.errors import BusyError
-from lanner.job import Cancel
+from lanner.core.errors import BusyError
+from lanner.core.job import Cancel
 
 _POLL_S = 0.2
 # How soon a detection in line notices that it was cancelled.

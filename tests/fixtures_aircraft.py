@@ -13,7 +13,7 @@ from scipy import ndimage
 from shapely import affinity
 from skimage.measure import find_contours
 
-from lanner.job import Cancel
+from lanner.core.job import Cancel
 from postprocess.aircraft import evidence, identify, orient, outline
 from postprocess.aircraft.catalogue import read_catalogue
 from postprocess.context import Context, DetectorFacts

@@ -10,8 +10,8 @@ import numpy as np
 
 from lanner.factory.config import FactoryConfig
 from lanner.factory.images import write_png
+from lanner.factory.project import Project
 from lanner.factory.samples import Sample
-from lanner.factory.shop import Shop
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +51,7 @@ def coco(root: Path, name: str, pictures: dict[str, np.ndarray], found: dict[str
     (root / f"{name}.json").write_text(json.dumps(facts))
 
 
-def shop_of(tmp_path: Path, **explore) -> Shop:
+def project_of(tmp_path: Path, **explore) -> Project:
     config = FactoryConfig.model_validate(
         {
             "factory": "planted",
@@ -69,4 +69,4 @@ def shop_of(tmp_path: Path, **explore) -> Shop:
             "explore": explore,
         }
     )
-    return Shop(config, tmp_path / "f.yaml", tmp_path / "run")
+    return Project(config, tmp_path / "f.yaml", tmp_path / "run")

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from lanner.factory.config import FactoryConfig
-from lanner.factory.explore.findings import write_findings, write_json
 from lanner.factory.images import write_png
+from lanner.factory.project import SAMPLES, Project
 from lanner.factory.samples import Label, Sample, read_samples, write_samples
-from lanner.factory.shop import SAMPLES, Shop
+from lanner.factory.steps.explore.findings import write_findings, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = {"name": "first", "format": "coco", "root": ".", "classes": {"*": "aircraft"}}
@@ -35,7 +35,7 @@ def cross(size=(120, 160), at=((30, 40),), side=30, shadow=False):
     return np.clip(rgb, 0, 255).astype(np.uint8), boxes, masks
 
 
-def shop_of(tmp_path: Path, ops=(), samples=(), findings=(), **more) -> Shop:
+def project_of(tmp_path: Path, ops=(), samples=(), findings=(), **more) -> Project:
     """A factory whose explore step was run."""
     config = FactoryConfig.model_validate(
         {
@@ -47,11 +47,11 @@ def shop_of(tmp_path: Path, ops=(), samples=(), findings=(), **more) -> Shop:
             **more,
         }
     )
-    shop = Shop(config, tmp_path / "f.yaml", tmp_path / "run")
-    write_samples(samples, shop.step_dir("explore") / SAMPLES)
-    write_findings(findings, shop.step_dir("explore") / "findings.json")
-    write_json({"confident": {"aircraft": 0.8}}, shop.step_dir("explore") / "agreement.json")
-    return shop
+    project = Project(config, tmp_path / "f.yaml", tmp_path / "run")
+    write_samples(samples, project.step_dir("explore") / SAMPLES)
+    write_findings(findings, project.step_dir("explore") / "findings.json")
+    write_json({"confident": {"aircraft": 0.8}}, project.step_dir("explore") / "agreement.json")
+    return project
 
 
 def plane(*box: float, **more) -> Label:
@@ -67,13 +67,13 @@ def stored(tmp_path: Path, name: str, rgb=None, **more) -> Sample:
     return Sample(id=name, image=path, width=rgb.shape[1], height=rgb.shape[0], **fields)
 
 
-def changes(shop: Shop) -> list[tuple[str, str, str]]:
-    lines = (shop.step_dir("process") / "changes.jsonl").read_text().splitlines()
+def changes(project: Project) -> list[tuple[str, str, str]]:
+    lines = (project.step_dir("process") / "changes.jsonl").read_text().splitlines()
     return [(one["op"], one["sample"], one["did"]) for one in map(json.loads, lines)]
 
 
-def after(shop: Shop) -> dict[str, Sample]:
-    return {one.id: one for one in read_samples(shop.step_dir("process") / SAMPLES)}
+def after(project: Project) -> dict[str, Sample]:
+    return {one.id: one for one in read_samples(project.step_dir("process") / SAMPLES)}
 
 
 def write_cutouts(tmp_path: Path) -> Path:

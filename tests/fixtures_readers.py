@@ -11,8 +11,8 @@ from rasterio.transform import from_origin
 
 from lanner.factory.config import FactoryConfig
 from lanner.factory.images import write_png
+from lanner.factory.project import Project
 from lanner.factory.readers import Read, read_source
-from lanner.factory.shop import Shop
 
 W, H = 80, 60
 RNG = np.random.default_rng(5)
@@ -45,8 +45,8 @@ def raster(
 def read(root: Path, **source: object) -> Read:
     facts = {"name": "s", "root": str(root), "classes": {"*": "thing"}, **source}
     config = FactoryConfig(factory="t", detector="d.yaml", data="/", sources=[facts])
-    shop = Shop(config, root / "t.yaml", root / "work")
-    return read_source(shop, config.sources[0])
+    project = Project(config, root / "t.yaml", root / "work")
+    return read_source(project, config.sources[0])
 
 
 def whys(found: Read) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lanner.render.scene import render
-from lanner.render.spec import RenderSpec
-from lanner.render.world import build_world
+from lanner.synth.scene import render
+from lanner.synth.spec import RenderSpec
+from lanner.synth.world import build_world
 
 SEED = 11
 GSD = 0.6

@@ -19,7 +19,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from lanner.errors import SceneError
+from lanner.core.errors import SceneError
 
 # A raster without a place is reported by PlaceError, in words that say what to do; our own may
 # lie in grid pixels.

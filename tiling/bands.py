@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from lanner.errors import BandError
+from lanner.core.errors import BandError
 
 RGB = ("red", "green", "blue")
 

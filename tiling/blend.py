@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import OutputError
+from lanner.core.errors import OutputError
 from tiling.grid import Tile, TilePlan
 from tiling.place import Place
 from tiling.rows import RowsFile, Whole

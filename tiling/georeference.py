@@ -11,7 +11,7 @@ from pyproj.exceptions import CRSError as ProjError
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
-from lanner.errors import GsdError, PlaceError
+from lanner.core.errors import GsdError, PlaceError
 from tiling.place import Place
 
 EARTH_RADIUS = (6.3e6, 6.4e6)

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import ConfigError
+from lanner.core.errors import ConfigError
 
 Xy = NDArray[np.float64]
 """(..., 2) coordinates, x before y, with integers on pixel corners."""
@@ -116,7 +116,7 @@ class TilePlan:
 
     @property
     def step(self) -> int:
-        """Side of a full core."""
+        """EvaluatedDetector of a full core."""
         return self.tile - 2 * self.halo
 
     @property

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from lanner.errors import OutputError
+from lanner.core.errors import OutputError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS work (one INTEGER PRIMARY KEY CHECK (one = 1), key TEXT NOT NULL);

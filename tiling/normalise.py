@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.config import Normalise
-from lanner.errors import SceneError
+from lanner.core.config import Normalise
+from lanner.core.errors import SceneError
 from tiling.access import opened, shown
 from tiling.grid import Box
 from tiling.raw import Source

@@ -10,7 +10,7 @@ import pyproj
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 
-from lanner.errors import PlaceError
+from lanner.core.errors import PlaceError
 
 Floats = NDArray[np.float64]
 LONLAT = "OGC:CRS84"

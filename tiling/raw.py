@@ -12,7 +12,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from lanner.errors import SceneError
+from lanner.core.errors import SceneError
 from tiling.access import said, shown
 from tiling.grid import Box
 

@@ -13,10 +13,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import SceneError
+from lanner.core.errors import SceneError
+from lanner.core.machine import workers
 from tiling.access import is_remote
 from tiling.grid import Tile, TilePlan
-from tiling.machine import workers
 from tiling.normalise import Stretch
 from tiling.sample import GridSampler
 from tiling.scene import Scene

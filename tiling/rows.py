@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from lanner.errors import OutputError
+from lanner.core.errors import OutputError
 from tiling.access import writing_env
 from tiling.grid import Grid
 from tiling.place import Place
@@ -30,7 +30,7 @@ from tiling.place import Place
 T = TypeVar("T")
 
 BLOCK = 256
-"""Side of the output's blocks."""
+"""EvaluatedDetector of the output's blocks."""
 
 
 class Whole(ABC):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import SceneError
+from lanner.core.errors import SceneError
 from tiling.access import gdal_env, open_dataset, shown
 from tiling.grid import Box, Grid
 from tiling.raw import Source

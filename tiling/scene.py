@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from lanner.errors import GsdError, SceneError
+from lanner.core.errors import GsdError, SceneError
 from tiling.access import is_remote, opened, said, shown
 from tiling.bands import Bands, choose, name_bands
 from tiling.georeference import place_of

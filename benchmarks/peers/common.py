@@ -34,10 +34,10 @@ from detectors.inputs import prepare
 from detectors.members import load_member
 from detectors.ready import SteadyGroupNorm
 from detectors.retinanet import STRIDE, decode_boxes
-from lanner.bench.bare import wait
-from lanner.bench.memory import peak_mb
-from lanner.config import DetectorConfig
-from lanner.released import find
+from lanner.cli.bench.bare import wait
+from lanner.cli.bench.memory import peak_mb
+from lanner.core.config import DetectorConfig
+from lanner.inference.registry import find
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def main() -> None:
     weights = [member.config.weight for member in whole.members]
     # The method as published: no second round for boxes that no member saw both of.
     fusion = whole.config.fusion.model_copy(
-        update={"lone_iou": 1.0, "missing": 1.0, "min_score": 0.0}
+        update={"cross_member_iou": 1.0, "missing": 1.0, "min_score": 0.0}
     )
     extent = max([1.0, *(float(view.boxes.max()) for view in views if len(view))])
 
@@ -60,7 +60,7 @@ def _views(whole, asked) -> list[Views]:
             inputs = prepare(picture[None].to(whole.compute.device), valid)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             for k, member in enumerate(whole.members):
-                view = member.glimpse(inputs, valid)[0]()
+                view = member.predict(inputs, valid)[0]()
                 shift = np.array([x, y, x, y], np.float64)
                 seen[k].append(Views.of(view.boxes + shift, view.scores, view.labels))
     return [

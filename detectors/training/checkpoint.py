@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from detectors.training.weights import write
-from lanner.errors import TrainingError
+from lanner.core.errors import TrainingError
 
 LAST = "last.ckpt"
 

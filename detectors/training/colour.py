@@ -87,7 +87,7 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     if rng.random() < INFRARED:
         x = infrared(rng, x, 1 if kind < 0.35 else 3)
     if kind < 0.35:
-        x = one_band(rng, x)
+        x = single_band(rng, x)
     elif kind < 0.6:
         mix = np.eye(3) * rng.uniform(0.4, 1.0) + rng.dirichlet([1.0] * 3, 3) * rng.uniform(0, 0.6)
         x = np.clip(x @ (mix / mix.sum(0)).astype(np.float32), 0, 1)
@@ -101,7 +101,7 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     return np.ascontiguousarray(x, np.float32)
 
 
-def one_band(rng: np.random.Generator, image: Float) -> Float:
+def single_band(rng: np.random.Generator, image: Float) -> Float:
     """All bands as one of any spectral response, which is shown for each of three."""
     weights = rng.dirichlet([1.0, 1.0, 1.0]).astype(np.float32)
     return np.repeat((image @ weights)[..., None], 3, 2)

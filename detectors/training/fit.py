@@ -24,7 +24,7 @@ from detectors.training.log import LOG, append, rewind
 from detectors.training.settings import Settings, hardware
 from detectors.training.tasks import Batch, Task
 from detectors.training.weights import Average, adamw, cosine, save_weights
-from lanner.errors import TrainingError
+from lanner.core.errors import TrainingError
 
 BEST = "best.safetensors"
 CLIP = 5.0

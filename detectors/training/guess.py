@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from detectors.inputs import prepare
 from detectors.resunet import STRIDE, ResUNet, ResUNetSpec
-from lanner.errors import WeightsError
+from lanner.core.errors import WeightsError
 
 
 class Guess:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from detectors.device import compute
-from lanner.errors import ConfigError, DeviceError
+from lanner.core.errors import ConfigError, DeviceError
 
 
 @dataclass(frozen=True)

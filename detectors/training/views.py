@@ -12,11 +12,11 @@ from detectors.training.colour import (
     INFRARED,
     Float,
     infrared,
-    one_band,
     other_sensor,
     plain,
     recolour,
     restyle,
+    single_band,
     some_of,
     style_of,
 )
@@ -52,7 +52,7 @@ class Recipe:
     `pixels` a batch stay about constant; `sizes` are sides of views, multiples of 32; `colour` is
     the strength of colour changes (0: none); `gentle` the share of views changed little, `sensor`
     that of the others seen by another sensor (None: as the task has it); `free` turns by any
-    angle. With `one_band` every view is as a camera of a single band sees it. Sources not in `mix`
+    angle. With `single_band` every view is as a camera of a single band sees it. Sources not in `mix`
     have `Mixing()`.
     """
 
@@ -62,7 +62,7 @@ class Recipe:
     gentle: float = 0.0
     sensor: float | None = None
     free: bool = False
-    one_band: bool = False
+    single_band: bool = False
     mix: Mapping[str, Mixing] = field(default_factory=dict)
 
     def of(self, source: str) -> Mixing:
@@ -70,7 +70,7 @@ class Recipe:
         return self.mix.get(source, Mixing())
 
     def size(self, rng: np.random.Generator) -> int:
-        """Side of a batch's views: each size gets about the same pixels in the long run."""
+        """EvaluatedDetector of a batch's views: each size gets about the same pixels in the long run."""
         odds = np.array([1.0 / side**2 for side in self.sizes])
         return int(rng.choice(self.sizes, p=odds / odds.sum()))
 
@@ -203,14 +203,14 @@ class Pool:
             look: of the task.
         """
         image = view.pixels()
-        if not self.recipe.one_band:
+        if not self.recipe.single_band:
             return self._recoloured(rng, view, image, seen, look)
         if self.recipe.colour == 0:
             return np.repeat(plain(image).mean(2, keepdims=True), 3, 2)
         out = plain(image)
         if rng.random() < INFRARED:
             out = infrared(rng, out, 1)
-        grey = np.rint(one_band(rng, out) * 255).astype(np.uint8)
+        grey = np.rint(single_band(rng, out) * 255).astype(np.uint8)
         # What tints is drawn as well and falls away: bands are one again.
         return np.repeat(self._recoloured(rng, view, grey, seen, look).mean(2, keepdims=True), 3, 2)
 

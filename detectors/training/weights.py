@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from detectors.resunet import ResUNet
-from lanner.errors import OutputError, WeightsError
+from lanner.core.errors import OutputError, WeightsError
 
 ENCODERS = ("body.", "net.encoder.")
 """How the residual body is called in a RetinaNet and in a Res-UNet."""

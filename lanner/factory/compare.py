@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanner.core.job import Progress
+from lanner.factory.evaluated import EvaluatedDetector, differences, judged_as, open_evaluated
 from lanner.factory.files import WORKDIR, save_figure, write_text
-from lanner.factory.sides import Side, differences, judged_as, open_side
-from lanner.job import Progress
 
 if TYPE_CHECKING:
     from lanner.factory.draw import Cell
-    from lanner.factory.evaluate.objects import Judged
+    from lanner.factory.steps.evaluate.objects import MatchedDetection
 
 SIDE = 480
 """Pixels of the longest side of a picture."""
@@ -24,7 +24,7 @@ SIDE = 480
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows of `lanner.factory.sides.differences`, and what was written."""
+    """Rows of `lanner.factory.evaluated.differences`, and what was written."""
 
     rows: list[dict[str, Any]]
     images: int
@@ -72,8 +72,8 @@ def compare_runs(
     """
     tell(Progress("read", 0, 1))
     variant = b.suffix in (".yaml", ".yml")
-    left = open_side("A", a, split)
-    right = open_side("B", a if variant else b, split, b if variant else None)
+    left = open_evaluated("A", a, split)
+    right = open_evaluated("B", a if variant else b, split, b if variant else None)
     left = judged_as(left, right)
     tell(Progress("compare", 0, 1))
     rows = differences(left, right, draws)
@@ -97,7 +97,7 @@ def compare_runs(
     return Comparison(rows, len(common), tuple(files))
 
 
-def disagreements(a: Side, b: Side, worst: int) -> list[Cell]:
+def disagreements(a: EvaluatedDetector, b: EvaluatedDetector, worst: int) -> list[Cell]:
     """Pictures of the images on which mistakes differ most, A's and B's by turns.
 
     Green what is right, red what is false, yellow what was missed. For roads, the lines: blue
@@ -140,7 +140,7 @@ def draw_differences(rows: Sequence[dict[str, Any]], path: Path, argument: str =
     save_figure(figure, path, argument=argument)
 
 
-def _mistakes(side: Side) -> dict[str, dict[tuple[Any, ...], None]]:
+def _mistakes(side: EvaluatedDetector) -> dict[str, dict[tuple[Any, ...], None]]:
     """By image, what names each mistake: false boxes, missed objects; of roads, every line."""
     if side.config.output == "raster":
         found = side.raw.detect(side.config, side.calibration)
@@ -156,15 +156,15 @@ def _mistakes(side: Side) -> dict[str, dict[tuple[Any, ...], None]]:
     return result
 
 
-def _judged(side: Side, index: Sequence[int] | None = None) -> list[Judged]:
-    from lanner.factory.evaluate.objects import judged
+def _judged(side: EvaluatedDetector, index: Sequence[int] | None = None) -> list[MatchedDetection]:
+    from lanner.factory.steps.evaluate.objects import judged
 
     found = side.raw.detect(side.config, side.calibration, index)
     samples = side.raw.samples if index is None else [side.raw.samples[i] for i in index]
     return judged(found, samples, side.config.classes, side.settings.iou)
 
 
-def _picture(side: Side, name: str) -> Any:
+def _picture(side: EvaluatedDetector, name: str) -> Any:
     from lanner.factory.draw import DOUBTED, SURE, WRONG, Look, Mark, picture
 
     number = side.ids.index(name)
@@ -180,7 +180,7 @@ def _picture(side: Side, name: str) -> Any:
     return picture(sample, SIDE, Look(boxes=False, masks=False, marks=marks))
 
 
-def _lines_over(side: Side, number: int) -> Any:
+def _lines_over(side: EvaluatedDetector, number: int) -> Any:
     """A sample with its true mask and the lines that were found."""
     import cv2
     import numpy as np

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from lanner.config import StepSpec, Strict, keys_at, read_yaml
-from lanner.errors import ConfigError
+from lanner.core.config import StepSpec, Strict, keys_at, read_yaml
+from lanner.core.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
 
@@ -131,7 +131,7 @@ class Training(Strict):
         None, ge=0, le=1, description="share of the others that another sensor is made up for"
     )
     rotate: Literal["quarter", "free"] = "quarter"
-    one_band: bool = Field(False, description="every view as a camera of a single band sees it")
+    single_band: bool = Field(False, description="every view as a camera of a single band sees it")
     start: str | None = None
     encoder_from: str | None = None
     ema: float = Field(0.998, ge=0, lt=1)

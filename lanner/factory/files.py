@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanner.errors import OutputError
-from postprocess.files import replacing
+from lanner.core.errors import OutputError
+from lanner.core.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

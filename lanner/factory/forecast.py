@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.errors import ConfigError, DatasetError
+from lanner.core.errors import ConfigError, DatasetError
 from lanner.factory.files import save_figure, write_text
 
 if TYPE_CHECKING:
-    from lanner.factory.shop import Shop
+    from lanner.factory.project import Project
 
 Floats = NDArray[np.float64]
 Points = list[tuple[int, float]]
@@ -219,11 +219,11 @@ def fit_laws(labels: Floats, errors: Floats) -> list[Law]:
     return [Law(float(a), float(b), float(c)) for a, b, c in found]
 
 
-def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
+def measure_points(project: Project, out: Path, *, steps: int, figure: str) -> Points:
     """Train and evaluate on nested parts of the training images, in folders of their own.
 
     Args:
-        shop: its dataset must be frozen.
+        project: its dataset must be frozen.
         out: a folder a part goes there; one that was finished is not done again.
         steps: of each training; few are enough where the parts are to be compared.
         figure: of the first split that is evaluated.
@@ -234,7 +234,7 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
     """
     from lanner.factory.short_runs import parts_of, trained_figures
 
-    parts = parts_of(shop, FRACTIONS, out, steps)
+    parts = parts_of(project, FRACTIONS, out, steps)
     if len({labels for _, labels in parts}) < LEAST_POINTS:
         raise DatasetError(
             "forecast",
@@ -244,7 +244,7 @@ def measure_points(shop: Shop, out: Path, *, steps: int, figure: str) -> Points:
         )
     points = []
     for part, labels in parts:
-        shop.cancel.check()
+        project.cancel.check()
         points.append((labels, score_of(trained_figures(part), figure, labels)))
     return points
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lanner.errors import ConfigError, LannerError, OutputError, door
+from lanner.core.errors import ConfigError, LannerError, OutputError, error_status
 from lanner.factory.files import write_text
 
 MARK = "# Written by: lanner factory hook install"
@@ -136,7 +136,7 @@ def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
             tree = check_out(repo, commit, place / "tree")
             factory = find_factory(tree)
         except (LannerError, OSError) as error:
-            code = door(error).exit if isinstance(error, LannerError) else 1
+            code = error_status(error).exit if isinstance(error, LannerError) else 1
             print(f"error: {error}", flush=True)
             _note(note, "failed", exit=code)
             return code
@@ -151,7 +151,7 @@ def serve_push(repo: Path, name: str, commit: str, work: Path) -> int:
                 keep_release(place / "run", place / f"{commit}.release")
             except LannerError as error:
                 print(f"error: {error}", flush=True)
-                code = door(error).exit
+                code = error_status(error).exit
         _note(note, "failed" if code else "done", exit=code)
     return code
 
@@ -167,8 +167,8 @@ def keep_release(run: Path, copy: Path) -> None:
         DatasetError: nothing was released.
         OutputError: it cannot be copied.
     """
-    from lanner.factory.opening import read_record
-    from lanner.factory.shop import STEPS
+    from lanner.factory.project import STEPS
+    from lanner.factory.step_status import read_record
 
     record = read_record(run / f"{STEPS.index('release') + 1:02d}_release")
     try:

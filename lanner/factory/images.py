@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lanner.config import Normalise
-from lanner.errors import DatasetError, LannerError, OutputError
+from lanner.core.config import Normalise
+from lanner.core.errors import DatasetError, LannerError, OutputError
 from tiling.access import opened
 from tiling.bands import RGB
 from tiling.grid import Box

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from detectors.card import FILE as CARD
-from lanner.config import DetectorConfig
-from lanner.errors import LannerError
-from lanner.factory.shop import Shop
+from lanner.core.config import DetectorConfig
+from lanner.core.errors import LannerError
+from lanner.factory.project import Project
 
 RELEASE = "release"
 """Says, in place of a weights file, the one of the detector's last release."""
@@ -30,32 +30,34 @@ def released(home: Path, detector: DetectorConfig) -> Path | None:
     return max(folders, key=lambda path: version_key(path.name), default=None)
 
 
-def homes(shop: Shop) -> list[Path]:
+def homes(project: Project) -> list[Path]:
     """Folders of releases, best first: the detector's own, and where they are installed."""
-    from lanner.errors import ConfigError
-    from lanner.home import weights_dir
+    from lanner.core.errors import ConfigError
+    from lanner.core.home import weights_dir
 
-    own = weights_home(shop.detector_path)
+    own = weights_home(project.detector_path)
     try:
         return [own, weights_dir()]
     except ConfigError:
         return [own]  # a detector of one's own needs no installed ones
 
 
-def last_release(shop: Shop) -> Path | None:
+def last_release(project: Project) -> Path | None:
     """The folder of the detector's release, its own or else an installed one; None without.
 
     The number in the detector's file may already be that of the next release.
     """
-    detector = shop.detector()
-    return next(filter(None, (released(home, detector) for home in homes(shop))), None)
+    detector = project.detector()
+    return next(filter(None, (released(home, detector) for home in homes(project))), None)
 
 
-def weights_of(shop: Shop, name: str, weights: str, where: str, refuse: type[LannerError]) -> Path:
+def weights_of(
+    project: Project, name: str, weights: str, where: str, refuse: type[LannerError]
+) -> Path:
     """A weights file that a factory file names.
 
     Args:
-        shop: the factory.
+        project: the factory.
         name: a file, relative to the factory file, or `RELEASE`.
         weights: the file's name in a release.
         where: the key that names it, for errors.
@@ -65,16 +67,16 @@ def weights_of(shop: Shop, name: str, weights: str, where: str, refuse: type[Lan
         LannerError: of the given kind, where the file is not there.
     """
     if name == RELEASE:
-        folder = last_release(shop)
+        folder = last_release(project)
         if folder is None or not (folder / weights).is_file():
             raise refuse(
                 where,
                 name,
-                f"{shop.detector().name} has no release with {weights}",
+                f"{project.detector().name} has no release with {weights}",
                 "release the detector first, or leave it out",
             )
         return folder / weights
-    path = (shop.path.parent / name).resolve()
+    path = (project.path.parent / name).resolve()
     if not path.is_file():
         raise refuse(
             where, name, f"no file {path}", "name a safetensors file, relative to the factory file"

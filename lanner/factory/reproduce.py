@@ -13,14 +13,14 @@ from typing import Any
 
 import yaml
 
-from lanner.config import DetectorConfig, load_config
-from lanner.errors import DatasetError, GateError, OutputError
+from lanner.core.config import DetectorConfig, load_config
+from lanner.core.errors import DatasetError, GateError, OutputError
+from lanner.core.job import Cancel, Progress
 from lanner.factory.config import FactoryConfig
-from lanner.factory.opening import read_record, read_settings
-from lanner.factory.shop import Shop
-from lanner.factory.sides import RAW, evaluate_folder
-from lanner.factory.train.child import JOB, job_file
-from lanner.job import Cancel, Progress
+from lanner.factory.evaluated import RAW, evaluate_folder
+from lanner.factory.project import Project
+from lanner.factory.step_status import read_record, read_settings
+from lanner.factory.steps.train.child import JOB, job_file
 
 FIGURES = "figures.json"
 SHOWN = 40
@@ -98,22 +98,22 @@ def reproduce_run(
     old = _figures(folder)
     with _fresh(out) as place:
         settings, detector = read_settings(folder)
-        shop = _shop(Shop(settings, path, place, cancel or Cancel(), tell), detector)
-        said = _changed(shop, folder.parent)
-        _carry(shop, folder.parent, train)
+        project = _project(Project(settings, path, place, cancel or Cancel(), tell), detector)
+        said = _changed(project, folder.parent)
+        _carry(project, folder.parent, train)
         if train:
-            from lanner.factory.train import run as train_run
+            from lanner.factory.steps.train import run as train_run
 
-            shop.step_dir("train").mkdir(parents=True, exist_ok=True)
-            train_run(shop)
-            said += _weights(shop, folder.parent)
-        from lanner.factory.evaluate import run as evaluate_run
+            project.step_dir("train").mkdir(parents=True, exist_ok=True)
+            train_run(project)
+            said += _weights(project, folder.parent)
+        from lanner.factory.steps.evaluate import run as evaluate_run
 
-        shop.step_dir("evaluate").mkdir(parents=True, exist_ok=True)
-        evaluate_run(shop)
-        new = _figures(shop.step_dir("evaluate"))
+        project.step_dir("evaluate").mkdir(parents=True, exist_ok=True)
+        evaluate_run(project)
+        new = _figures(project.step_dir("evaluate"))
         if not train:
-            said += _other_weights(shop.config, folder, shop.step_dir("evaluate"))
+            said += _other_weights(project.config, folder, project.step_dir("evaluate"))
     said += unlike(json.loads(old), json.loads(new))
     if old != new and not said:
         said.append(f"{FIGURES}: the same figures in other bytes")
@@ -138,62 +138,62 @@ def unlike(one: Any, two: Any, where: str = "") -> list[str]:
     return [] if same else [f"{where}: {_brief(one)} before, {_brief(two)} now"]
 
 
-def _shop(recorded: Shop, then: DetectorConfig) -> Shop:
+def _project(recorded: Project, then: DetectorConfig) -> Project:
     """The recorded factory in its fresh folder, with the detector as it was then."""
     # A store of MLflow holds the run's own curves, which are not to be gone on with.
     quiet = recorded.config.train.model_copy(update={"tracking": None})
     settings = recorded.config.model_copy(update={"train": quiet})
-    shop, place = replace(recorded, config=settings), recorded.folder
-    now = load_config(shop.detector_path) if shop.detector_path.exists() else None
+    project, place = replace(recorded, config=settings), recorded.folder
+    now = load_config(project.detector_path) if project.detector_path.exists() else None
     if now == then:
-        return shop
+        return project
     # A release has moved the threshold since, say: the evaluation had the earlier detector.
     own = place / "configs" / f"{then.name}.yaml"
     own.parent.mkdir(parents=True)
     own.write_text(yaml.safe_dump(then.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    weights = _weights_beside(shop)
+    weights = _weights_beside(project)
     if weights is not None:
         (place / "weights").symlink_to(weights)
-    return replace(shop, config=settings.model_copy(update={"detector": str(own.resolve())}))
+    return replace(project, config=settings.model_copy(update={"detector": str(own.resolve())}))
 
 
-def _weights_beside(shop: Shop) -> Path | None:
+def _weights_beside(project: Project) -> Path | None:
     from lanner.factory.releases import weights_home
 
-    home = weights_home(shop.detector_path)
+    home = weights_home(project.detector_path)
     return home.resolve() if home.is_dir() else None
 
 
-def _carry(shop: Shop, run: Path, train: bool) -> None:
+def _carry(project: Project, run: Path, train: bool) -> None:
     """Take over what the evaluation starts from."""
     names = ["dataset"] if train else ["dataset", "train"]
     for name in names:
-        source = run / shop.step_dir(name).name
-        target = shop.step_dir(name)
+        source = run / project.step_dir(name).name
+        target = project.step_dir(name)
         target.mkdir(parents=True, exist_ok=True)
         for path in sorted(source.iterdir()) if source.is_dir() else ():
             if path.is_file():
                 shutil.copyfile(path, target / path.name)
-    for name in shop.config.train.trained if train else ():
+    for name in project.config.train.trained if train else ():
         # Sums depend on the number of threads: a training that was told before keeps its own.
-        told = run / shop.step_dir("train").name / name / JOB
+        told = run / project.step_dir("train").name / name / JOB
         if told.is_file():
-            (shop.step_dir("train") / name).mkdir(parents=True)
-            shutil.copyfile(told, shop.step_dir("train") / name / JOB)
+            (project.step_dir("train") / name).mkdir(parents=True)
+            shutil.copyfile(told, project.step_dir("train") / name / JOB)
 
 
-def _changed(shop: Shop, run: Path) -> list[str]:
+def _changed(project: Project, run: Path) -> list[str]:
     """Samples that are no more what was frozen."""
-    from lanner.factory.dataset import changed
+    from lanner.factory.steps.dataset import changed
 
-    return [f"sample {name}: changed since" for name in changed(replace(shop, folder=run))]
+    return [f"sample {name}: changed since" for name in changed(replace(project, folder=run))]
 
 
-def _weights(shop: Shop, run: Path) -> list[str]:
+def _weights(project: Project, run: Path) -> list[str]:
     """Members whose weights came out otherwise, and whether they followed from other things."""
     said = []
-    for name in shop.config.train.trained:
-        old, new = (folder / shop.step_dir("train").name for folder in (run, shop.folder))
+    for name in project.config.train.trained:
+        old, new = (folder / project.step_dir("train").name for folder in (run, project.folder))
         file = f"{name}.safetensors"
         if not (old / file).is_file():
             said.append(f"weights {file}: not there before")
@@ -220,7 +220,7 @@ def _other_weights(config: FactoryConfig, old: Path, new: Path) -> list[str]:
 
 def _looked(folder: Path) -> dict[str, str]:
     """Checksums of the weights that predictions were made with, by member."""
-    from lanner.factory.evaluate import store
+    from lanner.factory.steps.evaluate import store
 
     weights: dict[str, str] = (store.read_facts(folder / store.FACTS) or {}).get("weights", {})
     return weights

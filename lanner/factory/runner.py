@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lanner import __version__
-from lanner.errors import DatasetError, OutputError
+from lanner.core.errors import DatasetError, OutputError
 from lanner.factory.files import make_folder, write_text
-from lanner.factory.shop import STEPS, Outcome, Shop
+from lanner.factory.project import STEPS, Outcome, Project
 from lanner.factory.snapshot import RECORD, files_of, inputs, left, recorded, said_left
 
 # A step's snapshot depends on its own section, on these others, on files (`snapshot.inputs`), and
@@ -49,11 +49,11 @@ _AFTER: dict[str, str | None] = {
 }
 
 
-def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]:
+def run_step(project: Project, step: str, force: bool = False) -> tuple[Outcome, bool]:
     """Run one step, or say what it said when it was last run and nothing has changed since.
 
     Args:
-        shop: configuration and folders.
+        project: configuration and folders.
         step: one of `STEPS`.
         force: run it even so.
 
@@ -64,31 +64,31 @@ def run_step(shop: Shop, step: str, force: bool = False) -> tuple[Outcome, bool]
         DatasetError: the step before was never run, or is out of date; the message names it.
         LannerError: whatever the step raises; its folder holds what was finished.
     """
-    folder = shop.step_dir(step)
-    _require_fresh(shop, step)
-    if not force and _right(shop, step) and (old := recorded(shop, step)) is not None:
+    folder = project.step_dir(step)
+    _require_fresh(project, step)
+    if not force and _right(project, step) and (old := recorded(project, step)) is not None:
         return Outcome(old["summary"], tuple(folder / name for name in old["show"])), False
     with _writing(folder):
-        return _run(shop, step, step_key(shop, step)), True
+        return _run(project, step, step_key(project, step)), True
 
 
-def _run(shop: Shop, step: str, key: str) -> Outcome:
+def _run(project: Project, step: str, key: str) -> Outcome:
     """Run a step and leave its record."""
-    folder = shop.step_dir(step)
+    folder = project.step_dir(step)
     make_folder(folder)
     (folder / RECORD).unlink(missing_ok=True)
     started = time.monotonic()
     # As it is now: step release changes the detector's file.
-    detector = shop.detector().model_dump(mode="json")
-    outcome = _runner(step)(shop)
+    detector = project.detector().model_dump(mode="json")
+    outcome = _runner(step)(project)
     record = {
         "step": step,
         "key": key,
-        "left": left(shop, step),
+        "left": left(project, step),
         "lanner": __version__,
         "seconds": round(time.monotonic() - started, 3),
-        "config": shop.config.model_dump(mode="json"),
-        "file": str(shop.path.resolve()),
+        "config": project.config.model_dump(mode="json"),
+        "file": str(project.path.resolve()),
         "detector": detector,
         "summary": outcome.summary,
         "show": [_shown(path, folder) for path in outcome.show],
@@ -135,49 +135,49 @@ def _shown(path: Path, folder: Path) -> str:
     return str(there.relative_to(here) if there.is_relative_to(here) else there)
 
 
-def step_key(shop: Shop, step: str) -> str:
+def step_key(project: Project, step: str) -> str:
     """Checksum of everything that a step's snapshot follows from.
 
     That is its configuration, the files that it reads from outside, and what the step before it
-    left; whether that step is up to date itself is for `standing`.
+    left; whether that step is up to date itself is for `step_status`.
     """
-    whole = shop.config.model_dump(mode="json")
+    whole = project.config.model_dump(mode="json")
     facts: dict[str, Any] = {name: whole[name] for name in _SECTIONS[step]}
     if step in ("train", "evaluate", "search", "release"):
-        facts["detector"] = _detector_facts(shop, step)
+        facts["detector"] = _detector_facts(project, step)
     before = _AFTER[step]
-    facts["inputs"] = inputs(shop, step)
-    facts["before"] = None if before is None else said_left(shop, before)
+    facts["inputs"] = inputs(project, step)
+    facts["before"] = None if before is None else said_left(project, before)
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _detector_facts(shop: Shop, step: str) -> dict[str, Any]:
+def _detector_facts(project: Project, step: str) -> dict[str, Any]:
     """What a step takes from the detector: training hangs on neither fusion nor chain."""
-    detector = shop.detector()
+    detector = project.detector()
     whole = detector.facts
     if step != "train":
         return whole
     names = {"name", "classes", "output", "gsd", "bands", "normalise"}
-    if any(one.start == "release" for one in shop.config.train.trained.values()):
+    if any(one.start == "release" for one in project.config.train.trained.values()):
         names.add("release")
     every = [one.model_dump(mode="json") for one in detector.networks]
     nets = [{key: one[key] for key in ("name", "kind", "arch")} for one in every]
     return {**{name: whole[name] for name in sorted(names)}, "members": nets}
 
 
-def standing(shop: Shop) -> dict[str, bool]:
+def step_status(project: Project) -> dict[str, bool]:
     """Whether each step was run and nothing that it follows from has changed."""
     found: dict[str, bool] = {}
     for step in STEPS:
-        found[step] = all(found[one] for one in _earlier(step)) and _right(shop, step)
+        found[step] = all(found[one] for one in _earlier(step)) and _right(project, step)
     return found
 
 
-def _right(shop: Shop, step: str) -> bool:
+def _right(project: Project, step: str) -> bool:
     """Whether a step was run from what there is now, and what it made is still there."""
-    old, folder = recorded(shop, step), shop.step_dir(step)
-    if old is None or old["key"] != step_key(shop, step):
+    old, folder = recorded(project, step), project.step_dir(step)
+    if old is None or old["key"] != step_key(project, step):
         return False
     return all((folder / name).exists() for name in old.get("files", ()))
 
@@ -188,24 +188,24 @@ def _earlier(step: str) -> tuple[str, ...]:
     return () if before is None else (*_earlier(before), before)
 
 
-def _require_fresh(shop: Shop, step: str) -> None:
+def _require_fresh(project: Project, step: str) -> None:
     """Make sure that the steps before one are up to date."""
     for before in _earlier(step):
-        if not _right(shop, before):
-            seen = recorded(shop, before) is not None
+        if not _right(project, before):
+            seen = recorded(project, before) is not None
             raise DatasetError(
                 "STEP",
                 before,
                 "was run with another configuration or other files, or what it left is gone"
                 if seen
                 else "was not run yet",
-                f"run: lanner factory {before} {shop.asked}",
+                f"run: lanner factory {before} {project.asked}",
             )
 
 
-def _runner(step: str) -> Callable[[Shop], Outcome]:
-    run: Callable[[Shop], Outcome] = import_module(f"lanner.factory.{step}").run
+def _runner(step: str) -> Callable[[Project], Outcome]:
+    run: Callable[[Project], Outcome] = import_module(f"lanner.factory.{step}").run
     return run
 
 
-__all__ = ["STEPS", "run_step", "standing", "step_key"]
+__all__ = ["STEPS", "run_step", "step_status", "step_key"]

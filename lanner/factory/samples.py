@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lanner.errors import DatasetError
+from lanner.core.errors import DatasetError
 from lanner.factory.files import write_text
 
 Box = tuple[float, float, float, float]

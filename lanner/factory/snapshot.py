@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lanner.factory.files import files_below
-from lanner.factory.shop import SAMPLES, Shop
+from lanner.factory.project import SAMPLES, Project
 
 RECORD = "step.json"
 """In the folder of each step: what it was made from and what it said, once it is done."""
@@ -19,32 +19,32 @@ _NOT_FILES = ("model",)
 release, which changes the detector's file, would put every step before it out of date."""
 
 
-def inputs(shop: Shop, step: str) -> Any:
+def inputs(project: Project, step: str) -> Any:
     """Plain data that changes when files change which a step reads from outside the work folder.
 
     Files of sources count by name, size and time of change: a folder may hold terabytes. Single
     files that are named count by content.
     """
     if step == "explore":
-        folders = [shop.data / one.root for one in shop.config.sources]
-        labels = [one.labels for one in shop.config.sources if one.labels is not None]
-        folders += [shop.path.parent / one for one in labels]
-        return [str(shop.data.resolve()), [_listing(one, shop.folder) for one in folders]]
+        folders = [project.data / one.root for one in project.config.sources]
+        labels = [one.labels for one in project.config.sources if one.labels is not None]
+        folders += [project.path.parent / one for one in labels]
+        return [str(project.data.resolve()), [_listing(one, project.folder) for one in folders]]
     if step == "process":
-        return list(_named(shop, [one.params for one in shop.config.process]))
+        return list(_named(project, [one.params for one in project.config.process]))
     if step == "train":
-        trained = shop.config.train.trained
-        return list(_named(shop, [[one.start, one.encoder_from] for one in trained.values()]))
+        trained = project.config.train.trained
+        return list(_named(project, [[one.start, one.encoder_from] for one in trained.values()]))
     return None
 
 
-def left(shop: Shop, step: str) -> str:
+def left(project: Project, step: str) -> str:
     """Checksum of what a step left that a later one reads.
 
     Of the dataset it is the version, which follows from content alone: the same images elsewhere
     are no reason to train again.
     """
-    folder, digest = shop.step_dir(step), hashlib.sha256()
+    folder, digest = project.step_dir(step), hashlib.sha256()
     if step == "dataset":
         return _version(folder)
     for path in sorted(files_of(folder, step)):
@@ -52,25 +52,25 @@ def left(shop: Shop, step: str) -> str:
         digest.update(_predicted(path) if path.name == "predict.json" else path.read_bytes())
     # Images keep their names when they change: what was seen of them goes from step to step.
     if step == "explore":
-        digest.update(json.dumps(inputs(shop, step)).encode())
+        digest.update(json.dumps(inputs(project, step)).encode())
     if step == "process":
-        digest.update(said_left(shop, "explore").encode())
+        digest.update(said_left(project, "explore").encode())
     # Where nothing is trained the weights say nothing of what they are to be measured on.
     if step == "train":
-        digest.update(said_left(shop, "dataset").encode())
+        digest.update(said_left(project, "dataset").encode())
     return digest.hexdigest()
 
 
-def said_left(shop: Shop, step: str) -> str:
+def said_left(project: Project, step: str) -> str:
     """What `left` was when a step was last run, from its record; "" where it was not."""
-    record = recorded(shop, step)
+    record = recorded(project, step)
     return "" if record is None else str(record.get("left", ""))
 
 
-def recorded(shop: Shop, step: str) -> dict[str, Any] | None:
+def recorded(project: Project, step: str) -> dict[str, Any] | None:
     """The record of a step's last run; None where it was not run, or not to its end."""
     try:
-        path = shop.step_dir(step) / RECORD
+        path = project.step_dir(step) / RECORD
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
@@ -123,25 +123,25 @@ def _listing(folder: Path, but: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
-def _named(shop: Shop, value: Any) -> Iterator[Any]:
+def _named(project: Project, value: Any) -> Iterator[Any]:
     """Each text in plain data that names a file or folder, with what says whether it changed.
 
     Raises:
         DatasetError: such a file cannot be read.
     """
-    from lanner.factory.process.work import file_sha256
+    from lanner.factory.ops.work import file_sha256
 
     if isinstance(value, dict):
         for key in sorted(value):
             if key not in _NOT_FILES:
-                yield from _named(shop, value[key])
+                yield from _named(project, value[key])
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _named(shop, one)
+            yield from _named(project, one)
     elif isinstance(value, str) and value:
-        for base in (shop.path.parent, shop.data):
+        for base in (project.path.parent, project.data):
             path = base / value
             if path.is_file():
                 yield [value, file_sha256(path)]
             elif path.is_dir():
-                yield [value, _listing(path, shop.folder)]
+                yield [value, _listing(path, project.folder)]

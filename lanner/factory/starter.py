@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from lanner.errors import ConfigError, OutputError
+from lanner.core.errors import ConfigError, OutputError
 
 _HINTS = {
     "coco": """\

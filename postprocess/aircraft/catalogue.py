@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError
 
-from lanner.config import Strict
-from lanner.errors import ConfigError
+from lanner.core.config import Strict
+from lanner.core.errors import ConfigError
 from postprocess.shapes import Bools, Floats
 
 ROOT = "aircraft"

@@ -8,8 +8,8 @@ import geopandas as gpd
 import numpy as np
 from pydantic import Field
 
-from lanner.config import Strict
-from lanner.home import configs_dir
+from lanner.core.config import Strict
+from lanner.core.home import configs_dir
 from postprocess.aircraft import evidence
 from postprocess.aircraft.catalogue import ROOT, Catalogue, read_catalogue
 from postprocess.context import Context

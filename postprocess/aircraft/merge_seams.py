@@ -17,8 +17,8 @@ import numpy as np
 import shapely
 from pydantic import Field
 
-from lanner.config import Strict
-from lanner.errors import StepError
+from lanner.core.config import Strict
+from lanner.core.errors import StepError
 from postprocess.aircraft.union import Clusters, join
 from postprocess.context import Context
 from postprocess.frame import BOTTOM, LEFT, RIGHT, TOP, column
@@ -233,7 +233,7 @@ def _fragments(
 def _resolve(
     frame: gpd.GeoDataFrame, views: _Views, clusters: Clusters, owned: dict[int, int]
 ) -> gpd.GeoDataFrame:
-    """One row a cluster, in the order of the speakers' rows."""
+    """One row a cluster, in the order of the raster_members' rows."""
     groups = clusters.groups()
     for piece, owner in owned.items():
         groups[owner] = [*groups[owner], *groups.pop(piece)]

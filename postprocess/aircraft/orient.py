@@ -8,7 +8,7 @@ import pandas as pd
 import shapely
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
 from postprocess.aircraft.fuselage import fuselage

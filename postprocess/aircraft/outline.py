@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.frame import column, seen_px
 from postprocess.shapes import Bools, Floats, Ints, Shapes, area, bounds, iou, scaled, useful

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from pydantic import Field, model_validator
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.shapes import Floats, area, bounds

@@ -18,14 +18,14 @@ from pydantic import Field
 from scipy import ndimage
 from skimage.graph import route_through_array
 
-from lanner.config import Strict
+from lanner.core.config import Strict
+from lanner.core.machine import trim_heap
 from postprocess.context import Context
 from postprocess.roads.gaps import Gaps, Tips, gaps, tips
 from postprocess.roads.network import Lines, Network, Xy, dissolve, merged, parted, to_frame
 from postprocess.roads.raster import at_points, read_valid
 from postprocess.roads.sample import valid_probability
 from postprocess.roads.topology import node_crossings, split
-from tiling.machine import give_back
 
 FEW_BLOCKS = 8
 """Blocks of a raster that are looked at before memory is given back."""
@@ -87,7 +87,7 @@ def _paths(open_gaps: Gaps, ends: Tips, context: Context, params: Params) -> lis
     places = ends.xy[open_gaps.tip]
     for count, (dataset, block, part) in enumerate(at_points(context, "probability", places, halo)):
         if count % FEW_BLOCKS == FEW_BLOCKS - 1:
-            give_back()  # paths come to lie between images, and no other image fits there
+            trim_heap()  # paths come to lie between images, and no other image fits there
         image = valid_probability(dataset, block.window)
         valid = read_valid(dataset, block.window)
         for i in part:

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.roads.network import FEW, Network, from_frame

@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader
 from scipy import ndimage
 from skimage.morphology import disk
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.roads.components import Components, components
 from postprocess.roads.raster import (

@@ -12,8 +12,8 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lanner.config import Strict
-from lanner.errors import StepError
+from lanner.core.config import Strict
+from lanner.core.errors import StepError
 from postprocess.context import Context
 from postprocess.roads.ground import onto_valid
 from postprocess.roads.network import Network, Xy, dissolve, in_order, merged, parted, to_frame

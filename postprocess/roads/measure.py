@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lanner.config import VOTE, Strict
+from lanner.core.config import VOTE, Strict
 from postprocess.context import Context
 from postprocess.frame import column, packed
 from postprocess.roads.network import from_frame

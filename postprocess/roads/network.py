@@ -16,9 +16,9 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from lanner.core.machine import trim_heap
 from postprocess.frame import MANY, column, empty, tidy
 from postprocess.roads.chains import Chains, laid, string
-from tiling.machine import give_back
 
 Index = NDArray[np.int64]
 Xy = NDArray[np.float64]
@@ -161,7 +161,7 @@ def to_frame(objects: pd.DataFrame, kept: Network, gone: Network | None = None) 
         gone: lines rejected, with the reason in `did`.
     """
     if len(kept) >= MANY:
-        give_back()  # the lines that these were drawn from are mostly gone by now
+        trim_heap()  # the lines that these were drawn from are mostly gone by now
     kept = in_order(kept)
     every = kept if gone is None or not len(gone) else merged([kept, in_order(gone)])
     frame = pd.DataFrame(_rows(objects, every))

@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.roads.gaps import tips
 from postprocess.roads.network import Network, Xy, dissolve, merged, parted, to_frame

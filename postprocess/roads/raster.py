@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.windows import Window
 
-from lanner.errors import StepError
+from lanner.core.errors import StepError
+from lanner.core.files import replacing
+from lanner.core.machine import trim_heap
 from postprocess.context import Context
-from postprocess.files import replacing
 from tiling.grid import Box
-from tiling.machine import give_back
 
 BLOCK = 2048
-"""Side of a block in grid pixels; results do not depend on it."""
+"""EvaluatedDetector of a block in grid pixels; results do not depend on it."""
 
 LARGE = 1 << 26
 """Pixels of a raster that fills GDAL's cache of 64 MB; memory of less is not worth giving back."""
 
 PATCH = 1024
-"""Side of the blocks in which rasters are looked at along lines."""
+"""EvaluatedDetector of the blocks in which rasters are looked at along lines."""
 
 TOGETHER = 2
 """Such blocks for which a raster is opened once."""
 
 TILE = 256
-"""Side of a stored tile, so that a block of any multiple is written without rereading."""
+"""EvaluatedDetector of a stored tile, so that a block of any multiple is written without rereading."""
 
 Mask = NDArray[np.bool_]
 
@@ -97,7 +97,7 @@ def _opened(context: Context, name: str) -> Iterator[DatasetReader]:
 def _forget(context: Context) -> None:
     """Let the system have what GDAL kept of a raster, and steps of lines, where that is much."""
     if context.grid.width * context.grid.height >= LARGE:
-        give_back()
+        trim_heap()
 
 
 @contextmanager

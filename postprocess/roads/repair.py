@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lanner.core.machine import trim_heap
 from postprocess.frame import MANY
 from postprocess.roads.network import FEW, Index, Lines, Network, Xy
 from postprocess.roads.topology import repeated, self_loops, split
-from tiling.machine import give_back
 
 
 def snap_tips(found: Network, reach: float) -> Network:
@@ -92,7 +92,7 @@ def move_nodes(found: Network, goal: Xy, clear: NDArray[np.float64] | None = Non
         clear: (nodes,) vertices nearer than this to a node that moves are left out too, pixels.
     """
     if len(found) >= MANY:
-        give_back()  # room for lines drawn anew
+        trim_heap()  # room for lines drawn anew
     lines = found.lines.copy()
     for low in range(0, len(found), FEW):
         some = slice(low, low + FEW)

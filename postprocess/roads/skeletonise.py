@@ -15,7 +15,7 @@ import numpy as np
 import rasterio
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.roads.raster import BLOCK, TILE, blocks, read, reading, write_mask, writing
 from postprocess.roads.thinning import thin

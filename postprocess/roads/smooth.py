@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.roads.network import Lines, Network, parted, to_frame
 from postprocess.roads.ridge import normals, ridge, smoothed

@@ -16,8 +16,8 @@ from pydantic import Field
 from rasterio.io import DatasetReader
 from scipy import ndimage
 
-from lanner.config import Strict
-from lanner.errors import ConfigError
+from lanner.core.config import Strict
+from lanner.core.errors import ConfigError
 from postprocess.context import Context
 from postprocess.roads.components import components
 from postprocess.roads.raster import (

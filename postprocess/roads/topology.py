@@ -9,13 +9,13 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from lanner.core.machine import trim_heap
 from postprocess.frame import MANY
 from postprocess.roads.apart import plainly_apart
 from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged, network
-from tiling.machine import give_back
 
 CELL = 1 / 1024
-"""Side of the lattice's cells in pixels: a power of two, so that rounding is exact."""
+"""EvaluatedDetector of the lattice's cells in pixels: a power of two, so that rounding is exact."""
 
 
 def meetings(found: Network) -> tuple[Index, Index, Xy]:
@@ -42,7 +42,7 @@ def meetings(found: Network) -> tuple[Index, Index, Xy]:
 def _near(lines: Lines) -> tuple[Index, Index]:
     """Pairs of lines that may meet; those of a few lines with all others at a time."""
     if len(lines) >= MANY:
-        give_back()  # room for the tree
+        trim_heap()  # room for the tree
     tree = shapely.STRtree(lines)
     pairs = [np.empty((2, 0), np.int64)]
     for low in range(0, len(lines), FEW):

@@ -12,7 +12,7 @@ from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lanner.config import Strict
+from lanner.core.config import Strict
 from postprocess.context import Context
 from postprocess.roads.network import (
     Lines,

@@ -24,7 +24,7 @@ def decode(
     counts = torch.zeros((n, each), dtype=torch.int64, device=logits.device)
     if counts.numel() > 0:
         _count[(each, n)](logits, counts, a * classes, threshold, BLOCK, enable_fp_fusion=False)
-    # Blocks in order and lanes in order: nothing depends on who is done first.
+    # Blocks in order and workers in order: nothing depends on who is done first.
     ends = counts.view(-1).cumsum(0)
     k = int(ends[-1]) if counts.numel() > 0 else 0
     found = _room(k, logits.device)

@@ -62,7 +62,7 @@ def _clusters(
 ) -> None:
     start = tl.load(starts + tl.program_id(0))
     end = tl.load(starts + tl.program_id(0) + 1)
-    lane = tl.arange(0, BLOCK).to(tl.int64)
+    worker = tl.arange(0, BLOCK).to(tl.int64)
     # Columns of `mean` and `weighted`, which hold one side after the other.
     corner = tl.arange(0, 4).to(tl.int64)
     side = corner * n
@@ -76,7 +76,7 @@ def _clusters(
         most = tl.zeros((BLOCK,), tl.float32) + least
         best = tl.zeros((BLOCK,), tl.int64) + n
         for k in range(0, count, BLOCK):
-            at = lane + k
+            at = worker + k
             there = at < count
             m0 = tl.load(mean + start + at, mask=there, other=0.0)
             m1 = tl.load(mean + n + start + at, mask=there, other=0.0)
@@ -91,7 +91,7 @@ def _clusters(
             better = both & (overlap > most)
             most = tl.where(better, overlap, most)
             best = tl.where(better, at, best)
-        # Of equal overlaps the first counts; lanes that found nothing hold n.
+        # Of equal overlaps the first counts; workers that found nothing hold n.
         top = tl.max(most, 0)
         found = tl.min(tl.where(most == top, best, n), 0)
         joins = found < n

@@ -88,9 +88,9 @@ def _runs(
     """Each pixel's parent is the first of its run in this program's part of the row."""
     base, y, x, inside = _place(h, w, BLOCK)
     at = y * w + x
-    lane = tl.arange(0, BLOCK)
+    worker = tl.arange(0, BLOCK)
     on = tl.load(mask + base + at, mask=inside, other=0) != 0
-    left = tl.load(mask + base + at - 1, mask=inside & (lane > 0), other=0) != 0
+    left = tl.load(mask + base + at - 1, mask=inside & (worker > 0), other=0) != 0
     begins = tl.where(on & ~left, x, 0)
     start = tl.associative_scan(begins, 0, _larger)
     tl.store(parent + base + at, tl.where(on, y * w + start, -1), mask=inside)

@@ -34,7 +34,7 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tensor:
         return order
     sorted_groups = torch.sort(groups[order], stable=True)
     rows = order[sorted_groups.indices]
-    # Coordinate by coordinate, so that neighbouring lanes read neighbouring numbers.
+    # Coordinate by coordinate, so that neighbouring workers read neighbouring numbers.
     laid = boxes[rows].float().T.contiguous()
     blocks, spans, tiles, widest = _plan(sorted_groups.values)
     words = torch.empty((tiles, BLOCK), dtype=torch.int32, device=boxes.device)
@@ -91,8 +91,8 @@ def _overlaps(
     end = tl.load(blocks + block * 4 + 1)
     left = tl.load(blocks + block * 4 + 2).to(tl.int32)
     tile = tl.load(blocks + block * 4 + 3)
-    lane = tl.arange(0, BLOCK)
-    row = first + lane
+    worker = tl.arange(0, BLOCK)
+    row = first + worker
     there = row < end
     x0 = tl.load(boxes + row, mask=there, other=0.0)[:, None]
     y0 = tl.load(boxes + n + row, mask=there, other=0.0)[:, None]
@@ -101,7 +101,7 @@ def _overlaps(
     area = (x1 - x0) * (y1 - y0)
     start = tl.program_id(1) * PER
     for k in range(start, tl.minimum(start + PER, left)):
-        column = first + k * BLOCK + lane
+        column = first + k * BLOCK + worker
         seen = column < end
         a0 = tl.load(boxes + column, mask=seen, other=0.0)[None, :]
         b0 = tl.load(boxes + n + column, mask=seen, other=0.0)[None, :]
@@ -113,8 +113,8 @@ def _overlaps(
         overlap = tl.div_rn(shared, area + (a1 - a0) * (b1 - b0) - shared)
         later = (row[:, None] < column[None, :]) & seen[None, :]
         hit = (overlap > bar) & later
-        word = tl.sum(hit.to(tl.int32) << lane[:, None], axis=0)
-        tl.store(words + (tile + k) * BLOCK + lane, word)
+        word = tl.sum(hit.to(tl.int32) << worker[:, None], axis=0)
+        tl.store(words + (tile + k) * BLOCK + worker, word)
 
 
 @triton.jit  # type: ignore[untyped-decorator,unused-ignore]
@@ -131,27 +131,27 @@ def _sweep(
     group = tl.program_id(0).to(tl.int64)
     start = tl.load(spans + group * 2)
     number = tl.load(spans + group * 2 + 1).to(tl.int32)
-    lane = tl.arange(0, BLOCK)
+    worker = tl.arange(0, BLOCK)
     step = tl.arange(0, MANY)
     for b in range(0, number):
         block = start + b
         first = tl.load(blocks + block * 4)
         end = tl.load(blocks + block * 4 + 1)
         tile = tl.load(blocks + block * 4 + 3)
-        box = first + lane
+        box = first + worker
         # Written by other threads of this program since; `volatile` reads it again.
         away = tl.load(gone + box, mask=box < end, other=1, volatile=True)
-        dead = tl.sum((away != 0).to(tl.int32) << lane, axis=0)
+        dead = tl.sum((away != 0).to(tl.int32) << worker, axis=0)
         kept = dead & 0
         for c in tl.static_range(BLOCK):
             word = tl.load(words + tile * BLOCK + c)
             stays = ((word & kept) == 0) & (((dead >> c) & 1) == 0)
             kept = kept | (stays.to(tl.int32) << c)
-        tl.store(keep + box, (kept >> lane) & 1, mask=box < end)
+        tl.store(keep + box, (kept >> worker) & 1, mask=box < end)
         for k in range(1, number - b, MANY):
             ahead = (k + step)[:, None]
-            at = (tile + ahead) * BLOCK + lane[None, :]
-            later = first + ahead * BLOCK + lane[None, :]
+            at = (tile + ahead) * BLOCK + worker[None, :]
+            later = first + ahead * BLOCK + worker[None, :]
             hit = (tl.load(words + at, mask=ahead < number - b, other=0) & kept) != 0
             tl.store(gone + later, hit.to(tl.int32), mask=hit & (later < end))
         tl.debug_barrier()

@@ -11,7 +11,7 @@ from detectors.matching import Bools, Ints
 
 
 @dataclass(frozen=True)
-class Told:
+class TypeRanks:
     """What was said of n found objects whose type is known.
 
     `rank` (n,) place of the true type among those told, from 0, -1 where it is not told. `right`
@@ -29,7 +29,7 @@ def told(
     paths: Sequence[Sequence[str]],
     truth: Sequence[str],
     true_paths: Sequence[Sequence[str]],
-) -> Told:
+) -> TypeRanks:
     """Compare what was told with the truth, object by object.
 
     Args:
@@ -49,10 +49,10 @@ def told(
         for level, name in enumerate(path):
             given[level, k] = True
             right[level, k] = level < len(true) and true[level] == name
-    return Told(np.asarray(rank, np.int64), given, right)
+    return TypeRanks(np.asarray(rank, np.int64), given, right)
 
 
-def levels(said: Told) -> list[dict[str, float]]:
+def levels(said: TypeRanks) -> list[dict[str, float]]:
     """By level: `given`, the share of objects that it was told of, and its `precision`."""
     count = max(len(said.rank), 1)
     return [
@@ -67,7 +67,7 @@ def levels(said: Told) -> list[dict[str, float]]:
     ]
 
 
-def deepest(said: Told, precision: float = 0.95) -> int | None:
+def deepest(said: TypeRanks, precision: float = 0.95) -> int | None:
     """The deepest level that is right so often, with every level above it; None if none is."""
     best = None
     for level, facts in enumerate(levels(said)):

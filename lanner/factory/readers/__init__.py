@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from lanner.errors import DatasetError
+from lanner.core.errors import DatasetError
 from lanner.factory.config import Source
+from lanner.factory.project import Project
 from lanner.factory.readers.reading import Read, Reading, Skip, class_order
-from lanner.factory.shop import Shop
 
 __all__ = ["Read", "Skip", "class_order", "read_source"]
 
 
-def read_source(shop: Shop, source: Source) -> Read:
+def read_source(project: Project, source: Source) -> Read:
     """Every image of a source, with its labels in our classes.
 
     Args:
-        shop: whose data folder the source's root is relative to; masks are written below its
+        project: whose data folder the source's root is relative to; masks are written below its
             folder of the step explore.
         source: one entry of `sources`.
 
@@ -34,7 +34,7 @@ def read_source(shop: Shop, source: Source) -> Read:
     """
     module = import_module(f"lanner.factory.readers.{source.format}")
     kind: type[Reading] = getattr(module, "READING", Reading)
-    reading = kind(shop, source, module.OPTIONS)
+    reading = kind(project, source, module.OPTIONS)
     for split, name in reading.splits():
         module.read(reading, split, name)
     if not reading.samples:

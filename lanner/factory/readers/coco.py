@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lanner.errors import DatasetError
+from lanner.core.errors import DatasetError
 from lanner.factory.readers.parts import bounds, neat, number, ring, text_of
 from lanner.factory.readers.reading import Reading
 from lanner.factory.samples import Box, Label, Ring

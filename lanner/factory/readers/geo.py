@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lanner.errors import DatasetError, LannerError
+from lanner.core.errors import DatasetError, LannerError
 from lanner.factory.readers.geometry import Shape, shapes
 from lanner.factory.readers.parts import by_name, images_below
 from lanner.factory.readers.reading import Image, Reading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lanner.errors import ConfigError, DatasetError
+from lanner.core.errors import ConfigError, DatasetError
 from lanner.factory.readers.parts import images_below
 from lanner.factory.readers.reading import Reading
 

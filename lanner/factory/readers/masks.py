@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from lanner.errors import ConfigError, DatasetError
+from lanner.core.errors import ConfigError, DatasetError
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.readers.reading import Reading, class_order
 from lanner.factory.samples import MASK_UNKNOWN
@@ -94,7 +94,7 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
         if missing:
             mask[~seen(read_rgb(path))] = MASK_UNKNOWN
         sample = reading.add(split, image)
-        target = reading.shop.step_dir("explore") / "masks" / f"{sample.id}.png"
+        target = reading.project.step_dir("explore") / "masks" / f"{sample.id}.png"
         write_png(mask, target)
         reading.samples[-1] = sample.but(mask=target.resolve())
 
@@ -112,7 +112,7 @@ def seen(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _classes(reading: MaskReading, raw: NDArray[np.uint8] | NDArray[np.uint16], name: str) -> Mask:
     """A source's values as ours, (h, w) uint8."""
     theirs = [*reading.source.classes, *reading.source.drop]
-    order = class_order(reading.shop.config)
+    order = class_order(reading.project.config)
     out = np.zeros(raw.shape, np.uint8)
     values = np.unique(raw).tolist()
     reading.values.update(values)

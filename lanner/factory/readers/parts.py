@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lanner.errors import DatasetError, PlaceError
+from lanner.core.errors import DatasetError, PlaceError
 from lanner.factory.files import files_below
 from lanner.factory.images import RASTERS, SUFFIXES
 from lanner.factory.samples import Box, Ring

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lanner.errors import ConfigError, DatasetError
+from lanner.core.errors import ConfigError, DatasetError
+from lanner.core.job import Progress
 from lanner.factory.config import FactoryConfig, Source
 from lanner.factory.images import verify
+from lanner.factory.project import Project
 from lanner.factory.readers.parts import by_name, images_beside, located, name_in, paired
 from lanner.factory.samples import Label, Role, Sample
-from lanner.factory.shop import Shop
-from lanner.job import Progress
 
 ANY = "*"
 PAIRED = ("dota", "masks", "voc", "yolo")
@@ -58,7 +58,7 @@ class Reading:
     """One source while it is read: collects samples and skips.
 
     Args:
-        shop: configuration and folders.
+        project: configuration and folders.
         source: what is read.
         options: names of the options that the format knows.
 
@@ -67,9 +67,9 @@ class Reading:
         ConfigError: an option is unknown.
     """
 
-    def __init__(self, shop: Shop, source: Source, options: frozenset[str]) -> None:
-        self.shop, self.source = shop, source
-        self.root = (shop.data / source.root).resolve()
+    def __init__(self, project: Project, source: Source, options: frozenset[str]) -> None:
+        self.project, self.source = project, source
+        self.root = (project.data / source.root).resolve()
         self.samples: list[Sample] = []
         self.skipped: list[Skip] = []
         self._ids: set[str] = set()
@@ -202,10 +202,10 @@ class Reading:
             path: the image.
             said: width and height that the labels state, None where they do not.
         """
-        self.shop.cancel.check()
+        self.project.cancel.check()
         done = len(self.samples)
         if done % 50 == 0:
-            self.shop.tell(Progress(f"read {self.source.name}", done, 0))
+            self.project.tell(Progress(f"read {self.source.name}", done, 0))
         path = Path(os.path.normpath(path))
         name = self.shown(path)
         try:
@@ -337,7 +337,7 @@ class Reading:
 
     def _labels(self, split: str) -> Path:
         """Folder of a split's labels, where they are not with the images."""
-        folder = (self.shop.path.parent / str(self.source.labels) / split).resolve()
+        folder = (self.project.path.parent / str(self.source.labels) / split).resolve()
         if not folder.is_dir():
             raise DatasetError(
                 f"sources.{self.source.name}.labels",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyproj
 
-from lanner.errors import DatasetError
+from lanner.core.errors import DatasetError
 from tiling.place import LONLAT, Place
 from tiling.scene import Scene
 

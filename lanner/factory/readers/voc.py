@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lanner.errors import ConfigError
+from lanner.core.errors import ConfigError
 from lanner.factory.readers.parts import neat, number
 from lanner.factory.readers.reading import Reading
 from lanner.factory.samples import Label

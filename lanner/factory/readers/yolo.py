@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lanner.errors import DatasetError
+from lanner.core.errors import DatasetError
 from lanner.factory.readers.parts import (
     bounds,
     neat,

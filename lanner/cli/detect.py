@@ -1,0 +1,164 @@
+"""`lanner detect`: from one scene to files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lanner.cli.outputs import check_outputs, check_place
+from lanner.cli.progress import cancel_on_signal, progress_on
+from lanner.cli.reporting import AsJson, Debug, reporting
+from lanner.cli.tables import summary_tables
+from lanner.core.job import Cancel, DetectRequest, DetectResult
+from lanner.inference.run_folder import check_run_dir
+
+
+def detect(
+    scene: Annotated[
+        str,
+        typer.Argument(
+            help="GeoTIFF, JPEG 2000 or other raster: a path, or an http(s):// or s3:// address.",
+            metavar="SCENE",
+            show_default=False,
+        ),
+    ],
+    detector: Annotated[
+        str,
+        typer.Option(
+            "--detector",
+            "-d",
+            metavar="NAME|FILE.yaml",
+            show_default=False,
+            help="A released detector (see `lanner detectors`) or a YAML file of your own.",
+        ),
+    ],
+    out: Annotated[
+        list[Path],
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            show_default=False,
+            help="File to write: .geojson, .json, .gpkg, .fgb or .parquet. Give it again for more.",
+        ),
+    ],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            show_default=False,
+            help="Keep tiles and snapshots in this folder; the same command resumes from them.",
+        ),
+    ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(
+            "--gsd",
+            metavar="METRES",
+            min=0.001,
+            show_default=False,
+            help="Ground sampling of the scene, where the file has no CRS or a wrong one: all "
+            "metres follow it, coordinates stay those of the file.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            "--tile",
+            metavar="PIXELS",
+            min=64,
+            show_default=False,
+            help="EvaluatedDetector of a tile in detector pixels; smaller needs less memory.",
+        ),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            "--members",
+            metavar="A,B",
+            show_default=False,
+            help="Only these networks of the ensemble.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no tables.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Find objects in one scene and write them as vector features.
+
+    **Examples**
+
+    Aircraft, as GeoJSON for the web and as GeoPackage for QGIS:
+
+        lanner detect airport.tif -d aircraft -o aircraft.geojson -o aircraft.gpkg
+
+    Roads of a large scene, so that it can be stopped and resumed:
+
+        lanner detect county.tif -d roads -o roads.gpkg --run county.run
+
+    A picture without georeference, 0.5 m a pixel (features come in scene pixels):
+
+        lanner detect photo.png -d aircraft --gsd 0.5 -o photo.json
+    """
+    again = (
+        f"run the same command again to resume from {run}"
+        if run
+        else "nothing was kept: with --run DIR the same command would resume"
+    )
+    with reporting(debug, again):
+        check_outputs(out, scene)
+        check_place(out, scene, gsd)
+        if run is not None:
+            check_run_dir(run, scene)
+        request = DetectRequest(
+            scene=scene,
+            detector=detector,
+            gsd=gsd,
+            device=device,
+            tile=tile,
+            members=_names(members),
+            run_dir=run,
+        )
+        summary = detect_and_write(request, out, quiet=quiet).summary
+        if as_json:
+            typer.echo(json.dumps({**summary, "written": [str(path) for path in out]}, indent=2))
+        elif not quiet:
+            console = Console()
+            for table in summary_tables(summary, out):
+                console.print(table)
+
+
+def _names(members: str | None) -> tuple[str, ...] | None:
+    """The names in `a,b`; None where nothing was said."""
+    if members is None:
+        return None
+    return tuple(name.strip() for name in members.split(",") if name.strip())
+
+
+def detect_and_write(
+    request: DetectRequest, out: Sequence[Path], *, quiet: bool = False
+) -> DetectResult:
+    """Run the request, showing progress on stderr, and write every file.
+
+    Raises:
+        LannerError: what the pipeline or a writer raises; `Cancelled` after a Ctrl-C.
+    """
+    from lanner.inference.pipeline import detect as run_detect
+    from postprocess.writers import write
+
+    console, cancel = Console(stderr=True), Cancel()
+    with cancel_on_signal(cancel, console), progress_on(console, quiet=quiet) as show:
+        result = run_detect(request, cancel, show)
+        for path in out:
+            cancel.check()
+            write(result.features, result.frame, path)
+    return result

@@ -1,0 +1,181 @@
+"""`lanner serve`: the gRPC server, handed the pipeline."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lanner.cli.reporting import Debug, reporting
+from lanner.core.errors import Cancelled, ConfigError
+
+if TYPE_CHECKING:
+    import grpc
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 50051,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root",
+            metavar="DIR",
+            show_default="the current folder",
+            help="Folder whose scenes may be read. Give it again for more folders.",
+        ),
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Also read http(s):// and s3:// scenes.")
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option("--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N."),
+    ] = "auto",
+    ready_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--warm",
+            metavar="DETECTOR",
+            show_default=False,
+            help="Load it and try it before serving, so that its first request is as quick as "
+            "the next. Give it again for more.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            min=0.0,
+            help="What running detections get to finish after a stop signal.",
+        ),
+    ] = 10.0,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-cert",
+            metavar="FILE",
+            show_default=False,
+            help="PEM certificate chain; with --tls-key it turns on TLS.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", show_default=False, help="PEM private key."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Serve detection over gRPC until Ctrl-C or SIGTERM.
+
+    **Examples**
+
+    For programs on this machine, scenes below the current folder:
+
+        lanner serve
+
+    With both detectors loaded before the first request comes:
+
+        lanner serve --warm aircraft --warm roads
+
+    For other machines, with TLS, scenes of an archive:
+
+        lanner serve --host 0.0.0.0 --root /archive --tls-cert cert.pem --tls-key key.pem
+    """
+    with reporting(debug, "detections that were running did not finish"):
+        credentials = _credentials(tls_cert, tls_key)
+        chosen = _by_name(device)
+        from lanner.inference.pipeline import detect, list_detectors
+        from server.run import ServeOptions
+        from server.run import serve as run_server
+
+        options = ServeOptions(
+            host=host,
+            port=port,
+            roots=tuple(root or [Path.cwd()]),
+            allow_remote=allow_remote,
+            auto_device=chosen,
+            grace_s=grace,
+            credentials=credentials,
+        )
+        for name in ready_for or ():
+            from lanner.inference.warm import warm
+
+            seconds = warm(name, chosen)
+            typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
+        finished = run_server(
+            detect,
+            list_detectors,
+            options,
+            ready=lambda address: typer.echo(f"serving on {address}", err=True),
+        )
+        if not finished:
+            raise Cancelled
+
+
+def _by_name(device: str) -> str:
+    """The one name of a device, such as `cpu` or `cuda:0`: what is warmed is what is asked for.
+
+    Raises:
+        DeviceError: unknown, or not on this machine.
+    """
+    from detectors.device import compute
+
+    return str(compute(device).device)
+
+
+def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials | None:
+    """TLS from both files, or None where neither is given.
+
+    Raises:
+        ConfigError: one without the other, a file that cannot be read, or no such pair.
+    """
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        missing, given = ("--tls-cert", key) if cert is None else ("--tls-key", cert)
+        raise ConfigError(missing, "", f"is missing beside {given}", "give both or neither")
+    import grpc
+
+    chain, secret = _read_all(("--tls-cert", cert), ("--tls-key", key))
+    _check_pair(cert, key)
+    return grpc.ssl_server_credentials([(secret, chain)])
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    """Make sure that TLS can begin with them: gRPC would only say that the port cannot be had.
+
+    Raises:
+        ConfigError: no certificate chain, no key, one under a password, or not of each other.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # how strong it must be is for gRPC to say
+    try:
+        # The password is for keys that have one: without it OpenSSL asks on the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(
+            "--tls-cert",
+            cert,
+            f"and {key} are no certificate chain with its key ({error})",
+            "give PEM files that belong together, the key without a password",
+        ) from error
+
+
+def _read_all(*files: tuple[str, Path]) -> Sequence[bytes]:
+    held = []
+    for argument, path in files:
+        try:
+            held.append(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(
+                argument, path, f"cannot be read ({error.strerror})", "name a readable PEM file"
+            ) from error
+    return held

@@ -1,0 +1,112 @@
+"""Errors as they cross the wire: the richer error model of gRPC, both directions.
+
+A failure is a status code, a message, and a `google.rpc.Status` with a `google.rpc.ErrorInfo`
+in the trailing metadata (https://grpc.io/docs/guides/error/, https://google.aip.dev/193).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from lanner.core.errors import TABLE, Cancelled, LannerError, error_status
+
+DOMAIN = "lanner"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# Trailing metadata above 8 KB is refused by default. Base64 adds a third to the details and
+# percent-encoding may triple the message; with these limits, in UTF-8 bytes, all stays below.
+_LIMITS = {"argument": 100, "value": 600, "problem": 900, "remedy": 500}
+_MESSAGE_LIMIT = 600
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How an RPC ends: `details` is a serialised google.rpc.Status."""
+
+    code: grpc.StatusCode
+    message: str
+    details: bytes
+
+    def abort(self, context: grpc.ServicerContext) -> None:
+        """End the RPC with it. Never returns: gRPC unwinds the handler by raising."""
+        context.set_trailing_metadata(((DETAILS_KEY, self.details),))
+        context.abort(self.code, self.message)
+
+
+def reason(kind: type[LannerError]) -> str:
+    """The class name in the spelling of ErrorInfo: SceneError becomes SCENE_ERROR."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).upper()
+
+
+_KINDS: dict[str, type[LannerError]] = {reason(kind): kind for kind in TABLE}
+
+
+def encode(
+    error: LannerError,
+    *,
+    code: grpc.StatusCode | None = None,
+    replace: tuple[str, str] | None = None,
+) -> Failure:
+    """The failure that tells of `error`, under `code` or else the code of its class.
+
+    `replace` (old, new) is applied to all that it says.
+    """
+    kind = next(k for k in type(error).__mro__ if k in _KINDS.values())
+    status_code = code or grpc.StatusCode[error_status(error).grpc]
+    said = {
+        "argument": error.argument,
+        "value": str(error.value),
+        "problem": error.problem,
+        "remedy": error.remedy,
+    }
+    # Before they become a message, which escapes and shortens what it shows.
+    fields = {key: text.replace(*replace) if replace else text for key, text in said.items()}
+    info = error_details_pb2.ErrorInfo(
+        reason=reason(kind),
+        domain=DOMAIN,
+        metadata={key: _clip(text, _LIMITS[key]) for key, text in fields.items()},
+    )
+    info.metadata["class"] = type(error).__name__
+    message = _clip(str(LannerError(**fields)), _MESSAGE_LIMIT)
+    status = status_pb2.Status(code=status_code.value[0], message=message)
+    status.details.add().Pack(info)
+    return Failure(status_code, message, status.SerializeToString())
+
+
+def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:
+    """The error that `encode` put into trailing metadata, of the same class and words.
+
+    A class that this release does not know comes back as its nearest known one. None where
+    the metadata tells of no error of Lanner's (the status came from gRPC or a proxy).
+    """
+    details = next((value for key, value in metadata if key == DETAILS_KEY), b"")
+    if not isinstance(details, bytes):
+        return None
+    try:
+        status = status_pb2.Status.FromString(details)
+    except DecodeError:
+        return None
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if not detail.Unpack(info) or info.domain != DOMAIN:
+            continue
+        kind = _KINDS.get(info.reason, LannerError)
+        if kind is Cancelled:
+            return Cancelled()
+        said = info.metadata
+        return kind(said["argument"], said["value"], said["problem"], said["remedy"])
+    return None
+
+
+def _clip(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, an ellipsis where something was cut."""
+    raw = text.encode("utf-8", "replace")  # a file name may hold what UTF-8 cannot
+    if len(raw) <= limit:
+        return raw.decode()
+    return raw[: limit - 3].decode("utf-8", "ignore") + "…"

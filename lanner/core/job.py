@@ -1,0 +1,84 @@
+"""The words in which one detection is asked for, followed and answered.
+
+Ground floor: imports nothing of ours, so the command line, the server and the pipeline can
+share it. A front end never imports the pipeline's insides; it is handed a `DetectFn`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lanner.core.errors import Cancelled
+
+
+@dataclass(frozen=True)
+class DetectRequest:
+    """One scene, one detector.
+
+    `scene` is a path or a GDAL URL (http(s)://, s3://); `detector` a released name or a path to
+    a YAML file; `gsd` overrides the scene's ground sampling in metres (needed without a CRS):
+    all lengths follow it, coordinates stay the file's; `tile` overrides the read tile in
+    detector pixels; `members` leaves ensemble members out; `run_dir` keeps snapshots there and
+    resumes from them.
+    """
+
+    scene: str
+    detector: str
+    gsd: float | None = None
+    device: str = "auto"
+    tile: int | None = None
+    members: tuple[str, ...] | None = None
+    run_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: `done` of `total` (total 0 when it cannot be known)."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class DetectResult:
+    """What came out.
+
+    `features` holds one compact RFC 7946 Feature (or, without a CRS, a feature in scene
+    pixels) as JSON text per object, in final order: the one source that every front end writes
+    byte for byte. They are held compressed, and are quick to go through in order. `summary` is
+    plain JSON data (counts by label and decision, seconds by stage, scene, detector, checksums).
+    `frame` is the same as a GeoDataFrame in the scene's CRS.
+    """
+
+    features: Sequence[str]
+    summary: Mapping[str, Any]
+    frame: Any = field(repr=False, compare=False)
+
+
+class Cancel:
+    """A flag that the caller raises and the work looks at between small pieces."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask the work to stop."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the caller asked to stop."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the caller asked to stop."""
+        if self._event.is_set():
+            raise Cancelled
+
+
+DetectFn = Callable[[DetectRequest, Cancel, Callable[[Progress], None]], DetectResult]
+"""What a front end is given: run one request to its end, telling progress on the way."""

@@ -1,0 +1,1 @@
+"""lanner/factory/ops"""

@@ -1,0 +1,1 @@
+"""lanner/inference"""

@@ -1,0 +1,94 @@
+"""What a run is made of, as checksums: the key that finished tiles are kept under, and a file.
+
+Nothing here depends on the time, the machine's name or where the scene lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanner import __version__
+
+if TYPE_CHECKING:
+    from tiling.grid import TilePlan
+    from tiling.normalise import Stretch
+
+FILE = "manifest.json"
+"""Its name in the run folder."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that finished tiles depend on.
+
+    `identity` names the device and number format the networks ran in; `weights` the checksums
+    of the weights' files, `weights_sha256` one over them all.
+    """
+
+    scene_sha256: str
+    scene_gsd: tuple[float, float]
+    detector: str
+    release: str
+    config_sha256: str
+    weights: Mapping[str, str]
+    weights_sha256: str
+    members: tuple[str, ...]
+    identity: str
+    plan: TilePlan
+    stretch: Stretch
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain JSON data."""
+        grid = self.plan.grid
+        return {
+            "lanner": __version__,
+            "scene": {
+                "sha256": self.scene_sha256,
+                "gsd": list(self.scene_gsd),
+                "width": grid.scene_width,
+                "height": grid.scene_height,
+            },
+            "detector": {
+                "name": self.detector,
+                "release": self.release,
+                "config_sha256": self.config_sha256,
+                "weights_sha256": self.weights_sha256,
+                "weights": dict(sorted(self.weights.items())),
+                "members": list(self.members),
+                "runs_on": self.identity,
+            },
+            "plan": {
+                "tile": self.plan.tile,
+                "halo": self.plan.halo,
+                "gsd": grid.gsd,
+                "width": grid.width,
+                "height": grid.height,
+                "tiles": len(self.plan),
+            },
+            "stretch": {"low": list(self.stretch.low), "high": list(self.stretch.high)},
+        }
+
+    @property
+    def key(self) -> str:
+        """SHA-256 over the facts: runs of one key do the same tiles to the same bytes."""
+        text = json.dumps(self.facts(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def write(self, folder: Path) -> Path:
+        """Write `manifest.json`; equal runs give equal bytes.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from lanner.core.files import replacing
+
+        path = folder / FILE
+        text = json.dumps({**self.facts(), "key": self.key}, sort_keys=True, indent=1) + "\n"
+        with replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+        return path

@@ -1,0 +1,292 @@
+"""From a scene to features: the one flow that every front end runs.
+
+Heavy libraries are imported when a run begins, so that asking for help stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detectors.catalog import Entry, choose
+from lanner.core.config import DetectorConfig, config_sha256
+from lanner.core.errors import ConfigError, GsdError
+from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
+from lanner.inference.registry import (
+    DetectorInfo,
+    LoadedDetector,
+    find,
+    find_beside,
+    list_detectors,
+    load,
+)
+from lanner.inference.run_folder import LEDGER, check_run_dir, run_folder
+from lanner.inference.stages import Stages
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from lanner.inference.manifest import Manifest
+    from postprocess.chain import ChainResult
+    from postprocess.context import Closer, Context
+    from tiling.grid import TilePlan
+    from tiling.ledger import Ledger
+    from tiling.scene import Scene
+
+__all__ = ["DetectorInfo", "LoadedDetector", "detect", "detect_with", "list_detectors"]
+
+
+def detect(
+    request: DetectRequest, cancel: Cancel, on_progress: Callable[[Progress], None]
+) -> DetectResult:
+    """Run one detector over one scene.
+
+    With `request.run_dir` finished tiles, rasters and snapshots are kept there, and the same
+    request resumes from them, to the same bytes as an undisturbed run. Without it they live in
+    a temporary folder until the run ends.
+
+    Raises:
+        LannerError: any of them; the message says what to do.
+    """
+    entry = find(request.detector)
+    choose(entry.config, request.members)
+    entry = detector_for_scene(entry, request)
+    return detect_with(entry.config, lambda: load(entry, request), request, cancel, on_progress)
+
+
+def detector_for_scene(entry: Entry, request: DetectRequest) -> Entry:
+    """The detector that looks at a scene: `panchromatic_detector` of the one asked for, where a single band
+    would have to serve all its colours; that one itself where members are named.
+
+    Raises:
+        UnknownDetectorError: there is no detector of that name.
+        SceneError, GsdError, PlaceError: the scene cannot be used.
+        BandError: it has not the bands.
+    """
+    from tiling.scene import open_scene
+
+    config = entry.config
+    if config.panchromatic_detector is None or request.members is not None:
+        return entry
+    bands = open_scene(request.scene, gsd=request.gsd).band_indices(config.bands)
+    if len(set(bands)) > 1 or len(set(config.bands)) == 1:
+        return entry
+    return find_beside(entry.path.parent, config.panchromatic_detector)
+
+
+def detect_with(
+    config: DetectorConfig,
+    open_predictor: Callable[[], LoadedDetector],
+    request: DetectRequest,
+    cancel: Cancel,
+    on_progress: Callable[[Progress], None],
+) -> DetectResult:
+    """The same with other predictor, such as those of a test that knows the truth.
+
+    Args:
+        config: the detector; `request.detector` is not looked at.
+        open_predictor: gives what looks at tiles; called once the scene has been let in.
+        request: scene, ground sampling, tile, run folder.
+        cancel: looked at between tiles and steps.
+        on_progress: told of every stage: open, normalise, detect, blend, the chain's steps,
+            write.
+    """
+    from lanner.inference.manifest import Manifest
+    from postprocess.chain import Chain
+    from tiling.ledger import Ledger
+    from tiling.normalise import require_valid, scene_stretch
+
+    stages = Stages(on_progress)
+    stages.tell("open", 0, 1)
+    cancel.check()
+    if request.run_dir is not None:
+        check_run_dir(request.run_dir, request.scene)
+    chain = Chain.from_specs(config.chain)
+    scene = _admit(request, config)
+    plan = tile_plan(scene, config, request.tile)
+    loaded = open_predictor()
+    cancel.check()
+    checksum = scene.sha256()
+    stages.tell("open", 1, 1)
+    cancel.check()
+    stages.tell("normalise", 0, 1)
+    require_valid(scene, config.bands)
+    stretch = scene_stretch(scene, config.bands, config.normalise)
+    stages.tell("normalise", 1, 1)
+    manifest = Manifest(
+        scene_sha256=checksum,
+        scene_gsd=scene.gsd,
+        detector=config.name,
+        release=config.release,
+        config_sha256=config_sha256(config),
+        weights=loaded.files,
+        weights_sha256=loaded.weights_sha256,
+        members=loaded.predictor.names,
+        identity=loaded.predictor.identity,
+        plan=plan,
+        stretch=stretch,
+    )
+    # The open ledger keeps other runs out of the folder until the last raster has been read.
+    with (
+        run_folder(request.run_dir) as folder,
+        Ledger(folder / LEDGER, manifest.key) as ledger,
+    ):
+        manifest.write(folder)
+        objects, context, capped = _see(
+            scene, config, loaded, manifest, folder, ledger, cancel, stages
+        )
+        with _closer(scene, config, manifest, loaded, cancel) as closer:
+            done = chain.run(objects, replace(context, closer=closer), progress=stages.pass_on)
+        return _written(done, context, manifest, capped, stages)
+
+
+def _see(
+    scene: Scene,
+    config: DetectorConfig,
+    loaded: LoadedDetector,
+    manifest: Manifest,
+    folder: Path,
+    ledger: Ledger,
+    cancel: Cancel,
+    stages: Stages,
+) -> tuple[gpd.GeoDataFrame, Context, int]:
+    """The tile work: candidates or raster, and the context that the chain runs in."""
+    from lanner.inference.tiles import blend, gather, look
+    from postprocess.context import Context, DetectorFacts
+    from tiling.reader import TileReader
+
+    plan, predictor = manifest.plan, loaded.predictor
+    reader = TileReader(scene, plan, config.bands, manifest.stretch)
+    rasters = {}
+    look(predictor, reader, ledger, cancel, stages)
+    objects, capped = gather(ledger, plan, config.classes, predictor.names, cancel)
+    if predictor.channels:
+        rasters = blend(folder, ledger, plan, predictor, scene.place, cancel, stages)
+    facts = DetectorFacts(
+        config.name, config.release, manifest.weights_sha256, manifest.config_sha256
+    )
+    context = Context(
+        scene_id=scene.id,
+        acquired=scene.acquired,
+        place=scene.place,
+        grid=plan.grid,
+        plan=plan,
+        detector=facts,
+        workdir=folder,
+        rasters=rasters,
+        cancel=cancel,
+        calibrate=getattr(predictor, "calibrate", None),
+        members=predictor.names,
+    )
+    return objects, context, capped
+
+
+@contextmanager
+def _closer(
+    scene: Scene, config: DetectorConfig, manifest: Manifest, loaded: LoadedDetector, cancel: Cancel
+) -> Iterator[Closer | None]:
+    """What looks at single objects again; None where these predictor cannot."""
+    from lanner.inference.refine import SceneCloser
+
+    look = getattr(loaded.predictor, "outline", None)
+    if look is None:
+        yield None
+        return
+    grid, stretch = manifest.plan.grid, manifest.stretch
+    with closing(SceneCloser(scene, config.bands, grid, stretch, look, cancel)) as closer:
+        yield closer
+
+
+def _written(
+    done: ChainResult, context: Context, manifest: Manifest, capped: int, stages: Stages
+) -> DetectResult:
+    """Feature texts, frame and summary."""
+    from postprocess.writers import features, scene_frame
+
+    context.cancel.check()
+    stages.tell("write", 0, 1)
+    texts = features(done.objects, context)
+    frame = scene_frame(done.objects, context)
+    stages.tell("write", 1, 1)
+    return DetectResult(texts, _summary(done, manifest, context, capped, stages), frame)
+
+
+def _summary(
+    done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
+) -> dict[str, Any]:
+    facts = manifest.facts()
+    grid, crs = manifest.plan.grid, context.place.crs
+    scene = {"id": context.scene_id, "acquired": context.acquired, "crs": crs and crs.name}
+    return {
+        **facts,
+        "scene": {**scene, **facts["scene"]},
+        "objects": len(done.objects),
+        "rejected": len(done.rejected),
+        "counts": _counts(done.objects),
+        "cap_hits": capped,
+        "megapixels": round(grid.width * grid.height / 1e6, 6),
+        "seconds": stages.seconds(),
+    }
+
+
+def _counts(objects: gpd.GeoDataFrame) -> dict[str, dict[str, int]]:
+    """Number of objects by label and decision."""
+    decisions = objects["decision"] if "decision" in objects else ["review"] * len(objects)
+    counts: dict[str, dict[str, int]] = {}
+    for label, decision in sorted(zip(objects["label"], decisions, strict=True)):
+        row = counts.setdefault(label, {})
+        row[decision] = row.get(decision, 0) + 1
+    return counts
+
+
+def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
+    """The scene, with the bands and the ground sampling that the detector needs."""
+    from tiling.scene import open_scene
+
+    scene = open_scene(request.scene, gsd=request.gsd)
+    scene.band_indices(config.bands)
+    low, high = config.gsd_range
+    worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
+    if not config.takes(worst):
+        remedy = (
+            "this detector cannot use so coarse a scene; give a finer one"
+            if worst > high
+            else f"make it coarser first: gdalwarp -tr, to {low:g} m or more"
+        )
+        if request.gsd is not None:
+            remedy = f"correct --gsd, or give a scene of {low:g} to {high:g} m"
+        raise GsdError(
+            "--gsd" if request.gsd is not None else "scene",
+            request.scene,
+            f"has {worst:.3g} m pixels, {config.name} takes {low:g} to {high:g} m",
+            remedy,
+        )
+    return scene
+
+
+def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
+    """The tiles: of the side asked for, or at most the configured one.
+
+    The configured side is a bound on memory. Within it the tiles are made as small as the same
+    number of them allows, so that a small scene is not mostly padding.
+    """
+    from tiling.grid import TilePlan
+
+    grid = scene.grid(config.gsd)
+    if tile is None:
+        step = config.tile - 2 * config.halo
+        evenly = max(ceil(size / ceil(size / step)) for size in (grid.width, grid.height))
+        return TilePlan(grid, min(ceil(evenly / 32) * 32, step) + 2 * config.halo, config.halo)
+    if tile % 32 or tile <= 2 * config.halo:
+        least = 2 * config.halo + 32
+        raise ConfigError(
+            "--tile",
+            tile,
+            f"is no multiple of 32 of at least {least}",
+            f"use {max(least, ceil(tile / 32) * 32)}",
+        )
+    return TilePlan(grid, tile, config.halo)

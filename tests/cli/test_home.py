@@ -1,0 +1,38 @@
+"""Where configs/ and weights/ are looked for."""
+
+from pathlib import Path
+
+import pytest
+
+from lanner.core import home
+from lanner.core.errors import ConfigError
+
+CHECKOUT = Path(home.__file__).resolve().parents[1]
+
+
+def test_the_variable_wins(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    monkeypatch.setenv(home.VARIABLE, str(tmp_path))
+    assert home.configs_dir() == tmp_path / "configs"
+    assert home.weights_dir() == tmp_path / "weights"
+
+
+def test_a_variable_that_leads_nowhere_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv(home.VARIABLE, str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match=r"LANNER_HOME .*gone.*configs/"):
+        home.home()
+
+
+def test_a_checkout_uses_its_own(monkeypatch):
+    monkeypatch.delenv(home.VARIABLE, raising=False)
+    assert home.home() == CHECKOUT
+
+
+def test_an_installed_wheel_uses_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv(home.VARIABLE, raising=False)
+    monkeypatch.setattr(home, "__file__", str(tmp_path / "lib" / "lanner" / "home.py"))
+    monkeypatch.setattr(home.sys, "prefix", str(tmp_path))
+    with pytest.raises(ConfigError, match="no configs/ folder"):
+        home.home()
+    (tmp_path / "share" / "lanner" / "configs").mkdir(parents=True)
+    assert home.configs_dir() == tmp_path / "share" / "lanner" / "configs"
