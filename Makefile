@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 # Each test process may hold a network; four of them fit in 8 GB.
 JOBS ?= $(shell n=$(CORES); echo $$(( n > 4 ? 4 : n )))
-# EvaluatedDetector of the scenes of `make bench`, measurements of each setting, torch's threads (empty: its own).
+# Side of the scenes of `make bench`, measurements of each setting, torch's threads (empty: its own).
 SIZE ?= 4096
 REPEAT ?= 5
 THREADS ?=
@@ -54,7 +54,7 @@ unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 		$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
-	@LANNER_FULL=1 $(BIN)/pytest tests/integration -k "demo or server or render or pipeline or many_at_once" $(ARGS)
+	@LANNER_FULL=1 $(BIN)/pytest tests/cli tests/inference tests/server tests/synth $(ARGS)
 
 bench: setup ## Speed and memory on this machine, beside peers where `make peers` was run; SIZE=8192 REPEAT=5
 	@$(BIN)/python benchmarks/run.py --size $(SIZE) --repeat $(REPEAT) $(if $(THREADS),--threads $(THREADS))

@@ -1,4 +1,4 @@
-"""Puts configs/ and weights/ into the wheel as share/lanner; an editable install needs neither."""
+"""Puts configs/ and weights/ into the wheel as lanner/data; an editable install needs neither."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class SharedFiles(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds the folders that exist to the wheel's data files."""
+class PackageData(BuildHookInterface):  # type: ignore[type-arg]
+    """Adds the folders to the package's data, where `importlib.resources` finds them."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Map each folder to its place under the environment's prefix."""
+        """Map each folder to its place in the package."""
         if version == "editable":
             return
         for name in ("configs", "weights"):
-            if (Path(self.root) / name).is_dir():
-                build_data["shared_data"][name] = f"share/lanner/{name}"
+            build_data["force_include"][str(Path(self.root) / name)] = f"lanner/data/{name}"

@@ -11,11 +11,14 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests"
+KERNELS = TESTS / "detectors" / "kernels"
 
 MODULES = {
-    "kernels_boxes": ("kernels/test_decode.py", "kernels/test_nms.py"),
-    "kernels_fuse": ("kernels/test_fuse.py", "kernels/test_label.py", "kernels/test_blend.py"),
-    "chains": ("unit/test_post_chain.py", "unit/test_roads_chain.py"),
+    "kernels_boxes": (KERNELS / "test_decode.py", KERNELS / "test_nms.py"),
+    "kernels_fuse": tuple(KERNELS / f"test_{name}.py" for name in ("fuse", "label", "blend")),
+    "chains": tuple(
+        TESTS / "postprocess" / name for name in ("test_chain.py", "test_roads_chain.py")
+    ),
 }
 """Modules beside this one with a function `rows`, and the tests that vouch for them."""
 
@@ -33,7 +36,7 @@ def kernel_rows(size: int) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
     for name, tests in MODULES.items():
         if not (HERE / f"{name}.py").exists():
             continue
-        if tests_pass([TESTS / test for test in tests]):
+        if tests_pass(list(tests)):
             rows[name] = _rows(name, size)
         else:
             red.append(name)

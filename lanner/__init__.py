@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from lanner.core.version import __version__
+
 if TYPE_CHECKING:
     from lanner.client.client import Client
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 # be measured, and two take twice as long as one (docs/performance.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.1.0"
 __all__ = ["Client", "__version__"]
 
 

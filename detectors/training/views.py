@@ -52,8 +52,8 @@ class Recipe:
     `pixels` a batch stay about constant; `sizes` are sides of views, multiples of 32; `colour` is
     the strength of colour changes (0: none); `gentle` the share of views changed little, `sensor`
     that of the others seen by another sensor (None: as the task has it); `free` turns by any
-    angle. With `single_band` every view is as a camera of a single band sees it. Sources not in `mix`
-    have `Mixing()`.
+    angle. With `single_band` every view is as a camera of a single band sees it. Sources not in
+    `mix` have `Mixing()`.
     """
 
     pixels: int = 1_000_000
@@ -70,7 +70,7 @@ class Recipe:
         return self.mix.get(source, Mixing())
 
     def size(self, rng: np.random.Generator) -> int:
-        """EvaluatedDetector of a batch's views: each size gets about the same pixels in the long run."""
+        """Side of a batch's views: each size gets about the same pixels in the long run."""
         odds = np.array([1.0 / side**2 for side in self.sizes])
         return int(rng.choice(self.sizes, p=odds / odds.sum()))
 

@@ -1,1 +1,1 @@
-"""lanner/cli"""
+"""The command line: one file a command. Heavy libraries are imported inside the commands."""

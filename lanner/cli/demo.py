@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lanner.cli.detect import detect_and_write
+from lanner.cli.reporting import Debug, reporting
 from lanner.core.errors import OutputError
 from lanner.core.folders import check_folder
 from lanner.core.job import DetectRequest
@@ -25,8 +28,38 @@ VISIBLE = 0.5
 """Share of an object that must be in view for the demo to call it known."""
 
 
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder to write to; made if need be.")
+    ] = Path("demo"),
+    scene: Annotated[
+        Path | None,
+        typer.Option(
+            "--scene",
+            metavar="FILE",
+            show_default="a rendered one",
+            help="A scene of your own instead.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    debug: Debug = False,
+) -> None:
+    """Render a scene with known aircraft and roads, find them, and draw what was found."""
+    with reporting(debug):
+        found = run_demo(out, device, scene)
+        console = Console()
+        console.print(demo_table(found))
+        pictures = " and ".join(str(one.files[-1]) for one in found)
+        console.print(
+            f"Look at {pictures}, or drag a .gpkg into QGIS.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 @dataclass(frozen=True)
-class Shown:
+class DemoResult:
     """What one detector found: `known` counts the truth where the scene was rendered."""
 
     detector: str
@@ -36,7 +69,7 @@ class Shown:
     files: tuple[Path, ...]
 
 
-def run_demo(out: Path, device: str, scene: Path | None = None) -> list[Shown]:
+def run_demo(out: Path, device: str, scene: Path | None = None) -> list[DemoResult]:
     """Run every detector on one scene and write features and pictures.
 
     Args:
@@ -60,7 +93,7 @@ def run_demo(out: Path, device: str, scene: Path | None = None) -> list[Shown]:
     known: dict[str, int] = {}
     if scene is None:
         scene, known = _rendered(out)
-    return [_shown(name, scene, out, device, known.get(name)) for name in DETECTORS]
+    return [_run_detector(name, scene, out, device, known.get(name)) for name in DETECTORS]
 
 
 def _rendered(out: Path) -> tuple[Path, dict[str, int]]:
@@ -79,7 +112,9 @@ def _rendered(out: Path) -> tuple[Path, dict[str, int]]:
     return path, {"aircraft": len(seen) - roads, "roads": roads}
 
 
-def _shown(detector: str, scene: Path, out: Path, device: str, known: int | None) -> Shown:
+def _run_detector(
+    detector: str, scene: Path, out: Path, device: str, known: int | None
+) -> DemoResult:
     from postprocess.overlay import draw_overlay
 
     files = [out / f"{detector}{ending}" for ending in ENDINGS]
@@ -92,17 +127,17 @@ def _shown(detector: str, scene: Path, out: Path, device: str, known: int | None
         for decision, n in row.items():
             counts[decision] = counts.get(decision, 0) + n
     seconds = sum(result.summary["seconds"].values())
-    return Shown(detector, counts, known, seconds, (*files, picture))
+    return DemoResult(detector, counts, known, seconds, (*files, picture))
 
 
-def demo_table(shown: list[Shown]) -> Table:
+def demo_table(results: list[DemoResult]) -> Table:
     """One row a detector."""
-    decisions = sorted({decision for one in shown for decision in one.counts})
+    decisions = sorted({decision for one in results for decision in one.counts})
     table = Table("detector", *decisions, "in the scene", "seconds", "files")
     for column in table.columns[1:-1]:
         column.justify = "right"
     table.columns[-1].overflow = "fold"
-    for one in shown:
+    for one in results:
         cells: list[Any] = [
             one.detector,
             *(one.counts.get(d, 0) for d in decisions),

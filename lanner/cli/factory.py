@@ -136,7 +136,8 @@ def status(
 ) -> None:
     """Which steps are fresh, stale (something they follow from has changed) or missing."""
     with reporting(debug):
-        from lanner.factory.step_status import open_project, step_states
+        from lanner.factory.project import open_project
+        from lanner.factory.step_status import step_states
 
         project = open_project(config, workdir)
         states = step_states(project)
@@ -175,9 +176,8 @@ def _steps(
     """Run these steps (None: all), showing progress on stderr and what they say on stdout."""
     with reporting(debug, f"the same command goes on from there: {config}"):
         from lanner.core.job import Cancel
-        from lanner.factory.project import STEPS
+        from lanner.factory.project import STEPS, open_project
         from lanner.factory.runner import run_step
-        from lanner.factory.step_status import open_project
 
         told = Console(stderr=True)
         cancel = Cancel()

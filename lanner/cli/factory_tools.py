@@ -169,7 +169,7 @@ def forecast(
     with reporting(debug):
         from lanner.core.job import Cancel
         from lanner.factory.forecast import forecast_points, measure_points, read_points
-        from lanner.factory.step_status import open_project
+        from lanner.factory.project import open_project
 
         told, cancel = Console(stderr=True), Cancel()
         with cancel_on_signal(cancel, told), progress_on(told, quiet=as_json) as show:

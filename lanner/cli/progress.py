@@ -102,7 +102,8 @@ def _line(progress: StageProgress) -> str:
         return progress.stage
     if progress.total <= 0:
         return f"{progress.stage} {progress.done}"
-    return f"{progress.stage} {progress.done}/{progress.total} ({100 * progress.done // progress.total} %)"
+    percent = 100 * progress.done // progress.total
+    return f"{progress.stage} {progress.done}/{progress.total} ({percent} %)"
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""lanner/core"""
+"""The ground floor: errors, configuration, jobs' words, files, plug-ins, the machine."""

@@ -9,8 +9,10 @@ import difflib
 import hashlib
 import json
 import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,10 +30,48 @@ CURRENT_VERSION = 1
 """Version of the schema below; older files are upgraded on reading, newer ones refused."""
 
 
+class RenamedKeyWarning(UserWarning):
+    """A file uses the former name of a key; it is read all the same."""
+
+
+def current_name(name: str, renamed: Mapping[str, str]) -> str:
+    """The name that a key has today; warns where `name` is a former one.
+
+    Args:
+        name: as the file has it.
+        renamed: former name to today's.
+    """
+    today = renamed.get(name, name)
+    if today != name:
+        warnings.warn(
+            f"{name!r} is now called {today!r}; it is still read, rename it in your file",
+            RenamedKeyWarning,
+            stacklevel=2,
+        )
+    return today
+
+
 class Strict(BaseModel):
-    """Base of every configuration model: frozen, no unknown keys."""
+    """Base of every configuration model: frozen, no unknown keys.
+
+    `renamed` maps the former names of keys to today's: files that users wrote stay readable.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or cls.renamed.keys().isdisjoint(values):
+            return values
+        accepted: dict[Any, Any] = {}
+        for key, value in values.items():
+            name = current_name(key, cls.renamed) if isinstance(key, str) else key
+            if name in accepted or (name != key and name in values):
+                raise ValueError(f"{key!r} is the former name of {name!r}: give it once")
+            accepted[name] = value
+        return accepted
 
 
 class Normalise(Strict):
@@ -77,6 +117,8 @@ class Member(Strict):
     above that, the more the surer it is.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"heard_from": "override_above"}
+
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     kind: Literal["retinanet", "resunet"]
     weights: str
@@ -98,10 +140,16 @@ class Fusion(Strict):
     """Weighted box fusion (Solovyev et al., 2021).
 
     Boxes that overlap by more than `iou` are one object, and so are two that no member saw both
-    of when they overlap by more than `cross_member_iou` (1: never). `missing_vote_penalty` is what silence costs: the
-    score times 1 - missing_vote_penalty x (the share of the members' weight that did not see the object); 1
-    is the paper's rescaling. Fused scores under `min_score` are dropped.
+    of when they overlap by more than `cross_member_iou` (1: never). A member that did not see the
+    object lowers the score: it is multiplied by 1 - `missing_vote_penalty` x (the share of the
+    members' weight that did not see it); 1 is the paper's rescaling. Fused scores under
+    `min_score` are dropped.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "lone_iou": "cross_member_iou",
+        "missing": "missing_vote_penalty",
+    }
 
     iou: float = Field(0.5, gt=0, le=1)
     cross_member_iou: float = Field(0.3, gt=0, le=1)
@@ -125,9 +173,11 @@ class DetectorConfig(Strict):
     """A whole detector: sampling, bands, ensemble, fusion and chain.
 
     `closer` is a Res-UNet for the closer look alone: it has no say in what is found. Without it
-    the members draw there. `panchromatic_detector` names the detector that scenes of a single band are handed
-    to: networks that go by colour see little in them.
+    the members draw there. `panchromatic_detector` names the detector that scenes of a single
+    band are handed to: networks that go by colour see little in them.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"one_band": "panchromatic_detector"}
 
     version: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")

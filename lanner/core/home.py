@@ -1,13 +1,13 @@
 """Where the released configurations and weights are. Ground floor: imports only the errors.
 
-`LANNER_HOME` when it is set, else the checkout that this package is imported from, else
-`share/lanner` of the environment, where a wheel puts them.
+`LANNER_HOME` when it is set, else `lanner/data` of an installed wheel, else the checkout that this
+package is imported from. The current folder is never looked at.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+from importlib.resources import files
 from pathlib import Path
 
 from lanner.core.errors import ConfigError
@@ -32,13 +32,16 @@ def home() -> Path:
                 "name the folder that holds configs/ and weights/, or unset it",
             )
         return Path(said).resolve()
-    for place in (Path(__file__).resolve().parents[1], Path(sys.prefix) / "share" / "lanner"):
+    package = Path(str(files("lanner")))
+    # Beside an installed package lie the folders of others.
+    checkout = package.parent if (package.parent / "pyproject.toml").is_file() else package
+    for place in (package / "data", checkout):
         if (place / "configs").is_dir():
             return place
     raise ConfigError(
         VARIABLE,
         "",
-        "is not set and no configs/ folder is beside Lanner",
+        "is not set and this installation of Lanner holds no configs/",
         "set it to the folder that holds configs/ and weights/",
     )
 

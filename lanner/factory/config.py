@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import string
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from lanner.core.config import StepSpec, Strict, keys_at, read_yaml
+from lanner.core.config import Fusion, Member, StepSpec, Strict, current_name, keys_at, read_yaml
 from lanner.core.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -63,7 +64,16 @@ class OpSpec(BaseModel):
     """One operation of `process`: its name and its own parameters."""
 
     model_config = StepSpec.model_config
+    renamed: ClassVar[Mapping[str, str]] = {
+        "hand_over": "reassign_split",
+        "unsure_lines": "ignore_unseen_lines",
+    }
     op: str
+
+    @field_validator("op")
+    @classmethod
+    def _accept_former_names(cls, name: str) -> str:
+        return current_name(name, cls.renamed)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -117,6 +127,8 @@ class Training(Strict):
     `pixels` a batch stay about constant whatever the crop size. `start` is a weights file, or
     `release` for the released ones. `checkpoint_every` steps the run can be resumed from.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"one_band": "single_band"}
 
     steps: int = Field(3000, ge=1)
     lr: float = Field(8e-4, gt=0)
@@ -193,6 +205,19 @@ class Search(Strict):
     backend: Literal["processes", "ray"] = "processes"
     split: str = "valid"
     seed: int = 1
+
+    @field_validator("space")
+    @classmethod
+    def _accept_former_paths(cls, space: dict[str, Any]) -> dict[str, Any]:
+        renamed = {
+            **{f"fusion.{old}": f"fusion.{new}" for old, new in Fusion.renamed.items()},
+            **{
+                path: f"{path.rpartition('.')[0]}.{Member.renamed[path.rpartition('.')[2]]}"
+                for path in space
+                if path.startswith("members.") and path.rpartition(".")[2] in Member.renamed
+            },
+        }
+        return {current_name(path, renamed): value for path, value in space.items()}
 
 
 class Release(Strict):

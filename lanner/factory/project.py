@@ -1,4 +1,4 @@
-"""What every step of the factory is handed: configuration, folders, and whom to tell."""
+"""What every step of the factory is handed: configuration, folders, progress and cancel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lanner.core.config import DetectorConfig, load_config
 from lanner.core.errors import ConfigError, DatasetError
 from lanner.core.job import Cancel, Progress
-from lanner.factory.config import FactoryConfig
+from lanner.factory.config import FactoryConfig, load_factory
 
 STEPS = ("explore", "process", "dataset", "train", "evaluate", "search", "release")
 """In order; the folder of a step is `NN_step`."""
@@ -90,3 +90,34 @@ class Outcome:
 
     summary: dict[str, Any]
     show: tuple[Path, ...] = ()
+
+
+def open_project(
+    path: Path,
+    workdir: Path | None = None,
+    cancel: Cancel | None = None,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Project:
+    """A factory file and its folder.
+
+    The folder is `workdir`, else the file's own `workdir` (relative to the file), else
+    `runs/<factory>` in the current folder.
+
+    Raises:
+        ConfigError: the file, or the detector it names, is missing or malformed.
+    """
+    config = load_factory(path)
+    # Samples name files in it; steps may be run from different folders.
+    folder = _folder(config, path, workdir).absolute()
+    project = Project(config, path, folder, cancel or Cancel(), tell, workdir)
+    # A mistake there should be told before the first step, not before the fourth.
+    project.detector()
+    return project
+
+
+def _folder(config: FactoryConfig, path: Path, workdir: Path | None) -> Path:
+    if workdir is not None:
+        return workdir
+    if config.workdir:
+        return path.parent / config.workdir
+    return Path("runs") / config.factory

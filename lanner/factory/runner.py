@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lanner import __version__
 from lanner.core.errors import DatasetError, OutputError
+from lanner.core.version import __version__
 from lanner.factory.files import make_folder, write_text
 from lanner.factory.project import STEPS, Outcome, Project
 from lanner.factory.snapshot import RECORD, files_of, inputs, left, recorded, said_left
@@ -204,8 +204,8 @@ def _require_fresh(project: Project, step: str) -> None:
 
 
 def _runner(step: str) -> Callable[[Project], Outcome]:
-    run: Callable[[Project], Outcome] = import_module(f"lanner.factory.{step}").run
+    run: Callable[[Project], Outcome] = import_module(f"lanner.factory.steps.{step}").run
     return run
 
 
-__all__ = ["STEPS", "run_step", "step_status", "step_key"]
+__all__ = ["STEPS", "run_step", "step_key", "step_status"]

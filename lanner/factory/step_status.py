@@ -1,9 +1,8 @@
-"""Opens a factory: its file, its folder, and what is known of each step."""
+"""What is known of each step: whether it is up to date, its record and its settings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,7 @@ from pydantic import ValidationError
 
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import DatasetError
-from lanner.core.job import Cancel, Progress
-from lanner.factory.config import FactoryConfig, load_factory
+from lanner.factory.config import FactoryConfig
 from lanner.factory.project import STEPS, Project
 from lanner.factory.runner import step_status
 from lanner.factory.snapshot import RECORD
@@ -29,29 +27,6 @@ class StepState:
     state: State
     folder: Path
     seconds: float | None = None
-
-
-def open_project(
-    path: Path,
-    workdir: Path | None = None,
-    cancel: Cancel | None = None,
-    tell: Callable[[Progress], None] = lambda _: None,
-) -> Project:
-    """A factory file and its folder.
-
-    The folder is `workdir`, else the file's own `workdir` (relative to the file), else
-    `runs/<factory>` in the current folder.
-
-    Raises:
-        ConfigError: the file, or the detector it names, is missing or malformed.
-    """
-    config = load_factory(path)
-    # Samples name files in it; steps may be run from different folders.
-    folder = _folder(config, path, workdir).absolute()
-    project = Project(config, path, folder, cancel or Cancel(), tell, workdir)
-    # A mistake there should be told before the first step, not before the fourth.
-    project.detector()
-    return project
 
 
 def step_states(project: Project) -> tuple[StepState, ...]:
@@ -98,14 +73,6 @@ def read_settings(folder: Path) -> tuple[FactoryConfig, DetectorConfig]:
         ) from error
 
 
-def _folder(config: FactoryConfig, path: Path, workdir: Path | None) -> Path:
-    if workdir is not None:
-        return workdir
-    if config.workdir:
-        return path.parent / config.workdir
-    return Path("runs") / config.factory
-
-
 def _state(project: Project, step: str, right: bool) -> StepState:
     folder = project.step_dir(step)
     if not (folder / RECORD).exists():
@@ -114,4 +81,4 @@ def _state(project: Project, step: str, right: bool) -> StepState:
     return StepState(step, "fresh" if right else "stale", folder, seconds)
 
 
-__all__ = ["State", "StepState", "open_project", "read_record", "read_settings", "step_states"]
+__all__ = ["State", "StepState", "read_record", "read_settings", "step_states"]

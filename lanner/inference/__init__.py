@@ -1,1 +1,1 @@
-"""lanner/inference"""
+"""From pixels to detections: engine, tiles, refinement, run folders, the pipeline."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lanner import __version__
+from lanner.core.version import __version__
 
 if TYPE_CHECKING:
     from tiling.grid import TilePlan

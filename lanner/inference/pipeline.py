@@ -59,8 +59,8 @@ def detect(
 
 
 def detector_for_scene(entry: Entry, request: DetectRequest) -> Entry:
-    """The detector that looks at a scene: `panchromatic_detector` of the one asked for, where a single band
-    would have to serve all its colours; that one itself where members are named.
+    """The detector for a scene: the `panchromatic_detector` of the one asked for, where a single
+    band would have to serve all its colours; the one asked for itself where members are named.
 
     Raises:
         UnknownDetectorError: there is no detector of that name.

@@ -14,8 +14,7 @@ from lanner.cli.app import app
 from lanner.cli.factory import flat
 from lanner.core.config import load_config
 from lanner.factory.config import load_factory
-from lanner.factory.project import STEPS
-from lanner.factory.step_status import open_project
+from lanner.factory.project import STEPS, open_project
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("coco", "dota", "yolo", "voc", "geo", "masks", "images")

@@ -135,9 +135,9 @@ def test_smaller_parts_lie_within_larger_ones():
 
 def project_of(folder, train):
     """A factory with so many training images, of one and two labels by turns, and four others."""
+    from lanner.factory.project import open_project
     from lanner.factory.samples import Label, Sample, write_samples
     from lanner.factory.starter import write_starter
-    from lanner.factory.step_status import open_project
 
     _, config = write_starter(folder, "coco", "tanks", ("object",), 0.5, "data")
     project = open_project(config, folder / "w")

@@ -18,12 +18,11 @@ from lanner.cli.app import app
 from lanner.core.config import load_config
 from lanner.core.errors import ConfigError, GateError
 from lanner.factory.compare import Comparison, compare_runs
-from lanner.factory.project import Project
+from lanner.factory.project import Project, open_project
 from lanner.factory.reproduce import reproduce_run
 from lanner.factory.runner import run_step, step_key
 from lanner.factory.samples import Label, Sample, read_samples, write_samples
 from lanner.factory.snapshot import left
-from lanner.factory.step_status import open_project
 from lanner.factory.steps import dataset, evaluate, release, search
 from lanner.factory.steps.search.backends import measuring
 from lanner.factory.steps.search.edit import edited

@@ -15,10 +15,10 @@ import yaml
 
 from lanner.core.errors import DatasetError, OutputError, error_status
 from lanner.factory.images import write_png
-from lanner.factory.project import SAMPLES, Project
+from lanner.factory.project import SAMPLES, Project, open_project
 from lanner.factory.runner import run_step
 from lanner.factory.samples import read_samples
-from lanner.factory.step_status import open_project, step_states
+from lanner.factory.step_status import step_states
 from tests.fixtures_process import ROOT
 
 STEPS = ("explore", "process", "dataset")

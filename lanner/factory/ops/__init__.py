@@ -1,1 +1,1 @@
-"""lanner/factory/ops"""
+"""Operations of step process, one file each with `run(samples, work, params)` and `Params`."""

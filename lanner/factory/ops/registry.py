@@ -20,7 +20,7 @@ from lanner.factory.ops.work import Samples, Work
 GROUP = "lanner.factory.ops"
 
 BUILTIN: dict[str, str] = {
-    name: f"lanner.factory.steps.process.{name}"
+    name: f"lanner.factory.ops.{name}"
     for name in (
         "bands",
         "composites",

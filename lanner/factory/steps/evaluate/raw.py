@@ -294,4 +294,4 @@ def load_raw(folder: Path, until: str | None = None) -> RawSet:
     return RawSet(folder, config, read_samples(folder / store.SAMPLES), until, facts)
 
 
-__all__ = ["Detections", "RawSet", "MemberPredictions", "load_raw", "predict"]
+__all__ = ["Detections", "MemberPredictions", "RawSet", "load_raw", "predict"]

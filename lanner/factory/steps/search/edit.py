@@ -8,7 +8,14 @@ from typing import Any
 
 import yaml
 
+from lanner.core.config import DetectorConfig, Fusion, Member
 from lanner.core.errors import ConfigError
+
+_FORMER = {
+    today: former
+    for model in (DetectorConfig, Fusion, Member)
+    for former, today in model.renamed.items()
+}
 
 # What names an item of these lists in a dotted path.
 _NAMED_BY = {"members": "name", "chain": "step"}
@@ -27,6 +34,7 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
             by itself.
     """
     for path, value in changes.items():
+        text = _under_current_name(text, path)
         changed = _one(text, path, value)
         if not _says(changed, text, path, value):
             raise ConfigError(
@@ -37,6 +45,21 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
             )
         text = changed
     return text
+
+
+def _under_current_name(text: str, path: str) -> str:
+    """The text with the last key of a path under today's name, where it has the former one."""
+    *parents, last = path.split(".")
+    former = _FORMER.get(last)
+    if former is None:
+        return text
+    node, left = node_at(text, ".".join(parents))
+    if left or not isinstance(node, yaml.MappingNode):
+        return text
+    key = next((key for key, _ in node.value if key.value == former), None)
+    if key is None:
+        return text
+    return text[: key.start_mark.index] + last + text[key.end_mark.index :]
 
 
 def _says(changed: str, text: str, path: str, value: Any) -> bool:
@@ -63,7 +86,7 @@ def node_at(text: str, path: str) -> tuple[yaml.Node, list[str]]:
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if node is None:
         raise ConfigError("YAML", "", "is empty", "start from a file in configs/")
-    parts, before = path.split("."), ""
+    parts, before = path.split(".") if path else [], ""
     while parts:
         found = _below(node, parts[0], before)
         if found is None:

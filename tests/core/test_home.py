@@ -7,7 +7,7 @@ import pytest
 from lanner.core import home
 from lanner.core.errors import ConfigError
 
-CHECKOUT = Path(home.__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def test_the_variable_wins(tmp_path, monkeypatch):
