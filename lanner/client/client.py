@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import grpc
 
@@ -17,40 +15,13 @@ from lanner.core.errors import BusyError, Cancelled, LannerError, SceneError, Se
 from lanner.core.grpc_errors import decode
 from lanner.core.job import Cancel, Progress
 from lanner.core.offers import DetectorOffer, from_message
+from lanner.inference.detections import Detections
 from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 
 _WATCH_S = 0.05
 # How soon a raised `Cancel` reaches the server.
-
-
-@dataclass(frozen=True)
-class Detection:
-    """A finished detection.
-
-    `features` are RFC 7946 Feature texts in final order (in scene pixels where the scene has
-    no CRS), byte for byte those that the command line writes; `summary` is plain JSON data.
-    """
-
-    features: tuple[str, ...] = field(repr=False)
-    summary: Mapping[str, Any]
-
-    def to_geojson(self, path: str | os.PathLike[str]) -> Path:
-        """Write the same bytes as `lanner detect` and return the path.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        # Imported here: talking to a server needs no geopandas.
-        from postprocess.writers import write_geojson
-
-        target, scene, pixels = Path(path), self.summary.get("scene"), None
-        # Where nothing was found no feature says what coordinates there would be.
-        if isinstance(scene, Mapping) and "crs" in scene:
-            pixels = scene["crs"] is None
-        write_geojson(self.features, target, pixels=pixels)
-        return target
 
 
 class Client:
@@ -118,7 +89,7 @@ class Client:
         on_progress: Callable[[Progress], None] | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
-    ) -> Detection:
+    ) -> Detections:
         """Run one detection on the server and return when it is done.
 
         Args:
@@ -262,7 +233,7 @@ def _collect(
     events: Iterable[service_pb.DetectResponse],
     on_progress: Callable[[Progress], None],
     address: str,
-) -> Detection:
+) -> Detections:
     """Put the stream together.
 
     Raises:
@@ -286,7 +257,7 @@ def _collect(
         elif kind == "summary":
             summary = event.summary
     if summary is not None and summary.feature_count == len(features):
-        return Detection(tuple(features), json.loads(summary.json))
+        return Detections(tuple(features), json.loads(summary.json))
     raise ServerError(
         "server",
         address,

@@ -93,7 +93,7 @@ def test_a_file_of_the_client_is_the_file_of_the_command_line(
     )
     result = client.detect("town.tif", "tiny", device="cpu")
     assert len(result.features) > 0
-    assert result.to_geojson(tmp_path / "b.geojson") == tmp_path / "b.geojson"
+    assert result.to_file(tmp_path / "b.geojson") == tmp_path / "b.geojson"
     assert (tmp_path / "b.geojson").read_bytes() == (tmp_path / "a.geojson").read_bytes()
     assert json.loads((tmp_path / "b.geojson").read_text())["type"] == "FeatureCollection"
 
@@ -102,7 +102,7 @@ def test_scene_pixels_are_not_written_as_geojson(client, tmp_path):
     result = client.detect("nowhere.tif", "tiny", gsd=1.0, device="cpu")
     assert len(result.features) > 0
     with pytest.raises(OutputError, match="no CRS"):
-        result.to_geojson(tmp_path / "b.geojson")
+        result.to_file(tmp_path / "b.geojson")
 
 
 def test_nothing_found_without_a_place_is_the_same_file_too(client, environment, scenes, tmp_path):
@@ -110,10 +110,10 @@ def test_nothing_found_without_a_place_is_the_same_file_too(client, environment,
     command(environment, "detect", scenes / "nowhere.tif", *words)
     result = client.detect("nowhere.tif", "tinyroads", gsd=1.0, device="cpu")
     assert result.features == ()
-    result.to_geojson(tmp_path / "b.json")
+    result.to_file(tmp_path / "b.json")
     assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
     with pytest.raises(OutputError, match="no CRS"):
-        result.to_geojson(tmp_path / "b.geojson")
+        result.to_file(tmp_path / "b.geojson")
 
 
 def test_the_list_of_the_client_is_that_of_the_command_line(client, environment):
