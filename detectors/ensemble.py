@@ -117,20 +117,20 @@ class Ensemble:
         return f"{self.compute.name} torch {torch.__version__}"
 
     def run(
-        self, images: Sequence[TileImage], grids: Sequence[Grid], width: int | None = None
+        self, images: Sequence[TileImage], grids: Sequence[Grid], slots: int | None = None
     ) -> list[TileResult]:
         """Look at tiles; those without a valid pixel are not shown to the networks.
 
         Args:
             images: tiles of one size, of one scene or several.
             grids: of each tile's plan; what reaches beyond its scene is clipped.
-            width: workers whose share of the cores it may compute with; None: all.
+            slots: workers whose share of the cores it may compute with; None: all.
 
         Returns:
             One result a tile, in the order given.
         """
         results = [no_candidates(len(self.members))] * len(images)
-        threads = self.compute.threads if width is None else width * self.compute.share
+        threads = self.compute.threads if slots is None else slots * self.compute.share
         with self._streams.own(), running(self.compute, threads):
             seen = prepare_batch(images, self.compute)
             if seen is None:

@@ -31,6 +31,8 @@ from postprocess.snapshots import read_snapshot, write_snapshot
 
 REJECTED = "rejected.parquet"
 RECORD = "chain.json"
+FORMER_NOTE = "did"
+"""What steps called `note` before; private ones may still set it."""
 _FAILURES = (
     ArithmeticError,
     AssertionError,
@@ -256,20 +258,27 @@ def _one(
             f"failed with {type(error).__name__}: {error}",
             f"mend it, then restart the chain at {found.name!r}",
         ) from error
-    note = {"step": found.name, "did": str(getattr(result, "attrs", {}).get("did") or "ran")}
+    note = {"step": found.name, "did": str(_scene_note(result) or "ran")}
     frame = tidy(result, found.name)
     del result
     if len(frame) >= MANY:
         trim_heap()
     frame.attrs = {}
-    did = list(frame["did"]) if "did" in frame.columns else [None] * len(frame)
+    frame = frame.rename(columns={FORMER_NOTE: "note"})
+    did = list(frame["note"]) if "note" in frame.columns else [None] * len(frame)
     frame["steps"] = pd.Series(ProvenanceArray.of(frame["steps"]).longer(found.name, did, notes))
-    frame = frame.drop(columns="did", errors="ignore")
+    frame = frame.drop(columns="note", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)
     gone["rejected_by"] = column([found.name] * len(gone))
     gone["rejected_at"] = pd.Series([done + 1] * len(gone), dtype="int64")
     return tidy(frame[~out], found.name), gone, note
+
+
+def _scene_note(result: object) -> object:
+    """What a step says that it did to the scene at large; None where it says nothing."""
+    attrs = getattr(result, "attrs", {})
+    return attrs.get("note", attrs.get(FORMER_NOTE))
 
 
 def _record(

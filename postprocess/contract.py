@@ -58,7 +58,7 @@ INTERNAL = frozenset(
         "rejected_by",
         "rejected_at",
         "box",
-        "did",
+        "note",
         "seen_px",
     }
 )

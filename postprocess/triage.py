@@ -43,7 +43,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["decision"] = column(["review" if why else "accept" for why in reasons])
     result["review_reasons"] = column(reasons)
     accepted = f"accept at {params.accept_at:g}"
-    result["did"] = column([f"review: {'; '.join(why)}" if why else accepted for why in reasons])
+    result["note"] = column([f"review: {'; '.join(why)}" if why else accepted for why in reasons])
     return result
 
 

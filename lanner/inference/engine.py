@@ -61,11 +61,11 @@ class Predictor(Protocol):
         """What results depend on besides configuration and weights."""
 
     def run(
-        self, images: Sequence[TileImage], grids: Sequence[Grid], width: int | None = None
+        self, images: Sequence[TileImage], grids: Sequence[Grid], slots: int | None = None
     ) -> list[TileResult]:
         """One result a tile, in the order given, tiles of one size.
 
-        `width` is how many workers' share of the cores it may compute with; None: all.
+        `slots` is how many workers' share of the cores it may compute with; None: all.
         """
 
 
@@ -75,7 +75,7 @@ class TileTask:
 
     predictor: Predictor
     side: int
-    width: int
+    slots: int
     grid: Grid
     get: Callable[[], TileImage]
     answer: Future[bytes] = field(default_factory=Future)
@@ -134,21 +134,21 @@ class Engine:
             grid: of its plan.
             get: gives the tile; called by the thread that looks.
         """
-        asked = TileTask(predictor, side, self.width(predictor, side), grid, get)
+        task = TileTask(predictor, side, self.slots(predictor, side), grid, get)
         with self._changed:
-            self._waiting.append(asked)
+            self._waiting.append(task)
             self._changed.notify_all()
-        return asked.answer
+        return task.answer
 
-    def width(self, predictor: Predictor, side: int) -> int:
+    def slots(self, predictor: Predictor, side: int) -> int:
         """Lanes that a tile of this side takes."""
         return min(self.workers, ceil(side**2 / WORKER_PX**2)) if predictor.shares_cores else 1
 
     def _work(self) -> None:
-        while asks := self._next():
-            _answer(asks)
+        while tasks := self._next():
+            _answer(tasks)
             with self._changed:
-                self._free += asks[0].width
+                self._free += tasks[0].slots
                 self._changed.notify_all()
 
     def _next(self) -> list[TileTask]:
@@ -157,7 +157,7 @@ class Engine:
             while True:
                 if self._ended():
                     return []
-                if not self._waiting or self._waiting[0].width > self._free:
+                if not self._waiting or self._waiting[0].slots > self._free:
                     self._changed.wait()
                     continue
                 first = self._waiting[0]
@@ -167,7 +167,7 @@ class Engine:
                 if len(chosen) < batch and left > 0:
                     self._changed.wait(left)
                     continue
-                self._free -= first.width
+                self._free -= first.slots
                 taken = set(map(id, chosen))
                 self._waiting = [one for one in self._waiting if id(one) not in taken]
                 return chosen
@@ -176,27 +176,27 @@ class Engine:
         return threading.current_thread() not in self._threads
 
 
-def _answer(asks: list[TileTask]) -> None:
+def _answer(tasks: list[TileTask]) -> None:
     """Read and look; what fails is told to those who asked."""
-    shown: list[tuple[TileTask, TileImage]] = []
-    for one in asks:
+    read: list[tuple[TileTask, TileImage]] = []
+    for one in tasks:
         if one.answer.set_running_or_notify_cancel():
             try:
-                shown.append((one, one.get()))
+                read.append((one, one.get()))
             except BaseException as error:  # whatever it is: who asked must not wait for ever
                 one.answer.set_exception(error)
-    if not shown:
+    if not read:
         return
-    predictor = shown[0][0].predictor
+    predictor = read[0][0].predictor
     try:
-        images, grids = [image for _, image in shown], [one.grid for one, _ in shown]
-        results = predictor.run(images, grids, asks[0].width)
+        images, grids = [image for _, image in read], [one.grid for one, _ in read]
+        results = predictor.run(images, grids, tasks[0].slots)
         said = [encode(result) for result in results]
     except BaseException as error:
-        for one, _ in shown:
+        for one, _ in read:
             one.answer.set_exception(error)
         return
-    for (one, _), payload in zip(shown, said, strict=True):
+    for (one, _), payload in zip(read, said, strict=True):
         one.answer.set_result(payload)
 
 

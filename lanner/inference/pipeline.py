@@ -136,7 +136,7 @@ def detect_with(
         Ledger(folder / LEDGER, manifest.key) as ledger,
     ):
         manifest.write(folder)
-        objects, context, capped = _see(
+        objects, context, capped = _run_tiles(
             scene, config, loaded, manifest, folder, ledger, cancel, stages
         )
         with _closer(scene, config, manifest, loaded, cancel) as closer:
@@ -144,7 +144,7 @@ def detect_with(
         return _written(done, context, manifest, capped, stages)
 
 
-def _see(
+def _run_tiles(
     scene: Scene,
     config: DetectorConfig,
     loaded: LoadedDetector,
@@ -155,14 +155,14 @@ def _see(
     stages: Stages,
 ) -> tuple[gpd.GeoDataFrame, Context, int]:
     """The tile work: candidates or raster, and the context that the chain runs in."""
-    from lanner.inference.tiles import blend, gather, look
+    from lanner.inference.tiles import blend, gather, predict_tiles
     from postprocess.context import Context, DetectorFacts
     from tiling.reader import TileReader
 
     plan, predictor = manifest.plan, loaded.predictor
     reader = TileReader(scene, plan, config.bands, manifest.stretch)
     rasters = {}
-    look(predictor, reader, ledger, cancel, stages)
+    predict_tiles(predictor, reader, ledger, cancel, stages)
     objects, capped = gather(ledger, plan, config.classes, predictor.names, cancel)
     if predictor.channels:
         rasters = blend(folder, ledger, plan, predictor, scene.place, cancel, stages)

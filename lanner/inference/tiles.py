@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tiling.reader import TileImage, TileReader
 
 
-def look(
+def predict_tiles(
     predictor: Predictor, reader: TileReader, ledger: Ledger, cancel: Cancel, stages: Stages
 ) -> None:
     """Look at every tile that the ledger does not hold yet.
@@ -61,9 +61,9 @@ def look(
     try:
         with (
             engine_of(predictor).opened() as engine,
-            closing(_seen(predictor, engine, reader, todo)) as seen,
+            closing(_payloads(predictor, engine, reader, todo)) as seen,
         ):
-            for index, payload in seen:
+            for index, payload in payloads:
                 ledger.put(index, payload)
                 done += 1
                 stages.tell("detect", done, len(plan))
@@ -75,7 +75,7 @@ def look(
     cancel.check()
 
 
-def _seen(
+def _payloads(
     predictor: Predictor, engine: Engine, reader: TileReader, todo: Sequence[int]
 ) -> Generator[tuple[int, bytes], None, None]:
     """Tiles and what is said of them, in order.
@@ -84,7 +84,7 @@ def _seen(
     """
     side = reader.plan.tile
     spare = (
-        len(todo) % (engine.workers // engine.width(predictor, side))
+        len(todo) % (engine.workers // engine.slots(predictor, side))
         if predictor.shares_cores
         else 0
     )
@@ -93,7 +93,7 @@ def _seen(
     with _ways(predictor, reader, asked) as ways:
         try:
             for index, get in ways:
-                ahead.append((index, engine.ask(predictor, side, plan.grid, get)))
+                ahead.append((index, engine.submit(predictor, side, plan.grid, get)))
                 if len(ahead) == 2 * engine.workers * max(1, predictor.batch):
                     yield _first(ahead)
             while ahead:
@@ -156,7 +156,7 @@ def gather(
     frame = candidates(
         np.concatenate([np.empty((0, 4)), *(r.boxes for _, r in some)]),
         scores=np.concatenate([np.empty(0), *(r.scores for _, r in some)]),
-        votes=[_said(row, names) for row in votes.tolist()],
+        votes=[_votes(row, names) for row in votes.tolist()],
         tiles=tiles,
         cuts=np.concatenate([np.empty(0, np.int64), *(r.cuts for _, r in some)]),
         labels=[classes[i] for _, result in some for i in result.labels.tolist()],
@@ -261,7 +261,7 @@ def trusted(plan: TilePlan, tile: Tile) -> Mask:
     return np.logical_and.outer(*inside)
 
 
-def _said(row: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+def _votes(row: Sequence[float], names: Sequence[str]) -> dict[str, float]:
     """Member to score, of those that saw the object."""
     return {name: score for name, score in zip(names, row, strict=True) if not isnan(score)}
 

@@ -60,7 +60,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         for look, fine in zip(seen, good.tolist(), strict=True)
     ]
     result["outline"] = gpd.GeoSeries(outlines, index=result.index)
-    result["did"] = column(
+    result["note"] = column(
         [
             "kept: seen as large as it would be shown"
             if look is None

@@ -59,7 +59,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result = objects.copy()
     result["types"] = column(types)
     result["taxonomy"] = column(levels)
-    result["did"] = column(
+    result["note"] = column(
         [
             f"{level['name']} ({level['probability']:.0%}), "
             f"most likely {best[0]['icao']} ({best[0]['probability']:.0%})"

@@ -252,7 +252,7 @@ def _resolve(
             said = _joined(shapes, votes, views, sorted(members), speaker)
             changes[len(chosen) - 1] = said
     result = frame.iloc[chosen].reset_index(drop=True)
-    result["did"] = column(["seen by one tile"] * len(result))
+    result["note"] = column(["seen by one tile"] * len(result))
     if changes:
         rows = list(changes)
         for name in changes[rows[0]]:
@@ -284,7 +284,7 @@ def _joined(
         "votes": dict(sorted(votes.items())),
         "score": float(views.scores[speaker]),
         "cut": int(views.cuts[speaker]),
-        "did": f"joined {len(members)} views, took the whole one of tile {tile}",
+        "note": f"joined {len(members)} views, took the whole one of tile {tile}",
     }
     drawn = [i for i in members if views.drawn[i]]
     if said["cut"] == 0:
@@ -300,7 +300,7 @@ def _joined(
     said["outline"] = union if isinstance(union, shapely.Polygon) else None
     said["score"] = float(views.scores[members].max())
     said["cut"] = _still_cut(boxes, box, views.cuts[members])
-    said["did"] = f"united {len(members)} cut views"
+    said["note"] = f"united {len(members)} cut views"
     return said
 
 

@@ -95,7 +95,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         _from_boxes(objects, ~drawn, values, context, params)
     for name in COLUMNS:
         result[name] = pd.Series(values[name], index=result.index)
-    result["did"] = column(_said(values, drawn))
+    result["note"] = column(_said(values, drawn))
     return result
 
 

@@ -48,7 +48,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["outline"] = gpd.GeoSeries(kept, index=result.index)
     result["geometry"] = gpd.GeoSeries(shapes, index=result.index)
     agreement = iou(bounds(shapes), boxes)
-    result["did"] = column(_said(raw, boxes, good, agreement))
+    result["note"] = column(_said(raw, boxes, good, agreement))
     return result
 
 

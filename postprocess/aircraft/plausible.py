@@ -64,7 +64,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
                     + f" is not within {low:g} to {high:g}"
                 )
     result["rejected"] = column(reasons)
-    result["did"] = column(
+    result["note"] = column(
         ["an aircraft could be this size" if reason is None else reason for reason in reasons]
     )
     return result

@@ -58,7 +58,7 @@ class Params(Strict):
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
-    """Set `road_class`, and `did` with the road's figures that decided it.
+    """Set `road_class`, and `note` with the road's figures that decided it.
 
     Needs `length_m` and `width_m` from `measure`.
     """
@@ -76,7 +76,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         for name, row in zip(named, roads.itertuples(), strict=True)
     ]
     objects["road_class"] = column([named[i] for i in stroke])
-    objects["did"] = column([figures[i] for i in stroke])
+    objects["note"] = column([figures[i] for i in stroke])
     return objects
 
 

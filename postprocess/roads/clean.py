@@ -71,7 +71,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     finally:
         between.unlink(missing_ok=True)
     objects = objects.copy()
-    objects.attrs["did"] = (
+    objects.attrs["note"] = (
         f"{int(keep.sum())} pieces kept and {int((~keep).sum())} small ones removed, "
         f"{int(holes.sum())} holes filled, {squares} pixels of areas wider than "
         f"{params.max_width_m:g} m removed"

@@ -97,5 +97,5 @@ def _redrawn(
     return Network(
         np.concatenate([rest.lines, lines]),
         np.concatenate([rest.row, found.row[parent]]),
-        np.concatenate([rest.did, found.did[parent]]),
+        np.concatenate([rest.note, found.note[parent]]),
     )

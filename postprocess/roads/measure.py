@@ -58,7 +58,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     said = votes or {only: mean}
     rows = np.round(np.stack(list(said.values()), axis=1), 6).tolist()
     objects["votes"] = packed([dict(zip(said, row, strict=True)) for row in rows])
-    objects["did"] = column(
+    objects["note"] = column(
         [
             f"{length:.1f} m long, {across:.1f} m wide, mean probability {value:.2f}"
             for length, across, value in zip(

@@ -33,13 +33,13 @@ class Network:
     """n lines.
 
     `lines` (n,) LineStrings in grid pixels; `row` (n,) the row of the step's input frame that a
-    line descends from (the longest, where several were joined; -1 for none); `did` (n,) what the
+    line descends from (the longest, where several were joined; -1 for none); `note` (n,) what the
     step did to it, str or None.
     """
 
     lines: Lines
     row: Index
-    did: NDArray[np.object_]
+    note: NDArray[np.object_]
 
     @cached_property
     def points(self) -> Xy:
@@ -112,7 +112,7 @@ class Network:
 
     def take(self, which: NDArray[Any]) -> Network:
         """The lines at those places, or where True."""
-        return Network(self.lines[which], self.row[which], self.did[which])
+        return Network(self.lines[which], self.row[which], self.note[which])
 
     def with_lines(self, lines: Lines) -> Network:
         """The same rows with other lines."""
@@ -132,7 +132,7 @@ def merged(parts: list[Network]) -> Network:
     return Network(
         np.concatenate([part.lines for part in parts]),
         np.concatenate([part.row for part in parts]),
-        np.concatenate([part.did for part in parts]),
+        np.concatenate([part.note for part in parts]),
     )
 
 
@@ -158,7 +158,7 @@ def to_frame(objects: pd.DataFrame, kept: Network, gone: Network | None = None) 
     Args:
         objects: the frame that `row` counts in.
         kept: lines that stay; `from_node` and `to_node` are numbered among these.
-        gone: lines rejected, with the reason in `did`.
+        gone: lines rejected, with the reason in `note`.
     """
     if len(kept) >= MANY:
         trim_heap()  # the lines that these were drawn from are mostly gone by now
@@ -169,8 +169,8 @@ def to_frame(objects: pd.DataFrame, kept: Network, gone: Network | None = None) 
     nodes = np.full((len(every), 2), -1, np.int64)
     nodes[: len(kept)] = kept.ends
     frame["from_node"], frame["to_node"] = nodes.T.copy()
-    frame["did"] = column(list(every.did))
-    frame["rejected"] = column([None] * len(kept) + list(every.did[len(kept) :]))
+    frame["note"] = column(list(every.note))
+    frame["rejected"] = column([None] * len(kept) + list(every.note[len(kept) :]))
     return gpd.GeoDataFrame(frame, geometry="geometry")
 
 
@@ -202,7 +202,7 @@ def dissolve(found: Network) -> Network:
     chain = np.repeat(np.arange(len(size)), size)
     longest = np.lexsort((chains.edge, -found.length[chains.edge], chain))
     row = found.row[chains.edge][longest][chains.start[:-1]]
-    did = found.did[chains.edge]
+    did = found.note[chains.edge]
     said = np.full(len(size), None, dtype=object)
     for i in np.unique(chain[did != None]):  # noqa: E711 - element by element
         parts = did[chains.start[i] : chains.start[i + 1]]

@@ -37,7 +37,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         settled, length = _one_pass(source, context, params)
         source, passes = context.handed_on("skeletonise"), passes + 1
     objects = objects.copy()
-    objects.attrs["did"] = f"{length} pixels of centre line after {passes} passes"
+    objects.attrs["note"] = f"{length} pixels of centre line after {passes} passes"
     return objects
 
 

@@ -73,7 +73,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
                 kept += int(np.count_nonzero(mask))
                 write_mask(out, block, mask)
     objects = objects.copy()
-    objects.attrs["did"] = (
+    objects.attrs["note"] = (
         f"{kept} of {grid.width * grid.height} pixels are road, in {int(keep.sum())} pieces; "
         f"{int((~keep).sum())} pieces never reached {params.high:g}"
     )

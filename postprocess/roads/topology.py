@@ -117,7 +117,7 @@ def _on_lattice(found: Network) -> Network:
     parent = tangled[parent[first]]
     rest = np.ones(len(found), np.bool_)
     rest[tangled] = False
-    return merged([found.take(rest), Network(noded, found.row[parent], found.did[parent])])
+    return merged([found.take(rest), Network(noded, found.row[parent], found.note[parent])])
 
 
 def split(found: Network, line: Index, places: Xy) -> Network:
@@ -142,7 +142,7 @@ def split(found: Network, line: Index, places: Xy) -> Network:
     whole = np.ones(len(found), np.bool_)
     whole[touched] = False
     parent = np.concatenate(rows)
-    cut = Network(np.concatenate(pieces), found.row[parent], found.did[parent])
+    cut = Network(np.concatenate(pieces), found.row[parent], found.note[parent])
     return merged([found.take(whole), cut])
 
 
@@ -172,7 +172,7 @@ def _node_themselves(found: Network) -> Network:
     noded = shapely.union_all(found.lines[knots][:, None], axis=1)
     pieces, parent = shapely.get_parts(noded, return_index=True)
     parent = knots[parent]
-    cut = Network(pieces, found.row[parent], found.did[parent])
+    cut = Network(pieces, found.row[parent], found.note[parent])
     return merged([found.take(~crossed), cut])
 
 

@@ -56,7 +56,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     lines = _lines(join(parts), grid.width, tolerance) if parts else np.empty(0, dtype=object)
     traced = dissolve(network(lines))
     frame = to_frame(road_frame(traced.lines), network(traced.lines))
-    frame.attrs["did"] = f"{len(traced)} lines between {len(traced.nodes)} nodes"
+    frame.attrs["note"] = f"{len(traced)} lines between {len(traced.nodes)} nodes"
     return frame
 
 

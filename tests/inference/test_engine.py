@@ -46,20 +46,20 @@ class Watcher:
     most: int = 0
     turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, images, grids, width=None):
+    def run(self, images, grids, slots=None):
         assert len(images) == len(grids)
         with self.turn:
-            self.asked.append((len(images), width))
-            self.busy += width or 1
+            self.asked.append((len(images), slots))
+            self.busy += slots or 1
             self.most = max(self.most, self.busy)
         assert self.go.wait(20)
         with self.turn:
-            self.busy -= width or 1
+            self.busy -= slots or 1
         return [no_candidates(1)] * len(images)
 
 
 def ask(engine, predictor, side=64, get=None) -> Future[bytes]:
-    return engine.ask(predictor, side, GRID, get or image)
+    return engine.submit(predictor, side, GRID, get or image)
 
 
 @given(batch=st.integers(1, 5), tiles=st.lists(st.sampled_from("ab"), max_size=30))
@@ -111,9 +111,9 @@ def test_a_batch_that_stays_open_is_looked_at_soon():
 
 
 @pytest.mark.parametrize(
-    ("side", "width"), [(WORKER_PX, 1), (WORKER_PX + 32, 2), (3 * WORKER_PX, 4)]
+    ("side", "slots"), [(WORKER_PX, 1), (WORKER_PX + 32, 2), (3 * WORKER_PX, 4)]
 )
-def test_large_tiles_take_several_lanes_of_cores(side, width):
+def test_large_tiles_take_several_workers(side, slots):
     predictor = Watcher(workers=4, shares_cores=True)
     with Engine(4).opened() as engine:
         answers = [ask(engine, predictor, side) for _ in range(9)]
@@ -121,12 +121,12 @@ def test_large_tiles_take_several_lanes_of_cores(side, width):
             time.sleep(0.01)
         predictor.go.set()
         wait(answers)
-    assert {said for _, said in predictor.asked} == {width}
+    assert {said for _, said in predictor.asked} == {slots}
     assert predictor.most == 4
 
 
-def test_a_tile_of_a_device_of_its_own_takes_one_lane():
-    assert Engine(2).width(Watcher(), 4096) == 1
+def test_a_tile_of_a_device_of_its_own_takes_one_worker():
+    assert Engine(2).slots(Watcher(), 4096) == 1
 
 
 def test_what_fails_is_told_to_those_who_asked():
@@ -150,7 +150,7 @@ def test_what_fails_is_told_to_those_who_asked():
         assert ask(engine, predictor).result(20) == SAID
 
 
-def _blind(predictor, images, grids, width=None):
+def _blind(predictor, images, grids, slots=None):
     raise ValueError("blind")
 
 

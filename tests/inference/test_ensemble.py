@@ -89,8 +89,8 @@ def test_results_do_not_depend_on_the_number_of_threads(case):
     try:
         for threads in (1, 2, 3):
             ensemble.compute = replace(whole, threads=threads)
-            for width in (None, 1):
-                seen = ensemble.run(images[:6], GRIDS, width)
+            for slots in (None, 1):
+                seen = ensemble.run(images[:6], GRIDS, slots)
                 assert list(map(encode, seen)) == alone[:6]
                 assert torch.get_num_threads() == before
     finally:

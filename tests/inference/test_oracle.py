@@ -53,7 +53,7 @@ class Oracle:
     def channels(self):
         return () if self.probability is None else ("road", "centreline")
 
-    def run(self, images, grids, width=None):
+    def run(self, images, grids, slots=None):
         self.looked += len(images)
         return [self.see(image, grid) for image, grid in zip(images, grids, strict=False)]
 
@@ -163,7 +163,7 @@ class Pair(Oracle):
 
     both: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20))
 
-    def run(self, images, grids, width=None):
+    def run(self, images, grids, slots=None):
         self.both.wait()
         return super().run(images, grids)
 
@@ -184,7 +184,7 @@ class Batches(Oracle):
         super().__init__(*args, **kwargs)
         self.scenes = []
 
-    def run(self, images, grids, width=None):
+    def run(self, images, grids, slots=None):
         self.scenes.append(len(set(map(id, grids))))
         # A network takes its time: on few cores too every scene has tiles waiting meanwhile.
         time.sleep(0.01)
@@ -368,7 +368,7 @@ def test_memory_does_not_grow_with_the_scenes_height(blank):
 
 def test_a_tile_that_memory_is_short_for_is_told(tmp_path, pictures):
     class Wide(Oracle):
-        def run(self, images, grids, width=None):
+        def run(self, images, grids, slots=None):
             raise MemoryError("10.9 TiB")
 
     scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(100, 100)[:1])

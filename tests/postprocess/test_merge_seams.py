@@ -253,7 +253,7 @@ def test_votes_are_the_best_of_each_member_and_home_speaks():
     assert len(out) == 1
     assert out["votes"].iloc[0] == {"r": 0.8, "u": 0.7}
     assert out.geometry.iloc[0].bounds == tuple(box)
-    assert out["did"].iloc[0] == "joined 2 views, took the whole one of tile 0"
+    assert out["note"].iloc[0] == "joined 2 views, took the whole one of tile 0"
 
 
 def test_two_views_of_one_tile_are_never_joined():

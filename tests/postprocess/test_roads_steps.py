@@ -115,7 +115,7 @@ def test_clean_fills_sweeps_and_takes_squares_out(tmp_path: Path) -> None:
     expected = painted(lined(road((20, 250), (580, 250))), 9, 600) > 0
     expected[250, 252] = False
     assert np.array_equal(stored(context, "clean"), expected)
-    assert "1 holes filled" in done.attrs["did"]
+    assert "1 holes filled" in done.attrs["note"]
     assert not list(context.workdir.glob(".*"))
 
 
@@ -145,7 +145,7 @@ def test_facing_ends_are_joined_over_a_gap_of(tmp_path: Path, gap: int, closed: 
     )
     assert len(frame) == (1 if closed else 2)
     if closed:
-        assert "gap of" in frame.did[0]
+        assert "gap of" in frame.note[0]
         assert shapely.hausdorff_distance(frame.geometry[0], road((20, 100), (280, 130))) < 3
 
 
@@ -278,7 +278,7 @@ def test_a_score_is_calibrated_and_the_vote_is_what_was_seen(tmp_path: Path) -> 
     out = measure.run(road_frame(lined(line)), context, measure.Params())
     assert out.votes[0]["resunet"] == pytest.approx(0.8, abs=0.02)
     assert out.score[0] == pytest.approx(out.votes[0]["resunet"] / 2, abs=1e-6)
-    assert f"mean probability {out.votes[0]['resunet']:.2f}" in out.did[0]
+    assert f"mean probability {out.votes[0]['resunet']:.2f}" in out.note[0]
 
 
 def test_of_several_networks_each_tells_its_own_word(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_joined_lines_take_after_their_longest_part() -> None:
     whole = dissolve(Network(parts.lines, parts.row, said))
     assert len(whole) == 1
     assert whole.row.tolist() == [1]
-    assert whole.did[0] == "a; b"
+    assert whole.note[0] == "a; b"
 
 
 def test_frames_keep_rows_and_say_why_lines_went() -> None:
