@@ -61,7 +61,7 @@ def predict_tiles(
     try:
         with (
             engine_of(predictor).opened() as engine,
-            closing(_payloads(predictor, engine, reader, todo)) as seen,
+            closing(_payloads(predictor, engine, reader, todo)) as payloads,
         ):
             for index, payload in payloads:
                 ledger.put(index, payload)
