@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, ValidationError, model_validator
-from scipy.optimize import isotonic_regression, minimize
 
 from detectors.views import Floats, Ints
 from lanner.core.config import Strict
@@ -148,6 +147,8 @@ def fit_isotonic(scores: ArrayLike, hits: ArrayLike, least: int = 20) -> Isotoni
     size = np.bincount(groups).astype(np.float64)
     mean_x = np.bincount(groups, x[order]) / size
     rate = np.bincount(groups, y[order]) / size
+    from scipy.optimize import isotonic_regression  # slow to import, and only fitting needs it
+
     fitted = isotonic_regression(rate, weights=size)
     block = np.repeat(np.arange(len(fitted.blocks) - 1), np.diff(fitted.blocks))
     weight = np.bincount(block, size)
@@ -197,6 +198,8 @@ def fit_platt(scores: ArrayLike, hits: ArrayLike, weights: ArrayLike | None = No
     def loss(params: Floats) -> float:
         z = params[0] * logit + params[1]
         return float(np.average(np.logaddexp(0, z) - target * z, weights=count))
+
+    from scipy.optimize import minimize
 
     slope, intercept = minimize(
         loss, [1.0, 0.0], method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]

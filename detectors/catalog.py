@@ -13,7 +13,7 @@ from pathlib import Path
 from detectors import calibration
 from detectors.card import Card, check_files, load_card
 from lanner.core.config import DetectorConfig, Member, load_config
-from lanner.core.errors import ConfigError, UnknownDetectorError, WeightsError
+from lanner.core.errors import Argument, ConfigError, UnknownDetectorError, WeightsError
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -118,7 +118,7 @@ def resolve(detector: str, home: Path | None) -> Entry:
         names = ", ".join(known) or "none"
         near = difflib.get_close_matches(detector, known, n=1)
         raise UnknownDetectorError(
-            "--detector",
+            Argument("detector"),
             detector,
             f"no detector has that name; there are: {names}",
             f"did you mean {near[0]!r}?" if near else "choose one, or give a path to a .yaml file",
@@ -139,13 +139,15 @@ def choose(config: DetectorConfig, names: Sequence[str] | None) -> tuple[Member,
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise ConfigError(
-                "--members",
+                Argument("members"),
                 name,
                 f"{config.name} has {', '.join(known)}",
                 f"did you mean {near[0]!r}?" if near else "choose among them",
             )
     if not names:
-        raise ConfigError("--members", "", "names no member", f"choose among {', '.join(known)}")
+        raise ConfigError(
+            Argument("members"), "", "names no member", f"choose among {', '.join(known)}"
+        )
     return tuple(m for m in config.members if m.name in names)
 
 

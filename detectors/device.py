@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lanner.core.errors import DeviceError
+from lanner.core.errors import Argument, DeviceError, DeviceMemoryError, DeviceNameError
 from lanner.core.machine import keep_memory
 
 T = TypeVar("T")
@@ -78,7 +78,8 @@ def compute(device: str) -> Compute:
     """The device that `auto`, `cpu`, `cuda`, `cuda:N` or `mps` means on this machine.
 
     Raises:
-        DeviceError: unknown, or not there.
+        DeviceNameError: no name of a device.
+        DeviceError: not on this machine.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -90,17 +91,21 @@ def compute(device: str) -> Compute:
         index = int(device.partition(":")[2] or 0)
         if index >= count:
             raise DeviceError(
-                "--device",
+                Argument("device"),
                 device,
                 f"this machine shows {count} CUDA devices",
-                "use --device cpu, or auto",
+                "set `device` to cpu or auto",
             )
         half = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
         return Compute(torch.device("cuda", index), half, CUDA_BATCH)
     if device == "mps" and torch.backends.mps.is_available():
         return Compute(torch.device("mps"), None, 1)
-    problem = "is not on this machine" if device == "mps" else "is not a device"
-    raise DeviceError("--device", device, problem, "use auto, cpu, cuda, cuda:N or mps")
+    argument = Argument("device")
+    if device == "mps":
+        raise DeviceError(argument, device, "is not on this machine", "use cpu or auto")
+    raise DeviceNameError(
+        argument, device, "is no name of a device", "use auto, cpu, cuda, cuda:N or mps"
+    )
 
 
 @contextmanager
@@ -172,7 +177,7 @@ class Passes:
             look: the tensors cut to (batch, ...), to one result each.
 
         Raises:
-            DeviceError: memory is short even for one input.
+            DeviceMemoryError: memory is short even for one input.
         """
         results: list[T] = []
         while len(results) < len(inputs[0]):
@@ -185,11 +190,11 @@ class Passes:
                 results.extend(look(*(_filled(part, batch) for part in parts))[:count])
             except torch.OutOfMemoryError as error:
                 if batch == 1:
-                    raise DeviceError(
-                        "--device",
+                    raise DeviceMemoryError(
+                        Argument("device"),
                         str(inputs[0].device),
                         "ran out of memory on a single tile",
-                        "give a smaller --tile, or use --device cpu",
+                        "give a smaller `tile`, or set `device` to cpu",
                     ) from error
                 self.batch = min(self.batch, batch // 2)
                 torch.cuda.empty_cache()

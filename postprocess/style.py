@@ -7,6 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 
+from lanner.core.errors import Argument
 from lanner.core.files import replacing
 
 COLOURS = {
@@ -30,7 +31,7 @@ def write_style(path: Path, frame: gpd.GeoDataFrame) -> None:
     wanted = style(lines=bool(frame.geom_type.str.contains("LineString").any()))
     if target.exists() and _held(target) not in (style(lines=True), style(lines=False)):
         return
-    with replacing(target) as beside:
+    with replacing(target, Argument("path")) as beside:
         beside.write_bytes(wanted)
 
 

@@ -21,7 +21,7 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import CRSError
 
-from lanner.core.errors import OutputError
+from lanner.core.errors import Argument, OutputError
 from lanner.core.files import replacing
 from lanner.core.machine import trim_heap
 from postprocess.context import Context
@@ -40,6 +40,7 @@ SCENE_PIXELS = "scene_pixels"
 EPOCH = "2000-01-01T00:00:00.000Z"
 """The date in every GeoPackage, so that equal content is equal bytes."""
 LAYER = "objects"
+_OUT = Argument("path")
 
 
 def features(objects: gpd.GeoDataFrame, context: Context) -> Texts:
@@ -107,7 +108,7 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in FORMATS:
         raise OutputError(
-            "--out",
+            _OUT,
             path,
             f"{ending or 'no ending'} is no format Lanner writes",
             f"end it in one of {', '.join(FORMATS)}",
@@ -137,7 +138,7 @@ def write_geojson(features: Sequence[str], path: Path, *, pixels: bool | None = 
     """
     if path.suffix.lower() in FORMATS[2:]:
         raise OutputError(
-            "path",
+            _OUT,
             path,
             "would hold GeoJSON under the name of another format",
             "end it in .geojson or .json; `lanner detect` writes the others",
@@ -151,7 +152,7 @@ def write_geojson(features: Sequence[str], path: Path, *, pixels: bool | None = 
 
 def _no_geojson(path: Path) -> OutputError:
     return OutputError(
-        "--out",
+        _OUT,
         path,
         "the scene has no CRS, and GeoJSON is longitude and latitude",
         "write .json, .gpkg or .parquet (scene pixels), or give the scene a CRS",
@@ -165,7 +166,7 @@ def _write_texts(features: Sequence[str], path: Path, *, pixels: bool) -> None:
     around = None if pixels else bbox(_boxes(features))
     if around is not None:
         head["bbox"] = around
-    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path, _OUT) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write(_text(head)[:-1] + ',"features":[')
         for position, feature in enumerate(features):
             file.write("\n" if position == 0 else ",\n")
@@ -192,7 +193,7 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
         for name in frame.columns
         if name != "geometry" and any(isinstance(value, dict | list) for value in frame[name])
     ]
-    with replacing(path) as beside:
+    with replacing(path, _OUT) as beside:
         if ending == ".parquet":
             write_groups(frame, beside, {name: name for name in nested}, _texts)
             return
@@ -207,14 +208,14 @@ def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
                 pyogrio.write_dataframe(flat, beside, driver=driver, layer=LAYER)
         except (DataSourceError, DataLayerError) as error:
             raise OutputError(
-                "--out",
+                _OUT,
                 path,
                 f"cannot be written ({error})",
                 "free some space or choose another format",
             ) from error
         except CRSError as error:
             raise OutputError(
-                "--out",
+                _OUT,
                 path,
                 f"its format has no words for the scene's CRS, {frame.crs.name}",
                 "write GeoJSON or GeoParquet, or warp the scene: gdalwarp -t_srs EPSG:CODE",

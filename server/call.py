@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -22,20 +23,24 @@ class Call:
     An error of Lanner's ends the RPC with its own status; any other with INTERNAL and an id,
     under which the log keeps the traceback that the caller must not see. `fields` of the log
     line may be added to while the RPC runs.
+
+    Args:
+        method: name of the RPC.
+        context: of gRPC.
+        hide: what a text of an error is to its caller; the attribute may be changed while the
+            RPC runs.
     """
 
-    def __init__(self, method: str, context: grpc.ServicerContext) -> None:
+    def __init__(
+        self, method: str, context: grpc.ServicerContext, hide: Callable[[str], str]
+    ) -> None:
+        self.hide = hide
         self.fields: dict[str, Any] = {}
         self._context = context
         self._method = method
         self._peer = context.peer()
         self._started = time.monotonic()
         self._code = ""
-        self._private: tuple[str, str] | None = None
-
-    def say_instead(self, private: str, public: str) -> None:
-        """Put `public` for `private` in what the caller is told, such as a server's own path."""
-        self._private = (private, public)
 
     def finish(self) -> None:
         """Write the access line; to be called when gRPC says that the RPC is over."""
@@ -81,7 +86,7 @@ class Call:
     def _failure(self, error: Exception) -> Failure:
         """What the caller is told of `error`."""
         if isinstance(error, LannerError):
-            return encode(error, replace=self._private)
+            return encode(error, hide=self.hide)
         number = self.log_failure(error)
         told = ServerError(
             "server",

@@ -7,7 +7,13 @@ import math
 import re
 from collections.abc import Sequence
 
-from lanner.core.errors import ConfigError, DeviceError, GsdError, UnknownDetectorError
+from lanner.core.errors import (
+    Argument,
+    ConfigError,
+    DeviceNameError,
+    GsdError,
+    UnknownDetectorError,
+)
 from lanner.core.job import DetectRequest
 from lanner.core.offers import Offered
 from lanner.v1 import detection_pb2 as pb
@@ -45,22 +51,40 @@ def _detector(choice: pb.DetectorChoice, detectors: Sequence[Offered]) -> Offere
         return known[choice.name]
     near = difflib.get_close_matches(choice.name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
-    raise UnknownDetectorError("detector", choice.name, "is not on offer here", hint)
+    raise UnknownDetectorError(Argument("detector"), choice.name, "is not on offer here", hint)
 
 
 def _gsd(spec: pb.DetectionSpec) -> float | None:
     if not spec.HasField("gsd_m"):
         return None
     if not (math.isfinite(spec.gsd_m) and spec.gsd_m > 0):
-        raise GsdError("gsd", spec.gsd_m, "is no ground sampling", "give metres a pixel, above 0")
+        raise GsdError(
+            Argument("gsd"),
+            spec.gsd_m,
+            "is no ground sampling",
+            "give metres a pixel, above 0",
+        )
     return spec.gsd_m
 
 
 def _device(device: str) -> str:
-    name = device or "auto"
-    if not _DEVICE.fullmatch(name):
-        raise DeviceError("device", device, "is unknown", "give auto, cpu, cuda, cuda:N or mps")
-    return name
+    return device_name(device or "auto")
+
+
+def device_name(device: str) -> str:
+    """The name of a device, which need not be on this machine.
+
+    Raises:
+        DeviceNameError: it is none.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise DeviceNameError(
+            Argument("device"),
+            device,
+            "is no name of a device",
+            "give auto, cpu, cuda, cuda:N or mps",
+        )
+    return device
 
 
 def _tile(spec: pb.DetectionSpec) -> int | None:
@@ -68,7 +92,7 @@ def _tile(spec: pb.DetectionSpec) -> int | None:
         return None
     if not _TILE_MIN <= spec.tile <= _TILE_MAX or spec.tile % _TILE_STEP:
         raise ConfigError(
-            "tile",
+            Argument("tile"),
             spec.tile,
             "is no tile side",
             f"give a multiple of {_TILE_STEP} from {_TILE_MIN} to {_TILE_MAX}",
@@ -84,9 +108,9 @@ def _members(spec: pb.DetectionSpec, offer: Offered) -> tuple[str, ...] | None:
     unknown = sorted(chosen - set(known))
     if unknown or not chosen:
         raise ConfigError(
-            "members",
+            Argument("members"),
             ", ".join(unknown),
-            f"{offer.name} has no such member",
+            f"{offer.name} has no such member" if unknown else "names no member",
             f"choose from {', '.join(known)}",
         )
     return tuple(name for name in known if name in chosen)

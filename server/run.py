@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import queue
 import signal
+import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +17,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lanner.core.errors import ConfigError
-from lanner.core.job import DetectFn
+from lanner.core.errors import AddressError, Argument, ConfigError
+from lanner.core.job import Cancel, DetectFn
 from lanner.core.offers import ListDetectors
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.log import NAME, configure
+from server.private import private
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
@@ -33,6 +36,8 @@ _STOP_S = 2.0
 # What a detection has, once told to stop, to come to its end.
 _LOOK_S = 0.5
 # How soon a signal is noticed that came at the worst moment.
+_News = queue.SimpleQueue["int | Future[None]"]
+# Numbers of signals, and a preparation that is over.
 _SPARE_THREADS = 8
 # So that lists and health checks are answered while every stream is taken.
 
@@ -44,9 +49,9 @@ class ServeOptions:
     `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and
     s3 addresses. `per_device` detections compute on one device at once, `max_waiting` wait in
     line, `max_streams` are open at all. A request for the device "auto" computes on
-    `auto_device`. `grace_s` is what running detections get to finish after SIGTERM. A silent
-    peer is asked for a sign of life after `keepalive_s` and given up after as long again.
-    `credentials` turn on TLS.
+    `auto_device`, or on what that returns. `grace_s` is what running detections get to finish
+    after SIGTERM. A silent peer is asked for a sign of life after `keepalive_s` and given up after
+    as long again. `credentials` turn on TLS.
     """
 
     host: str = "127.0.0.1"
@@ -56,7 +61,7 @@ class ServeOptions:
     per_device: int = 2
     max_waiting: int = 16
     max_streams: int = 64
-    auto_device: str = "auto"
+    auto_device: str | Callable[[], str] = "auto"
     grace_s: float = 10.0
     keepalive_s: float = 10.0
     credentials: grpc.ServerCredentials | None = None
@@ -77,6 +82,11 @@ class RunningServer:
         self._service = service
         self._checks = checks
 
+    def prepared(self) -> None:
+        """Let health say SERVING; after `stop` it stays as it is."""
+        for name in ("", SERVICE):
+            self._checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+
     def stop(self, grace_s: float) -> bool:
         """Refuse new work, let running detections finish for `grace_s` seconds, stop the rest.
 
@@ -96,22 +106,35 @@ class RunningServer:
 
 
 def start(
-    detect: DetectFn, list_detectors: ListDetectors, options: ServeOptions | None = None
+    detect: DetectFn,
+    list_detectors: ListDetectors,
+    options: ServeOptions | None = None,
+    *,
+    prepared: bool = True,
 ) -> RunningServer:
     """Start serving in threads of this process and return at once.
 
+    Args:
+        detect: see `server.service.DetectionService`.
+        list_detectors: likewise.
+        options: how to serve.
+        prepared: whether health says SERVING at once, or NOT_SERVING until
+            `RunningServer.prepared`; requests are answered all the same.
+
     Raises:
-        ConfigError: a root is no folder, or the port cannot be had.
+        ConfigError: a root is no folder.
+        AddressError: the port is in use, or the host is no address of this machine.
     """
     chosen = options or ServeOptions()
     for root in chosen.roots:
         if not root.is_dir():
-            raise ConfigError("--root", root, "is not a folder", "name an existing one")
+            raise ConfigError(Argument("roots"), root, "is not a folder", "name an existing one")
     service = DetectionService(
         detect,
         list_detectors,
         ScenePolicy(chosen.roots, chosen.allow_remote),
         Slots(chosen.per_device, chosen.max_waiting),
+        private=private(chosen.roots),
         auto_device=chosen.auto_device,
         max_streams=chosen.max_streams,
     )
@@ -123,10 +146,13 @@ def start(
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     port = _bind(server, chosen)
-    server.start()
     for name in ("", SERVICE):
-        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return RunningServer(server, service, checks, _join(chosen.host, port))
+        checks.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+    server.start()
+    running = RunningServer(server, service, checks, _join(chosen.host, port))
+    if prepared:
+        running.prepared()
+    return running
 
 
 def serve(
@@ -134,50 +160,72 @@ def serve(
     list_detectors: ListDetectors,
     options: ServeOptions | None = None,
     ready: Callable[[str], None] | None = None,
+    prepare: Callable[[Cancel], None] | None = None,
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal ends the process.
 
-    To be called from the main thread. `ready` is told the address once it is served.
+    To be called from the main thread.
+
+    Args:
+        detect: see `server.service.DetectionService`.
+        list_detectors: likewise.
+        options: how to serve.
+        ready: told the address once it is listened on.
+        prepare: what is to be done before health says SERVING; requests are answered meanwhile.
+            It looks at its `Cancel`, which is set when a signal comes.
 
     Returns:
         Whether every detection came to its own end.
 
     Raises:
-        ConfigError: see `start`.
+        ConfigError, AddressError: see `start`.
+        LannerError: what `prepare` raised.
     """
     configure()
     chosen = options or ServeOptions()
     # SimpleQueue.put may interrupt its own get; Event.set could deadlock in a handler.
-    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+    news: _News = queue.SimpleQueue()
     signals = (signal.SIGTERM, signal.SIGINT)
-    before = {n: signal.signal(n, lambda number, _: asked.put(number)) for n in signals}
-    try:
-        running = start(detect, list_detectors, chosen)
-        _announce(running.address, chosen)
-        if ready is not None:
-            ready(running.address)
-        _await(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    log.info("stopping", extra={"fields": {"event": "stopping", "grace_s": chosen.grace_s}})
-    finished = running.stop(chosen.grace_s)
+    before = {n: signal.signal(n, lambda number, _: news.put(number)) for n in signals}
+    stop = Cancel()
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as aside:
+        try:
+            running = start(detect, list_detectors, chosen, prepared=prepare is None)
+            _announce(running.address, chosen)
+            if ready is not None:
+                ready(running.address)
+            if prepare is not None:
+                aside.submit(prepare, stop).add_done_callback(news.put)
+            failure = _await(news, running)
+        finally:
+            stop.set()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        log.info("stopping", extra={"fields": {"event": "stopping", "grace_s": chosen.grace_s}})
+        finished = running.stop(chosen.grace_s)
     log.info("stopped", extra={"fields": {"event": "stopped", "all_finished": finished}})
+    if failure is not None:
+        raise failure
     return finished
 
 
-def _await(asked: queue.SimpleQueue[int]) -> None:
-    """Return once something is in the queue, which a signal's handler puts there.
+def _await(news: _News, running: RunningServer) -> BaseException | None:
+    """Return at a signal, or with what the preparation failed of.
 
     A signal that comes between the interpreter's last look and its falling asleep wakes nobody:
     it has to wake by itself to run the handler.
     """
     while True:
         try:
-            asked.get(timeout=_LOOK_S)
+            one = news.get(timeout=_LOOK_S)
         except queue.Empty:
             continue
-        return
+        if not isinstance(one, Future):
+            return None
+        if (failure := one.exception()) is not None:
+            return failure
+        running.prepared()
+        log.info("prepared", extra={"fields": {"event": "prepared"}})
 
 
 def _channel_options(keepalive_s: float) -> list[tuple[str, int]]:
@@ -204,12 +252,32 @@ def _bind(server: grpc.Server, options: ServeOptions) -> int:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, options.credentials)
     except RuntimeError as error:
-        raise ConfigError(
-            "--port",
-            address,
-            "cannot be listened on (taken, or no address of this machine)",
-            "give a free --port and an own --host",
-        ) from error
+        raise _refused(options.host, options.port) from error
+
+
+def _refused(host: str, port: int) -> AddressError:
+    """Why an address cannot be listened on, which gRPC does not say: asked of the system again."""
+    free = "give another `port`; 0 takes a free one"
+    own = "give an address of this machine as `host`, such as 127.0.0.1 or 0.0.0.0"
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        return AddressError(Argument("host"), host, f"is not an address ({error})", own)
+    for family, kind, protocol, _, place in places:
+        with socket.socket(family, kind, protocol) as probe:
+            # As gRPC does: an address that a server has just left is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(place)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    told = f"is in use on {host} by another program"
+                    return AddressError(Argument("port"), port, told, f"stop that, or {free}")
+                if error.errno == errno.EADDRNOTAVAIL:
+                    return AddressError(Argument("host"), host, "is not of this machine", own)
+                told = f"cannot be listened on at {host} ({error.strerror})"
+                return AddressError(Argument("port"), port, told, free)
+    return AddressError(Argument("port"), port, f"cannot be listened on at {host}", free)
 
 
 def _join(host: str, port: int) -> str:

@@ -25,10 +25,13 @@ class ScenePolicy:
         exists outside the roots, nor where the roots are.
 
         Raises:
-            SceneError: empty, outside the roots, not a file, or an address that is refused.
+            SceneError: empty, no name of a file, outside the roots, not a file, or an address
+                that is refused.
         """
         if not uri.strip():
             raise SceneError("scene", uri, "is empty", "name a GeoTIFF")
+        if "\0" in uri:
+            raise SceneError("scene", uri, "holds a NUL, which no name may", "check the path")
         if "://" in uri or uri.startswith("/vsi"):
             return self._remote(uri)
         inside = False
@@ -52,7 +55,7 @@ class ScenePolicy:
             "scene",
             uri,
             "is outside the folders this server may read",
-            "move it there, or have the server started with another --root",
+            "move it there, or ask whoever runs the server to add its folder",
         )
 
     def _remote(self, uri: str) -> str:
@@ -70,6 +73,6 @@ class ScenePolicy:
                 "scene",
                 uri,
                 "this server opens no remote scenes",
-                "give a path, or have the server started with --allow-remote",
+                "give a path, or ask whoever runs the server to allow them",
             )
         return uri

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.call import Call
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_event, summary_event
+from server.private import Private
 from server.request import to_job
 from server.scenes import ScenePolicy
 from server.slots import Slots, Ticket
@@ -55,7 +56,9 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         list_detectors: what is on offer.
         scenes: which scenes may be named.
         slots: who may compute when.
-        auto_device: the device that a request for "auto" computes on.
+        private: what callers are not told of this machine.
+        auto_device: the device that a request for "auto" computes on, or what tells it; asked by
+            each such request.
         max_streams: detections open at once, be they waiting, computing or being read.
     """
 
@@ -66,16 +69,16 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         scenes: ScenePolicy,
         slots: Slots,
         *,
-        auto_device: str = "auto",
+        private: Private,
+        auto_device: str | Callable[[], str] = "auto",
         max_streams: int = 64,
     ) -> None:
         self._detect = detect
         self._list_detectors = list_detectors
         self._scenes = scenes
         self._slots = slots
-        # One name a device: one line, and one copy of the networks.
-        first = {"cuda": "cuda:0"}
-        self._same_device = {"auto": first.get(auto_device, auto_device), **first}
+        self._private = private
+        self._auto_device = auto_device
         self._max_streams = max_streams
         self._workers = ThreadPoolExecutor(max_streams, thread_name_prefix="detect")
         self._open: set[_Run] = set()
@@ -85,17 +88,21 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         self, request: pb.ListDetectorsRequest, context: grpc.ServicerContext
     ) -> pb.ListDetectorsResponse:
         """See proto/lanner/v1/detection_service.proto."""
-        call = Call("ListDetectors", context)
+        call = Call("ListDetectors", context, self._private.hide)
         context.add_callback(call.finish)
         with call:
             offers = sorted(self._list_detectors(), key=lambda one: one.name)
-            return pb.ListDetectorsResponse(detectors=[to_message(one) for one in offers])
+            messages = [to_message(one) for one in offers]
+            for one in messages:
+                one.problem = self._private.hide(one.problem)
+            return pb.ListDetectorsResponse(detectors=messages)
 
     def Detect(  # noqa: N802  the generated code names it
         self, request: pb.DetectRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.DetectResponse]:
         """See proto/lanner/v1/detection_service.proto."""
-        call, run = Call("Detect", context), _Run()
+        uri = request.spec.scene.uri
+        call, run = Call("Detect", context, partial(self._private.hide, asked=uri)), _Run()
 
         def over() -> None:
             run.stop()
@@ -148,8 +155,8 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         named = uri.partition("?")[0] if "://" in uri else uri
         call.fields.update(scene=named[:_LOGGED], detector=spec.detector.name[:_LOGGED])
         job = to_job(spec, self._scenes, self._list_detectors())
-        call.say_instead(job.scene, uri)
-        job = replace(job, device=self._same_device.get(job.device, job.device))
+        call.hide = partial(self._private.hide, opened=job.scene, asked=uri)
+        job = replace(job, device=self._device(job.device))
         ticket = self._slots.enter(job.device)
         future = self._workers.submit(self._work, ticket, job, run)
         future.add_done_callback(partial(_finished, run, call))
@@ -172,6 +179,14 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         call.fields.update(features=len(features), work_seconds=seconds)
         yield from feature_events(features)
         yield summary_event(len(features), summary)
+
+    def _device(self, asked: str) -> str:
+        """The one name of a device: it has one line, and one copy of the networks."""
+        named = asked
+        if asked == "auto":
+            auto = self._auto_device
+            named = auto if isinstance(auto, str) else auto()
+        return "cuda:0" if named == "cuda" else named
 
     def _work(self, ticket: Ticket, job: DetectRequest, run: _Run) -> _Outcome:
         """Wait for the device and compute; the frame of the result is let go at once."""

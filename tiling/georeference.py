@@ -11,7 +11,7 @@ from pyproj.exceptions import CRSError as ProjError
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
-from lanner.core.errors import GsdError, PlaceError
+from lanner.core.errors import Argument, GsdError, PlaceError
 from tiling.place import Place
 
 EARTH_RADIUS = (6.3e6, 6.4e6)
@@ -25,7 +25,7 @@ GSD_TOLERANCE = 0.01
 taken for the same, rounded."""
 
 _WARP = "warp it first: gdalwarp {how}-t_srs EPSG:CODE SCENE out.tif"
-_GSD = "or give --gsd METRES to work in pixels only"
+_GSD = "or give `gsd` in metres a pixel, to work in pixels only"
 
 
 def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Place:
@@ -44,7 +44,9 @@ def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Plac
             affine fits, RPCs only; and no `gsd` to do without.
     """
     if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
-        raise GsdError("--gsd", gsd, "is no ground sampling", "give metres a pixel, above 0")
+        raise GsdError(
+            Argument("gsd"), gsd, "is no ground sampling", "give metres a pixel, above 0"
+        )
     size = (dataset.width, dataset.height)
     try:
         affine, crs = _affine_and_crs(dataset, uri)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lanner.core.errors import Cancelled, LannerError, error_status
+from lanner.core.errors import FLAGS, Cancelled, LannerError, error_status
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -33,6 +33,7 @@ def reporting(debug: bool, resume: str = "run it again") -> Iterator[None]:
         error = raised
         if debug:
             Console(stderr=True).print_exception()
-    text = f"stopped by the caller; {resume}" if isinstance(error, Cancelled) else str(error)
+    told = str(error.spelled(FLAGS))
+    text = f"stopped by the caller; {resume}" if isinstance(error, Cancelled) else told
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(error_status(error).exit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from lanner.core.errors import Cancelled, ConfigError
 
 if TYPE_CHECKING:
     import grpc
+
+    from lanner.core.job import Cancel
 
 
 def serve(
@@ -45,8 +48,8 @@ def serve(
             "--warm",
             metavar="DETECTOR",
             show_default=False,
-            help="Load it and try it before serving, so that its first request is as quick as "
-            "the next. Give it again for more.",
+            help="Load it and try it at once, so that its first request is as quick as the next; "
+            "health says NOT_SERVING until then. Give it again for more.",
         ),
     ] = None,
     grace: Annotated[
@@ -81,7 +84,7 @@ def serve(
 
         lanner serve
 
-    With both detectors loaded before the first request comes:
+    With both detectors loaded at once, and not by their first requests:
 
         lanner serve --warm aircraft --warm roads
 
@@ -91,10 +94,27 @@ def serve(
     """
     with reporting(debug, "detections that were running did not finish"):
         credentials = _credentials(tls_cert, tls_key)
-        chosen = _by_name(device)
         from lanner.inference.pipeline import detect, list_detectors
+        from lanner.inference.registry import find
+        from server.request import device_name
         from server.run import ServeOptions
         from server.run import serve as run_server
+
+        # What can be told without torch is told before anybody connects.
+        device_name(device)
+        for name in ready_for or ():
+            find(name)
+        chosen = cache(partial(_by_name, device))
+
+        def prepare(cancel: Cancel) -> None:
+            """Name the device, which takes torch, and warm the detectors on it."""
+            chosen()
+            for name in ready_for or ():
+                from lanner.inference.warm import warm
+
+                cancel.check()
+                seconds = warm(name, chosen(), cancel=cancel)
+                typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
 
         options = ServeOptions(
             host=host,
@@ -105,16 +125,12 @@ def serve(
             grace_s=grace,
             credentials=credentials,
         )
-        for name in ready_for or ():
-            from lanner.inference.warm import warm
-
-            seconds = warm(name, chosen)
-            typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
         finished = run_server(
             detect,
             list_detectors,
             options,
             ready=lambda address: typer.echo(f"serving on {address}", err=True),
+            prepare=prepare,
         )
         if not finished:
             raise Cancelled

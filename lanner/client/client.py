@@ -11,7 +11,15 @@ from typing import cast
 
 import grpc
 
-from lanner.core.errors import BusyError, Cancelled, LannerError, SceneError, ServerError
+from lanner.client.proxy import Proxy, is_loopback, proxy_of
+from lanner.core.errors import (
+    BusyError,
+    Cancelled,
+    ConfigError,
+    LannerError,
+    SceneError,
+    ServerError,
+)
 from lanner.core.grpc_errors import decode
 from lanner.core.job import Cancel, Progress
 from lanner.core.offers import DetectorOffer, from_message
@@ -22,13 +30,18 @@ from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 
 _WATCH_S = 0.05
 # How soon a raised `Cancel` reaches the server.
+_MOST = (4 << 20) - 1024
+# Bytes of a request: what gRPC servers accept, with room for what is around it.
+_ANEW = "send the request again; it begins anew"
 
 
 class Client:
     """A connection to one server; threads may share it.
 
     Use it as a context manager, or call `close`. The connection is made when first needed and
-    again after it was lost; a detection that was running then is not repeated.
+    again after it was lost; a detection that was running then is not repeated. A server on this
+    machine is spoken to directly; to others the way leads through the proxy that the environment
+    names (grpc_proxy, https_proxy or http_proxy, but for no_grpc_proxy or no_proxy).
 
     Args:
         address: host:port.
@@ -52,8 +65,10 @@ class Client:
             ("grpc.keepalive_timeout_ms", period),
             ("grpc.http2.ping_timeout_ms", period),
             ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.enable_http_proxy", int(not is_loopback(address))),
         ]
         self.address = address
+        self._proxy = proxy_of(address, os.environ)
         self._timeout = timeout
         self._channel = (
             grpc.insecure_channel(address, options)
@@ -145,8 +160,8 @@ class Client:
             yield
         except grpc.RpcError as error:
             if flight is not None and (flight.stopped or self._closed):
-                raise Cancelled from error
-            raise _translate(error, self.address, timeout) from error
+                raise Cancelled(_ANEW) from error
+            raise _translate(error, self.address, timeout, self._proxy) from error
 
     @contextmanager
     def _cancellable(self, flight: _Flight, cancel: Cancel | None) -> Iterator[None]:
@@ -215,14 +230,30 @@ def _spec(
         raise SceneError("scene", ascii(scene), "is no valid Unicode", "rename the file") from error
     # A single name is one member, not as many as it has letters.
     names = [members] if isinstance(members, str) else members
-    return pb.DetectionSpec(
-        scene=pb.SceneSource(uri=scene),
-        detector=pb.DetectorChoice(name=detector),
-        device=device,
-        gsd_m=gsd,
-        tile=tile,
-        members=None if members is None else pb.MemberSelection(names=names),
-    )
+    try:
+        spec = pb.DetectionSpec(
+            scene=pb.SceneSource(uri=scene),
+            detector=pb.DetectorChoice(name=detector),
+            device=device,
+            gsd_m=gsd,
+            tile=tile,
+            members=None if members is None else pb.MemberSelection(names=names),
+        )
+    except ValueError as error:
+        raise ConfigError(
+            "request",
+            ascii((detector, device, gsd, tile, names)),
+            f"cannot be sent ({error})",
+            "give names in Unicode and numbers of a usual size",
+        ) from error
+    if (size := spec.ByteSize()) > _MOST:
+        raise ConfigError(
+            "request",
+            f"{size} bytes",
+            f"is larger than the {_MOST} that a server takes",
+            "name the scene by its path or address, and members by their names",
+        )
+    return spec
 
 
 def _ignore(progress: Progress) -> None:
@@ -266,7 +297,9 @@ def _collect(
     )
 
 
-def _translate(error: grpc.RpcError, address: str, timeout: float | None) -> LannerError:
+def _translate(
+    error: grpc.RpcError, address: str, timeout: float | None, proxy: Proxy | None
+) -> LannerError:
     """The error that the server raised, or what happened on the way to it."""
     call = cast("grpc.Call", error)  # every RpcError that a stub raises is one
     told = decode(call.trailing_metadata() or ())
@@ -277,6 +310,14 @@ def _translate(error: grpc.RpcError, address: str, timeout: float | None) -> Lan
         return ServerError("timeout", timeout, "passed before the answer came", "allow more time")
     # A server that shuts down answers a call that comes in between with CANCELLED.
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        if proxy is not None:
+            return ServerError(
+                "server",
+                address,
+                f"cannot be reached or went away, by way of the proxy {proxy.address} that "
+                f"{proxy.variable} names ({details})",
+                "check the proxy and the address, or name the server's host in no_proxy",
+            )
         return ServerError(
             "server",
             address,

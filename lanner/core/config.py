@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lanner.core.errors import ConfigError
+from lanner.core.errors import Argument, ConfigError
 
 VOTE = "vote-"
 """Begin of the names of rasters that hold one network's own word."""
@@ -28,6 +28,9 @@ those of 0.2 m in UTM 0.1998 to 0.2001 m."""
 
 CURRENT_VERSION = 1
 """Version of the schema below; older files are upgraded on reading, newer ones refused."""
+
+
+_FILE = Argument("detector")
 
 
 class RenamedKeyWarning(UserWarning):
@@ -310,24 +313,22 @@ def load_config(path: Path) -> DetectorConfig:
         raw = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            "--detector", path, f"cannot be read ({error.strerror})", "give an existing YAML file"
+            _FILE, path, f"cannot be read ({error.strerror})", "give an existing YAML file"
         ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(
-            "--detector",
+            _FILE,
             path,
             f"is no UTF-8 text (byte 0x{error.object[error.start]:02x} in line {line})",
             "save it as UTF-8",
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(
-            "--detector", path, f"is not valid YAML ({error})", "mend the line it names"
+            _FILE, path, f"is not valid YAML ({error})", "mend the line it names"
         ) from error
     if not isinstance(raw, dict):
-        raise ConfigError(
-            "--detector", path, "holds no mapping of keys", "start from a file in configs/"
-        )
+        raise ConfigError(_FILE, path, "holds no mapping of keys", "start from a file in configs/")
     version = raw.get("version", CURRENT_VERSION)
     if not isinstance(version, int):
         raise ConfigError("version", version, "is no whole number", f"write {CURRENT_VERSION}")
@@ -358,7 +359,7 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     where = ".".join(str(part) for part in first["loc"])
     said = first["msg"].removeprefix("Value error, ")
     if not where:  # what keys say together: the whole file is no value to show
-        return ConfigError("--detector", path, said, "correct it")
+        return ConfigError(_FILE, path, said, "correct it")
     if first["type"] == "extra_forbidden":
         known = keys_at(DetectorConfig, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)

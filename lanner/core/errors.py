@@ -2,20 +2,55 @@
 
 This module imports nothing of ours: every floor of the house may raise these.
 A message names the argument, the value and the remedy, in one line.
+
+An argument of a request goes by its Python keyword: as `Argument("gsd")` where a message begins
+with it, and as `gsd` in backticks inside `problem` and `remedy`. The command line writes --gsd
+for it and the server gsd_m (`LannerError.spelled`), so nobody is told of a name that they cannot
+give. A key of a file is a plain string.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 LONGEST = 300
 """Characters of a value that a message shows; a whole file is no help in one line."""
+
+FLAGS = {
+    "detector": "--detector",
+    "device": "--device",
+    "gsd": "--gsd",
+    "host": "--host",
+    "members": "--members",
+    "path": "--out",
+    "port": "--port",
+    "roots": "--root",
+    "run_dir": "--run",
+    "tile": "--tile",
+}
+"""How the command line writes the arguments of a request and of a server."""
+
+_NAMED = re.compile(r"`(\w+)`")
+
+
+class Argument(str):
+    """Name of an argument of a request or a server, which each front end writes its own way."""
+
+    __slots__ = ()
 
 
 class LannerError(Exception):
     """Root of everything Lanner raises on purpose."""
 
     def __init__(self, argument: str, value: object, problem: str, remedy: str) -> None:
+        super().__init__()
+        self._say(argument, value, problem, remedy)
+
+    def _say(self, argument: str, value: object, problem: str, remedy: str) -> None:
         self.argument = argument
         self.value = value
         self.problem = problem
@@ -24,9 +59,31 @@ class LannerError(Exception):
         if len(shown) > LONGEST:
             shown = shown[: LONGEST - 1] + "\u2026"
         text = f"{argument} {shown!r}: {problem}; {remedy}"
-        super().__init__(" ".join(text.split()))
+        self.args = (" ".join(text.split()),)
 
-    def __reduce__(self) -> tuple[type[LannerError], tuple[str, object, str, str]]:
+    def spelled(self, names: Mapping[str, str]) -> LannerError:
+        """This error as one front end writes it.
+
+        Args:
+            names: that front end's names by Python keyword, such as `FLAGS`; what is not among
+                them keeps its own.
+        """
+
+        def named(found: re.Match[str]) -> str:
+            name = names.get(found[1], found[1])
+            return name if name.startswith("-") else f"`{name}`"  # an option marks itself
+
+        def written(text: str) -> str:
+            return _NAMED.sub(named, text)
+
+        argument = self.argument
+        if isinstance(argument, Argument):
+            argument = names.get(argument, argument)
+        other = copy(self)
+        other._say(argument, self.value, written(self.problem), written(self.remedy))
+        return other
+
+    def __reduce__(self) -> tuple[type[LannerError], tuple[Any, ...]]:
         """Raised in a worker process, it arrives whole."""
         return type(self), (self.argument, self.value, self.problem, self.remedy)
 
@@ -68,7 +125,15 @@ class OutputError(LannerError):
 
 
 class DeviceError(LannerError):
-    """The compute device asked for is not there or ran out of memory."""
+    """The compute device asked for is not on this machine."""
+
+
+class DeviceNameError(DeviceError):
+    """What was given as a compute device is not the name of one."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The compute device ran out of memory (the same request may succeed once others are done)."""
 
 
 class ServerError(LannerError):
@@ -77,6 +142,10 @@ class ServerError(LannerError):
 
 class BusyError(ServerError):
     """The server has as much work as it accepts (the same request may succeed later)."""
+
+
+class AddressError(LannerError):
+    """The server cannot listen where it was told to (the port is in use, or not its own)."""
 
 
 class DatasetError(LannerError):
@@ -94,8 +163,14 @@ class GateError(LannerError):
 class Cancelled(LannerError):
     """The caller cancelled or went away."""
 
-    def __init__(self) -> None:
-        super().__init__("request", "cancel", "stopped by the caller", "run it again to resume")
+    def __init__(
+        self, remedy: str = "run it again; it resumes where `run_dir` was given, or begins anew"
+    ) -> None:
+        super().__init__("request", "cancel", "stopped by the caller", remedy)
+
+    def __reduce__(self) -> tuple[type[LannerError], tuple[Any, ...]]:
+        """Only the remedy differs from one to the next."""
+        return type(self), (self.remedy,)
 
 
 @dataclass(frozen=True)
@@ -117,16 +192,21 @@ TABLE: dict[type[LannerError], ErrorStatus] = {
     WeightsError: ErrorStatus("FAILED_PRECONDITION", 500, 16),
     StepError: ErrorStatus("INTERNAL", 500, 17),
     OutputError: ErrorStatus("RESOURCE_EXHAUSTED", 507, 18),
-    DeviceError: ErrorStatus("UNAVAILABLE", 503, 19),
+    DeviceError: ErrorStatus("FAILED_PRECONDITION", 422, 19),
+    DeviceNameError: ErrorStatus("INVALID_ARGUMENT", 400, 19),
+    DeviceMemoryError: ErrorStatus("RESOURCE_EXHAUSTED", 503, 19),
     ServerError: ErrorStatus("UNAVAILABLE", 503, 20),
     BusyError: ErrorStatus("RESOURCE_EXHAUSTED", 429, 21),
     DatasetError: ErrorStatus("INVALID_ARGUMENT", 422, 22),
     TrainingError: ErrorStatus("ABORTED", 500, 23),
     GateError: ErrorStatus("FAILED_PRECONDITION", 409, 24),
+    AddressError: ErrorStatus("FAILED_PRECONDITION", 409, 25),
     Cancelled: ErrorStatus("CANCELLED", 499, 130),
     LannerError: ErrorStatus("INTERNAL", 500, 1),
 }
-"""The one table: exit code 2 stays with the command line's own usage errors."""
+"""The one table: exit code 2 stays with the command line's own usage errors. Kinds of
+`DeviceError` share its exit code and differ in their status: UNAVAILABLE and RESOURCE_EXHAUSTED
+are for what a client may simply ask again."""
 
 
 def error_status(error: LannerError) -> ErrorStatus:

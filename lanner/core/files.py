@@ -11,7 +11,7 @@ from lanner.core.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path, argument: str = "--out") -> Iterator[Path]:
+def replacing(path: Path, argument: str = "output") -> Iterator[Path]:
     """A hidden path beside `path` to write to; it takes the place of `path` on success.
 
     The suffix is kept, since some drivers choose a format by it. `argument` is what named the

@@ -7,17 +7,19 @@ in the trailing metadata (https://grpc.io/docs/guides/error/, https://google.aip
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from lanner.core.errors import TABLE, Cancelled, LannerError, error_status
+from lanner.core.errors import TABLE, Argument, Cancelled, LannerError, error_status
 
 DOMAIN = "lanner"
 DETAILS_KEY = "grpc-status-details-bin"
+FIELDS = {"gsd": "gsd_m"}
+"""Fields of a request whose name is not the Python keyword, by that keyword."""
 
 # Trailing metadata above 8 KB is refused by default. Base64 adds a third to the details and
 # percent-encoding may triple the message; with these limits, in UTF-8 bytes, all stays below.
@@ -51,22 +53,25 @@ def encode(
     error: LannerError,
     *,
     code: grpc.StatusCode | None = None,
-    replace: tuple[str, str] | None = None,
+    hide: Callable[[str], str] = str,
 ) -> Failure:
     """The failure that tells of `error`, under `code` or else the code of its class.
 
-    `replace` (old, new) is applied to all that it says.
+    Arguments go by the names of the request's fields. `hide` is applied to all that it says.
     """
     kind = next(k for k in type(error).__mro__ if k in _KINDS.values())
     status_code = code or grpc.StatusCode[error_status(error).grpc]
+    if isinstance(error, Cancelled):
+        error = Cancelled("send the request again; it begins anew")
+    told = error.spelled(FIELDS)
     said = {
-        "argument": error.argument,
-        "value": str(error.value),
-        "problem": error.problem,
-        "remedy": error.remedy,
+        "argument": told.argument,
+        "value": str(told.value),
+        "problem": told.problem,
+        "remedy": told.remedy,
     }
     # Before they become a message, which escapes and shortens what it shows.
-    fields = {key: text.replace(*replace) if replace else text for key, text in said.items()}
+    fields = {key: hide(text) for key, text in said.items()}
     info = error_details_pb2.ErrorInfo(
         reason=reason(kind),
         domain=DOMAIN,
@@ -80,7 +85,8 @@ def encode(
 
 
 def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:
-    """The error that `encode` put into trailing metadata, of the same class and words.
+    """The error that `encode` put into trailing metadata, of the same class; in the words of
+    the Python client, which calls the fields of a request by its keywords.
 
     A class that this release does not know comes back as its nearest known one. None where
     the metadata tells of no error of Lanner's (the status came from gRPC or a proxy).
@@ -97,10 +103,12 @@ def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:
         if not detail.Unpack(info) or info.domain != DOMAIN:
             continue
         kind = _KINDS.get(info.reason, LannerError)
-        if kind is Cancelled:
-            return Cancelled()
         said = info.metadata
-        return kind(said["argument"], said["value"], said["problem"], said["remedy"])
+        if kind is Cancelled:
+            return Cancelled(said["remedy"])
+        argument = Argument(said["argument"])
+        told = kind(argument, said["value"], said["problem"], said["remedy"])
+        return told.spelled({field: keyword for keyword, field in FIELDS.items()})
     return None
 
 

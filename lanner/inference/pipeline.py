@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import Entry, choose
 from lanner.core.config import DetectorConfig, config_sha256
-from lanner.core.errors import ConfigError, GsdError
+from lanner.core.errors import Argument, ConfigError, GsdError
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.inference.registry import (
     DetectorInfo,
@@ -251,21 +251,24 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
     scene.band_indices(config.bands)
     low, high = config.gsd_range
     worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
-    if not config.takes(worst):
-        remedy = (
-            "this detector cannot use so coarse a scene; give a finer one"
-            if worst > high
-            else f"make it coarser first: gdalwarp -tr, to {low:g} m or more"
-        )
-        if request.gsd is not None:
-            remedy = f"correct --gsd, or give a scene of {low:g} to {high:g} m"
+    if config.takes(worst):
+        return scene
+    takes = f"{config.name} takes {low:g} to {high:g} m"
+    if request.gsd is not None:
         raise GsdError(
-            "--gsd" if request.gsd is not None else "scene",
-            request.scene,
-            f"has {worst:.3g} m pixels, {config.name} takes {low:g} to {high:g} m",
-            remedy,
+            Argument("gsd"),
+            request.gsd,
+            f"is no ground sampling for this detector: {takes}",
+            f"correct `gsd`, or give a scene of {low:g} to {high:g} m",
         )
-    return scene
+    raise GsdError(
+        "scene",
+        request.scene,
+        f"has {worst:.3g} m pixels, {takes}",
+        "this detector cannot use so coarse a scene; give a finer one"
+        if worst > high
+        else f"make it coarser first: gdalwarp -tr, to {low:g} m or more",
+    )
 
 
 def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
@@ -284,7 +287,7 @@ def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePla
     if tile % 32 or tile <= 2 * config.halo:
         least = 2 * config.halo + 32
         raise ConfigError(
-            "--tile",
+            Argument("tile"),
             tile,
             f"is no multiple of 32 of at least {least}",
             f"use {max(least, ceil(tile / 32) * 32)}",

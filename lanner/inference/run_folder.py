@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lanner.core.errors import OutputError
+from lanner.core.errors import Argument, OutputError
 from lanner.core.folders import check_folder, check_name
 from lanner.inference.manifest import FILE
 
 LEDGER = "tiles.sqlite"
 """Name of the file of finished tiles."""
+_RUN = Argument("run_dir")
 _LEDGER_FILES = {LEDGER + ending for ending in ("", "-journal", "-wal", "-shm")}
 
 
@@ -33,20 +34,20 @@ def check_run_dir(folder: Path, scene: str) -> None:
         OutputError: its name is no Unicode, it is a file, its nearest existing parent is not
             writable, the scene lies in it, or it has other files than those of a run.
     """
-    check_name("--run", folder)
+    check_name(_RUN, folder)
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
-    check_folder("--run", nearest)
+    check_folder(_RUN, nearest)
     if not folder.exists():
         return
     if _holds(folder, scene):
         raise OutputError(
-            "--run", folder, "holds the scene itself", "name a new folder for the run alone"
+            _RUN, folder, "holds the scene itself", "name a new folder for the run alone"
         )
     if not _left_by_a_run(folder):
         raise OutputError(
-            "--run",
+            _RUN,
             folder,
             f"holds files and no {FILE} of a run, so they are not written over",
             "name a new folder for the run alone",
@@ -68,7 +69,7 @@ def run_folder(asked: Path | None) -> Iterator[Path]:
         asked.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            "--run",
+            _RUN,
             asked,
             f"cannot be made ({error.strerror})",
             "choose a folder that may be written to",
@@ -89,7 +90,7 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
             "TMPDIR",
             error.filename or "",
             f"no folder for temporary files can be made ({error.strerror})",
-            "free some space there, set TMPDIR to another folder, or give --run DIR",
+            "free some space there or set TMPDIR to another folder",
         ) from error
 
 

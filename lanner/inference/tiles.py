@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from detectors.rasters import fuse_levels
 from detectors.results import TileResult, decode, encode
 from lanner.core.config import VOTE, Member
-from lanner.core.errors import DeviceError, OutputError
+from lanner.core.errors import Argument, DeviceMemoryError, OutputError
 from lanner.core.job import Cancel
 from lanner.inference.engine import Engine, Predictor, engine_of
 from lanner.inference.stages import Stages
@@ -51,7 +51,7 @@ def predict_tiles(
     Raises:
         Cancelled: the caller went away; what is in the ledger stays.
         SceneError: a tile cannot be read.
-        DeviceError: memory is short for a tile.
+        DeviceMemoryError: memory is short for a tile.
     """
     plan = reader.plan
     todo = [index for index in range(len(plan)) if not ledger.done(index)]
@@ -69,8 +69,11 @@ def predict_tiles(
                 stages.tell("detect", done, len(plan))
                 cancel.check()
     except MemoryError as error:
-        raise DeviceError(
-            "--tile", plan.tile, f"needs more memory than there is ({error})", "give a smaller one"
+        raise DeviceMemoryError(
+            Argument("tile"),
+            plan.tile,
+            f"needs more memory than there is ({error})",
+            "give a smaller one",
         ) from error
     cancel.check()
 
@@ -234,7 +237,7 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink()
         except OSError as error:
             raise OutputError(
-                "--run",
+                Argument("run_dir"),
                 path,
                 f"is an earlier run's and cannot be removed ({error.strerror})",
                 "remove it, or name a new folder",

@@ -9,23 +9,29 @@ from pathlib import Path
 from lanner.core.config import DetectorConfig
 from lanner.core.job import Cancel, DetectRequest
 
-MOST_PX = 4096
-"""Side of the rendered scene at most; detectors with larger tiles see a part of one."""
-
-FINEST, COARSEST = 0.1, 30.0
-"""Metres a pixel that scenes are rendered at."""
+SIDE = 64
+"""Side in detector pixels of the scene that a CPU looks at: its first tile of any other size is as
+quick as the second one then."""
 
 
-def warm(detector: str, device: str = "auto", members: tuple[str, ...] | None = None) -> float:
-    """Load a detector and let it look at a rendered scene of one tile.
+def warm(
+    detector: str,
+    device: str = "auto",
+    members: tuple[str, ...] | None = None,
+    cancel: Cancel | None = None,
+) -> float:
+    """Load a detector and take it through one small run, from reading a tile to writing features.
 
-    Networks are read, number formats chosen, inner loops compiled, memory taken: a first request
-    costs what the next one does.
+    Networks are read and tried, number formats chosen, inner loops compiled, memory taken: a
+    first request costs what the next one does. The scene is plain grey; what the networks should
+    have found there is made up (`lanner.inference.rehearsal`), so that no step of the chain is
+    left out.
 
     Args:
         detector: released name, or path of a YAML file.
         device: as requests will name it.
         members: as requests will name them; None for all.
+        cancel: looked at between stages.
 
     Returns:
         Seconds that it took.
@@ -33,30 +39,48 @@ def warm(detector: str, device: str = "auto", members: tuple[str, ...] | None = 
     Raises:
         LannerError: whatever a detection raises.
     """
-    from lanner.inference.pipeline import detect
-    from lanner.inference.registry import find
+    from lanner.inference.pipeline import detect_with
+    from lanner.inference.registry import LoadedDetector, find, load
 
     since = time.monotonic()
-    config = find(detector).config
+    asked = cancel or Cancel()
+    entry = find(detector)
+    config = entry.config
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
-        scene = Path(folder) / "scene.tif"
-        _render(scene, config)
-        # Said, since not every ground sampling is rendered.
-        request = DetectRequest(str(scene), detector, config.gsd, device, members=members)
-        detect(request, Cancel(), lambda _: None)
+        scene = str(Path(folder) / "scene.tif")
+        request = DetectRequest(scene, detector, config.gsd, device, members=members)
+        loaded = load(entry, request)
+        asked.check()
+
+        from detectors.ensemble import Ensemble
+        from lanner.inference.rehearsal import Rehearsal
+
+        assert isinstance(loaded.predictor, Ensemble)
+        predictor = Rehearsal(loaded.predictor)
+        # On a GPU everything is as large as it will be, which takes no time there.
+        _write(scene, config, SIDE if predictor.shares_cores else config.tile - 2 * config.halo)
+        played = LoadedDetector(predictor, loaded.weights_sha256, loaded.files)
+        detect_with(config, lambda: played, request, asked, lambda _: None)
     return time.monotonic() - since
 
 
-def _render(path: Path, config: DetectorConfig) -> None:
-    """A scene with the bands that the detector takes, whatever their names are."""
+def _write(path: str, config: DetectorConfig, side: int) -> None:
+    """A grey scene of (side, side) detector pixels, with the bands that the detector takes."""
+    import numpy as np
     import rasterio
+    from affine import Affine
 
-    from lanner.synth.scene import render
-    from lanner.synth.spec import RenderSpec
-
-    side, gsd = min(config.tile, MOST_PX), min(max(config.gsd, FINEST), COARSEST)
-    render(path, RenderSpec(side, side, gsd, bands=4))
-    if not {"red", "green", "blue", "nir"}.issuperset(config.bands):
-        names = tuple(dict.fromkeys(config.bands))
-        with rasterio.open(path, "r+") as file:
-            file.descriptions = (*names, *("other",) * file.count)[: file.count]
+    names = tuple(dict.fromkeys(config.bands))
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=side,
+        height=side,
+        count=len(names),
+        dtype="uint8",
+        crs="EPSG:32633",
+        transform=Affine(config.gsd, 0, 500_000, 0, -config.gsd, 5_000_000),
+    ) as file:
+        file.write(np.full((len(names), side, side), 110, np.uint8))
+        file.descriptions = names

@@ -92,7 +92,7 @@ def test_a_pass_that_does_not_fit_is_halved_and_nothing_is_lost(room, sizes):
 
 def test_no_room_for_one_is_an_error_that_says_what_to_do():
     inputs = torch.zeros(2, 2)
-    with pytest.raises(DeviceError, match="smaller --tile"):
+    with pytest.raises(DeviceError, match="smaller `tile`"):
         Passes(2).run((inputs, inputs), device_with_room_for(0, []))
 
 

@@ -1,5 +1,7 @@
 """The one table of errors covers every error, and its documentation says the same."""
 
+import ast
+import copy
 import importlib
 import pickle
 import pkgutil
@@ -9,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from lanner.cli.tables import error_rows
-from lanner.core.errors import TABLE, Cancelled, ErrorStatus, LannerError, OutputError, error_status
+from lanner.core.errors import (
+    FLAGS,
+    TABLE,
+    Argument,
+    Cancelled,
+    DeviceError,
+    ErrorStatus,
+    GsdError,
+    LannerError,
+    OutputError,
+    error_status,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GRPC = {
@@ -54,9 +67,10 @@ def test_every_error_of_every_package_is_in_the_table():
     assert all(error_status(one("a", 1, "b", "c")) != TABLE[LannerError] for one in ours - public)
 
 
-def test_exit_codes_are_unique_and_leave_the_shell_its_own():
+def test_exit_codes_are_unique_but_for_kinds_of_one_error_and_leave_the_shell_its_own():
     codes = [row.exit for row in TABLE.values()]
-    assert len(set(codes)) == len(codes)
+    first = {row.exit: kind for kind, row in reversed(TABLE.items())}
+    assert all(issubclass(kind, first[row.exit]) for kind, row in TABLE.items())
     assert not {0, 2, 126, 127} & set(codes)
     assert all(0 < code < 256 for code in codes)
 
@@ -98,3 +112,59 @@ def test_an_error_raised_in_another_process_arrives_whole():
     assert type(after) is OutputError
     assert str(after) == str(before)
     assert (after.argument, after.value) == ("SCENE", "a.tif")
+
+
+@pytest.mark.parametrize(
+    "before", [Cancelled(), Cancelled("ask again"), GsdError(Argument("gsd"), 9, "b", "c")]
+)
+def test_any_error_is_copied_and_pickled_whole(before):
+    for after in (pickle.loads(pickle.dumps(before)), copy.copy(before)):
+        assert type(after) is type(before)
+        assert str(after) == str(before)
+        assert after.spelled(FLAGS).argument == before.spelled(FLAGS).argument
+
+
+def test_a_front_end_writes_arguments_its_own_way():
+    error = GsdError(Argument("gsd"), 99, "is coarse beside `tile`", "correct `gsd` or `nothing`")
+    assert str(error) == "gsd '99': is coarse beside `tile`; correct `gsd` or `nothing`"
+    said = error.spelled(FLAGS)
+    assert type(said) is GsdError
+    assert str(said) == "--gsd '99': is coarse beside --tile; correct --gsd or `nothing`"
+    assert (said.argument, said.value) == ("--gsd", 99)
+    assert said.remedy == "correct --gsd or `nothing`"
+    assert error.argument == "gsd"
+
+
+def test_a_key_of_a_file_is_no_argument_of_a_request():
+    assert GsdError("gsd", 99, "in a.yaml", "correct it").spelled(FLAGS).argument == "gsd"
+
+
+def test_what_a_client_may_ask_again_is_told_by_its_status():
+    rows = {kind.__name__: row for kind, row in TABLE.items()}
+    again = {
+        name for name, row in rows.items() if row.grpc in {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
+    }
+    assert again == {"OutputError", "DeviceMemoryError", "ServerError", "BusyError"}
+    devices = {n: row.grpc for n, row in rows.items() if row.exit == TABLE[DeviceError].exit}
+    assert devices == {
+        "DeviceError": "FAILED_PRECONDITION",
+        "DeviceNameError": "INVALID_ARGUMENT",
+        "DeviceMemoryError": "RESOURCE_EXHAUSTED",
+    }
+
+
+def test_errors_that_a_server_or_a_program_meets_name_no_option_of_the_command_line():
+    # Of `lanner` only what a command alone leads to may speak of its options.
+    commands = ("cli", "bench", "factory", "demo", "render", "v1", "errors")
+    found = []
+    for package in ("tiling", "detectors", "postprocess", "server", "lanner"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            inside = path.relative_to(ROOT / package).parts[0]
+            if package == "lanner" and inside.startswith(commands):
+                continue
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith("Error"):
+                    words = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant)]
+                    flags = [word for word in words if re.search(r"(^|[^-\w])--[a-z]", str(word))]
+                    found += [f"{path.relative_to(ROOT)}:{node.lineno} {flag}" for flag in flags]
+    assert found == []

@@ -297,10 +297,10 @@ def test_devices_that_are_not_there_are_refused(tiny_home):
 @pytest.mark.parametrize(
     ("request_", "bands", "kind", "words"),
     [
-        ({"gsd": 3.0}, 3, GsdError, "--gsd .*0.5 to 2 m"),
-        ({"tile": 100}, 3, ConfigError, "--tile '100'.*use 128"),
-        ({"tile": 64}, 3, ConfigError, "--tile '64'.*at least 96"),
-        ({"members": ("nose",)}, 3, ConfigError, "--members 'nose'"),
+        ({"gsd": 3.0}, 3, GsdError, "^gsd '3.0'.*0.5 to 2 m"),
+        ({"tile": 100}, 3, ConfigError, "^tile '100'.*use 128"),
+        ({"tile": 64}, 3, ConfigError, "^tile '64'.*at least 96"),
+        ({"members": ("nose",)}, 3, ConfigError, "^members 'nose'"),
         ({}, 2, BandError, "red"),
     ],
 )

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from lanner.client.client import _spec
-from lanner.core.errors import ConfigError, DeviceError, GsdError, SceneError, UnknownDetectorError
+from lanner.core.errors import (
+    ConfigError,
+    DeviceNameError,
+    GsdError,
+    SceneError,
+    UnknownDetectorError,
+)
 from lanner.core.job import DetectRequest
 from lanner.core.offers import DetectorOffer, NetworkOffer, from_message, to_message
 from lanner.inference.registry import DetectorInfo, NetworkInfo
@@ -62,10 +68,11 @@ def test_an_empty_device_is_auto(scenes):
         ({"gsd": -1.0}, GsdError),
         ({"gsd": float("nan")}, GsdError),
         ({"gsd": float("inf")}, GsdError),
-        ({"device": "gpu"}, DeviceError),
-        ({"device": "cuda:"}, DeviceError),
-        ({"device": "cuda:1234"}, DeviceError),
-        ({"device": "cpu\n"}, DeviceError),
+        ({"device": "gpu"}, DeviceNameError),
+        ({"device": "cuda:"}, DeviceNameError),
+        ({"device": "cuda:1234"}, DeviceNameError),
+        ({"device": "cpu\n"}, DeviceNameError),
+        ({"device": "cpu\0"}, DeviceNameError),
         ({"tile": 0}, ConfigError),
         ({"tile": 100}, ConfigError),
         ({"tile": 8192}, ConfigError),
@@ -104,6 +111,25 @@ def test_nothing_said_is_refused(scenes):
 def test_a_scene_that_is_no_unicode_is_refused_by_the_client():
     with pytest.raises(SceneError, match="Unicode"):
         _spec("a\udcff.tif", "aircraft", "auto", gsd=None, tile=None, members=None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"detector": "a\udcff"},
+        {"device": "a\udcff"},
+        {"members": ["a\udcff"]},
+        {"tile": 2**40},
+        {"scene": "x" * (5 << 20)},
+        {"members": ["x" * 1000] * 5000},
+    ],
+)
+def test_what_cannot_travel_is_refused_by_the_client(changes):
+    asked = {"scene": "a.tif", "detector": "a", "device": "auto", **changes}
+    rest = {name: changes.get(name) for name in ("gsd", "tile", "members")}
+    with pytest.raises(ConfigError, match=r"^request") as caught:
+        _spec(asked["scene"], asked["detector"], asked["device"], **rest)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(

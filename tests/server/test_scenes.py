@@ -79,6 +79,11 @@ def test_names_that_no_file_can_have_are_refused(policy, uri):
         policy.resolve(uri)
 
 
+def test_a_nul_is_told_as_what_it_is(policy):
+    with pytest.raises(SceneError, match=r"'a\\x00\.tif': holds a NUL"):
+        policy.resolve("a\0.tif")
+
+
 @pytest.mark.parametrize("uri", ["", "  "])
 def test_an_empty_name_is_refused(policy, uri):
     with pytest.raises(SceneError, match="is empty"):
@@ -90,7 +95,7 @@ REMOTE = ["http://h/a.tif", "https://h/a.tif?x=1", "s3://bucket/key.tif"]
 
 @pytest.mark.parametrize("uri", REMOTE)
 def test_remote_scenes_need_leave(policy, uri):
-    with pytest.raises(SceneError, match="--allow-remote"):
+    with pytest.raises(SceneError, match="opens no remote scenes"):
         policy.resolve(uri)
     assert ScenePolicy(policy.roots, allow_remote=True).resolve(uri) == uri
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from lanner.core.errors import (
     TABLE,
+    Argument,
     BusyError,
     Cancelled,
+    GsdError,
     LannerError,
     SceneError,
     ServerError,
@@ -57,8 +59,20 @@ def test_own_errors_have_their_status():
     assert encode(ServerError("a", 1, "b", "c")).code is grpc.StatusCode.UNAVAILABLE
 
 
-def test_cancelled_comes_back():
-    assert type(through(encode(Cancelled()))) is Cancelled
+def test_cancelled_comes_back_and_promises_nothing_that_a_server_cannot_keep():
+    back = through(encode(Cancelled()))
+    assert type(back) is Cancelled
+    assert "resume" not in str(back)
+    assert "send the request again" in str(back)
+
+
+def test_a_caller_reads_the_names_of_the_request_and_the_python_client_its_keywords():
+    error = GsdError(Argument("gsd"), 99.0, "is too coarse", "correct `gsd`, or `tile`")
+    failure = encode(error)
+    assert failure.message == "gsd_m '99.0': is too coarse; correct `gsd_m`, or `tile`"
+    back = through(failure)
+    assert (back.argument, back.remedy) == ("gsd", "correct `gsd`, or `tile`")
+    assert str(back) == str(error)
 
 
 def test_the_details_are_those_of_google_rpc():
@@ -129,7 +143,7 @@ def test_the_longest_error_stays_below_the_limit():
 
 def test_a_private_spelling_is_replaced_everywhere():
     error = SceneError("scene", "/srv/a.tif", "/srv/a.tif is broken", "see /srv/a.tif")
-    failure = encode(error, replace=("/srv/a.tif", "a.tif"))
+    failure = encode(error, hide=lambda text: text.replace("/srv/a.tif", "a.tif"))
     assert "/srv" not in failure.message
     assert b"/srv" not in failure.details
     assert str(through(failure)) == "scene 'a.tif': a.tif is broken; see a.tif"
@@ -140,7 +154,10 @@ def test_a_private_spelling_is_replaced_everywhere():
 )
 def test_a_private_spelling_is_replaced_however_a_message_shows_it(name):
     path = f"/srv/{name}"
-    failure = encode(SceneError("scene", path, "is broken", "mend it"), replace=(path, name))
+    failure = encode(
+        SceneError("scene", path, "is broken", "mend it"),
+        hide=lambda text: text.replace(path, name),
+    )
     assert "/srv" not in failure.message
     assert b"/srv" not in failure.details
     assert failure.message == str(SceneError("scene", name, "is broken", "mend it"))

@@ -185,7 +185,7 @@ def test_there_and_back_over_the_antimeridian(
 
 def test_without_a_crs_the_caller_gives_the_sampling(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", None, None)
-    with pytest.raises(PlaceError, match=r"a\.tif.*no affine.*--gsd"):
+    with pytest.raises(PlaceError, match=r"a\.tif.*no affine.*`gsd`"):
         open_scene(path)
     place = open_scene(path, gsd=0.5).place
     assert place.crs is None and place.gsd == (0.5, 0.5)

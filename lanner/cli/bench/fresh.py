@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from lanner.cli.bench.job import Job, Measured
-from lanner.core.errors import TABLE, Cancelled, DeviceError, LannerError
+from lanner.core.errors import TABLE, Cancelled, DeviceMemoryError, LannerError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 """What libraries read once, when they are imported."""
@@ -23,7 +23,7 @@ def measure(job: Job) -> Measured:
 
     Raises:
         LannerError: what the process raised.
-        DeviceError: it was killed, as happens where memory is short.
+        DeviceMemoryError: it was killed, as happens where memory is short.
     """
     env = dict(os.environ)
     if job.threads is not None:
@@ -65,7 +65,7 @@ def _finished(answer: Path, job: Job, env: dict[str, str], stderr: IO[bytes]) ->
 
 def _broken(job: Job, code: int, stderr: str) -> LannerError:
     if code < 0:
-        return DeviceError(
+        return DeviceMemoryError(
             "SCENE",
             job.scene,
             f"the measuring process was ended by signal {-code}",

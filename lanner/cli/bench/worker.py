@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanner.cli.bench.job import Job, Measured
 from lanner.cli.bench.memory import peak_mb, resident_mb
-from lanner.core.errors import LannerError
+from lanner.core.errors import FLAGS, LannerError
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def main(answer: Path) -> None:
     try:
         told = {"measured": asdict(measure(job))}
     except LannerError as error:
-        facts = [error.argument, str(error.value), error.problem, error.remedy]
+        # `lanner bench` asked for it, so in the words of the command line.
+        said = error.spelled(FLAGS)
+        facts = [said.argument, str(said.value), said.problem, said.remedy]
         told = {"error": type(error).__name__, "facts": facts}
     answer.write_text(json.dumps(told), encoding="utf-8")
 
