@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from PIL import Image
 from rasterio.transform import from_origin
 
 from lanner.factory.config import FactoryConfig
 from lanner.factory.images import write_png
+from lanner.factory.orientation import upright
 from lanner.factory.project import Project
 from lanner.factory.readers import Read, read_source
 
@@ -24,6 +26,31 @@ def draw(path: Path, seed: int = 0, size: tuple[int, int] = (W, H)) -> np.ndarra
     rgb = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), np.uint8)
     write_png(rgb, path)
     return rgb
+
+
+OBJECT = (50, 10, 70, 20)
+"""Where `photo` shows an object, in pixels as it is shown: bright, in the upper right."""
+
+
+def photo(path: Path, turn: int, size: tuple[int, int] = (W, H)) -> np.ndarray:
+    """An image with an object, stored so that EXIF turns it; lossless but for JPEG.
+
+    Returns:
+        (h, w, 3) uint8 as it is shown.
+    """
+    shown = np.full((size[1], size[0], 3), 60, np.uint8)
+    x0, y0, x1, y1 = OBJECT
+    shown[y0:y1, x0:x1] = 230
+    # Each undoes itself, but for the two quarter turns.
+    stored = Image.fromarray(upright(shown, {6: 8, 8: 6}.get(turn, turn)))
+    tags = stored.getexif()
+    tags[274] = turn
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tif":
+        stored.save(path, tiffinfo={274: turn})
+    else:
+        stored.save(path, exif=tags, **({"lossless": True} if path.suffix == ".webp" else {}))
+    return shown
 
 
 def raster(

@@ -32,7 +32,12 @@ def init(
         str, typer.Option("--name", metavar="NAME", help="What the detector is called.")
     ] = "mine",
     classes: Annotated[
-        str, typer.Option("--classes", metavar="A,B", help="What it finds.")
+        str,
+        typer.Option(
+            "--classes",
+            metavar="A,B",
+            help="What it finds; THEIRS=A where the labels call it otherwise.",
+        ),
     ] = "object",
     gsd: Annotated[
         float,
@@ -59,13 +64,17 @@ def init(
 
         lanner factory init tanks --format geo --name tanks --classes tank --data ../images
 
-    Then set the sources' names and run `lanner factory explore`.
+    Labels that lie there already say which of their classes is which, and where splits are. Then
+    set the sources' names and run `lanner factory explore`.
     """
     with reporting(debug):
         from lanner.factory.starter import write_starter
 
         wanted = tuple(one.strip() for one in classes.split(",") if one.strip())
-        for path in write_starter(folder, form, name, wanted, gsd, data, network):
+        made = write_starter(
+            folder, form, name, wanted, gsd, data, network, lambda line: typer.echo(line, err=True)
+        )
+        for path in made:
             typer.echo(str(path))
 
 

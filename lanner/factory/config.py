@@ -17,6 +17,9 @@ from lanner.core.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_-]*$"
 
+Theirs = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""A class of a source: YAML takes one that is a number for a number."""
+
 
 class Source(Strict):
     """One folder of images, with labels in one format.
@@ -33,8 +36,8 @@ class Source(Strict):
     format: Literal["coco", "dota", "yolo", "voc", "geo", "masks", "images"]
     root: str
     splits: dict[str, str] = Field(default_factory=dict)
-    classes: dict[str, str] = Field(default_factory=dict)
-    drop: tuple[str, ...] = ()
+    classes: dict[Theirs, str] = Field(default_factory=dict)
+    drop: tuple[Theirs, ...] = ()
     labels: str | None = None
     role: Literal["labelled", "negative", "unlabelled"] = "labelled"
     use: tuple[str, ...] = ()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.enums import ColorInterp, MaskFlags
 
+from detectors.card import sha256_file
 from lanner.core.config import Normalise
 from lanner.core.errors import DatasetError, LannerError, OutputError
+from lanner.factory.files import keep
+from lanner.factory.orientation import UPRIGHT, orientation, upright, upright_size
+from lanner.factory.palette import has_palette, palette_colours, write_colours
 from tiling.access import opened
 from tiling.bands import RGB
 from tiling.grid import Box
@@ -38,40 +44,101 @@ def read_rgb(path: Path) -> Pixels:
     One band (or two) is shown three times; of more than three the red, green and blue ones by
     description or colour interpretation, else the first three. 8-bit values stay as they are;
     others are stretched between their 1st and 99th percentile of valid pixels, each band for
-    itself. An alpha band and EXIF orientation are passed over.
+    itself. Palette numbers become their colours. The image is turned as its EXIF orientation says
+    (`lanner.factory.orientation`).
 
     Args:
         path: PNG, JPEG, WebP, BMP, or what `tiling.access` lets in.
 
     Returns:
-        (h, w, 3) uint8; 0 where a raster holds no data.
+        (h, w, 3) uint8; 0 where the image holds no data, as where its alpha is 0.
 
     Raises:
         DatasetError: missing, cut off, or no image; the message names the file.
     """
-    if _by_gdal(path):
-        return _raster(path)
+    return _seen(path)[0]
+
+
+def missing(path: Path) -> NDArray[np.bool_] | None:
+    """Where an image holds no data: alpha of 0, a stored mask, nodata, no finite number.
+
+    Args:
+        path: as of `read_rgb`.
+
+    Returns:
+        (h, w) bool, turned as `read_rgb` turns it; None where there is data everywhere.
+
+    Raises:
+        DatasetError: as `read_rgb`.
+    """
     try:
-        with Image.open(path) as image:
-            if image.mode in ("F", "I", "I;16", "I;16B"):
-                return _stretched(np.asarray(image))
-            return np.array(image.convert("RGB"), np.uint8)
-    except _BROKEN as error:
+        if _by_gdal(path):
+            if not _may_miss(path):
+                return None
+        else:
+            with Image.open(path) as image:
+                if not _has_alpha(image):
+                    return None
+    except (LannerError, *_BROKEN) as error:
         raise _undecodable(path, error) from error
+    valid = _seen(path)[1]
+    return None if valid is None or valid.all() else ~valid
+
+
+def _seen(path: Path) -> tuple[Pixels, NDArray[np.bool_] | None]:
+    """Colours as they are shown, and where there is data; None for everywhere."""
+    valid: NDArray[np.bool_] | None
+    if _by_gdal(path):
+        rgb, valid = _raster(path)
+    else:
+        try:
+            with Image.open(path) as image:
+                rgb, valid = _decoded(image)
+        except _BROKEN as error:
+            raise _undecodable(path, error) from error
+    turn = orientation(path)
+    if turn == UPRIGHT:
+        return rgb, valid
+    return upright(rgb, turn), None if valid is None else upright(valid, turn)
+
+
+def _may_miss(path: Path) -> bool:
+    """Whether a raster can say that it holds no data somewhere."""
+    with opened(str(path)) as dataset:
+        whole = all(flags == [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
+        floats = any(np.dtype(one).kind == "f" for one in dataset.dtypes)
+        return not whole or floats or ColorInterp.palette in dataset.colorinterp
+
+
+def _decoded(image: Image.Image) -> tuple[Pixels, NDArray[np.bool_] | None]:
+    if image.mode in ("F", "I", "I;16", "I;16B"):
+        return _stretched(np.asarray(image)), None
+    if not _has_alpha(image):
+        return np.array(image.convert("RGB"), np.uint8), None
+    rgba = np.array(image.convert("RGBA"), np.uint8)
+    valid = rgba[..., 3] > 0
+    rgba[~valid] = 0
+    return np.ascontiguousarray(rgba[..., :3]), valid
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    """Whether an image has an alpha band, or a colour that is transparent."""
+    return image.has_transparency_data
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, from the header alone.
+    """Width and height in pixels as the image is shown, from the header alone.
 
     Raises:
         DatasetError: missing or no image.
     """
     try:
+        turn = orientation(path)
         if _by_gdal(path):
-            scene = open_scene(path, gsd=1.0)
-            return scene.width, scene.height
+            with opened(str(path)) as dataset:
+                return upright_size((dataset.width, dataset.height), turn)
         with Image.open(path) as image:
-            return image.size
+            return upright_size(image.size, turn)
     except (LannerError, *_BROKEN) as error:
         raise _undecodable(path, error) from error
 
@@ -80,22 +147,26 @@ def verify(path: Path) -> tuple[int, int]:
     """Decode an image whole, keeping nothing: a cut file shows itself only so.
 
     Returns:
-        Width and height in pixels.
+        Width and height in pixels as the image is shown.
 
     Raises:
         DatasetError: missing, cut off, or no image.
     """
     try:
+        turn = orientation(path)
         if _by_gdal(path):
+            if has_palette(path):
+                rgb, _ = palette_colours(path)
+                return upright_size((rgb.shape[1], rgb.shape[0]), turn)
             scene = open_scene(path, gsd=1.0)
             with opened(scene.uri) as dataset:
                 source = Source(dataset, scene.uri, scene.found.indices, scene.found.alpha)
                 for top in range(0, scene.height, _STRIP):
                     source.read(Box(0, top, scene.width, min(top + _STRIP, scene.height)))
-            return scene.width, scene.height
+            return upright_size((scene.width, scene.height), turn)
         with Image.open(path) as image:
             image.load()
-            return image.size
+            return upright_size(image.size, turn)
     except (LannerError, *_BROKEN) as error:
         raise _undecodable(path, error) from error
 
@@ -121,6 +192,34 @@ def read_mask(path: Path) -> NDArray[Any]:
     raise DatasetError(
         "mask", path, f"holds {mode} colours, not one value a pixel", "write class numbers as gray"
     )
+
+
+def with_colours(path: Path, folder: Path) -> tuple[str | None, Path]:
+    """A raster in the colours of its palette: written once, for whatever reads rasters.
+
+    Args:
+        path: an image.
+        folder: where to write it; named by its content.
+
+    Returns:
+        Checksum of the image and where it lies in colours; None and `path` where it has no palette.
+
+    Raises:
+        DatasetError: it does not decode.
+        OutputError: it cannot be written.
+    """
+    if path.suffix.lower() not in RASTERS:
+        return None, path
+    try:
+        if not has_palette(path):
+            return None, path
+        origin = sha256_file(path)
+        to = (folder / f"{origin[:24]}.tif").resolve()
+        if not to.exists():
+            keep(partial(write_colours, path), to)
+    except LannerError as error:
+        raise error if isinstance(error, OutputError) else _undecodable(path, error) from error
+    return origin, to
 
 
 def write_png(array: NDArray[Any], path: Path) -> None:
@@ -167,8 +266,11 @@ def _by_gdal(path: Path) -> bool:
     return head[24:26] in (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
-def _raster(path: Path) -> Pixels:
+def _raster(path: Path) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Colours as they are stored, and where there is data."""
     try:
+        if has_palette(path):
+            return palette_colours(path)
         scene = open_scene(path, gsd=1.0)
         names = rgb_bands(scene)
         with opened(scene.uri) as dataset:
@@ -180,7 +282,7 @@ def _raster(path: Path) -> Pixels:
             raw = np.rint(stretch.apply(raw.astype(np.float32), valid) * 255).astype(np.uint8)
     except LannerError as error:
         raise _undecodable(path, error) from error
-    return np.ascontiguousarray(raw.transpose(1, 2, 0))
+    return np.ascontiguousarray(raw.transpose(1, 2, 0)), valid
 
 
 def _stretched(gray: NDArray[Any]) -> Pixels:

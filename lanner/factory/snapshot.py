@@ -8,22 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lanner.core.errors import ConfigError
 from lanner.factory.files import files_below
 from lanner.factory.project import SAMPLES, Project
+from lanner.factory.releases import RELEASE
 
 RECORD = "step.json"
 """In the folder of each step: what it was made from and what it said, once it is done."""
-
-_NOT_FILES = ("model",)
-"""Parameters that name a detector: what it said is taken as it was when the step ran, or a
-release, which changes the detector's file, would put every step before it out of date."""
 
 
 def inputs(project: Project, step: str) -> Any:
     """Plain data that changes when files change which a step reads from outside the work folder.
 
     Files of sources count by name, size and time of change: a folder may hold terabytes. Single
-    files that are named count by content.
+    files that are named count by content. Which parameters name files their models say
+    (`process.paths`); a detector named as `model` is none: what it said is taken as it was when the
+    step ran, or a release, which changes the detector's file, would put every step before it out
+    of date.
     """
     if step == "explore":
         folders = [project.data / one.root for one in project.config.sources]
@@ -31,10 +32,9 @@ def inputs(project: Project, step: str) -> Any:
         folders += [project.path.parent / one for one in labels]
         return [str(project.data.resolve()), [_listing(one, project.folder) for one in folders]]
     if step == "process":
-        return list(_named(project, [one.params for one in project.config.process]))
+        return list(_operations(project))
     if step == "train":
-        trained = project.config.train.trained
-        return list(_named(project, [[one.start, one.encoder_from] for one in trained.values()]))
+        return list(_weights(project))
     return None
 
 
@@ -123,25 +123,43 @@ def _listing(folder: Path, but: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
-def _named(project: Project, value: Any) -> Iterator[Any]:
-    """Each text in plain data that names a file or folder, with what says whether it changed.
+def _operations(project: Project) -> Iterator[Any]:
+    """What the parameters of operations name; those of unknown ones name nothing, as explore says.
 
     Raises:
         DatasetError: such a file cannot be read.
     """
+    from lanner.factory.ops.paths import named_paths
+    from lanner.factory.ops.registry import op
+
+    for spec in project.config.process:
+        try:
+            params = op(spec.op).checked(spec.params, spec.op)
+        except ConfigError:
+            continue
+        for base, text in named_paths(params):
+            yield from _named(project, base, text)
+
+
+def _weights(project: Project) -> Iterator[Any]:
+    """The files that members begin with.
+
+    Raises:
+        DatasetError: such a file cannot be read.
+    """
+    trained = project.config.train.trained
+    for one in trained.values():
+        for text, but in ((one.start, ()), (one.encoder_from, trained)):
+            if text and text != RELEASE and text not in but:
+                yield from _named(project, "factory", text)
+
+
+def _named(project: Project, base: str, text: str) -> Iterator[Any]:
+    """A file or folder by its name, with what says whether it changed; nothing where it is gone."""
     from lanner.factory.ops.work import file_sha256
 
-    if isinstance(value, dict):
-        for key in sorted(value):
-            if key not in _NOT_FILES:
-                yield from _named(project, value[key])
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _named(project, one)
-    elif isinstance(value, str) and value:
-        for base in (project.path.parent, project.data):
-            path = base / value
-            if path.is_file():
-                yield [value, file_sha256(path)]
-            elif path.is_dir():
-                yield [value, _listing(path, project.folder)]
+    path = (project.data if base == "data" else project.path.parent) / text
+    if path.is_file():
+        yield [text, file_sha256(path)]
+    elif path.is_dir():
+        yield [text, _listing(path, project.folder)]

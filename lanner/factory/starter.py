@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
-from collections.abc import Iterable
+import string
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
 
 from lanner.core.errors import ConfigError, OutputError
+from lanner.factory.starter_classes import class_table, wanted_classes
+from lanner.factory.starter_labels import Labels, look
 
 _HINTS = {
     "coco": """\
@@ -97,6 +101,8 @@ _POLYGONS = "  - op: masks_from_polygons     # a resunet learns from masks\n"
 _BOXES = "  - op: masks_from_boxes        # a resunet learns from masks: these are guessed\n"
 _MASKS = {"coco": _POLYGONS, "geo": _POLYGONS, "dota": _BOXES, "yolo": _BOXES, "voc": _BOXES}
 
+_DROP = "    drop: [{}]   # classes of the labels that are left out\n"
+
 _FACTORY = """\
 # How {file} is made: lanner factory all {file}.factory.yaml
 version: 1
@@ -108,8 +114,8 @@ seed: 1
 sources:
   - name: first
     format: {form}
-{hint}    classes: {{"*": {first}}}   # theirs: ours; "*" takes every class
-    licence: ""                 # goes on the card of the weights
+{hint}    classes: {{{table}}}   # theirs: ours; "*" takes every class
+{drop}    licence: ""                 # goes on the card of the weights
     attribution: ""
 
 explore:                        # over a limit the step fails; its report is written even so
@@ -153,32 +159,35 @@ def write_starter(
     gsd: float,
     data: str,
     network: str = "retinanet",
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, Path]:
     """Write `NAME.yaml` and `NAME.factory.yaml`.
+
+    Labels that are in `data` already say which of their classes is which, and where splits lie.
 
     Args:
         folder: where to; made if need be.
         form: format of the first source.
         name: of detector and factory.
-        classes: what it finds.
+        classes: what it finds, `OURS` or `THEIRS=OURS` where the labels call it otherwise.
         gsd: metres a pixel the networks work at.
         data: folder of the sources, relative to `folder`.
         network: `retinanet` or `resunet`, the detector's only member.
+        tell: told what was taken for what.
 
     Raises:
         ConfigError: unknown format or network, a name that cannot be one, a class named twice or
-            more of them than the network can tell apart, or a sampling that is none.
+            more of them than the network can tell apart, classes of the labels that are not clear,
+            or a sampling that is none.
+        DatasetError: labels that are there are malformed.
         OutputError: one of the files is there already, or cannot be written.
     """
     _among("--format", form, "is no format that can be read", _HINTS)
     _among("--network", network, "is no network that can be trained", _MEMBERS)
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
         raise ConfigError("--name", name, "is no name", "use a-z, 0-9, - and _, a letter first")
-    plain = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
-    if not classes or not all(plain.fullmatch(one) for one in classes):
-        raise ConfigError("--classes", ",".join(classes), "names no class", "write it as tank,ship")
-    if len(set(classes)) < len(classes):
-        raise ConfigError("--classes", ",".join(classes), "names one twice", "name each once")
+    wanted = wanted_classes(classes)
+    classes = tuple(dict.fromkeys(one.ours for one in wanted))
     if not 0 < gsd < math.inf:
         raise ConfigError("--gsd", gsd, "is no ground sampling", "give metres a pixel, such as 0.5")
     if network == "resunet" and len(classes) > 1:
@@ -195,17 +204,21 @@ def write_starter(
         member=_MEMBERS[network],
         triage=_TRIAGE[network],
     )
+    labels = look(form, _folder(folder, data))
+    table = class_table(form, wanted, None if labels is None else labels.theirs)
+    hint = _hint(form, labels, table.column)
     factory = _FACTORY.format(
         file=name,
         name=_said(name),
         data=_said(data),
         form=form,
-        hint=_HINTS[form],
-        first=_said(classes[0]),
+        hint=hint,
+        table=", ".join(f"{_said(a)}: {_said(b)}" for a, b in table.classes.items()),
+        drop=_DROP.format(", ".join(map(_said, table.drop))) if table.drop else "",
         masks=_MASKS.get(form, "") if network == "resunet" else "",
         network=network,
         axis=_AXES[network],
-        by="source" if "splits:" in _HINTS[form] else "block" if form == "geo" else "hash",
+        by="source" if "splits:" in hint else "block" if form == "geo" else "hash",
     )
     files = (folder / f"{name}.yaml", folder / f"{name}.factory.yaml")
     for path in files:
@@ -219,7 +232,27 @@ def write_starter(
         raise OutputError(
             "DIR", folder, f"cannot be written to ({error.strerror})", "choose another folder"
         ) from error
+    for line in table.told:
+        tell(line)
     return files
+
+
+def _folder(folder: Path, data: str) -> Path:
+    """Where the images are, as far as that can be said now."""
+    filled = string.Template(data).safe_substitute(os.environ)
+    return (folder / os.path.expanduser(filled)).resolve()
+
+
+def _hint(form: str, labels: Labels | None, column: str) -> str:
+    """Where the source's labels lie: as they do, else as they usually do."""
+    options = {"labels": labels.file if labels else "", "field": column}
+    given = ", ".join(f"{key}: {_said(value)}" for key, value in options.items() if value)
+    line = f"    options: {{{given}}}\n" if given else ""
+    if labels is None or (form == "geo" and not given):
+        return _HINTS[form] + line
+    pairs = ", ".join(f"{ours}: {_said(theirs)}" for ours, theirs in labels.splits.items())
+    splits = f"    splits: {{{pairs}}}\n" if pairs else ""
+    return _HINTS[form].splitlines()[0] + "\n" + splits + line
 
 
 def _said(text: str) -> str:

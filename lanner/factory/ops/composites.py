@@ -15,6 +15,7 @@ from lanner.factory.ops import drawn
 from lanner.factory.ops.drawn import Drawn
 from lanner.factory.ops.masks_from_boxes import as_ids
 from lanner.factory.ops.paste import Cutout, composite, read_cutouts
+from lanner.factory.ops.paths import DataPath
 from lanner.factory.ops.work import Samples, Work, file_sha256
 from lanner.factory.samples import Label, Sample
 
@@ -36,9 +37,9 @@ class Params(Strict):
     left out, so that something is told of them afterwards.
     """
 
-    cutouts: str
+    cutouts: DataPath
     skip: tuple[str, ...] = ()
-    photographs: str | None = None
+    photographs: DataPath | None = None
     backgrounds: tuple[str, ...] = Field(min_length=1)
     count: int = Field(200, ge=1)
     size: int = Field(320, ge=64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from lanner.core.errors import DatasetError
 from lanner.factory.files import keep
 from lanner.factory.images import read_mask, read_rgb, write_png
 from lanner.factory.ops.grabcut import UNKNOWN, weak_masks, without_shadow
+from lanner.factory.ops.paths import Names
 from lanner.factory.ops.work import Samples, Work, file_sha256, of_sources, replaced
 from lanner.factory.process_map import process_map
-from lanner.factory.releases import weights_of
+from lanner.factory.releases import RELEASE, weights_of
 from lanner.factory.samples import IDS_UNKNOWN, Sample
 from lanner.factory.steps.explore.labels import boxes_of
 
@@ -37,7 +38,7 @@ class Params(Strict):
 
     sources: tuple[str, ...] = ()
     shadow: str = Field("unknown", pattern="^(unknown|keep)$")
-    guess_from: str | None = None
+    guess_from: Annotated[str, Names("factory", but=(RELEASE,))] | None = None
     outputs: tuple[str, ...] = ("object", "boundary", "centre")
 
 

@@ -10,7 +10,8 @@ from importlib import import_module
 from lanner.core.errors import DatasetError
 from lanner.factory.config import Source
 from lanner.factory.project import Project
-from lanner.factory.readers.reading import Read, Reading, Skip, class_order
+from lanner.factory.readers.reading import Read, Reading, class_order
+from lanner.factory.readers.telling import Skip
 
 __all__ = ["Read", "Skip", "class_order", "read_source"]
 
@@ -37,11 +38,12 @@ def read_source(project: Project, source: Source) -> Read:
     reading = kind(project, source, module.OPTIONS)
     for split, name in reading.splits():
         module.read(reading, split, name)
+    reading.settle()
     if not reading.samples:
         raise DatasetError(
             f"sources.{source.name}",
             reading.root,
-            f"holds no image that can be used ({len(reading.skipped)} were skipped)",
+            f"holds no image that can be used{reading.first()}",
             "correct root, splits or format",
         )
     reading.require_objects()

@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from lanner.core.errors import ConfigError, DatasetError
+from lanner.factory.images import missing as holes
 from lanner.factory.images import read_mask, read_rgb, write_png
+from lanner.factory.orientation import upright
+from lanner.factory.readers.frames import misfit
 from lanner.factory.readers.reading import Reading, class_order
 from lanner.factory.samples import MASK_UNKNOWN
 
-OPTIONS = frozenset({"images", "masks", "missing", "binary", "no_file"})
+OPTIONS = frozenset({"images", "masks", "missing", "binary", "no_file", "exif"})
 """`images`, `masks`: folder names. `missing: white`: large areas of pure white are no image.
 `binary`: whatever is not 0 is the first class, as always in masks of 1 bit. `no_file`: images
 without a mask are `unlabelled` (and recorded), `negative`, or with `leave` not taken in (and
-recorded)."""
+recorded). `exif`: whether masks of images that EXIF turns are of the `shown` or of the `stored`
+pixels; else their size says it."""
 
 WHITE, WHITE_PX, BORDER_PX = 250, 2000, 9
 """Brighter than this in all bands is white; that many connected pixels of it are no image, and
@@ -63,7 +67,8 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
     """Read masks, and write them as the factory has them below the folder of the step explore.
 
     A mask's value k means the k-th name of `classes`, then of `drop`; 255 is unknown. What is
-    written has the classes' numbers of `class_order`.
+    written has the classes' numbers of `class_order`. Where an image holds no data its mask is
+    unknown.
 
     Raises:
         DatasetError: a value without a class.
@@ -84,15 +89,26 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
         except DatasetError as error:
             reading.skip(image.name, f"its mask {error.problem}")
             continue
-        if raw.shape != (image.height, image.width):
-            size = f"{raw.shape[1]}x{raw.shape[0]}"
-            reading.skip(image.name, f"is {image.width}x{image.height}, its mask {size} pixels")
+        size = (raw.shape[1], raw.shape[0])
+        # An image that EXIF turns may have a mask of its stored pixels.
+        turned = None if image.turned is None else image.turned.stating(size)
+        if size != ((image.width, image.height) if turned is None else turned.size):
+            reading.skip(image.name, misfit((image.width, image.height), size, turned))
             continue
+        if turned is not None:
+            raw = upright(raw, turned.turn) if turned.frame == "stored" else raw
+            reading.note("images", image.name, turned.said())
         if bits or reading.option("binary", False):
             raw = (raw > 0).astype(np.uint8)
         mask = _classes(reading, raw, reading.shown(file))
         if missing:
-            mask[~seen(read_rgb(path))] = MASK_UNKNOWN
+            mask[~seen(read_rgb(image.path))] = MASK_UNKNOWN
+        empty = holes(image.path)
+        if empty is not None:
+            mask[empty] = MASK_UNKNOWN
+            reading.note(
+                "images", image.name, "hold no data in places: their mask is unknown there"
+            )
         sample = reading.add(split, image)
         target = reading.project.step_dir("explore") / "masks" / f"{sample.id}.png"
         write_png(mask, target)

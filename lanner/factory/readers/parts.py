@@ -119,10 +119,16 @@ def text_of(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
         raise DatasetError(
-            "labels", path, f"cannot be read ({error})", "give UTF-8 text"
+            "labels", path, "is not there", "correct root, splits or options.labels"
         ) from error
+    except OSError as error:
+        raise DatasetError(
+            "labels", path, f"cannot be read ({error.strerror})", "let it be read"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError("labels", path, f"is no text ({error})", "give UTF-8 text") from error
 
 
 def by_name(folder: Path, *endings: str, but: tuple[str, ...] = ()) -> dict[str, Path]:

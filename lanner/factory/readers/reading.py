@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,18 @@ from typing import Any
 from lanner.core.errors import ConfigError, DatasetError
 from lanner.core.job import Progress
 from lanner.factory.config import FactoryConfig, Source
-from lanner.factory.images import verify
+from lanner.factory.images import verify, with_colours
 from lanner.factory.project import Project
+from lanner.factory.readers import frames
+from lanner.factory.readers.decoded import Image
+from lanner.factory.readers.elsewhere import Found
 from lanner.factory.readers.parts import by_name, images_beside, located, name_in, paired
+from lanner.factory.readers.telling import Skip, Telling
 from lanner.factory.samples import Label, Role, Sample
 
 ANY = "*"
 PAIRED = ("dota", "masks", "voc", "yolo")
 """Formats with a label file an image, which `Source.labels` is for."""
-
-_NAMED = 8
-"""Names shown of what is skipped together."""
-
-
-@dataclass(frozen=True)
-class Skip:
-    """Something that was left out, and the reason."""
-
-    what: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,7 @@ class Read:
     skipped: tuple[Skip, ...] = ()
 
 
-@dataclass(frozen=True)
-class Image:
-    """An image that decodes: its path, size, and where a raster says so its place."""
-
-    path: Path
-    name: str
-    width: int
-    height: int
-    gsd: float | None = None
-    place: tuple[float, float] | None = None
-
-
-class Reading:
+class Reading(Telling):
     """One source while it is read: collects samples and skips.
 
     Args:
@@ -68,12 +49,13 @@ class Reading:
     """
 
     def __init__(self, project: Project, source: Source, options: frozenset[str]) -> None:
+        super().__init__()
         self.project, self.source = project, source
         self.root = (project.data / source.root).resolve()
         self.samples: list[Sample] = []
-        self.skipped: list[Skip] = []
         self._ids: set[str] = set()
         self._seen: Counter[str] = Counter()
+        self._turned: dict[int, frames.Turned] = {}
         if not self.root.is_dir():
             raise DatasetError(
                 f"sources.{source.name}.root", self.root, "is no folder", "correct root or data"
@@ -133,16 +115,15 @@ class Reading:
         wanted = self.source.use or tuple(self.source.splits)
         return [(name, self.source.splits[name]) for name in sorted(wanted)]
 
-    def skip(self, what: str, why: str) -> None:
-        """Record what is left out."""
-        self.skipped.append(Skip(what, why))
+    def unreadable(self, image: Image, file: Path, problems: Sequence[str]) -> bool:
+        """Whether an image is left out for labels of it that cannot be read; it is recorded.
 
-    def skip_many(self, what: str, names: Iterable[object], why: str) -> None:
-        """Record several things of one kind and one reason together; none where none."""
-        found = [str(name) for name in names]
-        if found:
-            some = ", ".join(found[:_NAMED]) + (" ..." if len(found) > _NAMED else "")
-            self.skip(f"{what}: {len(found)} ({some})", why)
+        Their objects would be taught as background. Of unlabelled sources no label counts.
+        """
+        if not problems or self.source.role == "unlabelled":
+            return False
+        self.left_out(image.name, self.shown(file), problems)
+        return True
 
     def ours(self, theirs: str) -> str | None:
         """Our class for the source's, None where it is dropped; counts it.
@@ -188,12 +169,21 @@ class Reading:
                 raise DatasetError(
                     f"sources.{name}.classes",
                     ours,
-                    f"is an empty class: no object is called {' or '.join(keys)}",
+                    f"is an empty class: no object is called {' or '.join(keys)}{self.first()}",
                     "correct the name in classes or take it out",
                 )
         for key in classes:
             if not self._seen[key] and key != ANY:
                 self.skip(f"class {key}", "no object is called so")
+
+    def found(self, name: str, where: Found) -> Path | None:
+        """Where an image lies that a label file names; recorded where that is not as it says."""
+        if where.path is None:
+            self.skip(name, where.why)
+        elif where.moved:
+            why = "are not there as they are named: found by the end of their path"
+            self.note("images", f"{name} in {self.shown(where.path)}", why)
+        return where.path
 
     def look(self, path: Path, said: tuple[int, int] | None = None) -> Image | None:
         """Decode an image; None, recorded, where it cannot be used.
@@ -210,15 +200,19 @@ class Reading:
         name = self.shown(path)
         try:
             width, height = verify(path)
+            origin, path = with_colours(path, self.project.step_dir("explore") / "colours")
         except DatasetError as error:
             self.skip(name, error.problem)
             return None
-        if said is not None and said != (width, height):
-            stated = f"{said[0]}x{said[1]}"
-            self.skip(name, f"is {width}x{height}, and its labels are for {stated} pixels")
+        if origin is not None:
+            self.note("images", name, "have a palette: read in its colours")
+        turned = frames.turned_by(path, (width, height), said, self.option(frames.OPTION, ""))
+        sizes = {(width, height)} if turned is None else {turned.shown, turned.stored}
+        if said is not None and said not in sizes:
+            self.skip(name, frames.misfit((width, height), said, turned))
             return None
         gsd, place = located(path, width, height)
-        return Image(path, name, width, height, gsd, place)
+        return Image(path, name, width, height, gsd, place, turned, origin)
 
     def shown(self, path: Path) -> str:
         """A path for messages, relative to the source's root."""
@@ -246,6 +240,8 @@ class Reading:
                 go before.
         """
         role = role or self.source.role
+        if image.turned is not None and role != "unlabelled":
+            self._turned[len(self.samples)] = image.turned
         sample = Sample(
             id=self._id(split, image),
             source=self.source.name,
@@ -259,9 +255,17 @@ class Reading:
             labels=() if role == "unlabelled" else tuple(labels),
             mask=mask,
             weight=self.source.weight,
+            origin=image.origin,
         )
         self.samples.append(sample)
         return sample
+
+    def settle(self) -> None:
+        """After all is read: turn labels of stored pixels with their images, and tell the notes."""
+        for k, labels, why in frames.settled(self.samples, self._turned):
+            self.samples[k] = self.samples[k].but(labels=labels)
+            self.note("images", self.shown(self.samples[k].image), why)
+        self.tell_notes()
 
     def lonely(self, files: dict[str, Path], images: Iterable[str]) -> None:
         """Record label files without an image; both by the names that they share.

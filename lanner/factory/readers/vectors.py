@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,23 +13,32 @@ import numpy as np
 import pyproj
 
 from lanner.core.errors import DatasetError
+from lanner.factory.readers.tables import read_table
 from tiling.place import LONLAT, Place
 from tiling.scene import Scene
 
 if TYPE_CHECKING:
     import geopandas
 
-DRIVERS = ("GeoJSON", "GPKG", "FlatGeobuf")
-"""Formats that are let in: others can name files elsewhere, or run code."""
+DRIVERS = ("GeoJSON", "GPKG", "FlatGeobuf", "ESRI Shapefile")
+"""Formats that are let in besides CSV: others can name files elsewhere, or run code."""
+
+TABLE = ".csv"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Features of a file, by their number in it from 1; `empty` had no geometry."""
+    """Features of a file, by their number in it from 1; `empty` had no geometry.
+
+    `assumed` is the CRS that was taken where the file states none; `problems` are rows that cannot
+    be read.
+    """
 
     path: Path
     frame: geopandas.GeoDataFrame
     empty: tuple[int, ...] = ()
+    assumed: str = ""
+    problems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -73,7 +82,7 @@ class Vectors:
     def misfit(self, scenes: Sequence[Scene]) -> DatasetError:
         """What to say where no feature lies on any of the rasters."""
         crs, raw = self.frame.crs, self.frame.total_bounds
-        if crs.is_projected and _like_degrees(raw):
+        if crs.is_projected and _like_degrees(raw) and not self.assumed:
             return DatasetError(
                 "labels",
                 self.path,
@@ -88,7 +97,8 @@ class Vectors:
             "labels",
             self.path,
             f"fits no image: its {len(self)} features lie within lon, lat {_shown(there)}, "
-            f"the images within {_shown(ours)}",
+            f"the images within {_shown(ours)}"
+            + (f" (it states no CRS, so {self.assumed} was taken)" if self.assumed else ""),
             "give the labels of these images, or correct the CRS of one of them",
         )
 
@@ -99,8 +109,9 @@ def read_vectors(
     """Read a vector file.
 
     Args:
-        path: GeoJSON, GeoPackage or FlatGeobuf.
-        scenes: rasters it belongs to; a file without CRS is taken to have theirs.
+        path: GeoJSON, GeoPackage, FlatGeobuf, Shapefile or CSV.
+        scenes: rasters it belongs to; a file without CRS is taken to have theirs, or to be in
+            degrees where its coordinates look so and theirs are not.
         layer: which one, where the file has several.
         columns: those that are needed, where there are features.
 
@@ -110,11 +121,17 @@ def read_vectors(
     """
     import geopandas
 
-    layer = _check(path, layer)
-    try:
-        frame = geopandas.read_file(path, layer=layer, engine="pyogrio")
-    except (ValueError, RuntimeError) as error:
-        raise _unreadable(path, str(error)) from error
+    scenes = tuple(scenes)
+    problems: Mapping[int, str] = {}
+    if path.suffix.lower() == TABLE and path.is_file():
+        table = read_table(path, max((max(one.width, one.height) for one in scenes), default=0))
+        frame, problems = table.frame, table.problems
+    else:
+        layer = _check(path, layer)
+        try:
+            frame = geopandas.read_file(path, layer=layer, engine="pyogrio")
+        except (ValueError, RuntimeError) as error:
+            raise _unreadable(path, str(error)) from error
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise _unreadable(path, "it has no geometries")
     # GeoJSON without features has no columns either, and an image without objects is right.
@@ -130,12 +147,34 @@ def read_vectors(
             )
     frame.index = range(1, len(frame) + 1)
     gone = frame.geometry.isna() | frame.geometry.is_empty
+    stated = frame.crs is not None
     frame = _with_crs(path, frame, scenes)
-    empty = tuple(frame.index[gone].tolist())
+    empty = tuple(row for row in frame.index[gone].tolist() if row not in problems)
     frame = frame[~gone]
     if len(frame) and frame.crs.is_geographic:
         _check_degrees(path, frame)
-    return Vectors(path, frame, empty)
+    assumed = "" if stated or not len(frame) else frame.crs.name
+    return Vectors(path, frame, empty, assumed, tuple(problems.values()))
+
+
+def values_of(path: Path) -> dict[str, list[Any]]:
+    """Distinct values of each column of a vector file, as they come.
+
+    Raises:
+        DatasetError: as `read_vectors`.
+    """
+    import geopandas
+
+    if path.suffix.lower() == TABLE:
+        frame = read_table(path, 0).frame
+        frame = frame.drop(columns=frame.geometry.name)
+    else:
+        layer = _check(path, None)
+        try:
+            frame = geopandas.read_file(path, layer=layer, engine="pyogrio", ignore_geometry=True)
+        except (ValueError, RuntimeError) as error:
+            raise _unreadable(path, str(error)) from error
+    return {str(name): frame[name].dropna().unique().tolist() for name in frame.columns}
 
 
 def _check(path: Path, layer: str | None) -> str | None:
@@ -146,7 +185,8 @@ def _check(path: Path, layer: str | None) -> str | None:
     import pyogrio
 
     if not path.is_file():
-        raise DatasetError("labels", path, "is not there", "correct options.labels")
+        problem = "is a folder" if path.is_dir() else "is not there"
+        raise DatasetError("labels", path, problem, "give a file in options.labels")
     try:
         tables = pyogrio.list_layers(path).tolist()
         layers = [str(name) for name, kind in tables if kind is not None]
@@ -165,13 +205,15 @@ def _check(path: Path, layer: str | None) -> str | None:
         raise _unreadable(path, str(error)) from error
     if driver not in DRIVERS:
         raise DatasetError(
-            "labels", path, f"is {driver}", f"give one of {', '.join(DRIVERS)} (ogr2ogr)"
+            "labels", path, f"is {driver}", f"give one of {', '.join(DRIVERS)} (ogr2ogr) or CSV"
         )
     return layer
 
 
 def _unreadable(path: Path, why: str) -> DatasetError:
-    return DatasetError("labels", path, f"cannot be read ({why})", "export it again")
+    missing = path.suffix.lower() == ".shp" and not path.with_suffix(".shx").exists()
+    remedy = "put its .shx and .dbf beside it" if missing else "export it again"
+    return DatasetError("labels", path, f"cannot be read ({why})", remedy)
 
 
 def _with_crs(
@@ -179,6 +221,10 @@ def _with_crs(
 ) -> geopandas.GeoDataFrame:
     if frame.crs is not None:
         return frame
+    projected = [one.place.crs.is_projected for one in scenes if one.place.crs is not None]
+    # No ground lies within 180 metres of where the coordinates of a map begin.
+    if projected and all(projected) and len(frame) and _like_degrees(frame.total_bounds):
+        return frame.set_crs(LONLAT)
     found = {one.place.crs.to_wkt() for one in scenes if one.place.crs is not None}
     if len(found) != 1:
         names = sorted(pyproj.CRS.from_wkt(one).name for one in found)

@@ -14,11 +14,12 @@ from lanner.factory.readers.parts import neat, number
 from lanner.factory.readers.reading import Reading
 from lanner.factory.samples import Label
 
-OPTIONS = frozenset({"images", "labels", "origin", "no_file"})
+OPTIONS = frozenset({"images", "labels", "origin", "no_file", "exif"})
 """`images`, `labels`: folder names. `origin`: 1 where pixels are counted from 1 and the last one
 is inside, as the format says; 0 for files with coordinates of pixel corners. `no_file`: images
 without a label file are `unlabelled` (and recorded), `negative`, or with `leave` not taken in (and
-recorded)."""
+recorded). `exif`: whether boxes of images that EXIF turns are of the `shown` or of the `stored`
+pixels; else the stated size says it."""
 
 
 _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?\sencoding\s*=\s*["']([\w.-]+)["']""")
@@ -27,7 +28,10 @@ _WIDER = {"gb2312": "gb18030", "gbk": "gb18030"}
 
 
 def read(reading: Reading, split: str | None, name: str) -> None:
-    """Read the XML files beside a folder of images; difficult and truncated objects get flags."""
+    """Read the XML files beside a folder of images; difficult and truncated objects get flags.
+
+    An image with an object that cannot be read is left out.
+    """
     origin = reading.option("origin", 1)
     if origin not in (0, 1):
         raise ConfigError("options.origin", origin, "is neither 0 nor 1", "give one of them")
@@ -42,11 +46,24 @@ def read(reading: Reading, split: str | None, name: str) -> None:
             root = _root(file)
         # An encoding that is wrong, or that nobody knows, is a ValueError or a LookupError.
         except (ET.ParseError, OSError, LookupError, ValueError) as error:
-            reading.skip(reading.shown(file), f"is no XML ({error}), so its image is left out")
+            reading.left_out(reading.shown(path), reading.shown(file), [f"is no XML ({error})"])
             continue
         image = reading.look(path, _size(root))
         if image is not None:
-            reading.add(split, image, _labels(reading, file, root, origin))
+            problems: list[str] = []
+            labels = _labels(reading, root, origin, problems)
+            if not reading.unreadable(image, file, problems):
+                reading.add(split, image, labels)
+
+
+def classes_of(file: Path) -> tuple[str, ...]:
+    """Classes of the objects of one file; none where it is no XML."""
+    try:
+        nodes = _root(file).iter("object")
+    except (ET.ParseError, OSError, LookupError, ValueError):
+        return ()
+    names = dict.fromkeys((node.findtext("name") or "").strip() for node in nodes)
+    return tuple(name for name in names if name)
 
 
 def _root(file: Path) -> ET.Element:
@@ -73,18 +90,21 @@ def _size(root: ET.Element) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _labels(reading: Reading, file: Path, root: ET.Element, origin: int) -> list[Label]:
+def _labels(reading: Reading, root: ET.Element, origin: int, problems: list[str]) -> list[Label]:
+    """Objects of one file; those that cannot be read go to `problems`."""
     out = []
     for row, node in enumerate(root.iter("object"), 1):
+        name = (node.findtext("name") or "").strip()
+        if name in reading.source.drop:
+            continue
         try:
-            name = (node.findtext("name") or "").strip()
             if not name:
                 raise ValueError("no name")
             x0, y0, x1, y1 = (
                 number(node.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
             )
         except ValueError as error:
-            reading.skip(f"{reading.shown(file)} object {row}", f"is malformed ({error})")
+            problems.append(f"object {row} is malformed ({error})")
             continue
         ours = reading.ours(name)
         if ours is not None:

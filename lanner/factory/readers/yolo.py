@@ -1,119 +1,197 @@
-"""YOLO: a text file an image, class number and normalised box or outline a line."""
+"""YOLO: a text file an image, class number and normalised box, outline or keypoints a line."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lanner.core.errors import DatasetError
+from lanner.factory.readers.decoded import Image
 from lanner.factory.readers.parts import (
     bounds,
+    images_below,
     neat,
     number,
     ring,
     text_of,
 )
-from lanner.factory.readers.reading import Image, Reading
+from lanner.factory.readers.reading import Reading
+from lanner.factory.readers.yolo_data import (
+    NAMES,
+    DataFile,
+    data_file,
+    images_of,
+    label_path,
+)
+from lanner.factory.readers.yolo_poses import Poses
 from lanner.factory.samples import Label
 
-OPTIONS = frozenset({"images", "labels", "names", "no_file"})
+OPTIONS = frozenset({"images", "labels", "names", "no_file", "exif"})
 """`images`, `labels`: folder names. `names`: file of class names, YAML or one a line. `no_file`:
 images without a label file are `unlabelled` (and recorded), `negative`, or with `leave` not taken
-in (and recorded)."""
+in (and recorded). `exif`: whether labels of images that EXIF turns are of the `shown` (the
+default) or of the `stored` pixels."""
 
-_NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 _FAR = 2.0
 """Normalised coordinates beyond this are pixels or a mistake, not an object at the border."""
+
+_Pairs = list[tuple[Path, Path | None]]
 
 
 def read(reading: Reading, split: str | None, name: str) -> None:
     """Read the label files beside a folder of images.
+
+    A split is a folder, a key of the data file (`train`, `val`, `test`), or a list of images. An
+    image with a line that cannot be read is left out; of keypoints the box alone is read.
 
     Classes are called by the names of `data.yaml` or `classes.txt`, else by their numbers.
 
     Raises:
         DatasetError: folders or names are missing or malformed.
     """
-    folders, pairs = reading.pairs(name, "images", "labels", ".txt", but=_NAMES)
-    names = _class_names(reading, folders[1])
+    data, pairs = _found(reading, name)
+    names = None if data is None else data.names
+    shape = None if data is None else data.keypoints
+    poses = Poses(shape, lambda: _long_lines(file for _, file in pairs))
     for path, file in pairs:
         image = reading.look(path)
         if image is None:
             continue
         if file is None:
             reading.unmatched(image, split)
-        else:
-            reading.add(split, image, _labels(reading, file, image, names))
+            continue
+        problems: list[str] = []
+        labels = _labels(reading, file, image, names, poses, problems)
+        if not reading.unreadable(image, file, problems):
+            reading.add(split, image, labels)
 
 
-def _class_names(reading: Reading, labels: Path) -> dict[int, str] | None:
-    """Names by number, None where there is no file of them."""
-    given = reading.option("names", "")
-    tried = [reading.root / given] if given else []
-    tried += [folder / name for folder in (reading.root, labels) for name in _NAMES]
-    for path in tried:
-        if path.is_file():
-            return _parsed(path)
-    if given:
-        raise DatasetError("options.names", tried[0], "is not there", "give the file of names")
-    return None
-
-
-def _parsed(path: Path) -> dict[int, str]:
-    text = text_of(path)
-    if path.suffix not in (".yaml", ".yml"):
-        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+def _found(reading: Reading, name: str) -> tuple[DataFile | None, _Pairs]:
+    """The data file, and images of a split with their label files."""
+    data = data_file(reading)
+    usual = reading.option("images", "images")
+    folders = (reading.root / name, reading.root / usual / name)
+    if reading.source.labels is None and name and not any(one.is_dir() for one in folders):
+        listed = images_of(reading, data, name)
+        if listed is not None:
+            return data, _listed(reading, name, listed)
+        if data is not None and data.splits:
+            raise DatasetError(
+                f"sources.{reading.source.name}.splits",
+                name,
+                f"is no folder below {reading.root}, nor does {reading.shown(data.path)} have it",
+                f"give {data.said}",
+            )
+    if reading.source.labels is None and usual in Path(name).parts and folders[0].is_dir():
+        # The folder of images itself, as data files name it.
+        labels = label_path(folders[0] / "x", usual, reading.option("labels", "labels")).parent
+        if labels.is_dir():
+            return data, _listed(reading, name, list(images_below(folders[0])))
     try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date
-        raise DatasetError("names", path, f"is no YAML ({error})", "mend it") from error
-    names: Any = raw.get("names") if isinstance(raw, dict) else None
-    if isinstance(names, list):
-        return {number: str(name) for number, name in enumerate(names)}
-    if isinstance(names, dict) and all(isinstance(key, int) for key in names):
-        return {key: str(name) for key, name in names.items()}
-    raise DatasetError("names", path, "has no list of names", "give names: [first, second]")
+        both, pairs = reading.pairs(name, "images", "labels", ".txt", but=NAMES)
+    except DatasetError as error:
+        if data is None or not data.splits or name:
+            raise
+        raise DatasetError(
+            error.argument, error.value, error.problem, f"give {data.said}"
+        ) from error
+    return data_file(reading, both[1]), list(pairs)
+
+
+def _listed(reading: Reading, name: str, images: Sequence[Path]) -> _Pairs:
+    """Listed images with their label files.
+
+    Raises:
+        DatasetError: there are label files, and none is of an image.
+    """
+    usual = reading.option("images", "images"), reading.option("labels", "labels")
+    labels = [label_path(path, *usual) for path in images]
+    pairs = [
+        (path, file if file.is_file() else None) for path, file in zip(images, labels, strict=True)
+    ]
+    if pairs and all(file is None for _, file in pairs):
+        raise DatasetError(
+            f"sources.{reading.source.name}.splits",
+            name,
+            f"none of its {len(pairs)} images has a label file, such as {reading.shown(labels[0])}",
+            "put them there, or give options.images and options.labels, the names of the folders",
+        )
+    return pairs
+
+
+def _long_lines(files: Iterable[Path | None]) -> Iterator[list[float]]:
+    """Numbers after the class of all lines that are numbers."""
+    for file in files:
+        for line in () if file is None else text_of(file).splitlines():
+            try:
+                yield [number(word) for word in line.split()[1:]]
+            except ValueError:
+                # TypeRanks where the line's image is read.
+                continue
 
 
 def _labels(
-    reading: Reading, path: Path, image: Image, names: dict[int, str] | None
+    reading: Reading,
+    path: Path,
+    image: Image,
+    names: Mapping[int, str] | None,
+    poses: Poses,
+    problems: list[str],
 ) -> list[Label]:
+    """Objects of one file; lines that cannot be read go to `problems`."""
     out = []
     for row, line in enumerate(text_of(path).splitlines(), 1):
         words = line.split()
         if not words:
             continue
-        what = f"{reading.shown(path)} line {row}"
         try:
-            label = _shape(words[1:], image)
-            index = int(words[0])
+            index = _class(words[0])
+            theirs = _theirs(index, names)
+            if theirs in reading.source.drop:
+                continue
+            values = [number(word) for word in words[1:]]
+            pose = poses.is_pose(values)
+            label = _shape(values[:4] if pose else values, image)
         except ValueError as error:
-            reading.skip(what, f"is malformed ({error})")
+            problems.append(f"line {row} is malformed ({error})")
             continue
-        if names is not None and index not in names:
-            reading.skip(what, f"is of class {index}, which has no name")
-            continue
-        ours = reading.ours(str(index) if names is None else names[index])
+        if pose:
+            reading.note("label files", reading.shown(path), "have keypoints: their boxes are read")
+        ours = reading.ours(theirs)
         if ours is not None:
             out.append(Label(ours, *label))
     return out
 
 
-def _shape(words: list[str], image: Image) -> tuple[Any, Any]:
+def _class(word: str) -> int:
+    """A class number; some tools write it as 0.0."""
+    value = number(word)
+    if not value.is_integer():
+        raise ValueError(f"{word} is no number of a class")
+    return int(value)
+
+
+def _theirs(index: int, names: Mapping[int, str] | None) -> str:
+    if names is None:
+        return str(index)
+    if index not in names:
+        raise ValueError(f"class {index} has no name")
+    return names[index]
+
+
+def _shape(values: Sequence[float], image: Image) -> tuple[Any, Any]:
     """Box and outline (or None) in pixels, of normalised numbers.
 
     Four numbers are a box, five a box and a score, six or more an outline.
     """
-    values = [number(word) for word in words]
-    if any(not 1 - _FAR <= value <= _FAR for value in values[:4] + values[5:]):
+    if any(not 1 - _FAR <= value <= _FAR for value in (*values[:4], *values[5:])):
         raise ValueError("numbers are not normalised to 0..1")
-    size = (image.width, image.height)
+    size = image.size
     if len(values) in (4, 5):
         cx, cy, w, h = (value * size[k % 2] for k, value in enumerate(values[:4]))
         return neat((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)), None
     if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"{len(values)} numbers are neither a box nor an outline")
+        raise ValueError(f"{len(values)} numbers are neither a box, an outline nor keypoints")
     outline = ring(value * size[k % 2] for k, value in enumerate(values))
     return bounds(outline), outline

@@ -27,6 +27,7 @@ from lanner.core.errors import (
 )
 from lanner.core.job import Progress
 from lanner.factory.images import read_mask, read_rgb
+from lanner.factory.orientation import UPRIGHT, orientation
 from lanner.factory.project import SAMPLES, Project
 from lanner.factory.samples import MASK_UNKNOWN, Sample, read_samples, write_samples
 from lanner.factory.steps.evaluate import store
@@ -275,7 +276,8 @@ def _scene(sample: Sample, work: SamplePredictor, folder: Path) -> Scene:
 
     gsd = ground_sampling(sample, work.config, work.pretend)
     holes = _missing(sample) if work.config.output == "raster" else None
-    if holes is None:
+    # Scenes are read as they are stored, and labels are of the image as EXIF turns it.
+    if holes is None and orientation(sample.image) == UPRIGHT:
         try:
             return _let_in(sample, gsd)
         except SceneError:

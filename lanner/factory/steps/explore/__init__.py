@@ -107,7 +107,7 @@ def read_sources(project: Project) -> tuple[tuple[Sample, ...], list[Finding]]:
         read = read_source(project, source)
         samples += read.samples
         for one in read.skipped:
-            kind = "undecodable" if "does not decode" in one.why else "skipped"
+            kind = "undecodable" if "does not decode" in one.why else one.kind
             found.append(Finding(kind, f"{source.name}/{one.what}", one.why))
     return tuple(samples), found
 

@@ -32,6 +32,16 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "undecodable": Kind("image", "images that do not decode", "fetch them again or take them out"),
     "skipped": Kind("image", "entries of a source that were skipped", "mend the source's files"),
+    "unreadable_labels": Kind(
+        "image",
+        "images left out since labels of theirs cannot be read",
+        "mend the label files at the lines named",
+    ),
+    "adjusted": Kind(
+        "image",
+        "entries of a source that were read otherwise than they are written",
+        "look whether that is right, in the pictures",
+    ),
     "empty_class": Kind("label", "classes without a single object", "correct the class table"),
     "duplicates": Kind("image", "images stored more than once", "keep one of each"),
     "near_duplicates": Kind("image", "images that look the same", "keep one of each"),
