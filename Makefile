@@ -9,7 +9,7 @@ BIN := .venv/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 # Each test process may hold a network; four of them fit in 8 GB.
 JOBS ?= $(shell n=$(CORES); echo $$(( n > 4 ? 4 : n )))
-# EvaluatedDetector of the scenes of `make bench`, measurements of each setting, torch's threads (empty: its own).
+# Side of the scenes of `make bench`, measurements of each setting, torch's threads (empty: its own).
 SIZE ?= 4096
 REPEAT ?= 5
 THREADS ?=

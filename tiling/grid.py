@@ -116,7 +116,7 @@ class TilePlan:
 
     @property
     def step(self) -> int:
-        """EvaluatedDetector of a full core."""
+        """Side of a full core."""
         return self.tile - 2 * self.halo
 
     @property

@@ -30,7 +30,7 @@ from tiling.place import Place
 T = TypeVar("T")
 
 BLOCK = 256
-"""EvaluatedDetector of the output's blocks."""
+"""Side of the output's blocks."""
 
 
 class Whole(ABC):

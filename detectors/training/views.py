@@ -70,7 +70,7 @@ class Recipe:
         return self.mix.get(source, Mixing())
 
     def size(self, rng: np.random.Generator) -> int:
-        """EvaluatedDetector of a batch's views: each size gets about the same pixels in the long run."""
+        """Side of a batch's views: each size gets about the same pixels in the long run."""
         odds = np.array([1.0 / side**2 for side in self.sizes])
         return int(rng.choice(self.sizes, p=odds / odds.sum()))
 

@@ -75,7 +75,7 @@ def detect(
             metavar="PIXELS",
             min=64,
             show_default=False,
-            help="EvaluatedDetector of a tile in detector pixels; smaller needs less memory.",
+            help="Side of a tile in detector pixels; smaller needs less memory.",
         ),
     ] = None,
     members: Annotated[

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tiling.reader import TileImage
 
 WORKER_PX = 768
-"""EvaluatedDetector of a tile that one worker of cores is for; larger ones take several, for their memory."""
+"""Side of a tile that one worker of cores is for; larger ones take several, for their memory."""
 
 PATIENCE_S = 0.02
 """How long a batch that is not full waits for one more tile."""

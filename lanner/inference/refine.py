@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 SIDES = (96, 128, 160, 192, 224)
 """Sides in pixels that the picture of one object may have, multiples of the network's stride."""
 ROOM = 1.35
-"""EvaluatedDetector of the picture over that of the object, where `SIDES` allow it: on rendered close-ups wider
+"""Side of the picture over that of the object, where `SIDES` allow it: on rendered close-ups wider
 ones gave no better outlines, and finer pixels did."""
 STEPS = 2
 """Levels of ground sampling an octave: few enough that pictures of one scene share their grid."""

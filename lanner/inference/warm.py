@@ -10,7 +10,7 @@ from lanner.core.config import DetectorConfig
 from lanner.core.job import Cancel, DetectRequest
 
 MOST_PX = 4096
-"""EvaluatedDetector of the rendered scene at most; detectors with larger tiles see a part of one."""
+"""Side of the rendered scene at most; detectors with larger tiles see a part of one."""
 
 FINEST, COARSEST = 0.1, 30.0
 """Metres a pixel that scenes are rendered at."""

@@ -18,7 +18,7 @@ from postprocess.shapes import Bools, Floats, Ints, Shapes
 from tiling.compiled import compiled
 
 SIDE = 128
-"""EvaluatedDetector of a silhouette raster."""
+"""Side of a silhouette raster."""
 TURNS = 360
 """Directions of the polar raster; an axis is found to half of 360 / TURNS degrees."""
 RINGS = 48

@@ -22,19 +22,19 @@ from postprocess.context import Context
 from tiling.grid import Box
 
 BLOCK = 2048
-"""EvaluatedDetector of a block in grid pixels; results do not depend on it."""
+"""Side of a block in grid pixels; results do not depend on it."""
 
 LARGE = 1 << 26
 """Pixels of a raster that fills GDAL's cache of 64 MB; memory of less is not worth giving back."""
 
 PATCH = 1024
-"""EvaluatedDetector of the blocks in which rasters are looked at along lines."""
+"""Side of the blocks in which rasters are looked at along lines."""
 
 TOGETHER = 2
 """Such blocks for which a raster is opened once."""
 
 TILE = 256
-"""EvaluatedDetector of a stored tile, so that a block of any multiple is written without rereading."""
+"""Side of a stored tile, so that a block of any multiple is written without rereading."""
 
 Mask = NDArray[np.bool_]
 

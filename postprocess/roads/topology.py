@@ -15,7 +15,7 @@ from postprocess.roads.apart import plainly_apart
 from postprocess.roads.network import FEW, Index, Lines, Network, Xy, merged, network
 
 CELL = 1 / 1024
-"""EvaluatedDetector of the lattice's cells in pixels: a power of two, so that rounding is exact."""
+"""Side of the lattice's cells in pixels: a power of two, so that rounding is exact."""
 
 
 def meetings(found: Network) -> tuple[Index, Index, Xy]:

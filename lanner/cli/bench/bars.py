@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lanner.cli.bench.rows import Row
 
 LARGE = 8192
-"""EvaluatedDetector of the scene, in pixels, that the bars of speed are meant for."""
+"""Side of the scene, in pixels, that the bars of speed are meant for."""
 
 ALONE, TOGETHER = 1.10, 1.15
 """Seconds of a run over those of its bare networks: one network, several."""

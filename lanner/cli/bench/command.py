@@ -38,7 +38,7 @@ def bench(
             metavar="PIXELS",
             min=64,
             show_default="4096, with --scaling 8192",
-            help="EvaluatedDetector of the rendered scene; with --scaling of the largest.",
+            help="Side of the rendered scene; with --scaling of the largest.",
         ),
     ] = None,
     threads: Annotated[

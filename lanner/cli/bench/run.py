@@ -16,7 +16,7 @@ from lanner.core.errors import ConfigError
 from lanner.core.job import Progress
 
 SIZE, SCALED_SIZE = 4096, 8192
-"""EvaluatedDetector of the rendered scene, and of the largest one of `scaling`, where none is given."""
+"""Side of the rendered scene, and of the largest one of `scaling`, where none is given."""
 
 FIRST_SIZE, LAST_SIZE = 1024, 32_768
 GSD = 0.5

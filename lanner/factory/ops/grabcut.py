@@ -13,7 +13,7 @@ Ids = NDArray[np.int32]
 Floats = NDArray[Any]
 
 WORK = 72
-"""EvaluatedDetector in pixels at which a box is segmented."""
+"""Side in pixels at which a box is segmented."""
 UNKNOWN = -1
 _FILL, _REACH = (0.13, 0.72), 0.66
 

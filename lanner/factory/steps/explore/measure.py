@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 THUMB = 32
-"""EvaluatedDetector in pixels of the grey thumbnail that hashes and comparisons are made on."""
+"""Side in pixels of the grey thumbnail that hashes and comparisons are made on."""
 _LARGEST = 2048
 _SIDE = 8
 
