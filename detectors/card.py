@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lanner.core.config import Strict
 from lanner.core.errors import WeightsError
+from tiling.pinned import PinnedFile
 
 FILE = "card.yaml"
 """Its name in a release folder."""
@@ -39,7 +40,11 @@ class Training(BaseModel):
 
 
 class Card(Strict):
-    """`card.yaml`. `files` maps each file of the release to its SHA-256, lower-case hex."""
+    """`card.yaml`. `files` maps each file of the release to its SHA-256, lower-case hex.
+
+    `chain_files` are those of them that steps of the chain read: the name that a step asks for,
+    and the file.
+    """
 
     detector: str
     release: str
@@ -48,7 +53,15 @@ class Card(Strict):
     data: tuple[Data, ...]
     training: Training
     metrics: dict[str, Any]
+    chain_files: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _files_are_listed(self) -> Card:
+        for file in self.chain_files.values():
+            if file not in self.files:
+                raise ValueError(f"chain_files has {file}, which is not among files")
+        return self
 
 
 def load_card(folder: Path) -> Card:
@@ -87,6 +100,18 @@ def check_files(folder: Path, card: Card, names: tuple[str, ...]) -> dict[str, s
         WeightsError: a file is missing, not on the card, or not what the card says.
     """
     return {name: _checked(folder, card, name) for name in sorted(set(names))}
+
+
+def chain_files(folder: Path, card: Card) -> dict[str, PinnedFile]:
+    """The files of a release that steps of its chain read, by the name that they ask for.
+
+    Raises:
+        WeightsError: a file is missing or not what the card says.
+    """
+    checked = check_files(folder, card, tuple(card.chain_files.values()))
+    return {
+        name: PinnedFile(folder / file, checked[file]) for name, file in card.chain_files.items()
+    }
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> Card:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectors import calibration
-from detectors.card import Card, check_files, load_card
+from detectors.card import Card, chain_files, check_files, load_card
 from lanner.core.config import DetectorConfig, Member, load_config
 from lanner.core.errors import Argument, ConfigError, UnknownDetectorError, WeightsError
+from tiling.pinned import PinnedFile
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -31,14 +32,16 @@ class Entry:
 class Release:
     """Checked weights: every file is what the card says.
 
-    `files` holds the checksums of the files that the configuration uses; `sha256` is one
-    checksum over them all.
+    `files` holds the checksums of the networks' files and of the calibration; `sha256` is one
+    checksum over them all. `chain_files` are the files that steps of the chain read, by the name
+    that they ask for.
     """
 
     folder: Path
     card: Card
     files: dict[str, str]
     sha256: str
+    chain_files: dict[str, PinnedFile]
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,8 @@ def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release
         used.append(config.closer.weights)
     files = check_files(folder, card, (*used, calibration.FILE))
     text = "\n".join(f"{sha}  {name}" for name, sha in sorted(files.items()))
-    return Release(folder, card, files, hashlib.sha256(text.encode()).hexdigest())
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Release(folder, card, files, sha256, chain_files(folder, card))
 
 
 def _is_detector(path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lanner.core.errors import ConfigError, StepError
 from lanner.core.files import replacing
 from lanner.core.job import Progress
 from lanner.core.machine import trim_heap
+from postprocess.chain_files import files_named, find_files
 from postprocess.context import Context
 from postprocess.frame import MANY, column, empty, tidy
 from postprocess.provenance import ProvenanceArray
@@ -76,6 +77,12 @@ class Chain:
         """Names of the steps, in order."""
         return tuple(link[0].name for link in self.links)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that the steps read, each once."""
+        every = [name for _, params in self.links for name in files_named(params)]
+        return tuple(dict.fromkeys(every))
+
     def snapshot(self, done: int) -> str:
         """File name of the snapshot after `done` steps (0: what came in)."""
         return f"{done:02d}_{self.names[done - 1] if done else 'input'}.parquet"
@@ -95,9 +102,11 @@ class Chain:
         Raises:
             StepError: a step failed (named), `start` is no step of this chain, or the snapshots
                 belong to another chain, detector or scene.
+            ConfigError: a file that a step reads is not there.
             Cancelled: the caller went away, seen between steps.
         """
         first = 0 if start is None else self._index(start)
+        context = self._with_files(context)
         if first == 0 and start is None:
             taken = _begin(self, objects, context)
             notes: list[dict[str, str]] = []
@@ -144,8 +153,10 @@ class Chain:
 
         Raises:
             StepError: a step failed (named).
+            ConfigError: a file that a step reads is not there.
             Cancelled: the caller went away, seen between steps.
         """
+        context = self._with_files(context)
         taken, gone = tidy(objects, "input"), []
         said = list(notes)
         for done, link in enumerate(self.links):
@@ -158,6 +169,12 @@ class Chain:
             return ChainResult(taken, tidy(pd.concat(some, ignore_index=True), "rejected"))
         return ChainResult(taken, gone[-1] if gone else taken.iloc[:0])
 
+    def _with_files(self, context: Context) -> Context:
+        """The same surroundings with every file that the steps read as it is now."""
+        if not self.files:
+            return context
+        return replace(context, files={**context.files, **find_files(self.files, context.files)})
+
     def _index(self, start: str | int) -> int:
         if isinstance(start, int) and 1 <= start <= len(self.links):
             return start - 1
@@ -168,12 +185,20 @@ class Chain:
         raise StepError("start", start, "is not a step of this chain", remedy)
 
     def described(self, context: Context) -> dict[str, Any]:
-        """What snapshots depend on: scene, detector, and each step's parameters."""
+        """What snapshots depend on: scene, detector, and each step's parameters and files."""
         return {
             "scene_id": context.scene_id,
             "weights_sha256": context.detector.weights_sha256,
-            "steps": [[s.name, params.model_dump(mode="json")] for s, params in self.links],
+            "steps": [_described(link, context) for link in self.links],
         }
+
+
+def _described(link: tuple[Step, BaseModel], context: Context) -> list[Any]:
+    found, params = link
+    said = [found.name, params.model_dump(mode="json")]
+    named = [name for name in files_named(params) if name in context.files]
+    read = {name: context.files[name].sha256 for name in named}
+    return [*said, read] if read else said
 
 
 def _link(position: int, spec: StepSpec) -> tuple[Step, BaseModel]:
@@ -223,7 +248,8 @@ def _resume(
         raise StepError(
             "start",
             chain.names[first],
-            "the snapshots before it come from another scene, detector or chain",
+            "the snapshots before it come from another scene, detector or chain, "
+            "or a file that a step reads was changed",
             "run the chain from the beginning once",
         )
     taken = read_snapshot(context.workdir / chain.snapshot(first))

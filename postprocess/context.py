@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lanner.core.errors import StepError
+from lanner.core.errors import ConfigError, StepError
+from lanner.core.home import configs_dir
 from lanner.core.job import Cancel
+from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
     import shapely
@@ -76,7 +78,8 @@ class Context:
     existing folder that outlives the run: snapshots go there, and a step hands a raster on by
     writing it to `handed_on(name)`; a later step finds either kind with `raster(name)`. Files of
     `left_over` are no step's of this run, as long as no step writes them anew. `closer` is None
-    where there is no scene or no network to look at it again with. `calibrate` turns scores that
+    where there is no scene or no network to look at it again with. `files` are those that steps
+    read, by the name that they ask for (see `file`). `calibrate` turns scores that
     a step makes itself, such as a line's, into probabilities; None: they are. `members` names
     the networks that looked, where that is known.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
@@ -97,6 +100,23 @@ class Context:
     )
     members: tuple[str, ...] = ()
     left_over: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
+    files: Mapping[str, PinnedFile] = field(default_factory=dict, compare=False)
+
+    def file(self, name: str) -> Path:
+        """Where the file lies that a parameter of a step names: in the release, where the release
+        brings it, else at that path, relative to `configs/`.
+
+        Raises:
+            ConfigError: it was changed since the chain was begun.
+        """
+        if name not in self.files:
+            return configs_dir() / name
+        held = self.files[name]
+        if not held.unchanged():
+            raise ConfigError(
+                "chain", held.path, "was changed while the chain was running", "run it again"
+            )
+        return held.path
 
     def handed_on(self, name: str) -> Path:
         """Where a step writes the raster `name` for the steps after it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lanner.core.errors import ConfigError
+from lanner.core.errors import ConfigError, LannerError
 from lanner.factory.files import files_below
 from lanner.factory.project import SAMPLES, Project
 from lanner.factory.releases import RELEASE
@@ -35,7 +35,22 @@ def inputs(project: Project, step: str) -> Any:
         return list(_operations(project))
     if step == "train":
         return list(_weights(project))
+    if step in ("evaluate", "search", "release"):
+        # A chain that reads no file keeps the key that it had.
+        return _chain_files(project) or None
     return None
+
+
+def _chain_files(project: Project) -> list[list[str]]:
+    """Name and checksum of the files that the detector's chain reads, such as a catalogue."""
+    from postprocess.chain import Chain
+    from postprocess.chain_files import find_files
+
+    try:
+        names = Chain.from_specs(project.detector().chain).files
+        return [[name, one.sha256] for name, one in find_files(names, {}).items()]
+    except LannerError:
+        return []  # of a file or a step that is not there the step itself tells
 
 
 def left(project: Project, step: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,11 @@ FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that finished tiles depend on.
+    """Everything that finished tiles depend on, and the files that the chain reads after them.
 
     `identity` names the device and number format the networks ran in; `weights` the checksums
-    of the weights' files, `weights_sha256` one over them all.
+    of the weights' files, `weights_sha256` one over them all; `chain_files` those of the files
+    that steps of the chain read, by name.
     """
 
     scene_sha256: str
@@ -41,9 +42,10 @@ class Manifest:
     identity: str
     plan: TilePlan
     stretch: Stretch
+    chain_files: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """The same as plain JSON data."""
+        """What finished tiles depend on, as plain JSON data."""
         grid = self.plan.grid
         return {
             "lanner": __version__,
@@ -73,6 +75,13 @@ class Manifest:
             "stretch": {"low": list(self.stretch.low), "high": list(self.stretch.high)},
         }
 
+    def told(self) -> dict[str, Any]:
+        """Those facts, and the files that the chain reads where it reads any."""
+        facts = self.facts()
+        if self.chain_files:
+            facts["detector"]["chain_files"] = dict(sorted(self.chain_files.items()))
+        return facts
+
     @property
     def key(self) -> str:
         """SHA-256 over the facts: runs of one key do the same tiles to the same bytes."""
@@ -88,7 +97,7 @@ class Manifest:
         from lanner.core.files import replacing
 
         path = folder / FILE
-        text = json.dumps({**self.facts(), "key": self.key}, sort_keys=True, indent=1) + "\n"
+        text = json.dumps({**self.told(), "key": self.key}, sort_keys=True, indent=1) + "\n"
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8")
         return path

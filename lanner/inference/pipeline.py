@@ -97,6 +97,7 @@ def detect_with(
     """
     from lanner.inference.manifest import Manifest
     from postprocess.chain import Chain
+    from postprocess.chain_files import find_files
     from tiling.ledger import Ledger
     from tiling.normalise import require_valid, scene_stretch
 
@@ -109,6 +110,7 @@ def detect_with(
     scene = _admit(request, config)
     plan = tile_plan(scene, config, request.tile)
     loaded = open_predictor()
+    files = find_files(chain.files, loaded.chain_files)
     cancel.check()
     checksum = scene.sha256()
     stages.tell("open", 1, 1)
@@ -129,6 +131,7 @@ def detect_with(
         identity=loaded.predictor.identity,
         plan=plan,
         stretch=stretch,
+        chain_files={name: one.sha256 for name, one in files.items()},
     )
     # The open ledger keeps other runs out of the folder until the last raster has been read.
     with (
@@ -140,7 +143,8 @@ def detect_with(
             scene, config, loaded, manifest, folder, ledger, cancel, stages
         )
         with _closer(scene, config, manifest, loaded, cancel) as closer:
-            done = chain.run(objects, replace(context, closer=closer), progress=stages.pass_on)
+            context = replace(context, closer=closer, files=files)
+            done = chain.run(objects, context, progress=stages.pass_on)
         return _written(done, context, manifest, capped, stages)
 
 
@@ -218,7 +222,7 @@ def _written(
 def _summary(
     done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
 ) -> dict[str, Any]:
-    facts = manifest.facts()
+    facts = manifest.told()
     grid, crs = manifest.plan.grid, context.place.crs
     scene = {"id": context.scene_id, "acquired": context.acquired, "crs": crs and crs.name}
     return {

@@ -14,6 +14,7 @@ from lanner.core.config import config_sha256
 from lanner.core.errors import ConfigError, WeightsError
 from lanner.core.home import home
 from lanner.core.job import DetectRequest
+from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
     from detectors.ensemble import Ensemble
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedDetector:
-    """What looks at tiles, and the checksums that pin it."""
+    """What looks at tiles, and the checksums that pin it.
+
+    `chain_files` are the files that the release brings for steps of the chain.
+    """
 
     predictor: Predictor
     weights_sha256: str
     files: Mapping[str, str]
+    chain_files: Mapping[str, PinnedFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def load(entry: Entry, request: DetectRequest) -> LoadedDetector:
     wanted = _Wanted(config_sha256(entry.config), release.sha256, request.device, members, entry)
     with _LOADING:
         ensemble = _ensemble(wanted)
-    return LoadedDetector(ensemble, release.sha256, release.files)
+    return LoadedDetector(ensemble, release.sha256, release.files, release.chain_files)
 
 
 @dataclass(frozen=True)

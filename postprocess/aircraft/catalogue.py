@@ -1,4 +1,4 @@
-"""Aircraft types and their families, as read from configs/types.yaml and configs/taxonomy.yaml."""
+"""Aircraft types and their families, as read from a release's types.yaml and taxonomy.yaml."""
 
 from __future__ import annotations
 
@@ -85,15 +85,19 @@ class Catalogue:
         return tuple(reversed(path))
 
 
-@lru_cache(maxsize=4)
 def read_catalogue(types: Path, taxonomy: Path) -> Catalogue:
-    """Read and check both files.
+    """Read and check both files; what was read before is not made again while it says the same.
 
     Raises:
         ConfigError: unreadable, malformed, designators twice, or a family that is not there.
     """
-    listed = _read(types, _TypesFile).types
-    families = _read(taxonomy, _TaxonomyFile).families
+    return _catalogue(types, _text(types), taxonomy, _text(taxonomy))
+
+
+@lru_cache(maxsize=4)
+def _catalogue(types: Path, types_text: str, taxonomy: Path, taxonomy_text: str) -> Catalogue:
+    listed = _parsed(types, types_text, _TypesFile).types
+    families = _parsed(taxonomy, taxonomy_text, _TaxonomyFile).families
     codes = [facts.icao for facts in listed]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice:
@@ -146,13 +150,20 @@ def _check_tree(families: Mapping[str, Family], path: Path) -> None:
             )
 
 
-def _read(path: Path, model: Any) -> Any:
+def _text(path: Path) -> str:
     try:
-        return model.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             "catalogue", path, f"cannot be read ({error.strerror})", "name an existing YAML file"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("catalogue", path, "is no UTF-8 text", "save it as UTF-8") from error
+
+
+def _parsed(path: Path, text: str, model: Any) -> Any:
+    try:
+        return model.model_validate(yaml.load(text, Loader=_Loader))
     except (yaml.YAMLError, ValidationError) as error:
         said = " ".join(str(error).split())
         if isinstance(error, ValidationError):  # a strange key may be in every line: one will do

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from lanner.core.config import Strict
-from lanner.core.home import configs_dir
 from postprocess.aircraft import evidence
 from postprocess.aircraft.catalogue import ROOT, Catalogue, read_catalogue
+from postprocess.chain_files import FileName
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.shapes import Floats
@@ -24,7 +24,8 @@ class Params(Strict):
     """`top`: types told. `sure`: probability a level of the taxonomy needs. `prior_power`: how
     much numbers built count (0 not at all, 1 in full), `retired` what a type out of service
     counts for. `shape_weight`: how much the wing's sweep and place, its engine pods, the filled
-    share and the fuselage count. `catalogue` and `taxonomy` are files in configs/.
+    share and the fuselage count. `catalogue` and `taxonomy` name files: of the release, or paths
+    relative to configs/.
     """
 
     top: int = Field(10, ge=1)
@@ -32,8 +33,8 @@ class Params(Strict):
     prior_power: float = Field(0.35, ge=0, le=1)
     retired: float = Field(0.2, gt=0, le=1)
     shape_weight: float = Field(0.7, ge=0, le=1)
-    catalogue: str = "types.yaml"
-    taxonomy: str = "taxonomy.yaml"
+    catalogue: FileName = "types.yaml"
+    taxonomy: FileName = "taxonomy.yaml"
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
@@ -45,8 +46,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Raises:
         ConfigError: the catalogue cannot be read.
     """
-    folder = configs_dir()
-    catalogue = read_catalogue(folder / params.catalogue, folder / params.taxonomy)
+    catalogue = read_catalogue(context.file(params.catalogue), context.file(params.taxonomy))
     weights = evidence.prior(catalogue, params.prior_power, params.retired)
     types: list[list[dict[str, Any]]] = []
     levels: list[dict[str, Any]] = []

@@ -238,6 +238,10 @@ def test_release_reproduce_and_refuse(root, monkeypatch):
     assert checked.card.data[0].attribution == "ours"
     assert {one.name for one in checked.card.data} > {"rendered"}  # the networks came with theirs
     assert {"golden.json", "detector.yaml", "factory.yaml"} <= set(checked.card.files)
+    assert checked.chain_files.keys() == {"types.yaml", "taxonomy.yaml"}
+    for one in checked.chain_files.values():
+        assert one.path.parent == made.release_dir
+        assert one.path.read_bytes() == (ROOT / "configs" / one.path.name).read_bytes()
     assert summary["measured against"] == load_config(ROOT / "configs" / "aircraft.yaml").release
     # None of the rendered aircraft is large: such a gate is not passed over in silence.
     assert summary["gates"] == {"test recall": "same", "test map_large": "cannot be told"}
@@ -268,6 +272,31 @@ def test_release_reproduce_and_refuse(root, monkeypatch):
     assert [line.partition(":")[0] for line in reproduce_run(Path()).differences] == [
         "test.figures.f1.value"
     ]
+
+
+def test_another_catalogue_wants_another_number(root, tmp_path, monkeypatch):
+    path = root / "configs" / "aircraft.yaml"
+    home = tmp_path / "home"
+    (home / "configs").mkdir(parents=True)
+    for name in ("types.yaml", "taxonomy.yaml"):
+        shutil.copy(ROOT / "configs" / name, home / "configs")
+    monkeypatch.setenv("LANNER_HOME", str(home))
+    path.write_text(edited(path.read_text(), {"release": "9.9.8"}))
+    project = open_project(root / "a.factory.yaml", root / "run")
+    release.run(prepared(project))
+    types = home / "configs" / "types.yaml"
+    types.write_text(types.read_text().replace('"icao": "', '"icao": "Z'))
+    there = {one: one.read_bytes() for one in (root / "weights").rglob("*") if one.is_file()}
+    with pytest.raises(ConfigError, match=r"release '9\.9\.8'.*another types\.yaml"):
+        release.run(project)
+    kept = [one for one in (root / "weights").rglob("*") if one.is_file()]
+    assert {one: one.read_bytes() for one in kept if ".part" not in str(one)} == there
+    # Under another number it is released, and holds the catalogue as it was at that time.
+    path.write_text(edited(path.read_text(), {"release": "9.9.9"}))
+    release.run(project)
+    types.unlink()
+    said = check_release(resolve(str(path), None)).chain_files["types.yaml"].path.read_text()
+    assert '"icao": "Z' in said
 
 
 def test_a_gate_that_is_no_figure_is_refused_at_the_first_release(root):

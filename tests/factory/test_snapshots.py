@@ -16,7 +16,7 @@ import yaml
 from lanner.core.errors import DatasetError, OutputError, error_status
 from lanner.factory.images import write_png
 from lanner.factory.project import SAMPLES, Project, open_project
-from lanner.factory.runner import run_step
+from lanner.factory.runner import run_step, step_key
 from lanner.factory.samples import read_samples
 from lanner.factory.step_status import step_states
 from tests.fixtures_process import ROOT
@@ -233,3 +233,22 @@ def test_files_that_an_operation_names_count_by_content(file):
     again, _ = ran(file)
     assert not again["explore"]
     assert again["process"] and again["dataset"]
+
+
+def test_a_changed_catalogue_puts_what_tells_types_out_of_date(file):
+    types = file.parent / "types.yaml"
+    shutil.copy(ROOT / "configs" / "types.yaml", types)
+    text = (ROOT / "configs" / "aircraft.yaml").read_text(encoding="utf-8")
+    own = file.parent / "own.yaml"
+    own.write_text(text.replace("- step: identify", f"- step: identify\n    catalogue: {types}"))
+    said = file.read_text(encoding="utf-8")
+    file.write_text(said.replace(str(ROOT / "configs" / "roads.yaml"), str(own)))
+    project = opened(file)
+    steps = ("dataset", "train", "evaluate", "search", "release")
+    before = {step: step_key(project, step) for step in steps}
+    types.write_text(types.read_text(encoding="utf-8") + "# another\n", encoding="utf-8")
+    stale = {step for step in steps if step_key(project, step) != before[step]}
+    assert stale == {"evaluate", "search", "release"}
+    # That it is gone is for the step itself to tell.
+    types.unlink()
+    assert [one.state for one in step_states(project)] == ["missing"] * 7

@@ -20,6 +20,7 @@ from pyproj import CRS
 
 from lanner.core.config import StepSpec
 from lanner.core.errors import Cancelled, ConfigError, LannerError, StepError
+from lanner.core.home import configs_dir
 from postprocess import registry
 from postprocess.chain import Chain
 from postprocess.context import Context, DetectorFacts
@@ -355,3 +356,28 @@ def test_rasters_are_handed_on(tmp_path):
 def test_missing_workdir_is_an_error_of_ours(tmp_path):
     with pytest.raises(LannerError, match="folder does not exist"):
         chain().run(objects(), context(tmp_path / "none"))
+
+
+def test_snapshots_of_another_catalogue_are_not_gone_on_from(tmp_path):
+    types = tmp_path / "types.yaml"
+    types.write_bytes((configs_dir() / "types.yaml").read_bytes())
+    specs = [dict(spec) for spec in SPECS]
+    specs[4]["catalogue"] = str(types)
+    where = context(tmp_path)
+    first = chain(specs).run(objects(), where)
+    types.write_bytes(types.read_bytes().replace(b'"icao": "', b'"icao": "Z'))
+    with pytest.raises(StepError, match="a file that a step reads was changed"):
+        chain(specs).run(None, where, start="triage")
+    # What comes before the step that reads it is as it was.
+    again = chain(specs).run(None, where, start="identify")
+    told = [[row[0]["icao"] for row in found.objects["types"]] for found in (first, again)]
+    assert told[1] == [f"Z{code}" for code in told[0]]
+
+
+def test_a_file_that_is_changed_under_a_running_chain_is_refused(tmp_path):
+    types = tmp_path / "types.yaml"
+    types.write_bytes((configs_dir() / "types.yaml").read_bytes())
+    specs = [*SPECS[:4], {**SPECS[4], "catalogue": str(types)}]
+    told = lambda progress: progress.done == 2 and types.write_text("others")  # noqa: E731
+    with pytest.raises(ConfigError, match="was changed while the chain was running"):
+        chain(specs).run(objects(), context(tmp_path), progress=told)

@@ -78,7 +78,7 @@ def measure(
     from lanner.factory.steps.evaluate.objects import measure_objects
 
     found = raw.detect(config, calibration, frames=not quick)
-    return measure_objects(found, raw.samples, config, settings, quick)
+    return measure_objects(found, raw.samples, config, settings, quick, raw.files)
 
 
 def told(

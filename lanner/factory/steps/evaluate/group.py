@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from lanner.core.config import DetectorConfig
 from lanner.factory.steps.evaluate.fusing import FusedSet, Stack, fused_set, placed_frame
 from lanner.factory.steps.evaluate.mosaic import Layout, MosaicContext, Picture, context_of
 from lanner.factory.steps.evaluate.steps import Memory, key_of, run_steps
+from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -44,10 +45,11 @@ class Detections:
 
 @dataclass(frozen=True)
 class Group:
-    """Images on one mosaic, and what was last done with them."""
+    """Images on one mosaic, the files that a chain reads, and what was last done with them."""
 
     layout: Layout
     stack: Stack
+    files: Mapping[str, PinnedFile] = field(default_factory=dict)
     fused: Memory = field(default_factory=lambda: Memory(4))
     frames: Memory = field(default_factory=lambda: Memory(16))
 
@@ -57,7 +59,8 @@ class Group:
         from postprocess.context import DetectorFacts
 
         gsd = self.layout.pictures[0].plan.grid.gsd if self.layout.pictures else 1.0
-        return context_of(self.layout, gsd, DetectorFacts("mosaic", "", "", ""))
+        context = context_of(self.layout, gsd, DetectorFacts("mosaic", "", "", ""))
+        return replace(context, files=self.files)
 
     @cached_property
     def cores(self) -> Floats:

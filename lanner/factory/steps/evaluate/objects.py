@@ -20,6 +20,7 @@ from lanner.factory.samples import Label, Sample
 from lanner.factory.steps.evaluate.measured import Measured, sums
 from lanner.factory.steps.evaluate.raw import Detections
 from lanner.factory.steps.evaluate.truth import objects_of, truth_of
+from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
     from postprocess.aircraft.catalogue import Catalogue
@@ -106,8 +107,12 @@ def measure_objects(
     config: DetectorConfig,
     settings: Evaluate,
     quick: bool,
+    files: Mapping[str, PinnedFile] | None = None,
 ) -> Measured:
-    """Measures of boxes, scores, decisions, outlines and types; see `figures_of`."""
+    """Measures of boxes, scores, decisions, outlines and types; see `figures_of`.
+
+    `files` are those that a release brings for steps of its chain.
+    """
     at = [_pools(found, samples, name, np.asarray([settings.iou])) for name in config.classes]
     every = judged(found, samples, config.classes, settings.iou)
     right, seen, real = (np.sum([ap.per_image(pool)[i] for pool in at], axis=0) for i in range(3))
@@ -150,7 +155,7 @@ def measure_objects(
         "reliability": calibrated.diagram(),
     }
     statistics.update(_outlines(every, found, len(samples)))
-    types = _types(every, found, config)
+    types = _types(every, found, config, files or {})
     if types is not None:
         known, images = types
         statistics.update(_guesses(known, images, len(samples)))
@@ -284,7 +289,10 @@ def _outlines(
 
 
 def _types(
-    every: Sequence[MatchedDetection], found: Sequence[Detections], config: DetectorConfig
+    every: Sequence[MatchedDetection],
+    found: Sequence[Detections],
+    config: DetectorConfig,
+    files: Mapping[str, PinnedFile],
 ) -> tuple[TypeRanks, list[int]] | None:
     """What was told of hits whose type is known, and their images; None where nothing was."""
     hits = []
@@ -296,7 +304,7 @@ def _types(
             hits.append((one, frame.iloc[one.row], one.truth.kind))
     if not hits:
         return None
-    catalogue = _catalogue(config)
+    catalogue = _catalogue(config, files)
     facts = {one.icao: one for one in catalogue.types}
     paths = []
     for _, _, kind in hits:
@@ -314,15 +322,16 @@ def _types(
     return said, [one.image for one, *_ in hits]
 
 
-def _catalogue(config: DetectorConfig) -> Catalogue:
+def _catalogue(config: DetectorConfig, files: Mapping[str, PinnedFile]) -> Catalogue:
     """The one that the detector's own step `identify` reads."""
-    from lanner.core.home import configs_dir
     from postprocess.aircraft.catalogue import read_catalogue
     from postprocess.aircraft.identify import Params
+    from postprocess.chain_files import find_files
 
     said = next((spec.params for spec in config.chain if spec.step == "identify"), {})
-    params, folder = Params.model_validate(said), configs_dir()
-    return read_catalogue(folder / params.catalogue, folder / params.taxonomy)
+    params = Params.model_validate(said)
+    found = find_files((params.catalogue, params.taxonomy), files)
+    return read_catalogue(found[params.catalogue].path, found[params.taxonomy].path)
 
 
 def _guesses(said: TypeRanks, image: Sequence[int], images: int) -> dict[str, Statistic]:

@@ -30,6 +30,7 @@ from lanner.factory.steps.evaluate.mosaic import STEPS, Layout, Picture
 from lanner.factory.steps.evaluate.raster_steps import RasterChain, RasterState
 from lanner.factory.steps.evaluate.steps import Memory, key_of, steps_until
 from lanner.factory.steps.evaluate.truth import inside
+from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
     from postprocess.context import Context, DetectorFacts
@@ -53,7 +54,8 @@ class RawSet:
 
     `config` is the detector as it was when they were made; `samples` the images, in order;
     `until` the last step of the chain that is run (None: all; triage is run in any case);
-    `facts` what `predict.json` says. For other processes give `folder` to `load_raw` there:
+    `facts` what `predict.json` says; `files` those that a release brings for steps of its chain,
+    where it is a release that is looked at. For other processes give `folder` to `load_raw` there:
     each holds what it did last for itself.
     """
 
@@ -62,6 +64,7 @@ class RawSet:
     samples: tuple[Sample, ...]
     until: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, PinnedFile] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -174,7 +177,7 @@ class RawSet:
             paths = [self.folder / f"{store.stem(self.samples[n].id)}.npz" for n in key]
             names = [one.name for one in self.config.members]
             stack = stacked(names, [store.read_views(path) for path in paths], layout)
-            self._groups[key] = Group(layout, stack)
+            self._groups[key] = Group(layout, stack, self.files)
         return self._groups[key]
 
     def _traced(
@@ -197,6 +200,7 @@ class RawSet:
                 workdir=folder,
                 rasters={"probability": raster, **self._votes(number, config)},
                 calibrate=curve.apply,
+                files=self.files,
             )
 
         said = fusion_facts(config.members)

@@ -11,7 +11,7 @@ from typing import Any
 from detectors.card import FILE as CARD
 from detectors.card import Data, load_card, seal
 from detectors.catalog import Entry, check_release
-from lanner.core.config import DetectorConfig, load_config
+from lanner.core.config import DetectorConfig, config_sha256, load_config
 from lanner.core.errors import ConfigError, GateError
 from lanner.core.job import Progress
 from lanner.factory.compare import draw_differences
@@ -27,6 +27,7 @@ from lanner.factory.steps.release.golden import golden_outputs
 from lanner.factory.steps.release.versions import DETECTOR, released_evaluation, weights_files
 from lanner.factory.steps.search.edit import edited
 from lanner.factory.steps.search.space import at_point
+from tiling.pinned import PinnedFile
 
 FACTORY = "factory.yaml"
 """The factory file, in the release folder."""
@@ -90,13 +91,15 @@ def run(project: Project) -> Outcome:
     _refuse(rows, before)
     weights = weights_files(project, held.facts["weights"])
     texts = {DETECTOR: text, FACTORY: project.path.read_text(encoding="utf-8")}
-    stage(target, detector, weights, calibration, texts)
+    copies = stage(target, detector, weights, calibration, texts, _read_by(detector))
     samples = _golden_samples(sides[settings.splits[0]], wanted.golden) if sides else []
-    facts = _card(project, detector, weights, _metrics(figures, threshold, wanted.precision))
+    facts = _card(
+        project, detector, weights, _metrics(figures, threshold, wanted.precision), copies
+    )
     # Sealed once without, so that the very folder that is released gives the golden outputs.
     seal(target.part, facts)
     entry = Entry(load_config(target.part / DETECTOR), target.part / DETECTOR, target.part)
-    check_release(entry)
+    _refuse_other_files(target, entry, project.detector_path)
     _tell(project, "golden outputs")
     _put(target.part / GOLDEN, golden_outputs(project, entry, samples))
     seal(target.part, facts)
@@ -183,6 +186,40 @@ def _refuse(rows: list[dict[str, Any]], before: Path | None) -> None:
         )
 
 
+def _read_by(detector: DetectorConfig) -> dict[str, PinnedFile]:
+    """The files that the detector's chain reads, as they are now, by the name it asks for."""
+    from postprocess.chain import Chain
+    from postprocess.chain_files import find_files
+
+    return find_files(Chain.from_specs(detector.chain).files, {})
+
+
+def _refuse_other_files(target: Target, entry: Entry, path: Path) -> None:
+    """Refuse a release whose features would carry the checksums of the one that it replaces, while
+    its chain reads another catalogue.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    new = check_release(entry)
+    before = target.folder / DETECTOR
+    if not before.is_file():
+        return
+    old = Entry(load_config(before), before, target.folder)
+    if config_sha256(old.config) != config_sha256(entry.config):
+        return
+    was = check_release(old)
+    for name, one in was.chain_files.items():
+        if was.sha256 == new.sha256 and new.chain_files[name].sha256 != one.sha256:
+            raise ConfigError(
+                "release",
+                entry.config.release,
+                f"is there with another {name} and the same weights and configuration: its "
+                "features could not be told apart",
+                f"give `release` in {path.name} another number",
+            )
+
+
 def _golden_samples(side: EvaluatedDetector, count: int) -> list[Sample]:
     """The first images in which something is found."""
     if not count:
@@ -215,7 +252,11 @@ def _short(figures: dict[str, Any]) -> dict[str, float]:
 
 
 def _card(
-    project: Project, detector: DetectorConfig, weights: dict[str, Path], metrics: dict[str, Any]
+    project: Project,
+    detector: DetectorConfig,
+    weights: dict[str, Path],
+    metrics: dict[str, Any],
+    copies: Mapping[str, str],
 ) -> dict[str, Any]:
     samples = read_samples(project.need("dataset", SAMPLES))
     wanted = project.config.release
@@ -227,6 +268,7 @@ def _card(
         "data": credits(project, samples, weights),
         "training": _training(project, samples, weights),
         "metrics": metrics,
+        **({"chain_files": dict(copies)} if copies else {}),
     }
 
 

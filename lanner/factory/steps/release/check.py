@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from detectors.card import check_files, sha256_file
+from detectors.card import Card, check_files, sha256_file
 from detectors.catalog import Entry, check_release
-from lanner.core.errors import DatasetError, GateError
+from lanner.core.errors import DatasetError, GateError, LannerError
+from lanner.core.home import configs_dir
 from lanner.core.job import Cancel, Progress
 from lanner.factory.files import files_below
 from lanner.factory.steps.release.golden import FILE, checksum, features_of, runs_on
@@ -47,18 +48,26 @@ class Golden:
 
 @dataclass(frozen=True)
 class Checked:
-    """A release whose `files` are what the card says, and its golden images."""
+    """A release whose `files` are what the card says, and its golden images.
+
+    `elsewhere` are files that its chain reads and that the release does not bring.
+    """
 
     detector: str
     release: str
     files: int
     golden: tuple[Golden, ...]
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
         """For people."""
         name = f"{self.detector} {self.release}"
         told = [f"{name}: card and {self.files} files are whole"]
+        told += [
+            f"{name}: its chain reads {path}, which is not part of the release"
+            for path in self.elsewhere
+        ]
         told += [f"{name}: {one.sample}: {one.verdict}, {one.detail}" for one in self.golden]
         return told if self.golden else [*told, f"{name}: has no golden outputs to check"]
 
@@ -114,7 +123,19 @@ def check_detector(
             if image is None
             else _again(entry, row, image, cancel or Cancel(), tell)
         )
-    return Checked(entry.config.name, entry.config.release, len(files), tuple(done))
+    elsewhere = _elsewhere(entry, card)
+    return Checked(entry.config.name, entry.config.release, len(files), tuple(done), elsewhere)
+
+
+def _elsewhere(entry: Entry, card: Card) -> tuple[str, ...]:
+    """Paths of files that the chain reads and that the release does not bring."""
+    from postprocess.chain import Chain
+
+    try:
+        names = Chain.from_specs(entry.config.chain).files
+    except LannerError:
+        return ()  # of a step that is not installed a run tells
+    return tuple(str(configs_dir() / name) for name in names if name not in card.chain_files)
 
 
 def find_images(rows: Sequence[Mapping[str, Any]], data: Path) -> dict[str, Path]:

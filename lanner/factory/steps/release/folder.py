@@ -15,6 +15,7 @@ from detectors.card import sha256_file
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import ConfigError, OutputError
 from lanner.factory.steps.release.versions import DETECTOR
+from tiling.pinned import PinnedFile
 
 LARGEST = 30_000_000
 """Bytes of a file: what repositories and mirrors take without further ado."""
@@ -43,15 +44,22 @@ def stage(
     weights: Mapping[str, Path],
     calibration: Calibration,
     texts: Mapping[str, str],
-) -> None:
-    """Make the new folder beside the old one: weights, calibration, and texts by file name.
+    read: Mapping[str, PinnedFile],
+) -> dict[str, str]:
+    """Make the new folder beside the old one: weights, calibration, texts by file name, and copies
+    of the files that steps of the chain read.
+
+    Returns:
+        The copies' names in the folder, by the name that a step asks for.
 
     Raises:
-        ConfigError: a network names no plain file, or another one's.
+        ConfigError: a network names no plain file, or another one's, or two files that are read
+            would have one name.
         OutputError: a file is too large or cannot be written, or other files lie where the release
             is to go.
     """
     _check_names(detector, weights)
+    held = _held_as(read, {CARD, CALIBRATION, *texts, *(one.weights for one in detector.networks)})
     there = list(target.folder.iterdir()) if target.folder.is_dir() else []
     if there and target.folder / CARD not in there:
         raise OutputError(
@@ -79,10 +87,27 @@ def stage(
         (target.part / CALIBRATION).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         for name, text in texts.items():
             (target.part / name).write_text(text, encoding="utf-8")
+        for name, file in held.items():
+            shutil.copyfile(read[name].path, target.part / file)
     except OSError as error:
         raise OutputError(
             "release", target.folder, f"cannot be written ({error.strerror})", "free some space"
         ) from error
+    return held
+
+
+def _held_as(read: Mapping[str, PinnedFile], taken: set[str]) -> dict[str, str]:
+    """What each file that is read is called in the release folder, by the name asked for."""
+    held: dict[str, str] = {}
+    for name, one in read.items():
+        file = one.path.name
+        same = [other for other, called in held.items() if called == file]
+        if file in taken or any(read[other].sha256 != one.sha256 for other in same):
+            raise ConfigError(
+                "chain", name, f"would be another file's {file} in the release", "rename the file"
+            )
+        held[name] = file
+    return held
 
 
 def _check_names(detector: DetectorConfig, weights: Mapping[str, Path]) -> None:

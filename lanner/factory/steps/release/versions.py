@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detectors.calibration import FILE, load_calibration
-from detectors.card import check_files, load_card, sha256_file
+from detectors.card import chain_files, check_files, load_card, sha256_file
 from lanner.core.config import DetectorConfig, load_config
 from lanner.core.errors import WeightsError
 from lanner.factory.evaluated import EvaluatedDetector, split_folder
@@ -70,7 +70,8 @@ def released_evaluation(
     own = folder / DETECTOR
     if own.exists():
         config = load_config(own)
-    check_files(folder, load_card(folder), (*(m.weights for m in config.members), FILE))
+    card = load_card(folder)
+    check_files(folder, card, (*(m.weights for m in config.members), FILE))
     weights = {member.name: folder / member.weights for member in config.members}
     raw_folder = split_folder(project.step_dir("evaluate"), split)
     settings = project.config.evaluate
@@ -84,6 +85,7 @@ def released_evaluation(
         predict(other, split, weights, where)
         raw = load_raw(where, settings.chain_until)
     calibration = load_calibration(folder / FILE)
+    raw = replace(raw, files=chain_files(folder, card))
     return EvaluatedDetector(f"release {folder.name}", raw, config, calibration, settings)
 
 
