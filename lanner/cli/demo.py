@@ -84,7 +84,7 @@ def _shown(detector: str, scene: Path, out: Path, device: str, known: int | None
 
     files = [out / f"{detector}{ending}" for ending in ENDINGS]
     request = DetectRequest(scene=str(scene), detector=detector, device=device)
-    result = detect_and_write(request, files)
+    result, _ = detect_and_write(request, files)
     picture = draw_overlay(scene, result.features, out / f"{detector}.png")
     counts: dict[str, int] = {}
     rows: dict[str, dict[str, int]] = result.summary["counts"]
