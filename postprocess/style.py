@@ -8,7 +8,7 @@ from pathlib import Path
 import geopandas as gpd
 
 from lanner.core.errors import Argument
-from lanner.core.files import replacing
+from lanner.core.files import followed, replacing
 
 COLOURS = {
     "accept": ("accepted", "38,160,90,255"),
@@ -25,14 +25,21 @@ def write_style(path: Path, frame: gpd.GeoDataFrame) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    if not len(frame):
+    wanted = style_of(frame)
+    if wanted is None:
         return
-    target = path.with_suffix(".qml")
-    wanted = style(lines=bool(frame.geom_type.str.contains("LineString").any()))
+    target = followed(path.with_suffix(".qml"))
     if target.exists() and _held(target) not in (style(lines=True), style(lines=False)):
         return
     with replacing(target, Argument("path")) as beside:
         beside.write_bytes(wanted)
+
+
+def style_of(frame: gpd.GeoDataFrame) -> bytes | None:
+    """The style of a frame's features; None where there are none."""
+    if not len(frame):
+        return None
+    return style(lines=bool(frame.geom_type.str.contains("LineString").any()))
 
 
 def _held(path: Path) -> bytes | None:

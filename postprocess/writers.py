@@ -22,15 +22,16 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import CRSError
 
 from lanner.core.errors import Argument, OutputError
-from lanner.core.files import replacing
+from lanner.core.files import followed, is_stream, replacing
 from lanner.core.machine import trim_heap
 from postprocess.context import Context
 from postprocess.contract import Record, records
 from postprocess.frame import MANY, column, joined, packed
+from postprocess.geopackage import LAYER, put
 from postprocess.provenance import ProvenanceArray
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import STEPS, encoded, plain, write_groups
-from postprocess.style import write_style
+from postprocess.style import style_of, write_style
 from postprocess.texts import Texts
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
@@ -39,7 +40,6 @@ PIXELS = "lanner:coordinates"
 SCENE_PIXELS = "scene_pixels"
 EPOCH = "2000-01-01T00:00:00.000Z"
 """The date in every GeoPackage, so that equal content is equal bytes."""
-LAYER = "objects"
 _OUT = Argument("path")
 
 
@@ -96,11 +96,24 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
 
 
-def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
+def write(
+    features: Sequence[str], frame: gpd.GeoDataFrame, path: Path, detector: str | None = None
+) -> str | None:
     """Write one file by its ending, whole or not at all, and a QGIS style beside it.
 
     `.geojson` (and `.json`) hold `features` byte for byte; `.gpkg`, `.fgb` and `.parquet` hold
-    `frame`, its nested values as JSON text.
+    `frame`, its nested values as JSON text. A link is followed. What a GeoPackage holds besides
+    our layer stays in it, see `postprocess.geopackage`; GeoJSON may also go to a pipe.
+
+    Args:
+        features: as `features` gives them.
+        frame: as `scene_frame` gives it.
+        path: file to write.
+        detector: who found them, after whom a layer beside others is named; None: as the first
+            feature says, if there is one.
+
+    Returns:
+        One line on what became of a GeoPackage that holds more than ours, else None.
 
     Raises:
         OutputError: unknown ending, GeoJSON asked for a scene without CRS, no folder, no space.
@@ -119,9 +132,12 @@ def write(features: Sequence[str], frame: gpd.GeoDataFrame, path: Path) -> None:
         if ending == ".geojson" and frame.crs is None:
             raise _no_geojson(path)
         _write_texts(features, path, pixels=frame.crs is None)
+        told = None
     else:
-        _write_frame(frame, path, ending)
-    write_style(path, frame)
+        told = _write_frame(frame, path, ending, detector)
+    if told is None and not is_stream(path):
+        write_style(path, frame)
+    return told
 
 
 def write_geojson(features: Sequence[str], path: Path, *, pixels: bool | None = None) -> None:
@@ -166,7 +182,7 @@ def _write_texts(features: Sequence[str], path: Path, *, pixels: bool) -> None:
     around = None if pixels else bbox(_boxes(features))
     if around is not None:
         head["bbox"] = around
-    with replacing(path, _OUT) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+    with _whole(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write(_text(head)[:-1] + ',"features":[')
         for position, feature in enumerate(features):
             file.write("\n" if position == 0 else ",\n")
@@ -187,39 +203,83 @@ def _boxes(features: Sequence[str]) -> Any:
     return np.array(boxes, np.float64).reshape(-1, 4)
 
 
-def _write_frame(frame: gpd.GeoDataFrame, path: Path, ending: str) -> None:
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """What to write to, so that a file appears whole; a pipe is written to as it is.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if not is_stream(path):
+        with replacing(followed(path), _OUT) as beside:
+            yield beside
+        return
+    try:
+        yield path
+    except OSError as error:
+        raise OutputError(
+            _OUT, path, f"cannot be written ({error.strerror})", "keep its reader running"
+        ) from error
+
+
+def _write_frame(
+    frame: gpd.GeoDataFrame, path: Path, ending: str, detector: str | None
+) -> str | None:
+    if is_stream(path):
+        raise OutputError(
+            _OUT, path, "is a pipe or a device, which takes GeoJSON alone", "name a file"
+        )
     nested = [
         name
         for name in frame.columns
         if name != "geometry" and any(isinstance(value, dict | list) for value in frame[name])
     ]
-    with replacing(path, _OUT) as beside:
-        if ending == ".parquet":
+    if ending == ".parquet":
+        with replacing(followed(path), _OUT) as beside:
             write_groups(frame, beside, {name: name for name in nested}, _texts)
-            return
-        flat = frame.copy(deep=False)
-        for name in nested:
-            flat[name] = _lazily(frame[name])
-        driver = "GPKG" if ending == ".gpkg" else "FlatGeobuf"
-        try:
-            with _fixed_date(), warnings.catch_warnings():
-                # A scene without CRS has been told so; its file is in scene pixels on purpose.
-                warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-                pyogrio.write_dataframe(flat, beside, driver=driver, layer=LAYER)
-        except (DataSourceError, DataLayerError) as error:
-            raise OutputError(
-                _OUT,
-                path,
-                f"cannot be written ({error})",
-                "free some space or choose another format",
-            ) from error
-        except CRSError as error:
-            raise OutputError(
-                _OUT,
-                path,
-                f"its format has no words for the scene's CRS, {frame.crs.name}",
-                "write GeoJSON or GeoParquet, or warp the scene: gdalwarp -t_srs EPSG:CODE",
-            ) from error
+        return None
+    flat = frame.copy(deep=False)
+    for name in nested:
+        flat[name] = _lazily(frame[name])
+    if ending == ".fgb":
+        with replacing(followed(path), _OUT) as beside:
+            _by_gdal(flat, path, beside, "FlatGeobuf", LAYER)
+        return None
+    if detector is None:
+        detector = str(frame["detector"].iloc[0]) if "detector" in frame and len(frame) else LAYER
+    return put(
+        followed(path),
+        detector,
+        lambda beside, layer: _by_gdal(flat, path, beside, "GPKG", layer),
+        style_of(frame),
+    )
+
+
+def _by_gdal(frame: gpd.GeoDataFrame, path: Path, beside: Path, driver: str, layer: str) -> None:
+    """Write what becomes `path`.
+
+    Raises:
+        OutputError: GDAL cannot.
+    """
+    try:
+        with _fixed_date(), warnings.catch_warnings():
+            # A scene without CRS has been told so; its file is in scene pixels on purpose.
+            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+            pyogrio.write_dataframe(frame, beside, driver=driver, layer=layer)
+    except (DataSourceError, DataLayerError) as error:
+        raise OutputError(
+            _OUT,
+            path,
+            f"cannot be written ({error})",
+            "free some space or choose another format",
+        ) from error
+    except CRSError as error:
+        raise OutputError(
+            _OUT,
+            path,
+            f"its format has no words for the scene's CRS, {frame.crs.name}",
+            "write GeoJSON or GeoParquet, or warp the scene: gdalwarp -t_srs EPSG:CODE",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _run_detector(
 
     files = [out / f"{detector}{ending}" for ending in ENDINGS]
     request = DetectRequest(scene=str(scene), detector=detector, device=device)
-    result = detect_and_write(request, files)
+    result, _ = detect_and_write(request, files)
     picture = draw_overlay(scene, result.features, out / f"{detector}.png")
     counts: dict[str, int] = {}
     rows: dict[str, dict[str, int]] = result.summary["counts"]

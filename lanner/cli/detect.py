@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lanner.cli.outputs import check_outputs, check_place
+from lanner.cli.outputs import check_layers, check_outputs, check_place
 from lanner.cli.progress import cancel_on_signal, progress_on
 from lanner.cli.reporting import AsJson, Debug, reporting
 from lanner.cli.tables import summary_tables
+from lanner.cli.write import write_outputs
 from lanner.core.job import Cancel, DetectRequest, DetectResult
 from lanner.inference.run_folder import check_run_dir
 
@@ -115,7 +116,7 @@ def detect(
         else "nothing was kept: with --run DIR the same command would resume"
     )
     with reporting(debug, again):
-        check_outputs(out, scene)
+        check_outputs(out, scene, run)
         check_place(out, scene, gsd)
         if run is not None:
             check_run_dir(run, scene)
@@ -128,13 +129,17 @@ def detect(
             members=_names(members),
             run_dir=run,
         )
-        summary = detect_and_write(request, out, quiet=quiet).summary
+        check_layers(out, request)
+        result, notes = detect_and_write(request, out, quiet=quiet)
         if as_json:
-            typer.echo(json.dumps({**summary, "written": [str(path) for path in out]}, indent=2))
+            told = {**result.summary, "written": [str(path) for path in out]}
+            typer.echo(json.dumps({**told, "notes": notes} if notes else told, indent=2))
         elif not quiet:
             console = Console()
-            for table in summary_tables(summary, out):
+            for table in summary_tables(result.summary, out):
                 console.print(table)
+            for note in notes:
+                console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _names(members: str | None) -> tuple[str, ...] | None:
@@ -146,19 +151,18 @@ def _names(members: str | None) -> tuple[str, ...] | None:
 
 def detect_and_write(
     request: DetectRequest, out: Sequence[Path], *, quiet: bool = False
-) -> DetectResult:
+) -> tuple[DetectResult, list[str]]:
     """Run the request, showing progress on stderr, and write every file.
+
+    Returns:
+        What was found, and what there is to say of files that hold more than that, a line each.
 
     Raises:
         LannerError: what the pipeline or a writer raises; `Cancelled` after a Ctrl-C.
     """
     from lanner.inference.pipeline import detect as run_detect
-    from postprocess.writers import write
 
     console, cancel = Console(stderr=True), Cancel()
     with cancel_on_signal(cancel, console), progress_on(console, quiet=quiet) as show:
         result = run_detect(request, cancel, show)
-        for path in out:
-            cancel.check()
-            write(result.features, result.frame, path)
-    return result
+        return result, write_outputs(result, out, request.run_dir, cancel)

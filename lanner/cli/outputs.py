@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from lanner.core.errors import OutputError
-from lanner.core.folders import check_folder, check_name
+from lanner.core.files import followed, is_stream
+from lanner.core.folders import check_folder, check_name, check_sqlite
+from lanner.core.job import DetectRequest
 
 FORMATS = {
     ".geojson": "GeoJSON (RFC 7946, longitude and latitude)",
@@ -19,33 +22,94 @@ FORMATS = {
 }
 """File name endings that can be written, and what each becomes."""
 
+STREAMED = (".geojson", ".json")
+"""Those that can be written to a pipe."""
 
-def check_outputs(paths: Sequence[Path], scene: str) -> None:
+_OF_A_RUN = re.compile(r"manifest\.json|rejected\.parquet|\d\d_.*\.parquet").fullmatch
+"""Names that a run gives to files of its folder which end as outputs do."""
+
+
+def check_outputs(paths: Sequence[Path], scene: str, run: Path | None = None) -> None:
     """Refuse outputs that could not be written, or that would overwrite the scene.
 
     Args:
         paths: the files asked for, in the order given.
         scene: path or URL of the scene.
+        run: the folder of the run, if one is asked for.
 
     Raises:
-        OutputError: unknown ending, a name that is no Unicode, missing or read-only folder, a
-            folder in the file's place, the same file twice, or the scene itself.
+        OutputError: unknown ending, a name that is no Unicode or too long, missing or read-only
+            folder, a folder in the file's place, a pipe for another format than GeoJSON, the same
+            file twice, the scene itself, or a file of the run.
     """
-    seen: set[Path] = set()
+    seen: list[Path] = []
     for path in paths:
         _check_ending(path)
         check_name("--out", path)
-        check_folder("--out", path.parent)
-        if path.is_dir():
-            raise OutputError("--out", path, "is a folder", "name a file in it")
+        real = followed(path)
+        _check_kind(path, real)
         if path.exists() and not os.access(path, os.W_OK):
             raise OutputError("--out", path, "exists and is read-only", "choose another name")
-        real = path.resolve()
-        if real == Path(scene).resolve():
+        if _is_same(path, Path(scene)):
             raise OutputError("--out", path, "is the scene itself", "choose another name")
-        if real in seen:
+        if any(_is_same(path, other) for other in seen):
             raise OutputError("--out", path, "is given twice", "name each file once")
-        seen.add(real)
+        if run is not None and real.parent.resolve() == run.resolve() and _OF_A_RUN(real.name):
+            raise OutputError("--out", path, "is a file of the run itself", "choose another name")
+        if path.suffix.lower() == ".gpkg":
+            check_sqlite("--out", path)
+        seen.append(path)
+
+
+def _check_kind(path: Path, real: Path) -> None:
+    """Refuse what is no file, nor can become one.
+
+    Raises:
+        OutputError: as said.
+    """
+    if is_stream(path):
+        if path.suffix.lower() not in STREAMED:
+            raise OutputError(
+                "--out", path, "is a pipe or a device, which takes GeoJSON alone", "name a file"
+            )
+        return
+    if real.is_symlink():
+        raise OutputError("--out", path, "is a link that leads to itself", "choose another name")
+    check_folder("--out", path.parent)  # takes the style
+    check_folder("--out", real.parent)
+    if path.is_dir():
+        raise OutputError("--out", path, "is a folder", "name a file in it")
+    if path.exists() and not path.is_file():
+        raise OutputError("--out", path, "is no file that can be written", "choose another name")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two paths are one file, by links of either kind."""
+    if path.resolve() == other.resolve():
+        return True
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them is not there, or no path at all
+        return False
+
+
+def check_layers(paths: Sequence[Path], request: DetectRequest) -> None:
+    """Refuse GeoPackages that hold what our layer must not replace, or that another program locks.
+
+    Raises:
+        OutputError: as said.
+        LannerError: the detector or the scene cannot be opened.
+    """
+    there = [path for path in paths if path.suffix.lower() == ".gpkg" and path.exists()]
+    if not there:
+        return
+    from lanner.inference.pipeline import detector_for_scene
+    from lanner.inference.registry import find
+    from postprocess.geopackage import check_geopackage
+
+    detector = detector_for_scene(find(request.detector), request).config.name
+    for path in there:
+        check_geopackage(followed(path), detector)
 
 
 def check_place(paths: Sequence[Path], scene: str, gsd: float | None) -> None:

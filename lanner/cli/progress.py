@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console
@@ -94,7 +94,8 @@ class _Lines:
             self._last[progress.stage] = now
             if ended:
                 self._ended.add(progress.stage)
-            self._console.print(_line(progress), markup=False, highlight=False)
+            with suppress(OSError):  # a log on a full disk ends no run
+                self._console.print(_line(progress), markup=False, highlight=False)
 
 
 def _line(progress: StageProgress) -> str:

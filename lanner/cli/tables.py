@@ -62,8 +62,13 @@ def _files(written: Iterable[Path]) -> Table:
     table.columns[0].overflow = "fold"
     table.columns[1].justify = "right"
     for path in written:
-        table.add_row(Text(str(path)), _size(path.stat().st_size))
+        table.add_row(Text(str(path)), _size_of(path))
     return table
+
+
+def _size_of(path: Path) -> str:
+    """Its size; nothing for a pipe, or for what somebody has taken away since."""
+    return _size(path.stat().st_size) if path.is_file() else ""
 
 
 def _size(count: int) -> str:

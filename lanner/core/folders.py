@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from pathlib import Path
 
 from lanner.core.errors import OutputError
+from lanner.core.files import followed, hidden
+
+SQLITE_PATH = 504
+"""Bytes of a path that SQLite opens: 512 with the ending of its journal."""
 
 
 def check_folder(argument: str, folder: Path) -> None:
@@ -29,7 +34,9 @@ def check_folder(argument: str, folder: Path) -> None:
 
 
 def check_name(argument: str, path: Path) -> None:
-    """Refuse a path whose bytes are no UTF-8: GDAL and SQLite open none.
+    """Refuse a path that no file can have, or that may not be looked at.
+
+    Its bytes must be UTF-8, since GDAL and SQLite open no other.
 
     Raises:
         OutputError: as said.
@@ -40,3 +47,35 @@ def check_name(argument: str, path: Path) -> None:
         raise OutputError(
             argument, path, "is no valid Unicode, in which names are given", "choose another name"
         ) from error
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(
+                argument,
+                path,
+                "is a longer name than the disk takes (often 255 bytes, and 4096 with its folders)",
+                "choose a shorter one",
+            ) from error
+        raise OutputError(
+            argument, path, f"cannot be reached ({error.strerror})", "choose another folder"
+        ) from error
+
+
+def check_sqlite(argument: str, path: Path) -> None:
+    """Refuse a database whose path, or that of what is written beside it, is too long for SQLite.
+
+    Raises:
+        OutputError: as said.
+    """
+    real = followed(path).absolute()
+    longest = max(len(os.fsencode(one)) for one in (real, hidden(real)))
+    if longest > SQLITE_PATH:
+        raise OutputError(
+            argument,
+            path,
+            f"is a path of {len(os.fsencode(real))} bytes, too long for SQLite",
+            "choose a folder that is not so deep, or another format",
+        )

@@ -1,0 +1,93 @@
+"""The last act of `lanner detect`: every output is tried, and nothing computed is lost unsaid."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from lanner.core.errors import OutputError
+from lanner.core.job import Cancel, DetectResult
+
+
+def write_outputs(
+    result: DetectResult, paths: Sequence[Path], run: Path | None, cancel: Cancel
+) -> list[str]:
+    """Write every file; one that cannot be written keeps no other from it.
+
+    Args:
+        result: what was found.
+        paths: the files, in the order asked.
+        run: the folder that keeps the run, if there is one.
+        cancel: looked at before each file.
+
+    Returns:
+        What there is to say of files that hold more than what was found now, a line each.
+
+    Raises:
+        OutputError: a file could not be written. The message says where the features are.
+        Cancelled: the caller asked to stop.
+    """
+    from postprocess.writers import write
+
+    detector = result.summary["detector"]["name"]
+    told: list[str] = []
+    failed: list[tuple[Path, OutputError]] = []
+    for path in paths:
+        cancel.check()
+        try:
+            note = write(result.features, result.frame, path, detector)
+        except OutputError as error:
+            failed.append((path, error))
+        else:
+            told += [] if note is None else [note]
+    if failed:
+        raise _failure(failed, result, run)
+    return told
+
+
+def _failure(
+    failed: Sequence[tuple[Path, OutputError]], result: DetectResult, run: Path | None
+) -> OutputError:
+    """All failures in one line, and where the features are."""
+    if run is not None:
+        where = f"the same command resumes from {run}"
+    else:
+        kept = _kept([path for path, _ in failed], result)
+        where = (
+            f"what was found is in {' and '.join(map(str, kept))}"
+            if kept
+            else "what was found could not be kept elsewhere either"
+        )
+    _, first = failed[0]
+    also = "".join(f"; {path}: {error.problem}" for path, error in failed[1:])
+    return OutputError(
+        first.argument, first.value, first.problem + also, f"{first.remedy}; {where}"
+    )
+
+
+def _kept(paths: Sequence[Path], result: DetectResult) -> list[Path]:
+    """The files in a folder for temporary ones, or else in the current one; none where none can.
+
+    What another format cannot say is kept as GeoParquet.
+    """
+    for base in (None, "."):
+        with suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix="lanner-kept-", dir=base)).absolute()
+            kept = [one for one in (_keep(path, folder, result) for path in paths) if one]
+            if kept:
+                return kept
+            shutil.rmtree(folder)
+    return []
+
+
+def _keep(path: Path, folder: Path, result: DetectResult) -> Path | None:
+    from postprocess.writers import write
+
+    for name in (path.name, f"{path.stem}.parquet"):
+        with suppress(OutputError):
+            write(result.features, result.frame, folder / name)
+            return folder / name
+    return None
