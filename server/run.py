@@ -24,6 +24,7 @@ from server.log import NAME, configure
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
+from tiling.relay import allow_hosts
 
 log = logging.getLogger(NAME)
 
@@ -42,17 +43,18 @@ class ServeOptions:
     """How to serve.
 
     `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and
-    s3 addresses. `per_device` detections compute on one device at once, `max_waiting` wait in
-    line, `max_streams` are open at all. A request for the device "auto" computes on
-    `auto_device`. `grace_s` is what running detections get to finish after SIGTERM. A silent
-    peer is asked for a sign of life after `keepalive_s` and given up after as long again.
-    `credentials` turn on TLS.
+    s3 addresses, of `remote_hosts` alone where those are listed. `per_device` detections
+    compute on one device at once, `max_waiting` wait in line, `max_streams` are open at all. A
+    request for the device "auto" computes on `auto_device`. `grace_s` is what running
+    detections get to finish after SIGTERM. A silent peer is asked for a sign of life after
+    `keepalive_s` and given up after as long again. `credentials` turn on TLS.
     """
 
     host: str = "127.0.0.1"
     port: int = 50051
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
     allow_remote: bool = False
+    remote_hosts: tuple[str, ...] = ()
     per_device: int = 2
     max_waiting: int = 16
     max_streams: int = 64
@@ -101,16 +103,17 @@ def start(
     """Start serving in threads of this process and return at once.
 
     Raises:
-        ConfigError: a root is no folder, or the port cannot be had.
+        ConfigError: a root is no folder, a remote host is none, or the port cannot be had.
     """
     chosen = options or ServeOptions()
+    allow_hosts([host for host in chosen.remote_hosts if not host.startswith("s3://")])
     for root in chosen.roots:
         if not root.is_dir():
             raise ConfigError("--root", root, "is not a folder", "name an existing one")
     service = DetectionService(
         detect,
         list_detectors,
-        ScenePolicy(chosen.roots, chosen.allow_remote),
+        ScenePolicy(chosen.roots, chosen.allow_remote, chosen.remote_hosts),
         Slots(chosen.per_device, chosen.max_waiting),
         auto_device=chosen.auto_device,
         max_streams=chosen.max_streams,
