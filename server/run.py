@@ -27,6 +27,7 @@ from server.private import private
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
+from tiling.relay import allow_hosts
 
 log = logging.getLogger(NAME)
 
@@ -47,17 +48,18 @@ class ServeOptions:
     """How to serve.
 
     `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and
-    s3 addresses. `per_device` detections compute on one device at once, `max_waiting` wait in
-    line, `max_streams` are open at all. A request for the device "auto" computes on
-    `auto_device`, or on what that returns. `grace_s` is what running detections get to finish
-    after SIGTERM. A silent peer is asked for a sign of life after `keepalive_s` and given up after
-    as long again. `credentials` turn on TLS.
+    s3 addresses, of `remote_hosts` alone where those are listed. `per_device` detections
+    compute on one device at once, `max_waiting` wait in line, `max_streams` are open at all. A
+    request for the device "auto" computes on `auto_device`, or on what that returns. `grace_s`
+    is what running detections get to finish after SIGTERM. A silent peer is asked for a sign of
+    life after `keepalive_s` and given up after as long again. `credentials` turn on TLS.
     """
 
     host: str = "127.0.0.1"
     port: int = 50051
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
     allow_remote: bool = False
+    remote_hosts: tuple[str, ...] = ()
     per_device: int = 2
     max_waiting: int = 16
     max_streams: int = 64
@@ -122,17 +124,18 @@ def start(
             `RunningServer.prepared`; requests are answered all the same.
 
     Raises:
-        ConfigError: a root is no folder.
+        ConfigError: a root is no folder, or a remote host is none.
         AddressError: the port is in use, or the host is no address of this machine.
     """
     chosen = options or ServeOptions()
+    allow_hosts([host for host in chosen.remote_hosts if not host.startswith("s3://")])
     for root in chosen.roots:
         if not root.is_dir():
             raise ConfigError(Argument("roots"), root, "is not a folder", "name an existing one")
     service = DetectionService(
         detect,
         list_detectors,
-        ScenePolicy(chosen.roots, chosen.allow_remote),
+        ScenePolicy(chosen.roots, chosen.allow_remote, chosen.remote_hosts),
         Slots(chosen.per_device, chosen.max_waiting),
         private=private(chosen.roots),
         auto_device=chosen.auto_device,

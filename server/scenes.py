@@ -7,16 +7,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lanner.core.errors import SceneError
+from tiling.addresses import Endpoint, HostRule
 
 _REMOTE = ("http", "https", "s3")
 
 
 @dataclass(frozen=True)
 class ScenePolicy:
-    """Local scenes lie inside one of `roots`; remote ones are refused unless `allow_remote`."""
+    """Local scenes lie inside one of `roots`; remote ones are refused unless `allow_remote`.
+
+    Where `hosts` are listed, remote ones come from those alone: `host`, `host:port`, `*.domain`
+    or `s3://bucket`. Redirects are looked at where they are followed (`tiling.relay`).
+    """
 
     roots: tuple[Path, ...]
     allow_remote: bool = False
+    hosts: tuple[str, ...] = ()
 
     def resolve(self, uri: str) -> str:
         """What to open for `uri`: an absolute path without symbolic links, or the address.
@@ -75,4 +81,22 @@ class ScenePolicy:
                 "this server opens no remote scenes",
                 "give a path, or ask whoever runs the server to allow them",
             )
+        if self.hosts and not self._listed(uri, scheme):
+            raise SceneError(
+                "scene",
+                uri.partition("?")[0],
+                "is on no host that this server may read from",
+                "give an address on another host, or have the server started with that one too",
+            )
         return uri
+
+    def _listed(self, uri: str, scheme: str) -> bool:
+        """Whether an address is on one of `hosts`."""
+        if scheme == "s3":
+            return f"s3://{urlsplit(uri).netloc}" in self.hosts
+        end = Endpoint.of(uri)
+        return end is not None and any(
+            HostRule.of(host).admits(end.host, end.port)
+            for host in self.hosts
+            if not host.startswith("s3://")
+        )

@@ -6,6 +6,7 @@ local files, URLs or Python code, and GDAL's own connection strings can do the s
 
 from __future__ import annotations
 
+import ctypes
 import os
 import string
 import warnings
@@ -16,10 +17,14 @@ from typing import Any
 from urllib.parse import quote
 
 import rasterio
+import rasterio._env
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from lanner.core.errors import SceneError
+from tiling import relay
+from tiling.blocks import check_blocks
+from tiling.sidecars import LISTED, check_files, check_sidecars, overview_files
 
 # A raster without a place is reported by PlaceError, in words that say what to do; our own may
 # lie in grid pixels.
@@ -28,14 +33,21 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
 """Formats that are opened; a COG is a GTiff to GDAL."""
 
+_WRITING_DRIVERS = ("COG", "MEM")
+
 REMOTE = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/"}
 """URL beginnings and GDAL's own file systems for them."""
+
+_RELAYED = ("http://", "https://")
+"""Those whose redirects are looked at; an S3 server is AWS's, or one that the operator names."""
 
 _SAFETY: dict[str, Any] = {
     # A cut JPEG would otherwise decode to grey without a word.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
     # And a cut PNG, read whole, to zeros.
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
+    # `tiling.sidecars` looks for what GDAL would find.
+    "GDAL_READDIR_LIMIT_ON_OPEN": LISTED,
 }
 _TUNING: dict[str, Any] = {
     "GDAL_HTTP_TIMEOUT": 60,
@@ -79,7 +91,7 @@ def said(error: Exception, uri: str) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     query = uri.partition("?")[2] if is_remote(uri) else ""
-    told = str(error)
+    told = (relay.refusal(uri) if _kind(uri) in _RELAYED else None) or str(error)
     for one in {query, _escaped(query)} - {""}:
         told = told.replace(one, "...")
     return told
@@ -123,14 +135,42 @@ def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
         decoders: threads that a file opened in it may be decoded with.
     """
     threads = {"GDAL_NUM_THREADS": decoders} if decoders > 1 else {}
+    ways = relay.options(uri) if _kind(uri) in _RELAYED else {}
     return rasterio.Env(
-        **_SAFETY, **_tuning(), **threads, GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[is_remote(uri)]
+        **_SAFETY,
+        **_tuning(),
+        **threads,
+        **ways,
+        GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[is_remote(uri)],
     )
 
 
 def writing_env() -> rasterio.Env:
     """GDAL's settings for writing a raster of ours: masks inside the file, bounded memory."""
     return rasterio.Env(**_tuning(), GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False)
+
+
+def close_other_drivers() -> None:
+    """Take from GDAL every driver but those for our formats: for good, in the whole process.
+
+    Then no file can be opened by another, not even one that is put in a sidecar's place after
+    it was looked at. For programs of ours that meet untrusted scenes; a library would take the
+    drivers from its caller.
+
+    Raises:
+        OSError, AttributeError: GDAL cannot be reached in this build of rasterio.
+    """
+    with rasterio.Env():  # registers them, which happens once
+        # A look-up in an extension module finds what the module itself is linked with.
+        gdal = ctypes.CDLL(rasterio._env.__file__)
+    gdal.GDALGetDriver.restype = ctypes.c_void_p
+    gdal.GDALGetDriverShortName.argtypes = (ctypes.c_void_p,)
+    gdal.GDALGetDriverShortName.restype = ctypes.c_char_p
+    gdal.GDALDeregisterDriver.argtypes = (ctypes.c_void_p,)
+    kept = {name.encode() for name in (*DRIVERS, *_WRITING_DRIVERS)}
+    for driver in [gdal.GDALGetDriver(n) for n in range(gdal.GDALGetDriverCount())]:
+        if gdal.GDALGetDriverShortName(driver) not in kept:
+            gdal.GDALDeregisterDriver(driver)
 
 
 def _tuning() -> dict[str, Any]:
@@ -160,9 +200,20 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
     """Open for reading; call inside `gdal_env(uri)` and close it yourself.
 
     Raises:
-        SceneError: missing, not a raster, or a format that is not let in.
+        SceneError: missing, not a raster, a format that is not let in, blocks that take too
+            much memory, or other files beside it or named in it that are not let in.
     """
     name = gdal_name(uri)
+    if not is_remote(uri):
+        check_sidecars(Path(name), uri)
+    if overview is not None:
+        # An overview is opened from wherever the raster says: that is looked at first.
+        _let_in(uri, name).close()
+    return _let_in(uri, name, overview)
+
+
+def _let_in(uri: str, name: str, overview: int | None = None) -> DatasetReader:
+    """An open raster, or its overview, that reads no file it should not."""
     options = {} if overview is None else {"overview_level": overview}
     try:
         dataset = DatasetReader(name, driver=list(DRIVERS), sharing=False, **options)
@@ -175,21 +226,30 @@ def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:
             f"names its CRS in bytes that are no UTF-8 ({error.object[:60]!a})",
             "assign it anew with gdal_edit.py -a_srs EPSG:CODE SCENE",
         ) from error
-    if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
+    try:
+        if overview_files(dataset):
+            raise SceneError(
+                "scene",
+                shown(uri),
+                "names another file as its overviews",
+                "remove that metadata: gdal_translate -of COG SCENE out.tif",
+            )
+        check_blocks(dataset, shown(uri))
+        if not is_remote(uri):
+            check_files(dataset, Path(name), uri)
+    except SceneError:
         dataset.close()
-        raise SceneError(
-            "scene",
-            shown(uri),
-            "names another file as its overviews",
-            "remove that metadata: gdal_translate -of COG SCENE out.tif",
-        )
+        raise
     return dataset
 
 
 def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
     remedy = f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable"
-    if is_remote(uri):
+    told = said(error, uri)
+    if told.startswith(relay.REDIRECTS):
+        remedy = "give the address that it leads to, or have its host allowed"
+    elif is_remote(uri):
         remedy = f"see that its address answers, ranges of bytes too, and {remedy}"
         if _kind(uri) == "s3://":
             remedy = f"set AWS credentials, or AWS_NO_SIGN_REQUEST=YES where all may read; {remedy}"
@@ -213,6 +273,6 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     return SceneError(
         "scene",
         shown(uri),
-        f"cannot be opened as a raster ({said(error, uri)})",
+        f"cannot be opened as a raster ({told})",
         remedy,
     )

@@ -72,7 +72,7 @@ class Source:
                 shown(self.uri),
                 f"cannot be read at pixels x {box.x0}..{box.x1}, y {box.y0}..{box.y1} "
                 f"({said(error, self.uri)})",
-                "the file is cut off or damaged: fetch it again",
+                _remedy(error),
             ) from error
         bad = _no_data(pixels, [self.dataset.nodatavals[i - 1] for i in distinct])
         if bad is not None:
@@ -94,6 +94,14 @@ class Source:
             stored = self.dataset.read_masks(self.indices[0], window=window) > 0
             valid = stored if valid is None else valid & stored
         return valid
+
+
+def _remedy(error: RasterioError) -> str:
+    """What to do about pixels that cannot be read."""
+    if "libjpeg to allocate" in str(error.__cause__ or error):
+        # A progressive JPEG is decoded whole, and GDAL bounds what that may take.
+        return "it is a progressive JPEG: rewrite it with gdal_translate -of COG SCENE out.tif"
+    return "the file is cut off or damaged: fetch it again"
 
 
 def stores_mask(dataset: DatasetReader, band: int) -> bool:

@@ -20,6 +20,7 @@ from rasterio.windows import Window
 from lanner.core.errors import GsdError, SceneError
 from tiling.access import is_remote, opened, said, shown
 from tiling.bands import Bands, choose, name_bands
+from tiling.blocks import check_mask_blocks
 from tiling.georeference import place_of
 from tiling.grid import Grid
 from tiling.place import Place
@@ -147,6 +148,8 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
     uri = str(uri)
     with opened(uri) as dataset:
         _check_pixels(dataset, shown(uri))
+        if stores_mask(dataset, 1):
+            check_mask_blocks(dataset, shown(uri))
         return Scene(
             uri=uri,
             id=_scene_id(uri),

@@ -101,6 +101,32 @@ def test_remote_scenes_need_leave(policy, uri):
 
 
 @pytest.mark.parametrize(
+    ("uri", "admitted"),
+    [
+        ("http://data.example.org/a.tif?x=http://evil.org/", True),
+        ("https://DATA.example.org:443/a.tif", True),
+        ("http://10.0.0.5:8080/a.tif", True),
+        ("s3://bucket/a.tif", True),
+        ("http://10.0.0.5/a.tif", False),
+        ("http://evil.org/data.example.org/a.tif", False),
+        ("http://data.example.org@evil.org/a.tif", False),
+        ("http://data.example.org.evil.org/a.tif", False),
+        ("http://169.254.169.254/latest/meta-data", False),
+        ("s3://other/a.tif", False),
+        ("http:///a.tif", False),
+    ],
+)
+def test_hosts_that_are_listed_are_the_only_ones(policy, uri, admitted):
+    hosts = ("data.example.org", "10.0.0.5:8080", "s3://bucket")
+    listed = ScenePolicy(policy.roots, allow_remote=True, hosts=hosts)
+    if admitted:
+        assert listed.resolve(uri) == uri
+    else:
+        with pytest.raises(SceneError, match="no host that this server may read from"):
+            listed.resolve(uri)
+
+
+@pytest.mark.parametrize(
     "uri",
     [
         "file:///etc/passwd",

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,10 +22,12 @@ from affine import Affine
 
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
+from tiling import relay
 from tiling.access import opened
 from tiling.grid import Box, TilePlan
 from tiling.normalise import scene_stretch
 from tiling.reader import TileReader
+from tiling.relay import _pump, allow_hosts
 from tiling.sample import GridSampler
 from tiling.scene import open_scene
 
@@ -34,10 +43,22 @@ class Server:
     sent: int = 0
     fail: int = 0
     cut: int | None = None
+    leads: dict[str, str] = field(default_factory=dict)
+    lies: bool = False
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path) as state:
+        yield state
+
+
+@contextmanager
+def serving(tmp_path: Path) -> Iterator[Server]:
+    """A server of the files of a folder; `leads` are paths that it redirects.
+
+    If it `lies`, it answers once as asked and redirects from then on.
+    """
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,7 +76,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
         def answer(self, *, body: bool) -> None:
             state.asked.append(f"{self.command} {self.path}")
             path = tmp_path / self.path.split("?")[0].lstrip("/")
-            if state.fail > 0 and body:
+            to = state.leads.get(self.path.split("?")[0])
+            if to is not None and not (state.lies and len(state.asked) < 2):
+                self.send_response(302)
+                self.send_header("Location", to)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            elif state.fail > 0 and body:
                 state.fail -= 1
                 self.plain(503)
             elif not path.is_file():
@@ -238,6 +265,167 @@ def test_a_remote_scene_beside_a_local_one_leaves_its_sidecar_alone(
     with opened(f"{server.url}/i.tif"):
         image = next(TileReader(scene, plan, RGB, scene_stretch_flat(), 1).tiles([0]))
     assert image.empty
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Server]:
+    """Another server of the same machine, at a port that nobody named."""
+    (tmp_path / "inner").mkdir()
+    with serving(tmp_path / "inner") as state:
+        yield state
+
+
+@pytest.fixture(autouse=True)
+def _rules_are_forgotten() -> Iterator[None]:
+    yield
+    allow_hosts(())
+
+
+REFUSED = r"it redirects to .*; give the address that it leads to"
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]"])
+def test_a_redirect_to_a_server_of_this_network_is_not_followed(
+    server: Server, other: Server, tmp_path: Path, name: str
+) -> None:
+    cog(tmp_path / "inner" / "a.tif", 300)
+    server.leads["/a.tif"] = other.url.replace("127.0.0.1", name) + "/a.tif"
+    with pytest.raises(SceneError, match=REFUSED) as caught:
+        open_scene(f"{server.url}/a.tif?signature=s3cret")
+    assert not other.asked and server.asked
+    assert "s3cret" not in str(caught.value)
+
+
+def test_nor_later_on(server: Server, other: Server, tmp_path: Path) -> None:
+    """A server may answer well until it is trusted."""
+    cog(tmp_path / "b.tif")
+    cog(tmp_path / "inner" / "b.tif", seed=1)
+    server.leads["/b.tif"] = f"{other.url}/b.tif"
+    server.lies = True
+    with pytest.raises(SceneError):
+        scene = open_scene(f"{server.url}/b.tif")
+        with GridSampler(scene, scene.grid(0.5), RGB) as sampler:
+            sampler.read(Box(0, 0, 2048, 2048))
+    assert not other.asked
+
+
+def test_nor_over_several_hops(server: Server, other: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "inner" / "c.tif", 300)
+    server.leads |= {
+        "/c.tif": "/hop",
+        "/hop": f"{server.url}/again",
+        "/again": f"{other.url}/c.tif",
+    }
+    with pytest.raises(SceneError, match=REFUSED):
+        open_scene(f"{server.url}/c.tif")
+    assert not other.asked and server.asked[-1].endswith("/again")
+
+
+def test_nor_to_another_kind_of_address(server: Server, other: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "d.tif", 300)
+    port = other.url.rpartition(":")[2]
+    for to in (f"file://{tmp_path}/d.tif", f"ftp://127.0.0.1:{port}/d.tif", "gopher://127.0.0.1/"):
+        server.leads["/d.tif"] = to
+        with pytest.raises(SceneError, match=r"d\.tif"):
+            open_scene(f"{server.url}/d.tif?{to[:4]}")
+    assert not other.asked
+
+
+def test_a_redirect_on_the_same_server_is_followed(server: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "e.tif", 300)
+    server.leads["/moved.tif"] = "/e.tif"
+    assert open_scene(f"{server.url}/moved.tif").width == 300
+
+
+def test_a_redirect_to_a_host_that_is_allowed_is_followed(
+    server: Server, other: Server, tmp_path: Path
+) -> None:
+    path = cog(tmp_path / "inner" / "f.tif", 300)
+    server.leads["/f.tif"] = f"{other.url}/f.tif"
+    allow_hosts(["data.example.org", other.url.removeprefix("http://")])
+    scene = open_scene(f"{server.url}/f.tif")
+    with GridSampler(scene, scene.grid(0.5), RGB) as sampler:
+        raw, _ = sampler.read(Box(0, 0, 300, 300))
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(raw, file.read())
+    # Where hosts are listed, a public one that is none of them is not asked either.
+    server.leads["/g.tif"] = "http://192.0.2.1/g.tif"
+    with pytest.raises(SceneError, match="none of the hosts that are allowed"):
+        open_scene(f"{server.url}/g.tif")
+
+
+def test_no_proxy_is_no_way_around(
+    server: Server, other: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own: the environment is read when the first remote scene is."""
+    cog(tmp_path / "inner" / "h.tif", 300)
+    server.leads["/h.tif"] = f"{other.url}/h.tif"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    code = "import json, sys; sys.path[:0] = json.loads(sys.argv[2])\n"
+    code += "from tiling.scene import open_scene; open_scene(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"{server.url}/h.tif", json.dumps(sys.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "it redirects to" in done.stderr and server.asked and not other.asked
+
+
+def test_a_proxy_of_the_environment_is_used(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cog(tmp_path / "i.tif", 300)
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = proxy.accept()
+                except OSError:
+                    return
+                head = client.recv(4096)
+                asked.append(head)
+                host, port = head.split()[1].decode().split(":")
+                far = socket.create_connection((host, int(port)))
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                threading.Thread(target=_pump, args=(client, far), daemon=True).start()
+                threading.Thread(target=_pump, args=(far, client), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        where = f"http://user:p%40ss@127.0.0.1:{proxy.getsockname()[1]}"
+        code = "import json, sys; sys.path[:0] = json.loads(sys.argv[2])\n"
+        code += "from tiling.scene import open_scene; print(open_scene(sys.argv[1]).width)"
+        env = {k: v for k, v in os.environ.items() if k.lower() != "no_proxy"}
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"{server.url}/i.tif", json.dumps(sys.path)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=env | {"http_proxy": where},
+        )
+    assert done.stdout.strip() == "300", done.stderr
+    assert asked and asked[0].startswith(b"CONNECT 127.0.0.1:")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"user:p@ss") in asked[0]
+
+
+def test_nobody_else_goes_through_the_relay(server: Server, tmp_path: Path) -> None:
+    cog(tmp_path / "j.tif", 300)
+    open_scene(f"{server.url}/j.tif")
+    given = relay.options(server.url)
+    port = int(given["GDAL_HTTP_PROXY"].rpartition(":")[2])
+    for password in (b"", b"x" * 32):
+        with socket.create_connection(("127.0.0.1", port), 10) as caller:
+            caller.sendall(b"\x05\x01\x02")
+            assert caller.recv(2) == b"\x05\x02"
+            caller.sendall(b"\x01\x01a" + bytes([len(password)]) + password)
+            assert caller.recv(2) == b"\x01\x01" and caller.recv(1) == b""
+    with socket.create_connection(("127.0.0.1", port), 10) as caller:
+        caller.sendall(b"\x05\x01\x00")  # without a password
+        assert caller.recv(1) == b""
 
 
 def test_s3_through_gdal(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
