@@ -126,7 +126,7 @@ def _now() -> tuple[float, float, float]:
 
 def aircraft(count: int, folder: Path) -> None:
     """Leave the candidates of `count` aircraft in `folder`."""
-    write_snapshot(seen(parked(count), aircraft_context(count, folder)), folder / INPUT)
+    write_snapshot(after_one_tile(parked(count), aircraft_context(count, folder)), folder / INPUT)
 
 
 def parked(count: int) -> Shapes:
@@ -147,7 +147,7 @@ def parked(count: int) -> Shapes:
     return out
 
 
-def seen(shapes: Shapes, context: Context) -> gpd.GeoDataFrame:
+def after_one_tile(shapes: Shapes, context: Context) -> gpd.GeoDataFrame:
     """Candidates of all tiles: a little off in each, cut where a window ends, some without
     an outline and some seen twice at a distance.
     """

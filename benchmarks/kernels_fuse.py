@@ -50,7 +50,7 @@ def rows() -> list[dict[str, Any]]:
     return made
 
 
-def _seen(classes: int) -> list[list[NDArray[Any]]]:
+def _views(classes: int) -> list[list[NDArray[Any]]]:
     """Boxes, scores and labels of each model: noisy views of objects in a unit square."""
     rng = np.random.default_rng(0)
     centre, side = rng.uniform(0.02, 0.98, (OBJECTS, 2)), rng.uniform(0.004, 0.02, (OBJECTS, 2))
@@ -70,7 +70,7 @@ def _against_peer(classes: int) -> list[dict[str, Any]]:
         peer = importlib.import_module("ensemble_boxes").weighted_boxes_fusion
     except ModuleNotFoundError:
         return []
-    seen = _seen(classes)
+    seen = _views(classes)
 
     def same(ours: Any, theirs: Any) -> bool:
         one, two = (np.column_stack(found) for found in (ours, theirs))
@@ -163,7 +163,7 @@ def _blend_on_device() -> dict[str, Any]:
 
 
 def _ordered(classes: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    boxes, scores, labels = (np.concatenate(part) for part in _seen(classes))
+    boxes, scores, labels = (np.concatenate(part) for part in _views(classes))
     order = np.argsort(-scores, kind="stable")
     return boxes[order], scores[order], labels[order]
 

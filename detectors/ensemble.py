@@ -135,7 +135,7 @@ class Ensemble:
             seen = prepare_batch(images, self.compute)
             if seen is None:
                 return results
-            for i, result in zip(seen.rows, self._look(seen, images, grids), strict=True):
+            for i, result in zip(seen.rows, self._predict_batch(seen, images, grids), strict=True):
                 results[i] = result
         return results
 
@@ -179,7 +179,7 @@ class Ensemble:
             seen = [member.closely(inputs, shown, threshold) for member in drawers]
         return _best_outline(seen, box)
 
-    def _look(
+    def _predict_batch(
         self, seen: PreparedBatch, images: Sequence[TileImage], grids: Sequence[Grid]
     ) -> list[TileResult]:
         if self.config.output == "raster":
@@ -188,11 +188,13 @@ class Ensemble:
                 raster_result(one, images[i].valid)
                 for one, i in zip(levels, seen.rows, strict=True)
             ]
-        deferred = self._passes.run(seen.tensors, self._predict)
+        deferred = self._passes.run(seen.tensors, self._member_predictions)
         tiles = [(tile, images[i], grids[i]) for tile, i in zip(deferred, seen.rows, strict=True)]
         return thread_map(lambda tile: self._candidates(*tile), tiles)
 
-    def _predict(self, inputs: Tensor, valid: Tensor) -> list[tuple[DeferredInstances, ...]]:
+    def _member_predictions(
+        self, inputs: Tensor, valid: Tensor
+    ) -> list[tuple[DeferredInstances, ...]]:
         """What each member sees on each tile of one pass, by tile."""
         by_member = [member.predict(inputs, valid) for member in self.members]
         return list(zip(*by_member, strict=True))

@@ -76,11 +76,11 @@ class MemberPredictions:
         if seen is None:
             return result
 
-        def look(inputs: Tensor, valid: Tensor) -> list[tuple[DeferredInstances, ...]]:
+        def predict(inputs: Tensor, valid: Tensor) -> list[tuple[DeferredInstances, ...]]:
             return list(zip(*(m.predict(inputs, valid) for m in self.members), strict=True))
 
         with running(self.compute):
-            found = Passes(self.compute.batch).run(seen.tensors, look)
+            found = Passes(self.compute.batch).run(seen.tensors, predict)
         views = thread_map(lambda tile: tuple(finish() for finish in tile), found)
         for i, one in zip(seen.rows, views, strict=True):
             result[i] = one
@@ -95,11 +95,11 @@ class MemberPredictions:
             return result
         masks = [member for member in self.members if isinstance(member, MaskMember)]
 
-        def look(inputs: Tensor, valid: Tensor) -> list[tuple[NDArray[np.float32], ...]]:
+        def predict(inputs: Tensor, valid: Tensor) -> list[tuple[NDArray[np.float32], ...]]:
             return list(zip(*(m.probability(inputs, valid) for m in masks), strict=True))
 
         with running(self.compute):
-            found = Passes(self.compute.batch).run(seen.tensors, look)
+            found = Passes(self.compute.batch).run(seen.tensors, predict)
             for i, levels in zip(seen.rows, found, strict=True):
                 result[i] = tuple(raster_result(one, images[i].valid) for one in levels)
         return result

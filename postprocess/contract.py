@@ -114,7 +114,7 @@ def _group(
         "decision": ["review"] * size,
         **{
             name: [_value(name, value) for value in values]
-            for name, values in _told(objects).items()
+            for name, values in _plain_columns(objects).items()
         },
         "id": [one.decode() for one in ids.tolist()],
         "box_px": boxes.tolist(),
@@ -128,7 +128,7 @@ def _group(
     )
 
 
-def _told(objects: gpd.GeoDataFrame) -> dict[str, list[Any]]:
+def _plain_columns(objects: gpd.GeoDataFrame) -> dict[str, list[Any]]:
     """The columns that are not the chain's own business, as plain values."""
     return {name: objects[name].tolist() for name in objects.columns if name not in INTERNAL}
 
@@ -172,7 +172,7 @@ def _numbered(objects: gpd.GeoDataFrame, boxes: Floats, context: Context) -> lis
     score = objects["score"].tolist()
     said = [
         json.dumps(values, sort_keys=True, default=plain)
-        for values in zip(*_told(objects).values(), strict=True)
+        for values in zip(*_plain_columns(objects).values(), strict=True)
     ]
     ids = [""] * len(keys)
     order = sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], score[i], said[i]))

@@ -49,10 +49,12 @@ def features(objects: gpd.GeoDataFrame, context: Context) -> Texts:
     Raises:
         PlaceError: the scene's CRS cannot be turned into longitude and latitude.
     """
-    return Texts.of(chain.from_iterable(_told(some, context) for some in records(objects, context)))
+    return Texts.of(
+        chain.from_iterable(_feature_texts(some, context) for some in records(objects, context))
+    )
 
 
-def _told(some: Sequence[Record], context: Context) -> Iterator[str]:
+def _feature_texts(some: Sequence[Record], context: Context) -> Iterator[str]:
     """The texts of some features."""
     shapes = np.array([record.shape for record in some], object)
     placed = context.place.crs is not None

@@ -81,12 +81,12 @@ def _escaped(address: str) -> str:
     return quote(address, safe=string.punctuation, errors="surrogateescape")
 
 
-def shown(uri: str) -> str:
+def display_name(uri: str) -> str:
     """The name for messages: without a URL's query, which may hold a signature."""
     return uri.partition("?")[0] if is_remote(uri) else uri
 
 
-def said(error: Exception, uri: str) -> str:
+def error_text(error: Exception, uri: str) -> str:
     """The innermost message of an error: GDAL's own says most."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
@@ -222,7 +222,7 @@ def _let_in(uri: str, name: str, overview: int | None = None) -> DatasetReader:
     except UnicodeDecodeError as error:  # of all that rasterio reads on opening the CRS has names
         raise SceneError(
             "scene",
-            shown(uri),
+            display_name(uri),
             f"names its CRS in bytes that are no UTF-8 ({error.object[:60]!a})",
             "assign it anew with gdal_edit.py -a_srs EPSG:CODE SCENE",
         ) from error
@@ -230,11 +230,11 @@ def _let_in(uri: str, name: str, overview: int | None = None) -> DatasetReader:
         if overview_files(dataset):
             raise SceneError(
                 "scene",
-                shown(uri),
+                display_name(uri),
                 "names another file as its overviews",
                 "remove that metadata: gdal_translate -of COG SCENE out.tif",
             )
-        check_blocks(dataset, shown(uri))
+        check_blocks(dataset, display_name(uri))
         if not is_remote(uri):
             check_files(dataset, Path(name), uri)
     except SceneError:
@@ -246,7 +246,7 @@ def _let_in(uri: str, name: str, overview: int | None = None) -> DatasetReader:
 def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
     remedy = f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable"
-    told = said(error, uri)
+    told = error_text(error, uri)
     if told.startswith(relay.REDIRECTS):
         remedy = "give the address that it leads to, or have its host allowed"
     elif is_remote(uri):
@@ -272,7 +272,7 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
             )
     return SceneError(
         "scene",
-        shown(uri),
+        display_name(uri),
         f"cannot be opened as a raster ({told})",
         remedy,
     )

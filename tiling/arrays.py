@@ -250,10 +250,10 @@ def _of_array(
 
 def _pixels(data: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """(bands, h, w) of a type that GeoTIFF has, and which pixels are valid (None: all)."""
-    mask = None
+    mask: NDArray[np.bool_] | None = None
     if isinstance(data, np.ma.MaskedArray):
-        hidden = np.ma.getmaskarray(data)
-        mask = ~(hidden.any(axis=0) if data.ndim == SIDES else hidden)
+        hidden = np.asarray(np.ma.getmaskarray(data), np.bool_)
+        mask = np.logical_not(hidden.any(axis=0) if data.ndim == SIDES else hidden)
         data = data.data
     pixels = np.asarray(data)
     if pixels.ndim == SIDES - 1:

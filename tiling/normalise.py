@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
-from tiling.access import opened, shown
+from tiling.access import display_name, opened
 from tiling.grid import Box
 from tiling.raw import Source
 from tiling.scene import Scene
@@ -103,7 +103,7 @@ def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
 def _empty(scene: Scene) -> SceneError:
     return SceneError(
         "scene",
-        shown(scene.uri),
+        display_name(scene.uri),
         "holds no valid pixel (all nodata or masked)",
         "give a scene with data, or correct its nodata value with gdal_edit.py -unsetnodata SCENE",
     )

@@ -13,7 +13,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lanner.core.errors import SceneError
-from tiling.access import said, shown
+from tiling.access import display_name, error_text
 from tiling.grid import Box
 
 Pixels = NDArray[Any]
@@ -69,9 +69,9 @@ class Source:
         except RasterioError as error:
             raise SceneError(
                 "scene",
-                shown(self.uri),
+                display_name(self.uri),
                 f"cannot be read at pixels x {box.x0}..{box.x1}, y {box.y0}..{box.y1} "
-                f"({said(error, self.uri)})",
+                f"({error_text(error, self.uri)})",
                 _remedy(error),
             ) from error
         bad = _no_data(pixels, [self.dataset.nodatavals[i - 1] for i in distinct])

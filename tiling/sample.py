@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanner.core.errors import SceneError
-from tiling.access import gdal_env, open_dataset, shown
+from tiling.access import display_name, gdal_env, open_dataset
 from tiling.grid import Box, Grid
 from tiling.raw import Source
 from tiling.resample import decimate, resample, taps
@@ -77,7 +77,7 @@ class GridSampler:
         if self._level.overview is None and (width, height) != (scene.width, scene.height):
             self._dataset.close()
             raise SceneError(
-                "scene", shown(scene.uri), "changed while it was being read", "run it again"
+                "scene", display_name(scene.uri), "changed while it was being read", "run it again"
             )
         factor = self._level.factor
         # Of what is resampled: the file, its overview or the block means.

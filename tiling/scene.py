@@ -18,7 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lanner.core.errors import GsdError, SceneError
-from tiling.access import is_remote, opened, said, shown
+from tiling.access import display_name, error_text, is_remote, opened
 from tiling.bands import Bands, choose, name_bands
 from tiling.blocks import check_mask_blocks
 from tiling.georeference import place_of
@@ -106,7 +106,7 @@ class Scene:
         Raises:
             BandError: a name that the scene does not have; the message lists those it has.
         """
-        return choose(self.found, tuple(names), shown(self.uri))
+        return choose(self.found, tuple(names), display_name(self.uri))
 
     def sha256(self) -> str:
         """Checksum of the content, hexadecimal.
@@ -147,17 +147,17 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
     """
     uri = str(uri)
     with opened(uri) as dataset:
-        _check_pixels(dataset, shown(uri))
+        _check_pixels(dataset, display_name(uri))
         if stores_mask(dataset, 1):
-            check_mask_blocks(dataset, shown(uri))
+            check_mask_blocks(dataset, display_name(uri))
         return Scene(
             uri=uri,
             id=_scene_id(uri),
             width=dataset.width,
             height=dataset.height,
-            found=name_bands(dataset, shown(uri)),
+            found=name_bands(dataset, display_name(uri)),
             dtype=str(np.result_type(*dataset.dtypes)),
-            place=place_of(dataset, shown(uri), gsd),
+            place=place_of(dataset, display_name(uri), gsd),
             acquired=_acquired(dataset),
             overviews=_overviews(dataset, uri),
         )
@@ -180,8 +180,8 @@ def _overviews(dataset: DatasetReader, uri: str) -> tuple[int, ...]:
         except RasterioError as error:
             raise SceneError(
                 "scene",
-                shown(uri),
-                f"cannot be read ({said(error, uri)})",
+                display_name(uri),
+                f"cannot be read ({error_text(error, uri)})",
                 "the file is cut off or damaged: fetch it again",
             ) from error
     return factors if holes else ()
@@ -284,8 +284,8 @@ def _remote_sha256(scene: Scene) -> str:
     except RasterioError as error:
         raise SceneError(
             "scene",
-            shown(scene.uri),
-            f"cannot be read ({said(error, scene.uri)})",
+            display_name(scene.uri),
+            f"cannot be read ({error_text(error, scene.uri)})",
             "see that its server answers, and run it again",
         ) from error
     return digest.hexdigest()

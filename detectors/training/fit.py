@@ -226,7 +226,7 @@ class Learner(lightning.LightningModule):
         step, settings = self.state.step, self.settings
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = settings.lr * cosine(step, settings.steps, settings.warmup)
-        terms = self.look(self.net, batch)[1]
+        terms = self.outputs_and_terms(self.net, batch)[1]
         loss = self.weighted(terms)
         if self.anywhere(not torch.isfinite(loss)):
             bad = [name for name, value in terms.items() if not torch.isfinite(value)]
@@ -236,7 +236,7 @@ class Learner(lightning.LightningModule):
         self.state.count += 1
         return loss
 
-    def look(self, net: nn.Module, batch: Batch) -> tuple[Any, dict[str, Tensor]]:
+    def outputs_and_terms(self, net: nn.Module, batch: Batch) -> tuple[Any, dict[str, Tensor]]:
         """A network's answers to a batch, and the loss terms."""
         inputs = prepare(batch["images"], batch["valid"])
         outputs = net(inputs.contiguous(memory_format=torch.channels_last))
@@ -309,7 +309,7 @@ class Learner(lightning.LightningModule):
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             for k in range(self.settings.valid_batches):
                 batch = self.transfer_batch_to_device(batches[k], self.device, 0)
-                outputs, terms = self.look(self.average.net, batch)
+                outputs, terms = self.outputs_and_terms(self.average.net, batch)
                 losses.append(float(self.weighted(terms)))
                 meter.add(outputs, batch)
         self.last = meter.value()

@@ -42,7 +42,7 @@ class Guess:
             ) from error
         self.net = net.eval().requires_grad_(False)
 
-    def look(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of object, (h, w) float32 0..1, of an image (h, w, 3) uint8."""
         h, w = rgb.shape[:2]
         side = 2 * STRIDE

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from lanner.core.errors import SceneError
-from tiling.access import opened, said, writing_env
+from tiling.access import error_text, opened, writing_env
 
 
 def has_palette(path: Path) -> bool:
@@ -45,7 +45,7 @@ def palette_colours(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
             raise SceneError(
                 "scene",
                 path,
-                f"cannot be read ({said(error, str(path))})",
+                f"cannot be read ({error_text(error, str(path))})",
                 "the file is cut off or damaged: fetch it again",
             ) from error
         table = _table(dataset, band)

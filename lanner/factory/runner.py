@@ -91,7 +91,7 @@ def _run(project: Project, step: str, key: str) -> Outcome:
         "file": str(project.path.resolve()),
         "detector": detector,
         "summary": outcome.summary,
-        "show": [_shown(path, folder) for path in outcome.show],
+        "show": [_recorded_path(path, folder) for path in outcome.show],
         "files": _made(outcome, folder, step),
     }
     write_text(json.dumps(record, indent=1, sort_keys=True), folder / RECORD)
@@ -122,14 +122,14 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _made(outcome: Outcome, folder: Path, step: str) -> list[str]:
     """What later steps read, and what lies elsewhere, as a release does: it must still be there."""
-    shown = [_shown(path, folder) for path in outcome.show]
+    shown = [_recorded_path(path, folder) for path in outcome.show]
     return [
-        *(_shown(path, folder) for path in sorted(files_of(folder, step))),
+        *(_recorded_path(path, folder) for path in sorted(files_of(folder, step))),
         *(name for name in shown if Path(name).is_absolute()),
     ]
 
 
-def _shown(path: Path, folder: Path) -> str:
+def _recorded_path(path: Path, folder: Path) -> str:
     """A path as the record keeps it: relative to the step's folder where it lies in it."""
     here, there = folder.resolve(), path.resolve()
     return str(there.relative_to(here) if there.is_relative_to(here) else there)

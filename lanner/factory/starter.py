@@ -195,9 +195,9 @@ def write_starter(
             "--network", network, "cannot tell classes apart", "name one class, or use retinanet"
         )
     detector = _DETECTOR.format(
-        name=_said(name),
+        name=_as_yaml(name),
         what=classes[0].capitalize(),
-        classes=", ".join(map(_said, classes)),
+        classes=", ".join(map(_as_yaml, classes)),
         gsd=gsd,
         low=gsd / 4,
         high=gsd * 2,
@@ -209,12 +209,12 @@ def write_starter(
     hint = _hint(form, labels, table.column)
     factory = _FACTORY.format(
         file=name,
-        name=_said(name),
-        data=_said(data),
+        name=_as_yaml(name),
+        data=_as_yaml(data),
         form=form,
         hint=hint,
-        table=", ".join(f"{_said(a)}: {_said(b)}" for a, b in table.classes.items()),
-        drop=_DROP.format(", ".join(map(_said, table.drop))) if table.drop else "",
+        table=", ".join(f"{_as_yaml(a)}: {_as_yaml(b)}" for a, b in table.classes.items()),
+        drop=_DROP.format(", ".join(map(_as_yaml, table.drop))) if table.drop else "",
         masks=_MASKS.get(form, "") if network == "resunet" else "",
         network=network,
         axis=_AXES[network],
@@ -246,16 +246,16 @@ def _folder(folder: Path, data: str) -> Path:
 def _hint(form: str, labels: Labels | None, column: str) -> str:
     """Where the source's labels lie: as they do, else as they usually do."""
     options = {"labels": labels.file if labels else "", "field": column}
-    given = ", ".join(f"{key}: {_said(value)}" for key, value in options.items() if value)
+    given = ", ".join(f"{key}: {_as_yaml(value)}" for key, value in options.items() if value)
     line = f"    options: {{{given}}}\n" if given else ""
     if labels is None or (form == "geo" and not given):
         return _HINTS[form] + line
-    pairs = ", ".join(f"{ours}: {_said(theirs)}" for ours, theirs in labels.splits.items())
+    pairs = ", ".join(f"{ours}: {_as_yaml(theirs)}" for ours, theirs in labels.splits.items())
     splits = f"    splits: {{{pairs}}}\n" if pairs else ""
     return _HINTS[form].splitlines()[0] + "\n" + splits + line
 
 
-def _said(text: str) -> str:
+def _as_yaml(text: str) -> str:
     """A text as YAML: in quotes where it would be read as another text or as no text (`no`)."""
     try:
         plain = yaml.safe_load(f"[{text} ]") == [text]

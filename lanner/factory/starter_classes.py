@@ -107,7 +107,7 @@ def _unseen(form: str, wanted: Sequence[Wanted]) -> Table:
         return Table({ANY: names[0]})
     if form == "yolo":
         table = {str(k): name for k, name in enumerate(names)}
-        return Table(table, told=(f"{_said(table)}: correct it where the labels have names",))
+        return Table(table, told=(f"{_as_yaml(table)}: correct it where the labels have names",))
     same = {name: name for name in names}
     if form == "masks":
         values = ", ".join(f"{k} is {name}" for k, name in enumerate(names, 1))
@@ -136,7 +136,7 @@ def _by_number(wanted: Sequence[Wanted], theirs: Theirs) -> Table:
             + ",".join(f"{one}={name}" for one, name in zip(theirs.used, names, strict=False)),
         )
     table = {str(k): name for k, name in enumerate(names)}
-    return Table(table, told=(f"{_said(table)}: in order, since the labels have no names",))
+    return Table(table, told=(f"{_as_yaml(table)}: in order, since the labels have no names",))
 
 
 def _by_name(wanted: Sequence[Wanted], theirs: Theirs, column: str) -> Table:
@@ -154,7 +154,7 @@ def _by_name(wanted: Sequence[Wanted], theirs: Theirs, column: str) -> Table:
     if lost:
         raise _asked(wanted, lost, theirs)
     drop = tuple(one for one in theirs.names if one not in table)
-    told = f"of {theirs.where}: {_said(table)}"
+    told = f"of {theirs.where}: {_as_yaml(table)}"
     return Table(table, drop, column, (f"{told}; left out: {_some(drop)}" if drop else told,))
 
 
@@ -226,7 +226,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def _said(table: Mapping[str, str]) -> str:
+def _as_yaml(table: Mapping[str, str]) -> str:
     return ", ".join(f"{theirs} is {ours}" for theirs, ours in table.items())
 
 

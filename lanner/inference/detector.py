@@ -35,7 +35,7 @@ def load_detector(
         WeightsError: weights missing, damaged, or of another architecture.
         DeviceError: no such device.
     """
-    chosen = (members,) if isinstance(members, str) else members and tuple(members)
+    chosen = _names(members)
     entry = registry.find(name)
     choose(entry.config, chosen)
     detector = Detector(name, device, chosen, entry)
@@ -65,8 +65,8 @@ def detect(
     Raises:
         LannerError: as `load_detector` and `Detector.detect`.
     """
-    chosen = (members,) if isinstance(members, str) else members and tuple(members)
-    return Detector(detector, device, chosen, registry.find(detector)).detect(scene, **options)
+    chosen = Detector(detector, device, _names(members), registry.find(detector))
+    return chosen.detect(scene, **options)
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,13 @@ class Detector:
             on_progress or _ignore,
         )
         return Detections(result.features, result.summary, uri, gsd, result.frame, held)
+
+
+def _names(members: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """A single name is one member, not as many as it has letters."""
+    if members is None:
+        return None
+    return (members,) if isinstance(members, str) else tuple(members)
 
 
 def _ignore(progress: Progress) -> None:

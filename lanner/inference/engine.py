@@ -123,7 +123,7 @@ class Engine:
             for thread in ended:
                 thread.join()
 
-    def ask(
+    def submit(
         self, predictor: Predictor, side: int, grid: Grid, get: Callable[[], TileImage]
     ) -> Future[bytes]:
         """What `predictor` will say of a tile; cancel it when it is no longer wanted.
@@ -141,7 +141,7 @@ class Engine:
         return task.answer
 
     def slots(self, predictor: Predictor, side: int) -> int:
-        """Lanes that a tile of this side takes."""
+        """Workers that a tile of this side takes."""
         return min(self.workers, ceil(side**2 / WORKER_PX**2)) if predictor.shares_cores else 1
 
     def _work(self) -> None:

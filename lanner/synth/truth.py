@@ -62,7 +62,7 @@ def outline_px(world: World, slot: Slot) -> F64:
     return np.asarray(metres / np.array(world.place.gsd), np.float64)
 
 
-def seen(world: World, xy: F64) -> Any:
+def in_view(world: World, xy: F64) -> Any:
     """(n,) whether (n, 2) scene pixels are in the scene, valid and not mostly clouded."""
     spec = world.spec
     within = ((xy >= 0) & (xy < [spec.width, spec.height])).all(1)
@@ -80,7 +80,7 @@ def _aircraft(world: World, slot: Slot) -> dict[str, Any] | None:
     mask = polygon_mask(ring, (int(y1 - y0), int(x1 - x0)), (int(x0), int(y0)))
     rows, cols = np.nonzero(mask)
     centres = np.stack([cols + x0 + 0.5, rows + y0 + 0.5], 1)
-    visible = float(seen(world, centres).mean()) if len(centres) else 0.0
+    visible = float(in_view(world, centres).mean()) if len(centres) else 0.0
     nose = np.array([np.cos(pose.angle), np.sin(pose.angle)]) * kind.length / 2
     middle = np.array([pose.x, pose.y])
     gsd = np.array(world.place.gsd)
@@ -125,7 +125,7 @@ def _road(world: World, road: Road) -> list[dict[str, Any]]:
                     "width_m": road.width,
                     "length_m": round(world.place.length(xy), 3),
                     "line_px": np.round(xy, 3).tolist(),
-                    "visible": round(float(seen(world, points).mean()), 4),
+                    "visible": round(float(in_view(world, points).mean()), 4),
                 },
                 "geometry": mapping(LineString(np.round(world.place.to_lonlat(xy), 8))),
             }

@@ -95,7 +95,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         _from_boxes(objects, ~drawn, values, context, params)
     for name in COLUMNS:
         result[name] = pd.Series(values[name], index=result.index)
-    result["note"] = column(_said(values, drawn))
+    result["note"] = column(_notes(values, drawn))
     return result
 
 
@@ -246,7 +246,7 @@ def _from_boxes(
     values["wingspan_sd_m"][rows] = np.hypot(sizes.span_sd, noise)
 
 
-def _said(values: dict[str, Floats], drawn: Bools) -> list[str]:
+def _notes(values: dict[str, Floats], drawn: Bools) -> list[str]:
     names = ("length_m", "wingspan_m", "fuselage_m", "heading_deg", "heading_confidence")
     said = []
     for fine, *row in zip(drawn, *(values[name] for name in names), strict=True):

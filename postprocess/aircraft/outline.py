@@ -48,11 +48,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["outline"] = gpd.GeoSeries(kept, index=result.index)
     result["geometry"] = gpd.GeoSeries(shapes, index=result.index)
     agreement = iou(bounds(shapes), boxes)
-    result["note"] = column(_said(raw, boxes, good, agreement))
+    result["note"] = column(_notes(raw, boxes, good, agreement))
     return result
 
 
-def _said(raw: Shapes, boxes: Floats, good: Bools, agreement: Floats) -> list[str]:
+def _notes(raw: Shapes, boxes: Floats, good: Bools, agreement: Floats) -> list[str]:
     fill = np.where(shapely.is_missing(raw), 0, shapely.area(raw)) / np.maximum(area(boxes), 1e-9)
     return [
         f"outline of the mask, agrees with the box to {agrees:.2f}"

@@ -22,9 +22,9 @@ from postprocess.roads.repair import (
     contract,
     drop_doubles,
     drop_small_loops,
-    said,
     small_pieces,
     snap_tips,
+    with_note,
 )
 from postprocess.roads.sample import half_widths
 from postprocess.roads.topology import audit, node_crossings
@@ -80,7 +80,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         middle = shapely.line_interpolate_point(found.lines, 0.5, normalized=True)
         widths = _widths(shapely.get_coordinates(middle), context, params)
         small = small_pieces(found, np.maximum(params.piece_m / gsd, params.piece_widths * widths))
-        gone.append(said(found.take(small), "network by itself, too short for a road"))
+        gone.append(with_note(found.take(small), "network by itself, too short for a road"))
         found = found.take(~small)
     return to_frame(objects, found, merged(gone) if gone else None)
 
@@ -104,8 +104,8 @@ def _repaired(
     found, loops = drop_small_loops(found, params.loop_m / gsd)
     found, doubles = drop_doubles(found, params.double_m / gsd)
     return _joined(found), [
-        said(loops, f"loop shorter than {params.loop_m:g} m"),
-        said(doubles, f"double within {params.double_m:g} m"),
+        with_note(loops, f"loop shorter than {params.loop_m:g} m"),
+        with_note(doubles, f"double within {params.double_m:g} m"),
     ]
 
 

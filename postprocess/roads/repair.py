@@ -177,7 +177,7 @@ def small_pieces(found: Network, least: NDArray[np.float64]) -> NDArray[np.bool_
     return np.asarray((total < asked)[of_line], np.bool_)
 
 
-def said(found: Network, what: str) -> Network:
+def with_note(found: Network, what: str) -> Network:
     """The same lines, all with one reason."""
     return Network(found.lines, found.row, np.full(len(found), what, dtype=object))
 

@@ -63,14 +63,14 @@ def test_nothing_is_nothing():
 def device_with_room_for(room, seen):
     """A look at inputs that fails, as a GPU does, when it is given more than fits."""
 
-    def look(inputs, other):
+    def predict(inputs, other):
         seen.append(len(inputs))
         if len(inputs) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert len(other) == len(inputs)
         return [float(row.sum()) for row in inputs]
 
-    return look
+    return predict
 
 
 @pytest.mark.parametrize(

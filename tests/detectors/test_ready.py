@@ -20,7 +20,7 @@ NETWORKS = {
 }
 
 
-def seen(net: nn.Module) -> nn.Module:
+def with_statistics(net: nn.Module) -> nn.Module:
     """A network whose batch norms have seen something."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -38,7 +38,7 @@ def first(said: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_ready_network_says_what_it_said(name):
     torch.manual_seed(0)
-    net = seen(NETWORKS[name]())
+    net = with_statistics(NETWORKS[name]())
     pictures = torch.rand(1, 3, 96, 128)
     before = first(net(pictures))
     where = replace(compute("cpu"), autocast=None)
@@ -64,7 +64,7 @@ def test_what_is_no_pair_stays():
             return self.last(self.act(self.conv(self.norm(x))))
 
     torch.manual_seed(1)
-    net = seen(Odd())
+    net = with_statistics(Odd())
     pictures = torch.rand(2, 3, 8, 8)
     before = net(pictures)
     ready(net, replace(compute("cpu"), autocast=None))

@@ -13,7 +13,7 @@ def test_made_up_sensors_reach_into_the_infrared_and_swap_bands(monkeypatch):
     scene[..., 0] += np.linspace(0, 0.4, 32, dtype=np.float32)[:, None]
     there = np.ones((32, 32), bool)
 
-    def seen(share):
+    def coloured(share):
         monkeypatch.setattr(colour, "INFRARED", share)
         rng = np.random.default_rng(6)
         return [colour.other_sensor(rng, scene, there) for _ in range(120)]
@@ -21,8 +21,8 @@ def test_made_up_sensors_reach_into_the_infrared_and_swap_bands(monkeypatch):
     def meadow(views):
         return np.mean([view[:, :16].mean() - view[:, 16:].mean() for view in views])
 
-    plain = seen(0.0)
-    assert meadow(seen(1.0)) > meadow(plain) + 0.1
+    plain = coloured(0.0)
+    assert meadow(coloured(1.0)) > meadow(plain) + 0.1
     # The band with the slope along y comes to lie elsewhere in some, and in most it does not.
     slopes = [(view[-1] - view[0]).mean(axis=0).argmax() for view in plain]
     assert 0.5 < np.mean(np.array(slopes) == 0) < 0.95

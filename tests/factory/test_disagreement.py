@@ -119,22 +119,22 @@ def test_confident_is_the_mean_score_of_what_labels_confirm():
 def test_a_model_is_asked_once_an_image_and_its_word_survives_a_kill(tmp_path):
     asked = []
 
-    def look(rgb: np.ndarray, gsd: float | None) -> Seen:
+    def predict(rgb: np.ndarray, gsd: float | None) -> Seen:
         asked.append(gsd)
         return Seen(boxes((1, 2, 3.456, 4)), np.array([0.51234567]), ("x",))
 
     config = project_of(tmp_path).detector()
     path = tmp_path / "seen.jsonl"
     rgb = picture(1)
-    first = Memory(path, Detector(config, "one", look)).look(rgb, "c", None)
+    first = Memory(path, Detector(config, "one", predict)).predict(rgb, "c", None)
     with path.open("a") as file:
         file.write('{"by": "one", "image": "half a li')
-    memory = Memory(path, Detector(config, "one", look))
-    again = memory.look(rgb, "c", None)
+    memory = Memory(path, Detector(config, "one", predict))
+    again = memory.predict(rgb, "c", None)
     assert len(asked) == 1
     np.testing.assert_array_equal(first.boxes, again.boxes)
-    memory.look(rgb, "c", 0.5)
-    Memory(path, Detector(config, "other", look)).look(rgb, "c", None)
+    memory.predict(rgb, "c", 0.5)
+    Memory(path, Detector(config, "other", predict)).predict(rgb, "c", None)
     assert asked == [None, 0.5, None]
     assert len(path.read_text().splitlines()) == 3
 
@@ -143,7 +143,7 @@ def test_a_released_detector_misses_the_label_that_was_taken_away(tmp_path):
     chip = render_aircraft_chip(np.random.default_rng(3), 256, 0.8)
     rows = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in (i.box for i in chip.instances)]
     project = project_of(tmp_path, model="aircraft")
-    seen = open_detector("aircraft", tmp_path).look(chip.rgb, None)
+    seen = open_detector("aircraft", tmp_path).predict(chip.rgb, None)
     truth = boxes(*(one.box for one in chip.instances))
     clear = np.flatnonzero((pairwise_iou(truth, seen.boxes[seen.scores > 0.5]) > 0.6).any(1))
     assert len(clear), "the detector sees nothing of a rendered airfield"

@@ -53,7 +53,7 @@ def test_an_image_encoded_again_looks_the_same_and_a_mirrored_one_does_not(seed)
     smaller = cv2.resize(rgb, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
 
     def apart(other: np.ndarray) -> int:
-        return (measure(rgb).look ^ measure(other).look).bit_count()
+        return (measure(rgb).look ^ measure(other).predict).bit_count()
 
     assert content_hash(again) != content_hash(rgb)
     assert apart(again) <= 4
@@ -257,14 +257,14 @@ def test_sampling_is_found_from_aircraft_of_the_catalogue(gsd):
     found = estimate(samples)
     assert found.gsd == pytest.approx(gsd, rel=0.1)
     assert found.low < gsd < found.high
-    assert "m a pixel" in found.said()
+    assert "m a pixel" in found.sentence()
 
 
 def test_sampling_is_not_guessed_without_ground_for_it():
     few = estimate([sample(labels=(Label("aircraft", (0, 0, 9, 9)),))])
-    assert (few.gsd, "too few" in few.said()) == (None, True)
+    assert (few.gsd, "too few" in few.sentence()) == (None, True)
     other = estimate([sample(labels=(Label("tank", (0, 0, 9, 9)),) * 50)])
-    assert (other.gsd, "only sizes of the class" in other.said()) == (None, True)
+    assert (other.gsd, "only sizes of the class" in other.sentence()) == (None, True)
 
 
 # ---------------------------------------------------------------- the step

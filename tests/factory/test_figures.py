@@ -12,7 +12,7 @@ from lanner.core.config import DetectorConfig
 from lanner.core.home import VARIABLE
 from lanner.factory.config import Evaluate, FactoryConfig
 from lanner.factory.samples import Label, Sample
-from lanner.factory.steps.evaluate.figures import told
+from lanner.factory.steps.evaluate.figures import figures_as_data
 from lanner.factory.steps.evaluate.group import Detections
 from lanner.factory.steps.evaluate.measured import Measured
 from lanner.factory.steps.evaluate.objects import measure_objects
@@ -112,7 +112,9 @@ def test_a_slice_of_one_image_has_no_interval():
     seen = [found(REAL), found(REAL, (100.0, 100.0, 120.0, 120.0)), found()]
     settings = Evaluate(bootstrap=50)
     measured = measure_objects(seen, samples, CONFIG, settings, False)
-    slices = told(measured, RawSet(Path(), CONFIG, samples), settings)["slices"]["source"]
+    slices = figures_as_data(measured, RawSet(Path(), CONFIG, samples), settings)["slices"][
+        "source"
+    ]
     assert slices["alone"]["f1"] == {"value": 1.0}
     assert slices["many"]["f1"]["value"] == 0.5
     assert slices["many"]["f1"]["low"] < 0.5 < slices["many"]["f1"]["high"]

@@ -24,7 +24,7 @@ from lanner.factory.metrics.precision import (
 )
 from lanner.factory.metrics.reliability import reliability
 from lanner.factory.metrics.roads import apls, topo
-from lanner.factory.metrics.types import deepest, levels, told
+from lanner.factory.metrics.types import deepest, levels, rank_types
 
 HALF = np.array([0.5])
 
@@ -275,7 +275,7 @@ def test_topo_punishes_a_road_that_is_not_there():
 
 def test_types_and_the_level_that_is_sure():
     path = ["aircraft", "airliner", "narrow"]
-    said = told(
+    said = rank_types(
         [["A320", "B738"], ["C172"], ["B738", "A320"]],
         [path, ["aircraft", "light"], ["aircraft", "airliner"]],
         ["A320", "C172", "A320"],

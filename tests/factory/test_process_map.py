@@ -53,12 +53,12 @@ def test_what_fails_in_a_process_is_raised_here(tmp_path):
 def test_a_caller_that_goes_away_ends_the_work(tmp_path):
     paths = [tmp_path / str(k) for k in range(400)]
 
-    def told(done: int) -> None:
+    def tell(done: int) -> None:
         if done == 5:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        process_map(note_slowly, paths, told, workers=2)
+        process_map(note_slowly, paths, tell, workers=2)
     assert 5 <= sum(path.exists() for path in paths) < 400
 
 

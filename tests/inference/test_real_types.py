@@ -27,7 +27,7 @@ from skimage.measure import find_contours
 from lanner.core.home import configs_dir
 from lanner.core.job import Cancel, DetectRequest
 from lanner.factory.images import read_rgb
-from lanner.factory.metrics.types import deepest, told
+from lanner.factory.metrics.types import deepest, rank_types
 from lanner.factory.ops.paste import registered
 from lanner.inference.pipeline import detect
 from postprocess.aircraft import identify, orient, outline
@@ -138,7 +138,7 @@ def test_a_good_outline_tells_the_type() -> None:
         + [FACTS[code].name]
         for code in kinds
     ]
-    said = told(
+    said = rank_types(
         [[one["icao"] for one in row["types"]] for row in rows],
         [list(row["taxonomy"]["path"]) for row in rows],
         kinds,

@@ -37,15 +37,15 @@ def test_only_cores_that_may_be_used_count():
 
 
 def test_kept_memory_is_not_asked_for_again():
-    def told(how):
+    def measured(how):
         run = [sys.executable, "-c", FAULTS, how]
         done = subprocess.run(run, capture_output=True, text=True, check=True)
         return [int(line) for line in done.stdout.split()]
 
-    kept, faults = told("keep")
+    kept, faults = measured("keep")
     if not kept:
         pytest.skip("not glibc")
-    (usual,) = told("give back")
+    (usual,) = measured("give back")
     assert faults < usual / 10
 
 

@@ -11,15 +11,15 @@ STATUS = Path("/proc/self/status")
 
 def resident_mb() -> float:
     """Now; the most so far where the system does not say."""
-    return _told("VmRSS")
+    return _status_value("VmRSS")
 
 
 def peak_mb() -> float:
     """The most so far."""
-    return _told("VmHWM")
+    return _status_value("VmHWM")
 
 
-def _told(name: str) -> float:
+def _status_value(name: str) -> float:
     # What getrusage says also counts the process that started this one, before its exec.
     if STATUS.exists():
         found = re.search(rf"^{name}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)

@@ -24,7 +24,7 @@ class TypeRanks:
     right: Bools
 
 
-def told(
+def rank_types(
     types: Sequence[Sequence[str]],
     paths: Sequence[Sequence[str]],
     truth: Sequence[str],

@@ -71,7 +71,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             work.note(sample.id, f"labels stay: {refusal}")
             continue
         mask = read_mask(sample.mask).astype(np.uint8)
-        seen = _probability(looker, sample.id, looker.look(sample)["key"], mask.shape)
+        seen = _probability(looker, sample.id, looker.predict(sample)["key"], mask.shape)
         unsure = ignore_unseen_lines(mask, seen, params.unseen, params.reach, params.least)
         gone, all_of_it = int((unsure != mask).sum()), int(((mask > 0) & (mask < 255)).sum())
         if not gone:

@@ -119,7 +119,9 @@ def _planned(sample: Sample, weights: Path | None, work: Work, params: Params) -
 
 def _write(mask: _Mask) -> None:
     rgb = read_rgb(mask.image)
-    ids = weak_masks(rgb, mask.boxes, None if mask.guess is None else _open(mask.guess).look(rgb))
+    ids = weak_masks(
+        rgb, mask.boxes, None if mask.guess is None else _open(mask.guess).predict(rgb)
+    )
     if mask.shadow == "unknown":
         ids = without_shadow(rgb, ids, mask.boxes)
     keep(partial(write_png, as_ids(ids)), mask.path)

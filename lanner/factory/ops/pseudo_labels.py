@@ -61,10 +61,10 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     for sample in work.each(todo):
         rgb = read_rgb(sample.image)
         try:
-            seen = memory.look(rgb, content_hash(rgb), sample.gsd)
+            seen = memory.predict(rgb, content_hash(rgb), sample.gsd)
             if params.agree:
                 other = np.ascontiguousarray(rgb[:, ::-1])
-                again = memory.look(other, content_hash(other), sample.gsd)
+                again = memory.predict(other, content_hash(other), sample.gsd)
                 seen = agreed(seen, mirrored(again, sample.width))
         except GsdError as error:
             work.note(sample.id, f"stays unlabelled: {error.problem}")

@@ -226,11 +226,11 @@ def _mended(sample: Sample, plan: _Plan, params: Params, work: Work) -> Sample:
         new = one
         if k in plan.move:
             new = dataclasses.replace(new, box=plan.move[k], polygon=None)
-            work.note(sample.id, f"label {k} moved to {_said(plan.move[k])}")
+            work.note(sample.id, f"label {k} moved to {_box_text(plan.move[k])}")
         parts: tuple[Label, ...] = (new,)
         if params.out_of_image == "clip" and _beyond(new.box, sample):
             parts = cut(new, frame, 0.5) or parts
-            pieces = " and ".join(_said(part.box) for part in parts)
+            pieces = " and ".join(_box_text(part.box) for part in parts)
             work.note(sample.id, f"label {k} clipped to {pieces}")
         if k in plan.weigh:
             factor, why = plan.weigh[k]
@@ -241,7 +241,7 @@ def _mended(sample: Sample, plan: _Plan, params: Params, work: Work) -> Sample:
         numbers[k + 1] = len(labels) + 1
         labels += parts
     for new, why in plan.add:
-        work.note(sample.id, f"label added at {_said(new.box)}: {why}")
+        work.note(sample.id, f"label added at {_box_text(new.box)}: {why}")
         labels.append(new)
     if tuple(labels) == sample.labels:
         return sample
@@ -302,5 +302,5 @@ def _beyond(box: Box, sample: Sample) -> bool:
     return box[0] < 0 or box[1] < 0 or box[2] > sample.width or box[3] > sample.height
 
 
-def _said(box: Box) -> str:
+def _box_text(box: Box) -> str:
     return ", ".join(f"{value:.1f}" for value in box)

@@ -46,10 +46,12 @@ def read(reading: Reading, split: str | None, name: str) -> None:
         mine = notes[key(one.get("id"))]
         image = None
         if said is None:
-            reading.skip(f"{reading.shown(path)} image {one.get('id')}", "has no file_name or size")
+            reading.skip(
+                f"{reading.name_of(path)} image {one.get('id')}", "has no file_name or size"
+            )
         else:
             where = reading.found(said[0], named[said[0]])
-            image = None if where is None else reading.look(where, said[1])
+            image = None if where is None else reading.open_image(where, said[1])
         if image is not None:
             problems: list[str] = []
             labels = [_label(reading, note, classes, problems) for note in mine]
@@ -58,7 +60,9 @@ def read(reading: Reading, split: str | None, name: str) -> None:
         elif mine:
             reading.skip(f"image {one.get('id')}: {len(mine)} annotations", "go with their image")
     if classes.ids.otherwise:
-        reading.note("files", reading.shown(path), "write numbers of classes as texts on one side")
+        reading.note(
+            "files", reading.name_of(path), "write numbers of classes as texts on one side"
+        )
 
 
 class Classes:
@@ -101,9 +105,11 @@ def _by_image(
             "write as image_id what images have as id",
         )
     ids = [one.get("id") for one in lost]
-    reading.skip_many(f"{reading.shown(path)} annotations", ids, "are of an image it does not list")
+    reading.skip_many(
+        f"{reading.name_of(path)} annotations", ids, "are of an image it does not list"
+    )
     if images.otherwise:
-        reading.note("files", reading.shown(path), "write numbers of images as texts on one side")
+        reading.note("files", reading.name_of(path), "write numbers of images as texts on one side")
     return notes
 
 

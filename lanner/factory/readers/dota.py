@@ -29,7 +29,7 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     """
     _, pairs = reading.pairs(name, "images", "labelTxt", ".txt")
     for path, file in pairs:
-        image = reading.look(path)
+        image = reading.open_image(path)
         if image is None:
             continue
         if file is None:

@@ -104,7 +104,7 @@ def _require_labels(reading: Reading, folder: Path) -> None:
     if lone:
         raise DatasetError(
             f"sources.{reading.source.name}",
-            ", ".join(reading.shown(path) for path in lone[:3]),
+            ", ".join(reading.name_of(path) for path in lone[:3]),
             "is called like no image, so that no image has labels",
             f"for labels of all images in one file give options: {{labels: {lone[0].name}}}; "
             "else name label files like their images",
@@ -112,7 +112,7 @@ def _require_labels(reading: Reading, folder: Path) -> None:
     if other:
         raise DatasetError(
             f"sources.{reading.source.name}",
-            ", ".join(reading.shown(path) for path in other[:3]),
+            ", ".join(reading.name_of(path) for path in other[:3]),
             "is of no format that is read, so that no image has labels",
             f"write it as another: ogr2ogr {other[0].stem}.gpkg {other[0].name}",
         )
@@ -120,7 +120,7 @@ def _require_labels(reading: Reading, folder: Path) -> None:
 
 def _placed(reading: Reading, folder: Path) -> Iterator[Placed]:
     for path in images_below(folder):
-        image = reading.look(path)
+        image = reading.open_image(path)
         if image is None:
             continue
         try:
@@ -135,7 +135,7 @@ def _placed(reading: Reading, folder: Path) -> Iterator[Placed]:
 
 def _from_one(reading: Reading, split: str | None, placed: list[Placed], path: Path) -> None:
     vectors = _vectors(reading, path, placed)
-    reading.skip_many(f"{reading.shown(path)} rows", vectors.problems, "cannot be read")
+    reading.skip_many(f"{reading.name_of(path)} rows", vectors.problems, "cannot be read")
     met: set[int] = set()
     for one in placed:
         found = list(_found(reading, vectors, one))
@@ -144,7 +144,7 @@ def _from_one(reading: Reading, split: str | None, placed: list[Placed], path: P
     if len(vectors) and not met:
         raise vectors.misfit([one.scene for one in placed])
     outside = [row for row in vectors.rows if row not in met]
-    reading.skip_many(f"{reading.shown(path)} features", outside, "lie outside every image")
+    reading.skip_many(f"{reading.name_of(path)} features", outside, "lie outside every image")
 
 
 def _from_many(
@@ -163,7 +163,7 @@ def _from_many(
         found = list(_found(reading, vectors, one))
         met = {shape.feature for shape in found}
         outside = [row for row in vectors.rows if row not in met]
-        reading.skip_many(f"{reading.shown(path)} features", outside, "lie outside their image")
+        reading.skip_many(f"{reading.name_of(path)} features", outside, "lie outside their image")
         if found or not len(vectors):
             fits = fits or bool(found)
             reading.add(split, one.image, _labels(reading, vectors, found))
@@ -184,10 +184,10 @@ def _vectors(reading: Reading, path: Path, placed: list[Placed]) -> Vectors:
             column for name in ("field", "kind_field") if (column := reading.option(name, ""))
         ),
     )
-    reading.skip_many(f"{reading.shown(path)} features", vectors.empty, "have no geometry")
+    reading.skip_many(f"{reading.name_of(path)} features", vectors.empty, "have no geometry")
     if vectors.assumed:
         how = "state no CRS (of a Shapefile its .prj does)"
-        reading.note("label files", reading.shown(path), f"{how}: taken as {vectors.assumed}")
+        reading.note("label files", reading.name_of(path), f"{how}: taken as {vectors.assumed}")
     return vectors
 
 

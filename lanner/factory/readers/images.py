@@ -36,9 +36,9 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     out = []
     for path in images_below(folder):
         if any(path.is_relative_to(folder / one) for one in left):
-            out.append(reading.shown(path))
+            out.append(reading.name_of(path))
             continue
-        image = reading.look(path)
+        image = reading.open_image(path)
         if image is not None:
             reading.add(split, image)
     reading.skip_many("images", out, "named in options.skip")

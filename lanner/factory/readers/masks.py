@@ -78,7 +78,7 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
         raise ConfigError("options.missing", missing, "is not known", "give white, or nothing")
     _, pairs = reading.pairs(name, "images", "masks", ".png", option="masks")
     for path, file in pairs:
-        image = reading.look(path)
+        image = reading.open_image(path)
         if image is None:
             continue
         if file is None:
@@ -100,9 +100,9 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
             reading.note("images", image.name, turned.said())
         if bits or reading.option("binary", False):
             raw = (raw > 0).astype(np.uint8)
-        mask = _classes(reading, raw, reading.shown(file))
+        mask = _classes(reading, raw, reading.name_of(file))
         if missing:
-            mask[~seen(read_rgb(image.path))] = MASK_UNKNOWN
+            mask[~image_pixels(read_rgb(image.path))] = MASK_UNKNOWN
         empty = holes(image.path)
         if empty is not None:
             mask[empty] = MASK_UNKNOWN
@@ -115,7 +115,7 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
         reading.samples[-1] = sample.but(mask=target.resolve())
 
 
-def seen(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def image_pixels(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where there is image, (h, w): large areas of pure white are none, bright roofs are."""
     white = np.asarray((rgb > WHITE).all(axis=2), np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(white)

@@ -122,7 +122,7 @@ class Reading(Telling):
         """
         if not problems or self.source.role == "unlabelled":
             return False
-        self.left_out(image.name, self.shown(file), problems)
+        self.left_out(image.name, self.name_of(file), problems)
         return True
 
     def ours(self, theirs: str) -> str | None:
@@ -182,10 +182,10 @@ class Reading(Telling):
             self.skip(name, where.why)
         elif where.moved:
             why = "are not there as they are named: found by the end of their path"
-            self.note("images", f"{name} in {self.shown(where.path)}", why)
+            self.note("images", f"{name} in {self.name_of(where.path)}", why)
         return where.path
 
-    def look(self, path: Path, said: tuple[int, int] | None = None) -> Image | None:
+    def open_image(self, path: Path, said: tuple[int, int] | None = None) -> Image | None:
         """Decode an image; None, recorded, where it cannot be used.
 
         Args:
@@ -197,7 +197,7 @@ class Reading(Telling):
         if done % 50 == 0:
             self.project.tell(Progress(f"read {self.source.name}", done, 0))
         path = Path(os.path.normpath(path))
-        name = self.shown(path)
+        name = self.name_of(path)
         try:
             width, height = verify(path)
             origin, path = with_colours(path, self.project.step_dir("explore") / "colours")
@@ -214,7 +214,7 @@ class Reading(Telling):
         gsd, place = located(path, width, height)
         return Image(path, name, width, height, gsd, place, turned, origin)
 
-    def shown(self, path: Path) -> str:
+    def name_of(self, path: Path) -> str:
         """A path for messages, relative to the source's root."""
         return Path(os.path.relpath(path, self.root)).as_posix()
 
@@ -264,7 +264,7 @@ class Reading(Telling):
         """After all is read: turn labels of stored pixels with their images, and tell the notes."""
         for k, labels, why in frames.settled(self.samples, self._turned):
             self.samples[k] = self.samples[k].but(labels=labels)
-            self.note("images", self.shown(self.samples[k].image), why)
+            self.note("images", self.name_of(self.samples[k].image), why)
         self.tell_notes()
 
     def lonely(self, files: dict[str, Path], images: Iterable[str]) -> None:
@@ -274,7 +274,7 @@ class Reading(Telling):
             DatasetError: no label file has one.
         """
         names = set(images)
-        left = [self.shown(path) for name, path in files.items() if name not in names]
+        left = [self.name_of(path) for name, path in files.items() if name not in names]
         if left and len(left) == len(files):
             raise DatasetError(
                 f"sources.{self.source.name}",
@@ -335,7 +335,7 @@ class Reading(Telling):
         for path in images:
             name = name_in(folder, path)
             if name in found:
-                self.skip(self.shown(found[name]), f"is called like {path.name}, which is read")
+                self.skip(self.name_of(found[name]), f"is called like {path.name}, which is read")
             found[name] = path
         return found
 

@@ -87,7 +87,7 @@ class Vectors:
                 "labels",
                 self.path,
                 f"says {crs.name}, which is in metres, but its coordinates look like degrees "
-                f"({_shown(raw)}), and none lies on an image",
+                f"({_box_text(raw)}), and none lies on an image",
                 "correct its CRS",
             )
         there = self.frame.to_crs(LONLAT).total_bounds
@@ -96,8 +96,8 @@ class Vectors:
         return DatasetError(
             "labels",
             self.path,
-            f"fits no image: its {len(self)} features lie within lon, lat {_shown(there)}, "
-            f"the images within {_shown(ours)}"
+            f"fits no image: its {len(self)} features lie within lon, lat {_box_text(there)}, "
+            f"the images within {_box_text(ours)}"
             + (f" (it states no CRS, so {self.assumed} was taken)" if self.assumed else ""),
             "give the labels of these images, or correct the CRS of one of them",
         )
@@ -243,7 +243,8 @@ def _check_degrees(path: Path, frame: geopandas.GeoDataFrame) -> None:
         raise DatasetError(
             "labels",
             path,
-            f"says {frame.crs.name}, which is in degrees, but its coordinates reach {_shown(box)}",
+            f"says {frame.crs.name}, which is in degrees, but its coordinates reach "
+            f"{_box_text(box)}",
             "write its true CRS: ogr2ogr -a_srs EPSG:CODE out.gpkg LABELS",
         )
 
@@ -286,5 +287,5 @@ def _like_degrees(box: Any) -> bool:
     return bool(abs(box[0]) <= 180 and abs(box[2]) <= 180 and max(abs(box[1]), abs(box[3])) <= 90)
 
 
-def _shown(box: Any) -> str:
+def _box_text(box: Any) -> str:
     return " ".join(f"{value:.6g}" for value in box)

@@ -38,7 +38,7 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     _, pairs = reading.pairs(name, "JPEGImages", "Annotations", ".xml")
     for path, file in pairs:
         if file is None:
-            image = reading.look(path)
+            image = reading.open_image(path)
             if image is not None:
                 reading.unmatched(image, split)
             continue
@@ -46,9 +46,9 @@ def read(reading: Reading, split: str | None, name: str) -> None:
             root = _root(file)
         # An encoding that is wrong, or that nobody knows, is a ValueError or a LookupError.
         except (ET.ParseError, OSError, LookupError, ValueError) as error:
-            reading.left_out(reading.shown(path), reading.shown(file), [f"is no XML ({error})"])
+            reading.left_out(reading.name_of(path), reading.name_of(file), [f"is no XML ({error})"])
             continue
-        image = reading.look(path, _size(root))
+        image = reading.open_image(path, _size(root))
         if image is not None:
             problems: list[str] = []
             labels = _labels(reading, root, origin, problems)

@@ -55,7 +55,7 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     shape = None if data is None else data.keypoints
     poses = Poses(shape, lambda: _long_lines(file for _, file in pairs))
     for path, file in pairs:
-        image = reading.look(path)
+        image = reading.open_image(path)
         if image is None:
             continue
         if file is None:
@@ -80,7 +80,7 @@ def _found(reading: Reading, name: str) -> tuple[DataFile | None, _Pairs]:
             raise DatasetError(
                 f"sources.{reading.source.name}.splits",
                 name,
-                f"is no folder below {reading.root}, nor does {reading.shown(data.path)} have it",
+                f"is no folder below {reading.root}, nor does {reading.name_of(data.path)} have it",
                 f"give {data.said}",
             )
     if reading.source.labels is None and usual in Path(name).parts and folders[0].is_dir():
@@ -114,7 +114,8 @@ def _listed(reading: Reading, name: str, images: Sequence[Path]) -> _Pairs:
         raise DatasetError(
             f"sources.{reading.source.name}.splits",
             name,
-            f"none of its {len(pairs)} images has a label file, such as {reading.shown(labels[0])}",
+            f"none of its {len(pairs)} images has a label file, such as "
+            f"{reading.name_of(labels[0])}",
             "put them there, or give options.images and options.labels, the names of the folders",
         )
     return pairs
@@ -157,7 +158,9 @@ def _labels(
             problems.append(f"line {row} is malformed ({error})")
             continue
         if pose:
-            reading.note("label files", reading.shown(path), "have keypoints: their boxes are read")
+            reading.note(
+                "label files", reading.name_of(path), "have keypoints: their boxes are read"
+            )
         ours = reading.ours(theirs)
         if ours is not None:
             out.append(Label(ours, *label))

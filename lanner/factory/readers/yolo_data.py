@@ -128,7 +128,7 @@ def images_of(reading: Reading, data: DataFile | None, name: str) -> list[Path] 
             raise DatasetError(
                 f"sources.{reading.source.name}.splits",
                 name,
-                f"{reading.shown(data.path)} has {key}: {item}, which is no folder or list here",
+                f"{reading.name_of(data.path)} has {key}: {item}, which is no folder or list here",
                 "correct it there, or name a folder below root in splits",
             )
         out += list(images_below(place)) if place.is_dir() else _of_list(reading, data, place)
@@ -195,7 +195,7 @@ def _place(reading: Reading, data: DataFile, item: str) -> Path | None:
         found = reading.root.joinpath(*parts[k:])
         if _usable(found):
             why = "is not there as it is named: found by the end of its path"
-            reading.note(f"{reading.shown(data.path)} entries", item, why)
+            reading.note(f"{reading.name_of(data.path)} entries", item, why)
             return found
     return None
 

@@ -16,7 +16,7 @@ from lanner.factory.project import SAMPLES, Outcome, Project
 from lanner.factory.samples import read_samples
 from lanner.factory.steps.evaluate import store
 from lanner.factory.steps.evaluate.calibrate import fit_calibration
-from lanner.factory.steps.evaluate.figures import measure, told
+from lanner.factory.steps.evaluate.figures import figures_as_data, measure
 from lanner.factory.steps.evaluate.raw import RawSet, predict
 from lanner.factory.steps.evaluate.steps import steps_until
 
@@ -61,7 +61,7 @@ def run(project: Project) -> Outcome:
         started = time.monotonic()
         measured = measure(raws[split], config, calibration, settings)
         timing[split] = _speed(raws[split], time.monotonic() - started)
-        figures = told(measured, raws[split], settings)
+        figures = figures_as_data(measured, raws[split], settings)
         chapters.append(Chapter(split, raws[split], measured, figures, timing[split]))
     store.write_json({one.split: one.figures for one in chapters}, folder / FIGURES)
     store.write_json(timing, folder / TIMING)

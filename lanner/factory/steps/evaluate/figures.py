@@ -49,7 +49,7 @@ def figures_of(
         `{"figures": ..., "slices": {by: {group: figures}}, "curves": ..., "counts": ...}`;
         quick ones only `figures` and `counts`.
     """
-    return told(measure(raw, config, calibration, settings, quick), raw, settings, quick)
+    return figures_as_data(measure(raw, config, calibration, settings, quick), raw, settings, quick)
 
 
 def statistics_of(
@@ -81,7 +81,7 @@ def measure(
     return measure_objects(found, raw.samples, config, settings, quick, raw.files)
 
 
-def told(
+def figures_as_data(
     measured: Measured, raw: RawSet, settings: Evaluate, quick: bool = False
 ) -> dict[str, Any]:
     """Figures of a measurement as plain data; see `figures_of`."""

@@ -99,7 +99,7 @@ class SamplePredictor:
             return f"{gsd:g} m pixels are not within {low:g} to {high:g} m"
         return None
 
-    def look(self, sample: Sample) -> dict[str, Any]:
+    def predict(self, sample: Sample) -> dict[str, Any]:
         """Predictions of one image, made now or found; says where they lie on the ground."""
         return _one(sample, self)
 
@@ -127,7 +127,7 @@ def run_networks(
             left_out[sample.id] = reason
             continue
         try:
-            facts = work.look(sample)
+            facts = work.predict(sample)
         except _REFUSED as error:  # one bad image does not stop the others; it is told
             left_out[sample.id] = error.problem
             continue

@@ -15,7 +15,7 @@ from lanner.factory.config import Evaluate
 from lanner.factory.metrics import precision as ap
 from lanner.factory.metrics.bootstrap import Statistic, f1, ratio
 from lanner.factory.metrics.reliability import reliability
-from lanner.factory.metrics.types import TypeRanks, deepest, levels, told
+from lanner.factory.metrics.types import TypeRanks, deepest, levels, rank_types
 from lanner.factory.samples import Label, Sample
 from lanner.factory.steps.evaluate.measured import Measured, sums
 from lanner.factory.steps.evaluate.raw import Detections
@@ -313,7 +313,7 @@ def _types(
             paths.append([*names, facts[kind].name])
         else:
             paths.append([])
-    said = told(
+    said = rank_types(
         [[guess["icao"] for guess in row["types"]] for _, row, _ in hits],
         [list(row["taxonomy"]["path"]) for _, row, _ in hits],
         [kind for *_, kind in hits],

@@ -69,13 +69,13 @@ def _objects(chapter: Chapter, settings: Evaluate) -> list[draw.Cell]:
         others = tuple(
             draw.Mark((b[0], b[1], b[2], b[3]), FOUND) for b in found[one.image].boxes.tolist()
         )
-        look = draw.Look(masks=False, window=draw.around(box, MARGIN), marks=others)
+        predict = draw.Look(masks=False, window=draw.around(box, MARGIN), marks=others)
         said = {
             "missed": "missed",
             "false": f"false {one.score:.2f}",
             "hit": f"overlap {one.iou:.2f}",
         }[one.outcome]
-        cells.append(draw.Cell(draw.picture(sample, SIDE, look), f"{said} {_name(sample.id)}"))
+        cells.append(draw.Cell(draw.picture(sample, SIDE, predict), f"{said} {_name(sample.id)}"))
     return cells
 
 

@@ -71,7 +71,7 @@ def examine(project: Project, samples: Sequence[Sample]) -> Examined:
         facts[sample.id] = measure(rgb)
         if memory is not None and sample.role != "unlabelled":
             try:
-                seen[sample.id] = memory.look(rgb, facts[sample.id].content, sample.gsd)
+                seen[sample.id] = memory.predict(rgb, facts[sample.id].content, sample.gsd)
             except GsdError as error:
                 found.append(Finding("not_predicted", sample.id, error.problem))
     project.tell(Progress("look at images", len(samples), len(samples)))

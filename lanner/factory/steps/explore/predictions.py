@@ -55,7 +55,7 @@ class Seen:
         )
 
 
-Look = Callable[[Pixels, float | None], Seen]
+Predict = Callable[[Pixels, float | None], Seen]
 """An image (h, w, 3) uint8 and its metres a pixel (None: the detector's own) to what is seen."""
 
 
@@ -65,7 +65,7 @@ class Detector:
 
     config: DetectorConfig
     key: str
-    look: Look
+    predict: Predict
 
 
 def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detector:
@@ -92,7 +92,7 @@ def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detect
     config = cut(entry.config)
     stop = cancel or Cancel()
 
-    def look(rgb: Pixels, gsd: float | None) -> Seen:
+    def predict(rgb: Pixels, gsd: float | None) -> Seen:
         from lanner.inference.pipeline import detect_with
 
         with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
@@ -102,7 +102,7 @@ def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detect
             done = detect_with(config, lambda: loaded, request, stop, lambda _: None)
         return seen_of(done.features)
 
-    return Detector(config, f"{config_sha256(config)}-{loaded.weights_sha256}", look)
+    return Detector(config, f"{config_sha256(config)}-{loaded.weights_sha256}", predict)
 
 
 def cut(config: DetectorConfig) -> DetectorConfig:
@@ -143,7 +143,7 @@ class Memory:
                 if one["by"] == detector.key:
                     self._known[one["image"]] = one
 
-    def look(self, rgb: Pixels, content: str, gsd: float | None) -> Seen:
+    def predict(self, rgb: Pixels, content: str, gsd: float | None) -> Seen:
         """Look, or remember.
 
         Args:
@@ -157,7 +157,7 @@ class Memory:
         key = f"{content}@{gsd or self.detector.config.gsd:.6g}"
         if key not in self._known:
             try:
-                said: dict[str, Any] = self.detector.look(rgb, gsd).facts()
+                said: dict[str, Any] = self.detector.predict(rgb, gsd).facts()
             except GsdError as error:
                 said = {"refused": [error.argument, error.value, error.problem, error.remedy]}
             self._known[key] = {"image": key, "by": self.detector.key, **said}

@@ -61,10 +61,10 @@ def write_report(story: Story, path: Path) -> Path:
         verdicts=[(one, KINDS[one.kind]) for one in story.verdicts],
         sources=_sources(story),
         plots=_plots(story),
-        estimates=[(name, one.said()) for name, one in story.estimates.items()],
+        estimates=[(name, one.sentence()) for name, one in story.estimates.items()],
         groups=list(_groups(story, by_id)),
         ranked=[(k + 1, one) for k, one in enumerate(story.ranked[: story.worst])],
-        pictures=[_shown(one, by_id) for one in _worst(story)],
+        pictures=[_row(one, by_id) for one in _worst(story)],
         unchecked=story.unchecked,
         model=story.model,
     )
@@ -190,7 +190,7 @@ def _groups(story: Story, by_id: Mapping[str, Sample]) -> Iterable[dict[str, Any
                 "count": len(found),
                 "rows": found[:_ROWS],
                 "more": max(0, len(found) - _ROWS),
-                "pictures": [_shown(one, by_id) for one in drawable],
+                "pictures": [_row(one, by_id) for one in drawable],
             }
 
 
@@ -201,7 +201,7 @@ def _worst(story: Story) -> list[Finding]:
     return first + lone[: min(story.worst, LISTED)]
 
 
-def _shown(finding: Finding, by_id: Mapping[str, Sample]) -> dict[str, str]:
+def _row(finding: Finding, by_id: Mapping[str, Sample]) -> dict[str, str]:
     rgb = example(finding, by_id)
     done, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 84])
     if not done:

@@ -40,7 +40,7 @@ class Estimate:
     boxes: int = 0
     reason: str = ""
 
-    def said(self) -> str:
+    def sentence(self) -> str:
         """One sentence."""
         if self.gsd is None:
             return f"not estimated: {self.reason}"

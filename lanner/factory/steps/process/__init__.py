@@ -142,7 +142,9 @@ def _sheet(before: Samples, after: Samples, path: Path) -> Path:
     """A picture of what an operation did: before and after, else a choice of what it made."""
     old = {one.id: one for one in before}
     changed = [
-        (old[one.id], one) for one in after if one.id in old and _seen(old[one.id]) != _seen(one)
+        (old[one.id], one)
+        for one in after
+        if one.id in old and _visible(old[one.id]) != _visible(one)
     ]
     if changed:
         picked = {one.id for one in draw.spread([new for _, new in changed], 8)}
@@ -151,7 +153,7 @@ def _sheet(before: Samples, after: Samples, path: Path) -> Path:
     return draw.contact_sheet(made or after, path)
 
 
-def _seen(sample: Sample) -> tuple[object, ...]:
+def _visible(sample: Sample) -> tuple[object, ...]:
     """What of a sample can be seen in its picture."""
     return (sample.image, sample.labels, sample.mask, sample.ids)
 

@@ -65,11 +65,11 @@ def run(project: Project) -> Outcome:
         facts.append(held)
     started = time.monotonic()
 
-    def told(done: int) -> None:
+    def tell(done: int) -> None:
         project.tell(Progress("search", done, settings.points))
         project.cancel.check()
 
-    told(0)
+    tell(0)
     with measuring(bench, settings.workers, settings.backend) as measure:
         present = measure([now])[0]
         found = search_points(
@@ -80,7 +80,7 @@ def run(project: Project) -> Outcome:
             seed=settings.seed,
             now=now,
             kept=Kept(folder / KEPT, hashlib.sha256("\n".join(facts).encode()).hexdigest()),
-            tell=told,
+            tell=tell,
         )
     seconds = time.monotonic() - started
     for one in {raw, other}:

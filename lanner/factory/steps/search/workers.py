@@ -107,7 +107,7 @@ def parts_of(bench: Bench, numbers: Sequence[int], points: Sequence[Point]) -> l
 
 def joined(bench: Bench, point: Point, parts: Sequence[Part]) -> Measured:
     """Figures of one point out of what was said of all images."""
-    from lanner.factory.steps.evaluate.figures import told
+    from lanner.factory.steps.evaluate.figures import figures_as_data
     from lanner.factory.steps.evaluate.network import pooled
 
     refused = [part for part in parts if isinstance(part, Refused)]
@@ -117,7 +117,9 @@ def joined(bench: Bench, point: Point, parts: Sequence[Part]) -> Measured:
     judged = {n: one for part in parts if not isinstance(part, Refused) for n, one in part.items()}
     bed = ready(bench)
     measured = pooled([judged[number] for number in range(len(bed.raw))])
-    return Measured(point, plain_figures(told(measured, bed.raw, bed.settings, quick=True)))
+    return Measured(
+        point, plain_figures(figures_as_data(measured, bed.raw, bed.settings, quick=True))
+    )
 
 
 def _part(bench: Bench, numbers: Sequence[int], point: Point) -> Part:

@@ -55,7 +55,7 @@ class Tracker:
             )
         project.folder.mkdir(parents=True, exist_ok=True)
         self.address = project.config.train.tracking or f"sqlite:///{project.folder / DATABASE}"
-        with self._told():
+        with self._translated_errors():
             self.client: MlflowClient = MlflowClient(self.address)
             experiment = self._experiment(project.config.factory, project.folder if own else None)
             found = self.client.search_runs([experiment], f"tags.key = '{key}'", max_results=1)
@@ -76,7 +76,7 @@ class Tracker:
         return str(self.client.create_experiment(name, artifact_location=place))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -93,13 +93,13 @@ class Tracker:
         """Record parameters; those of a run that is gone on with are there already."""
         from mlflow.entities import Param
 
-        with self._told():
+        with self._translated_errors():
             listed = [Param(name, str(value)) for name, value in values.items()]
             self.client.log_batch(self.run, params=listed)
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Record facts that may be others the next time."""
-        with self._told():
+        with self._translated_errors():
             for name, value in values.items():
                 self.client.set_tag(self.run, name, str(value))
 
@@ -108,13 +108,13 @@ class Tracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        with self._told():
+        with self._translated_errors():
             listed = [Metric(name, float(value), now, step) for name, value in values.items()]
             self.client.log_batch(self.run, metrics=listed)
 
     def end(self, status: str) -> None:
         """Close the run: FINISHED, FAILED or KILLED."""
-        with self._told():
+        with self._translated_errors():
             self.client.set_terminated(self.run, status)
 
 
