@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from lanner.core.errors import FLAGS, Cancelled, LannerError, error_status
+from lanner.core.renamed import RenamedKeyWarning
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def _show_warning(usual: Callable[..., None]) -> Callable[..., None]:
+    """Ours are one plain line; those of libraries stay as they are."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, RenamedKeyWarning):
+            typer.echo(f"note: {message}", err=True)
+        else:
+            usual(message, category, *place, **more)
+
+    return show
 
 
 @contextmanager
@@ -25,7 +39,9 @@ def reporting(debug: bool, resume: str = "run it again") -> Iterator[None]:
     """
     error: LannerError
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning(warnings.showwarning)
+            yield
         return
     except KeyboardInterrupt:
         error = Cancelled()

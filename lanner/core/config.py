@@ -9,7 +9,6 @@ import difflib
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -18,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lanner.core.errors import Argument, ConfigError
+from lanner.core.renamed import current_name
 
 VOTE = "vote-"
 """Begin of the names of rasters that hold one network's own word."""
@@ -31,27 +31,6 @@ CURRENT_VERSION = 1
 
 
 _FILE = Argument("detector")
-
-
-class RenamedKeyWarning(UserWarning):
-    """A file uses the former name of a key; it is read all the same."""
-
-
-def current_name(name: str, renamed: Mapping[str, str]) -> str:
-    """The name that a key has today; warns where `name` is a former one.
-
-    Args:
-        name: as the file has it.
-        renamed: former name to today's.
-    """
-    today = renamed.get(name, name)
-    if today != name:
-        warnings.warn(
-            f"{name!r} is now called {today!r}; it is still read, rename it in your file",
-            RenamedKeyWarning,
-            stacklevel=2,
-        )
-    return today
 
 
 class Strict(BaseModel):

@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from lanner.core.config import Fusion, Member, StepSpec, Strict, current_name, keys_at, read_yaml
+from lanner.core.config import Fusion, Member, StepSpec, Strict, keys_at, read_yaml
 from lanner.core.errors import ConfigError
+from lanner.core.renamed import current_name
 
 NAME = r"^[a-z][a-z0-9_-]*$"
 
