@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from detectors.card import sha256_file
 from lanner.core.config import Normalise
-from lanner.core.errors import DatasetError, LannerError, OutputError
+from lanner.core.errors import DatasetError, LannerError, OutputError, SceneError
 from lanner.factory.files import keep
 from lanner.factory.orientation import UPRIGHT, orientation, upright, upright_size
 from lanner.factory.palette import has_palette, palette_colours, write_colours
@@ -155,10 +155,13 @@ def verify(path: Path) -> tuple[int, int]:
     try:
         turn = orientation(path)
         if _by_gdal(path):
-            if has_palette(path):
+            try:
+                scene = open_scene(path, gsd=1.0)
+            except SceneError:
+                if not has_palette(path):
+                    raise
                 rgb, _ = palette_colours(path)
                 return upright_size((rgb.shape[1], rgb.shape[0]), turn)
-            scene = open_scene(path, gsd=1.0)
             with opened(scene.uri) as dataset:
                 source = Source(dataset, scene.uri, scene.found.indices, scene.found.alpha)
                 for top in range(0, scene.height, _STRIP):
@@ -269,9 +272,12 @@ def _by_gdal(path: Path) -> bool:
 def _raster(path: Path) -> tuple[Pixels, NDArray[np.bool_]]:
     """Colours as they are stored, and where there is data."""
     try:
-        if has_palette(path):
+        try:
+            scene = open_scene(path, gsd=1.0)
+        except SceneError:
+            if not has_palette(path):
+                raise
             return palette_colours(path)
-        scene = open_scene(path, gsd=1.0)
         names = rgb_bands(scene)
         with opened(scene.uri) as dataset:
             indices = scene.band_indices(names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +32,6 @@ TAG = 274
 
 _KNOWN = range(1, 9)
 _SIDEWAYS = (5, 6, 7, 8)
-_TIFF = (".tif", ".tiff")
 _DECIMALS = 6
 _BIG = 43
 """The version that a BigTIFF says in place of 42."""
@@ -41,14 +40,18 @@ _BIG = 43
 def orientation(path: Path) -> int:
     """The orientation of an image file, 1 to 8; 1 where it says none or one that does not exist.
 
-    TIFFs with a place on the ground have none: their place is that of the stored pixels.
+    Images with a place on the ground have none: their place is that of the stored pixels. Nothing
+    is decoded.
     """
+    reader = _READERS.get(path.suffix.lower())
     try:
-        found = _of_tiff(path) if path.suffix.lower() in _TIFF else _of_exif(path)
+        found = None if reader is None else reader(path)
     # What does not decode is told where its pixels are read.
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
         return UPRIGHT
-    return found if isinstance(found, int) and found in _KNOWN else UPRIGHT
+    if not isinstance(found, int) or found not in _KNOWN or found == UPRIGHT or _placed(path):
+        return UPRIGHT
+    return found
 
 
 def upright(array: NDArray[Value], turn: int) -> NDArray[Value]:
@@ -101,8 +104,23 @@ def _of_exif(path: Path) -> object:
         return image.getexif().get(TAG)
 
 
+def _of_png(path: Path) -> object:
+    """From the chunks: Pillow decodes a whole PNG before it says what comes after its pixels."""
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return None
+        while len(head := file.read(8)) == 8:
+            (length,) = struct.unpack(">I", head[:4])
+            if head[4:] == b"eXIf":
+                tags = Image.Exif()
+                tags.load(file.read(length))
+                return tags.get(TAG)
+            file.seek(length + 4, 1)
+    return None
+
+
 def _of_tiff(path: Path) -> object:
-    """What the first directory of a TIFF or BigTIFF says; `UPRIGHT` where it has a place."""
+    """What the first directory of a TIFF or BigTIFF says."""
     with path.open("rb") as file:
         head = file.read(16)
         order = {b"II": "<", b"MM": ">"}.get(head[:2])
@@ -115,8 +133,7 @@ def _of_tiff(path: Path) -> object:
         for _ in range(entries):
             row = file.read(entry)
             if struct.unpack(order + "H", row[:2])[0] == TAG:
-                (found,) = struct.unpack_from(order + "H", row, 12 if big else 8)
-                return found if found == UPRIGHT or not _placed(path) else UPRIGHT
+                return struct.unpack_from(order + "H", row, 12 if big else 8)[0]
     return None
 
 
@@ -129,6 +146,16 @@ def _placed(path: Path) -> bool:
             )
     except SceneError:
         return False
+
+
+_READERS: Mapping[str, Callable[[Path], object]] = {
+    ".jpg": _of_exif,
+    ".jpeg": _of_exif,
+    ".webp": _of_exif,
+    ".png": _of_png,
+    ".tif": _of_tiff,
+    ".tiff": _of_tiff,
+}
 
 
 __all__ = ["UPRIGHT", "orientation", "upright", "upright_label", "upright_size"]

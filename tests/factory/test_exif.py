@@ -96,6 +96,26 @@ def test_a_raster_with_a_place_is_not_turned(tmp_path):
     assert read_rgb(path).shape == (W, H, 3)
 
 
+def test_a_picture_with_a_world_file_is_not_turned(tmp_path):
+    path = tmp_path / "a.jpg"
+    photo(path, 6)
+    assert orientation(path) == 6
+    (tmp_path / "a.jgw").write_text("0.5\n0\n0\n-0.5\n500000\n5000000\n")
+    assert orientation(path) == 1
+
+
+def test_a_png_says_it_after_its_pixels_too(tmp_path):
+    photo(tmp_path / "a.png", 8)
+    raw = (tmp_path / "a.png").read_bytes()
+    start = raw.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(raw[start : start + 4], "big")
+    last = raw.rindex(b"IEND") - 4
+    moved = raw[:start] + raw[end:last] + raw[start:end] + raw[last:]
+    (tmp_path / "a.png").write_bytes(moved)
+    assert orientation(tmp_path / "a.png") == 8
+    assert read_rgb(tmp_path / "a.png").shape == (H, W, 3)
+
+
 def write_yolo(root: Path, turns, box, size) -> Path:
     """Images with labels of `box` in pixels of an image of that size, both by turn."""
     (root / "labels").mkdir(parents=True)

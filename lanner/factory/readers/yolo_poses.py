@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 _BOX = 4
 _LEAST = 6
 """Numbers of the shortest outline."""
-_ROOM, _SLACK = 0.25, 0.02
-"""How far points may lie beyond their box, in its sides and in those of the image."""
+_FAR, _NEAR = (0.25, 0.02), (0.05, 0.0)
+"""How far points may lie beyond their box, in its sides and in those of the image: where no outline
+has so many numbers, and where one might."""
+_ENOUGH = 3
+"""Lines that must agree where nothing but their points' places tells them from outlines."""
 
 
 class Poses:
@@ -41,43 +44,55 @@ class Poses:
             return False
         if count % 2:
             # No outline has so many numbers.
-            return (count - _BOX) % 3 == 0 and _inside(values, 3)
+            return (count - _BOX) % 3 == 0 and _inside(values, 3, _FAR)
         if not self._looked:
             self._even, self._looked = _agreed(self._lines()), True
         return count == self._even
 
 
 def _agreed(lines: Iterable[Sequence[float]]) -> int | None:
-    """How many numbers lines of keypoints have, where all that could be outlines are such lines."""
+    """How many numbers lines of keypoints have, where all that could be outlines are such lines.
+
+    Points with a third number show themselves; of points of two numbers a few lines must agree.
+    """
     found: int | None = None
+    marked, count = True, 0
     for values in lines:
         if len(values) < _LEAST:
             continue
-        if len(values) % 2 or found not in (None, len(values)) or not _nothing_else(values):
+        if len(values) % 2 or found not in (None, len(values)) or not _spiked(values):
             return None
-        found = len(values)
-    return found
+        marks = (len(values) - _BOX) % 3 == 0 and all(one in (0, 1, 2) for one in values[6::3])
+        marked = marked and marks and _inside(values, 3, _NEAR)
+        if not marked and not _inside(values, 2, _NEAR):
+            return None
+        found, count = len(values), count + 1
+    sure = marked or (count >= _ENOUGH and found is not None and found > _LEAST)
+    return found if sure else None
 
 
-def _nothing_else(values: Sequence[float]) -> bool:
-    """Whether an outline of these numbers would be odd: points about its first, its second away.
+def _spiked(values: Sequence[float]) -> bool:
+    """Whether an outline of these numbers would be odd, its second point away from the others.
 
     Of a box with keypoints the first pair is its centre and the second its size, which as a point
     lies where the object is not.
     """
     x, y, w, h = values[:_BOX]
-    if w <= 0 or h <= 0 or (abs(w - x) <= w / 2 and abs(h - y) <= h / 2):
-        return False
-    marked = (len(values) - _BOX) % 3 == 0 and all(v in (0, 1, 2) for v in values[6::3])
-    return _inside(values, 3 if marked else 2)
+    return w > 0 and h > 0 and (abs(w - x) > w / 2 or abs(h - y) > h / 2)
 
 
-def _inside(values: Sequence[float], each: int) -> bool:
-    """Whether the points that are seen lie in their box, or nearly."""
+def _inside(values: Sequence[float], each: int, room: tuple[float, float]) -> bool:
+    """Whether the points that are seen lie in their box, or nearly.
+
+    Args:
+        values: box, and points.
+        each: numbers of a point.
+        room: how far they may lie beyond, in sides of the box and of the image.
+    """
     x, y, w, h = values[:_BOX]
     if w <= 0 or h <= 0:
         return False
-    across, down = w * (0.5 + _ROOM) + _SLACK, h * (0.5 + _ROOM) + _SLACK
+    across, down = w * (0.5 + room[0]) + room[1], h * (0.5 + room[0]) + room[1]
     for k in range(_BOX, len(values), each):
         px, py = values[k], values[k + 1]
         if each == 3 and not 0 <= values[k + 2] <= 2:
