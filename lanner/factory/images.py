@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from lanner.core.config import Normalise
 from lanner.core.errors import DatasetError, LannerError, OutputError
+from lanner.core.files import hidden
 from tiling.access import opened
 from tiling.bands import RGB
 from tiling.grid import Box
@@ -135,7 +137,8 @@ def write_png(array: NDArray[Any], path: Path) -> None:
     """
     if array.dtype not in (np.uint8, np.uint16) or (array.ndim == 3 and array.dtype != np.uint8):
         raise TypeError(f"no PNG of {array.dtype} {array.shape}")
-    beside = path.with_name(path.name + ".part")
+    # No image by its name: what a kill leaves is not read as one.
+    beside = hidden(path.with_suffix(".part"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(array)).save(beside, format="PNG", compress_level=6)
@@ -144,6 +147,9 @@ def write_png(array: NDArray[Any], path: Path) -> None:
         raise OutputError(
             "PNG", path, f"cannot be written ({error})", "make room or choose another folder"
         ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def rgb_bands(scene: Scene) -> tuple[str, ...]:
