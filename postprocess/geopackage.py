@@ -68,14 +68,15 @@ class Room:
 
 
 def check_geopackage(path: Path, detector: str) -> None:
-    """Make sure that a layer of `detector` can be put into a file, if there is one.
+    """Make sure that a layer of `detector` can be put into a file, whether or not it is there.
 
     Raises:
         OutputError: it is a database and no GeoPackage, is damaged, is being written by another
-            program, or its layer of that name is not Lanner's.
+            program, or its layer of that name is not Lanner's; or its folder takes no database.
     """
     with _spoken(path), _opened(path, LOOK_S) as db:
         if db is None:
+            _try(path)
             return
         _room(path, db, detector)
         db.execute("BEGIN IMMEDIATE")
@@ -230,6 +231,24 @@ def _is_new(path: Path) -> bool:
     """Whether a file may be written over: it is not there, empty, or no database."""
     with _opened(path, LOOK_S) as db:
         return db is None
+
+
+def _try(path: Path) -> None:
+    """Write a small database beside `path`, and take it away again.
+
+    Raises:
+        OutputError: SQLite cannot lock or write it, as on some network file systems.
+    """
+    try:
+        with temporary(path) as trial, closing(sqlite3.connect(trial, timeout=LOOK_S)) as db:
+            db.execute("CREATE TABLE trial (number INTEGER)")
+    except sqlite3.Error as error:
+        raise OutputError(
+            "--out",
+            path,
+            f"is in a folder that takes no SQLite database ({error})",
+            "choose another format, or a folder on a local disk with room",
+        ) from error
 
 
 @contextmanager

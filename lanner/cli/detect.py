@@ -45,7 +45,8 @@ def detect(
             "-o",
             metavar="FILE",
             show_default=False,
-            help="File to write: .geojson, .json, .gpkg, .fgb or .parquet. Give it again for more.",
+            help="File to write: .geojson, .json, .gpkg, .fgb or .parquet. Give it again for more. "
+            "A GeoPackage keeps its other layers.",
         ),
     ],
     run: Annotated[

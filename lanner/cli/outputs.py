@@ -94,21 +94,24 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def check_layers(paths: Sequence[Path], request: DetectRequest) -> None:
-    """Refuse GeoPackages that hold what our layer must not replace, or that another program locks.
+    """Refuse GeoPackages that could not be written: those that hold what our layer must not
+    replace, that another program locks, or in a folder where SQLite cannot lock files.
 
     Raises:
         OutputError: as said.
         LannerError: the detector or the scene cannot be opened.
     """
-    there = [path for path in paths if path.suffix.lower() == ".gpkg" and path.exists()]
-    if not there:
+    packages = [path for path in paths if path.suffix.lower() == ".gpkg"]
+    if not packages:
         return
     from lanner.inference.pipeline import detector_for_scene
     from lanner.inference.registry import find
     from postprocess.geopackage import check_geopackage
 
-    detector = detector_for_scene(find(request.detector), request).config.name
-    for path in there:
+    detector = ""
+    if any(path.exists() for path in packages):
+        detector = detector_for_scene(find(request.detector), request).config.name
+    for path in packages:
         check_geopackage(followed(path), detector)
 
 

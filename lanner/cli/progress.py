@@ -121,7 +121,8 @@ def cancel_on_signal(cancel: Cancel, console: Console) -> Iterator[None]:
         if cancel.is_set():
             raise KeyboardInterrupt
         cancel.set()
-        console.print("stopping after this piece; once more stops at once", markup=False)
+        with suppress(OSError):
+            console.print("stopping after this piece; once more stops at once", markup=False)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -12,7 +12,7 @@ from rich.console import Console
 from lanner.cli.progress import progress_on
 from lanner.cli.reporting import Debug, reporting
 from lanner.core.errors import ConfigError, OutputError
-from lanner.core.folders import check_folder
+from lanner.core.folders import check_folder, check_name
 
 ENDINGS = (".tif", ".tiff")
 
@@ -89,6 +89,8 @@ def render(
     with reporting(debug):
         if out.suffix.lower() not in ENDINGS:
             raise OutputError("OUT.tif", out, "does not end in .tif", "name a .tif file")
+        for path in (out, out.with_suffix(".truth.geojson")):
+            check_name("OUT.tif", path)
         check_folder("OUT.tif", out.parent)
         width, height = _pair("--size", size, "x", int, "2048x2048")
         lon, lat = _pair("--at", at, ",", float, "11.78,48.36")
@@ -151,6 +153,7 @@ def sample(
         lanner sample new --images 1 --size 1024x1024 --seed 2 --at 12.6,48.9
     """
     with reporting(debug):
+        check_name("DIR", folder)
         if folder.exists() and not folder.is_dir():
             raise OutputError("DIR", folder, "is a file", "name a folder")
         width, height = _pair("--size", size, "x", int, "384x384")

@@ -78,7 +78,7 @@ def _kept(paths: Sequence[Path], result: DetectResult) -> list[Path]:
             folder = Path(tempfile.mkdtemp(prefix="lanner-kept-", dir=base)).absolute()
             kept = [one for one in (_keep(path, folder, result) for path in paths) if one]
             if kept:
-                return kept
+                return list(dict.fromkeys(kept))
             shutil.rmtree(folder)
     return []
 
@@ -86,7 +86,7 @@ def _kept(paths: Sequence[Path], result: DetectResult) -> list[Path]:
 def _keep(path: Path, folder: Path, result: DetectResult) -> Path | None:
     from postprocess.writers import write
 
-    for name in (path.name, f"{path.stem}.parquet"):
+    for name in (path.name, "features.parquet"):
         with suppress(OutputError):
             write(result.features, result.frame, folder / name)
             return folder / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -74,17 +75,25 @@ def hidden(path: Path) -> Path:
 def replace(made: Path, path: Path) -> None:
     """Put a finished file in the place of another, with the permissions of that one.
 
+    A file that only its content can be changed of is written over: one that is mounted by itself,
+    as into a container, or somebody else's in a folder such as /tmp.
+
     Raises:
         OSError: it cannot be put there.
     """
     with suppress(OSError):  # there is none, or a file system without permissions
         shutil.copymode(path, made)
-    os.replace(made, path)
+    try:
+        os.replace(made, path)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.EPERM) or not path.is_file():
+            raise
+        shutil.copyfile(made, path)
 
 
 def followed(path: Path) -> Path:
     """What a link leads to, to its end, whether or not that is there; other paths as they are."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def is_stream(path: Path) -> bool:

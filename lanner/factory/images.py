@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from detectors.card import sha256_file
 from lanner.core.config import Normalise
 from lanner.core.errors import DatasetError, LannerError, OutputError, SceneError
+from lanner.core.files import hidden
 from lanner.factory.files import keep
 from lanner.factory.orientation import UPRIGHT, orientation, upright, upright_size
 from lanner.factory.palette import has_palette, palette_colours, write_colours
@@ -237,7 +239,8 @@ def write_png(array: NDArray[Any], path: Path) -> None:
     """
     if array.dtype not in (np.uint8, np.uint16) or (array.ndim == 3 and array.dtype != np.uint8):
         raise TypeError(f"no PNG of {array.dtype} {array.shape}")
-    beside = path.with_name(path.name + ".part")
+    # No image by its name: what a kill leaves is not read as one.
+    beside = hidden(path.with_suffix(".part"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(array)).save(beside, format="PNG", compress_level=6)
@@ -246,6 +249,9 @@ def write_png(array: NDArray[Any], path: Path) -> None:
         raise OutputError(
             "PNG", path, f"cannot be written ({error})", "make room or choose another folder"
         ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def rgb_bands(scene: Scene) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,15 +9,19 @@ from pathlib import Path
 import rasterio.shutil
 from rasterio.errors import RasterioError
 
+from lanner.core.files import followed, hidden
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A hidden path beside `path` to write to; what is there takes its place on success.
+    """A hidden path beside `path`, or what that leads to as a link, to write to; what is there
+    takes its place on success.
 
     A mask in a file of its own (`.msk`) comes along. What lay beside an earlier scene of that
     name goes with it: GDAL would read its mask or overviews with the new pixels.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    path = followed(path)
+    beside = hidden(path)
     mask = beside.with_name(f"{beside.name}.msk")
     try:
         yield beside

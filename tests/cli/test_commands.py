@@ -122,3 +122,38 @@ def test_reporting_takes_a_second_ctrl_c_for_a_cancel(capsys):
 def test_reporting_hides_no_bug():
     with pytest.raises(ZeroDivisionError), reporting(debug=False):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1", "utf-8"])
+def test_a_terminal_without_the_letters_of_a_name_ends_nothing(tmp_path, encoding):
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    folder = tmp_path / "Flughäfen Łódź"
+    folder.mkdir()
+    shown = str(folder).encode(encoding.partition(":")[0], "backslashreplace")
+
+    def run(*words: object) -> subprocess.CompletedProcess[bytes]:
+        words = (sys.executable, "-m", "lanner", *map(str, words))
+        return subprocess.run(words, env=env, capture_output=True, check=False)
+
+    done = run("render", folder / "a.tif", "--size", "64x64")
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert shown in done.stdout
+    done = run("detect", folder / "none.tif", "-d", "aircraft", "-o", folder / "a.gpkg")
+    assert done.returncode == 10
+    assert done.stderr.splitlines()[-1].startswith(b"error: scene '")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("words", [["version"], ["errors"], ["errors", "--json"]])
+def test_where_nothing_can_be_printed_that_is_the_error(words):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lanner", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 18
+    assert done.stderr.startswith("error: standard output cannot be written")
+    assert done.stderr.count("\n") == 1

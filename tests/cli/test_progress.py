@@ -1,5 +1,6 @@
 """Progress: bars on a terminal, few plain lines elsewhere; a signal becomes a cancel."""
 
+import errno
 import io
 import os
 import signal
@@ -112,3 +113,23 @@ def test_signals_are_left_alone_outside_the_main_thread():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+class FullDisk(io.StringIO):
+    """A log on a disk that is full until somebody makes room."""
+
+    room = False
+
+    def write(self, text: str) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_a_log_on_a_full_disk_ends_no_run():
+    log = FullDisk()
+    with progress_on(Console(file=log)) as show:
+        show(Progress("detect", 0, 2))
+        log.room = True
+        show(Progress("detect", 2, 2))
+    assert log.getvalue().endswith("detect 2/2 (100 %)\n")

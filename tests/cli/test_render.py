@@ -1,6 +1,7 @@
 """`lanner render` writes what was asked for, and refuses in one line what it cannot."""
 
 import json
+import os
 
 import pytest
 import rasterio
@@ -76,3 +77,31 @@ def test_refusals(tmp_path, monkeypatch, words, code, said):
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "store").mkdir()
+    link = tmp_path / "a.tif"
+    link.symlink_to("store/real.tif")
+    for _ in range(2):
+        assert render(link, "--size", "64x64").exit_code == 0
+        assert link.is_symlink()
+        assert [one.name for one in (tmp_path / "store").iterdir()] == ["real.tif"]
+
+
+def test_a_name_may_be_as_long_as_that_of_the_truth_allows(tmp_path):
+    longest = tmp_path / ("n" * (255 - len(".truth.geojson")) + ".tif")
+    assert render(longest, "--size", "64x64").exit_code == 0
+    done = render(tmp_path / f"n{longest.name}", "--size", "64x64")
+    assert done.exit_code == 18
+    assert "longer name" in done.stderr
+    assert {one.name for one in tmp_path.iterdir()} == {
+        longest.name,
+        longest.with_suffix(".truth.geojson").name,
+    }
+
+
+def test_a_name_that_no_driver_opens(tmp_path):
+    done = render(tmp_path / os.fsdecode(b"flugh\xe4fen.tif"), "--size", "64x64")
+    assert done.exit_code == 18
+    assert "no valid Unicode" in done.stderr

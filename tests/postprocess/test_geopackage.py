@@ -464,6 +464,31 @@ def test_what_is_no_database_is_written_over(tmp_path, held):
     assert path.read_bytes() == plain.read_bytes()
 
 
+NO_ROOM = """
+    import resource, signal, sys
+    sys.path.insert(0, {here!r})
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    from pathlib import Path
+    from lanner.core.errors import OutputError
+    from postprocess.geopackage import check_geopackage
+    check_geopackage(Path({path!r}), "aircraft")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+    try:
+        check_geopackage(Path({path!r}), "aircraft")
+    except OutputError as error:
+        print("refused:", error)
+"""
+
+
+def test_a_folder_that_takes_no_database_is_refused_before(tmp_path, request):
+    words = {"here": str(request.config.rootpath), "path": str(tmp_path / "new.gpkg")}
+    code = textwrap.dedent(NO_ROOM).format(**words)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("refused:"), done.stderr
+    assert "takes no SQLite database" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- failures in the middle ---------------------------------------------------------------------
 
 FULL = """

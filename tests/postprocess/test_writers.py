@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import numpy as np
@@ -393,3 +395,84 @@ def test_a_style_follows_what_is_written_after_an_empty_result(tmp_path):
     for table, kind in ((roads, b'"line"'), (scene_frame(frame(squares()), context()), b'"fill"')):
         write((), table, path)
         assert b"type=" + kind in path.with_suffix(".qml").read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "fgb", "parquet"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(tmp_path, ending, there):
+    (tmp_path / "store").mkdir()
+    real, link, plain = (tmp_path / name / f"out.{ending}" for name in ("store", "linked", "plain"))
+    link.parent.mkdir()
+    plain.parent.mkdir()
+    link.symlink_to(f"../store/out.{ending}")
+    texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
+    if there:
+        real.write_bytes(b"old")
+        real.chmod(0o600)
+    write(texts, table, link)
+    write(texts, table, plain)
+    assert link.is_symlink() and not real.is_symlink()
+    assert real.read_bytes() == plain.read_bytes()
+    assert (real.stat().st_mode & 0o777) == (0o600 if there else plain.stat().st_mode & 0o777)
+    assert [one.name for one in real.parent.iterdir()] == [real.name]
+    assert {one.name for one in link.parent.iterdir()} == {link.name, "out.qml"}
+
+
+def test_who_has_an_old_file_open_goes_on_reading_it(tmp_path):
+    texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
+    few = frame(squares(1))
+    for ending in ("geojson", "fgb", "parquet"):
+        path = tmp_path / f"out.{ending}"
+        write(texts, table, path)
+        old = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(100)
+            write(features(few, context()), scene_frame(few, context()), path)
+            assert head + file.read() == old
+        assert path.read_bytes() != old
+
+
+@pytest.mark.parametrize("ending", ["geojson", "json", "gpkg", "fgb", "parquet"])
+def test_a_name_may_have_255_bytes(tmp_path, ending):
+    name = "ä" * 120 + "." + ending
+    path = tmp_path / ("n" * (255 - len(name.encode())) + name)
+    assert len(path.name.encode()) == 255
+    texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
+    for _ in range(2):
+        write(texts, table, path)
+        assert {one.name for one in tmp_path.iterdir()} == {
+            path.name,
+            path.with_suffix(".qml").name,
+        }
+    back = gpd.read_parquet(path) if ending == "parquet" else gpd.read_file(path)
+    assert len(back) == 5
+
+
+def test_geojson_goes_through_a_pipe_and_nothing_else_does(tmp_path):
+    texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
+    write(texts, table, tmp_path / "plain.geojson")
+    for write_one in (write, lambda texts, _, path: write_geojson(texts, path)):
+        pipe = tmp_path / "pipe.geojson"
+        os.mkfifo(pipe)
+        with ThreadPoolExecutor(1) as pool:
+            read = pool.submit(pipe.read_bytes)
+            write_one(texts, table, pipe)
+            assert read.result() == (tmp_path / "plain.geojson").read_bytes()
+        assert pipe.is_fifo()
+        pipe.unlink()
+    for ending in ("gpkg", "fgb", "parquet"):
+        os.mkfifo(tmp_path / f"pipe.{ending}")
+        with pytest.raises(OutputError, match="takes GeoJSON alone"):
+            write(texts, table, tmp_path / f"pipe.{ending}")
+        assert (tmp_path / f"pipe.{ending}").is_fifo()
+    assert not (tmp_path / "pipe.qml").exists()
+
+
+def test_a_pipe_whose_reader_goes_is_an_error_in_words(tmp_path):
+    texts = [*features(frame(squares()), context())] * 2000
+    pipe = tmp_path / "pipe.geojson"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: pipe.open("rb").close())
+        with pytest.raises(OutputError, match=r"pipe\.geojson.*reader"):
+            write_geojson(texts, pipe)

@@ -13,7 +13,7 @@ from rich.console import Console
 from lanner.cli.progress import progress_on
 from lanner.cli.reporting import Debug, reporting
 from lanner.core.errors import ConfigError, OutputError
-from lanner.core.folders import check_folder
+from lanner.core.folders import check_folder, check_name
 
 
 def bench(
@@ -113,6 +113,7 @@ def bench(
     """
     with reporting(debug):
         if out is not None:
+            check_name("--json", out)
             check_folder("--json", out.parent)
             if out.is_dir():
                 raise OutputError("--json", out, "is a folder", "name a file in it")
