@@ -53,7 +53,7 @@ class Rehearsal(Ensemble):
     ) -> Outline | None:
         """As `Ensemble.outline`, but for what is found."""
         super()._outline(pixels, valid, box, threshold)
-        seen = instances(_airliner(len(valid), box), threshold, self._near[0].config.instances)
+        seen = instances(_airliner(len(valid), box), threshold, self._drawers[0].config.instances)
         return next(iter(seen.outlines), None)
 
     def _made_up(self, image: TileImage, grid: Grid) -> TileResult:

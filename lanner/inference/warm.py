@@ -39,22 +39,22 @@ def warm(
     Raises:
         LannerError: whatever a detection raises.
     """
+    since = time.monotonic()
+    asked = cancel or Cancel()
     from lanner.inference.pipeline import detect_with
     from lanner.inference.registry import LoadedDetector, find, load
 
-    since = time.monotonic()
-    asked = cancel or Cancel()
     entry = find(detector)
     config = entry.config
+    from detectors.ensemble import Ensemble
+    from lanner.inference.rehearsal import Rehearsal
+
+    asked.check()
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
         scene = str(Path(folder) / "scene.tif")
         request = DetectRequest(scene, detector, config.gsd, device, members=members)
         loaded = load(entry, request)
         asked.check()
-
-        from detectors.ensemble import Ensemble
-        from lanner.inference.rehearsal import Rehearsal
-
         assert isinstance(loaded.predictor, Ensemble)
         predictor = Rehearsal(loaded.predictor)
         # On a GPU everything is as large as it will be, which takes no time there.

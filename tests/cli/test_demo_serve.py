@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,15 @@ import pytest
 
 from lanner.cli.serve import _by_name
 from lanner.client.client import Client
-from lanner.core.errors import TABLE, ConfigError, DeviceError, UnknownDetectorError
+from lanner.core.errors import (
+    TABLE,
+    AddressError,
+    Cancelled,
+    ConfigError,
+    DeviceError,
+    UnknownDetectorError,
+)
+from lanner.core.job import Cancel
 from lanner.inference import registry as released
 from lanner.inference.pipeline import detect, list_detectors
 from lanner.inference.warm import warm
@@ -57,20 +66,6 @@ def test_it_offers_what_the_home_holds_and_stops_on_sigterm(tiny_home, tmp_path)
         assert process.wait(30) == 0
 
 
-def test_warmed_detectors_are_loaded_before_it_serves(tiny_home, tmp_path):
-    words = [PROGRAM, "serve", "--port", "0", "--warm", "tiny", "--warm", "tinyroads"]
-    environment = {**os.environ, "LANNER_HOME": str(tiny_home), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        said = [next(process.stderr) for _ in range(4)]
-        process.send_signal(signal.SIGTERM)
-        process.stderr.read()
-    assert [line.split()[:3] for line in said[:2]] == [
-        ["tiny", "is", "warm"],
-        ["tinyroads", "is", "warm"],
-    ]
-    assert said[3].startswith("serving on")
-
-
 def test_what_cannot_be_warmed_is_told_at_once():
     words = [PROGRAM, "serve", "--warm", "aircrafd"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -106,10 +101,26 @@ def test_any_bands_and_ground_sampling_can_be_warmed(tiny_home, own_config, pict
     assert warm(str(path), "cpu") > 0
 
 
+def test_warming_stops_when_it_is_cancelled(at_home):
+    cancel = Cancel()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        warm("tiny", "cpu", cancel=cancel)
+
+
+def test_a_taken_port_is_no_fault_of_a_configuration(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        words = [PROGRAM, "serve", "--port", port, "--root", str(tmp_path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == TABLE[AddressError].exit
+    assert f"error: --port '{port}': is in use on 127.0.0.1" in done.stderr
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "tpu"])
 def test_a_device_that_is_not_there_is_told_at_once(device):
     words = [PROGRAM, "serve", "--port", "0", "--device", device]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == TABLE[DeviceError].exit
     assert f"--device '{device}'" in done.stderr
 

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from rasterio.transform import from_origin
 
 import lanner
-from lanner.core.errors import TABLE, Cancelled, LannerError, SceneError, ServerError
+from lanner.core.errors import TABLE, Cancelled, LannerError, SceneError, ServerError, WeightsError
+from lanner.core.home import home
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer, NetworkOffer
 from server.run import SERVICE, RunningServer, ServeOptions, start
@@ -283,6 +285,28 @@ def test_the_server_does_not_tell_where_its_folders_are(client, asked, folder):
     with pytest.raises(SceneError) as caught:
         client.detect("one.tif", "bright")
     assert str(caught.value) == "scene 'one.tif': one.tif is torn; send another"
+
+
+def test_the_server_does_not_tell_where_its_weights_are(client, asked, folder):
+    where = home() / "weights" / "x" / "card.json"
+    asked.error = WeightsError("weights", where, f"cannot be read ({where})", "fetch it")
+    with pytest.raises(WeightsError) as caught:
+        client.detect("one.tif", "bright")
+    assert str(home()) not in str(caught.value)
+    assert caught.value.value == "LANNER_HOME/weights/x/card.json"
+
+
+def test_nor_in_the_list_of_detectors(folder):
+    broken = replace(offer("a"), problem=f"weights '{home()}/weights/a': has no card.json")
+    server = start(
+        lambda *_: DetectResult((), {}, None),
+        lambda: [broken],
+        ServeOptions(port=0, roots=(folder,)),
+    )
+    with lanner.Client(server.address) as one:
+        (listed,) = one.detectors()
+    server.stop(0)
+    assert listed.problem == "weights 'LANNER_HOME/weights/a': has no card.json"
 
 
 @pytest.mark.parametrize("error", [ValueError("password is hunter2"), KeyError("x"), MemoryError()])

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 import lanner
-from lanner.core.errors import ConfigError, SceneError, ServerError
+from lanner.core.errors import AddressError, ConfigError, SceneError, ServerError
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer
 from server.run import SERVICE, ServeOptions, start
@@ -286,11 +286,20 @@ def test_a_server_of_another_kind_is_told_apart(tmp_path):
 def test_a_taken_port_and_a_root_that_is_none_are_refused(tmp_path):
     server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
     port = int(server.address.rsplit(":", 1)[1])
-    with pytest.raises(ConfigError, match="--port"):
+    with pytest.raises(AddressError, match="is in use on") as caught:
         start(nothing, lambda: [], ServeOptions(port=port, roots=(tmp_path,)))
+    assert (caught.value.argument, caught.value.value) == ("port", port)
     server.stop(0)
-    with pytest.raises(ConfigError, match="--root"):
+    start(nothing, lambda: [], ServeOptions(port=port, roots=(tmp_path,))).stop(0)
+    with pytest.raises(ConfigError, match=r"^roots"):
         start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path / "none",)))
+
+
+def test_an_address_of_another_machine_is_not_blamed_on_the_port(tmp_path):
+    options = ServeOptions(host="203.0.113.9", port=0, roots=(tmp_path,))  # RFC 5737: nobody's
+    with pytest.raises(AddressError, match="is not of this machine") as caught:
+        start(nothing, lambda: [], options)
+    assert (caught.value.argument, caught.value.value) == ("host", "203.0.113.9")
 
 
 def test_the_current_folder_is_the_root_unless_told_otherwise(tmp_path, monkeypatch):
@@ -301,6 +310,8 @@ def test_the_current_folder_is_the_root_unless_told_otherwise(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("auto", "asked", "given"),
     [
+        (lambda: "cuda", "auto", "cuda:0"),
+        (lambda: "cpu", "auto", "cpu"),
         ("cpu", "auto", "cpu"),
         ("cpu", "cuda:1", "cuda:1"),
         ("cuda", "auto", "cuda:0"),
@@ -327,9 +338,9 @@ def test_a_request_for_auto_computes_on_the_servers_device(tmp_path, auto, asked
     assert devices == [given]
 
 
-def test_a_request_above_the_limit_is_refused_by_name(tmp_path):
+def test_a_request_above_the_limit_is_not_one_to_send_again(tmp_path):
     server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
-    with lanner.Client(server.address) as client, pytest.raises(ServerError):
+    with lanner.Client(server.address) as client, pytest.raises(ConfigError, match="is larger"):
         client.detect("x" * (5 << 20), "a")
     server.stop(0)
 

@@ -9,10 +9,18 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 import lanner
-from lanner.core.errors import GsdError, OutputError, SceneError
+from lanner.core.errors import (
+    DeviceError,
+    DeviceNameError,
+    GsdError,
+    LannerError,
+    OutputError,
+    SceneError,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 LANNER = [sys.executable, "-m", "lanner"]
@@ -132,5 +140,52 @@ def test_errors_of_the_pipeline_arrive_as_they_are(client):
     with pytest.raises(SceneError) as caught:
         client.detect("torn.tif", "tiny")
     assert "torn.tif" in str(caught.value)
-    with pytest.raises(GsdError):
+    with pytest.raises(GsdError, match=r"^gsd '40\.0'.*correct `gsd`") as caught:
         client.detect("town.tif", "tiny", gsd=40.0)
+    assert status(caught.value) == ("OUT_OF_RANGE", "gsd_m '40.0'")
+
+
+def status(error: LannerError) -> tuple[str, str]:
+    """What any client is told: the status, and the argument and value in the message."""
+    call = error.__cause__
+    assert isinstance(call, grpc.Call)
+    assert "--" not in call.details()
+    return call.code().name, call.details().partition(":")[0]
+
+
+def test_a_device_that_is_none_or_not_there_is_not_one_to_ask_for_again(client):
+    with pytest.raises(DeviceNameError) as caught:
+        client.detect("town.tif", "tiny", device="gpu")
+    assert status(caught.value) == ("INVALID_ARGUMENT", "device 'gpu'")
+    with pytest.raises(DeviceError) as caught:
+        client.detect("town.tif", "tiny", device="cuda:77")
+    assert type(caught.value) is DeviceError
+    assert status(caught.value)[0] == "FAILED_PRECONDITION"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"tile": 64}, "INVALID_ARGUMENT"),
+        ({"tile": 100}, "INVALID_ARGUMENT"),
+        ({"members": ["nose"]}, "INVALID_ARGUMENT"),
+        ({"gsd": -1.0}, "OUT_OF_RANGE"),
+        ({"detector": ""}, "NOT_FOUND"),
+        ({"detector": "a\0b"}, "NOT_FOUND"),
+        ({"scene": "nowhere.tif"}, "INVALID_ARGUMENT"),
+        ({"scene": ""}, "INVALID_ARGUMENT"),
+        ({"scene": "town.tif\0"}, "INVALID_ARGUMENT"),
+        ({"scene": "/etc/passwd"}, "INVALID_ARGUMENT"),
+        ({"scene": "../scenes.tif"}, "INVALID_ARGUMENT"),
+        ({"scene": "http://127.0.0.1/a.tif"}, "INVALID_ARGUMENT"),
+    ],
+)
+def test_no_message_names_an_option_or_a_folder_of_the_server(client, scenes, changes, code):
+    asked = {"scene": "town.tif", "detector": "tiny", "device": "cpu", **changes}
+    scene, detector = asked.pop("scene"), asked.pop("detector")
+    with pytest.raises(LannerError) as caught:
+        client.detect(scene, detector, **asked)
+    assert status(caught.value)[0] == code
+    for text in (caught.value.__cause__.details(), str(caught.value)):
+        assert str(scenes.parent) not in text
+        assert "\n" not in text and "\0" not in text
