@@ -119,7 +119,10 @@ def load_calibration(path: Path) -> Calibration:
     except (OSError, ValueError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise WeightsError(
-            "weights", path.name, f"is no calibration ({problem})", "fetch the release again"
+            "weights",
+            path,
+            f"is no calibration ({problem})",
+            "get it back from the repository or package that it came with",
         ) from error
 
 

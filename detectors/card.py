@@ -18,6 +18,9 @@ from tiling.pinned import PinnedFile
 FILE = "card.yaml"
 """Its name in a release folder."""
 
+GET_BACK = "get it back from the repository or package that it came with"
+"""What helps where a file of a release is gone or damaged."""
+
 SETTLED = 2_000_000_000
 """Nanoseconds after which a file that changes again gets another time, on any file system."""
 
@@ -78,8 +81,7 @@ def load_card(folder: Path) -> Card:
             "weights",
             folder,
             f"has no {FILE}",
-            "fetch the release (git lfs pull), make it (lanner factory release), "
-            "or name another in `release`",
+            f"{GET_BACK}, make it (lanner factory release), or name another in `release`",
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -88,9 +90,7 @@ def load_card(folder: Path) -> Card:
             "weights", path, f"{where}: {first['msg']}", "correct the card"
         ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise WeightsError(
-            "weights", path, f"cannot be read ({error})", "fetch the release again"
-        ) from error
+        raise WeightsError("weights", path, f"cannot be read ({error})", GET_BACK) from error
 
 
 def check_files(folder: Path, card: Card, names: tuple[str, ...]) -> dict[str, str]:
@@ -167,13 +167,13 @@ def _checked(folder: Path, card: Card, name: str) -> str:
             "weights",
             path,
             f"cannot be read ({error.strerror})",
-            "fetch the release (git lfs pull)",
+            GET_BACK,
         ) from error
     if found != card.files[name].lower():
         raise WeightsError(
             "weights",
             path,
             f"has SHA-256 {found[:12]}, the card says {card.files[name][:12]}",
-            "fetch the release again; the file is damaged or another's",
+            f"{GET_BACK}; it is damaged or another's",
         )
     return found

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from detectors.boxes import boxes_of_tiles
+from detectors.card import GET_BACK
 from detectors.device import Compute
 from detectors.inputs import BANDS
 from detectors.instances import CHANNELS, instances
@@ -217,9 +218,7 @@ def _fill(net: nn.Module, path: Path) -> None:
         state = load_file(path)
         net.load_state_dict(state)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            "weights", path, f"cannot be read ({error})", "fetch the release (git lfs pull)"
-        ) from error
+        raise WeightsError("weights", path, f"cannot be read ({error})", GET_BACK) from error
     except RuntimeError as error:
         raise WeightsError(
             "weights",

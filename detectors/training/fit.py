@@ -34,7 +34,7 @@ HELD_OUT = 1 << 20
 """Added to the seed for validation's views: they are never batches of training."""
 
 Tell = Callable[[str, Mapping[str, Any]], None]
-"""Told `step` ({done, total}) after each step and `row` (a line of the log)."""
+"""Told `step` ({done, total, loss}) after each step and `row` (a line of the log)."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,7 @@ class Learner(lightning.LightningModule):
         step, settings = self.state.step, self.settings
         first = self.trainer.is_global_zero
         done = step >= settings.steps
+        loss = self.state.sums["loss"] / self.state.count
         if step % settings.log_every == 0 or done:
             self._log(first)
         often = settings.valid_every
@@ -280,7 +281,7 @@ class Learner(lightning.LightningModule):
         if (done or step % settings.checkpoint_every == 0) and first:
             self.save()
         if first:
-            self.tell("step", {"done": step, "total": settings.steps})
+            self.tell("step", {"done": step, "total": settings.steps, "loss": loss})
 
     def _elapsed(self) -> float:
         """Seconds of all runs so far; begins anew with each call."""

@@ -52,6 +52,7 @@ def _bars(console: Console) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", markup=False),
         console=console,
     )
 
@@ -67,9 +68,14 @@ class _Bars:
     def show(self, progress: StageProgress) -> None:
         with self._lock:
             if progress.stage not in self._tasks:
-                self._tasks[progress.stage] = self._progress.add_task(progress.stage)
+                self._tasks[progress.stage] = self._progress.add_task(progress.stage, detail="")
+        if told.remark:
+            self._progress.console.print(told.remark, markup=False, highlight=False)
         self._progress.update(
-            self._tasks[progress.stage], completed=progress.done, total=progress.total or None
+            self._tasks[progress.stage],
+            completed=progress.done,
+            total=progress.total or None,
+            detail=told.detail,
         )
 
 
@@ -85,6 +91,9 @@ class _Lines:
 
     def show(self, progress: StageProgress) -> None:
         with self._lock:
+            if told.remark:
+                self._console.print(told.remark, markup=False, highlight=False, soft_wrap=True)
+                return
             now = self._clock()
             # A stage of one piece is named when it begins; its end is the next one's beginning.
             ended = progress.total == 1 or 0 < progress.total <= progress.done
@@ -99,12 +108,13 @@ class _Lines:
 
 
 def _line(progress: StageProgress) -> str:
+    detail = f": {progress.detail}" if progress.detail else ""
     if progress.total == 1:
-        return progress.stage
+        return f"{progress.stage}{detail}"
     if progress.total <= 0:
-        return f"{progress.stage} {progress.done}"
+        return f"{progress.stage} {progress.done}{detail}"
     percent = 100 * progress.done // progress.total
-    return f"{progress.stage} {progress.done}/{progress.total} ({percent} %)"
+    return f"{progress.stage} {progress.done}/{progress.total} ({percent} %){detail}"
 
 
 @contextmanager

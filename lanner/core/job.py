@@ -37,11 +37,17 @@ class DetectRequest:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is: `done` of `total` (total 0 when it cannot be known)."""
+    """How far a stage is: `done` of `total` (total 0 when it cannot be known).
+
+    `detail` is what else is known at this moment, such as the time left; `remark` a sentence that
+    is to stay readable, told once.
+    """
 
     stage: str
     done: int
     total: int
+    detail: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)

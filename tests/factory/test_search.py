@@ -356,8 +356,11 @@ def test_a_point_of_which_an_objective_says_nothing_is_passed_over(axes, tmp_pat
     def never(points):
         return [Measured(one.point, {**one.figures, "precision": None}) for one in bowl(points)]
 
-    with pytest.raises(DatasetError, match="none has figures: nothing can be said of precision"):
-        search_points(axes, objectives, never, points=4, seed=1)
+    none = search_points(axes, objectives, never, points=4, seed=1)
+    assert (none.best, none.front, none.values) == (None, (), (None,) * 4)
+    assert {one.error for one in none.points} == {"nothing can be said of precision"}
+    draw_front(none, objectives, none.points[0], tmp_path / "none.png")
+    draw_importance(importances(none.study, objectives), objectives, tmp_path / "bars.png")
 
 
 def test_points_kept_without_the_name_of_a_figure_are_measured_anew(axes, tmp_path):

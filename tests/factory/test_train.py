@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 from dataclasses import replace
@@ -111,9 +112,18 @@ def test_a_killed_member_goes_on_to_the_same_bytes_and_is_then_kept(project_of, 
         run(project)
     assert not (folder / "shapes.safetensors").exists()
     assert {p.stage for p in seen} == {"decode", "train shapes"}
+    (remark,) = (p for p in seen if p.remark)
+    assert (remark.done, remark.total) == (0, 6) and "6 steps" in remark.remark
 
     # Gone on with on a machine where other workers read.
-    outcome = run(project_of({"shapes": {**SHAPES, "workers": 0}}))
+    seen.clear()
+    outcome = run(project_of({"shapes": {**SHAPES, "workers": 0}}, tell=seen.append))
+    # Of a run that is gone on with its own steps tell; they say what they know.
+    assert not any(one.remark for one in seen)
+    told_of = [one for one in seen if one.stage == "train shapes"]
+    assert told_of[-1].done == 6 and told_of[-1].detail.startswith("loss ")
+    store = f"sqlite:///{tmp_path / 'work' / 'mlflow.db'}"
+    assert shlex.split(outcome.summary["all runs"])[-3:] == ["ui", "--backend-store-uri", store]
     weights = (folder / "shapes.safetensors").read_bytes()
     said = outcome.summary["members"]["shapes"]
     assert said["steps"] == 6

@@ -268,7 +268,7 @@ def test_weights_of_another_architecture_are_refused(tiny_home, tmp_path):
     with pytest.raises(WeightsError, match="another architecture"):
         Ensemble(entry.config, folder, "cpu")
     (folder / "masks.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(WeightsError, match="git lfs pull"):
+    with pytest.raises(WeightsError, match="get it back from the repository"):
         Ensemble(entry.config, folder, "cpu")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from detectors.card import Card, check_files, sha256_file
+from detectors.card import GET_BACK, Card, check_files, sha256_file
 from detectors.catalog import Entry, check_release
 from lanner.core.errors import DatasetError, GateError, LannerError
 from lanner.core.home import configs_dir
@@ -240,9 +240,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(
-            "golden", path, f"cannot be read ({error})", "fetch the release again"
-        ) from error
+        raise DatasetError("golden", path, f"cannot be read ({error})", GET_BACK) from error
     return rows
 
 

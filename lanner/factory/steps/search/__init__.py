@@ -39,7 +39,8 @@ def run(project: Project) -> Outcome:
     """Try operating points and choose one.
 
     Leaves `points.csv`, `pareto.png`, `importance.png`, `space.json` and `best.yaml`, the
-    detector with the chosen point. Nothing of the detector itself is changed.
+    detector with the chosen point, or as it is where no point finds anything. Nothing of the
+    detector itself is changed.
 
     Raises:
         ConfigError: the space or an objective names nothing, with the nearest that there is, or
@@ -86,12 +87,13 @@ def run(project: Project) -> Outcome:
     for one in {raw, other}:
         # A search over `override_above` leaves a raster an image and point.
         load_raw(one).forget_variants(detector)
-    best = found.points[found.best]
+    best = None if found.best is None else found.points[found.best]
     weight = importances(found.study, objectives)
     write_text(_table(found, axes, objectives), folder / "points.csv")
     space = size_of(axes)
     write_text(json.dumps(space, indent=1) + "\n", folder / "space.json")
-    changes = {path: value for path, value in best.point.items() if value != now[path]}
+    point = now if best is None else best.point
+    changes = {path: value for path, value in point.items() if value != now[path]}
     write_text(edited(yaml_text, changes), folder / "best.yaml")
     front, bars = folder / "pareto.png", folder / "importance.png"
     draw_front(found, objectives, present, front)
@@ -101,12 +103,25 @@ def run(project: Project) -> Outcome:
         "without figures": sum(bool(one.error) for one in found.points),
         "configurations in the space": space["configurations"],
         "now": {one.text: present.figures.get(one.figure) for one in objectives},
-        "best": {one.text: best.figures[one.figure] for one in objectives},
+        "best": _nothing(found, objectives)
+        if best is None
+        else {one.text: best.figures[one.figure] for one in objectives},
         "changed": changes,
         "front": len(found.front),
         **_speed(raw, seconds),
     }
     return Outcome(summary, (front, bars, folder / "best.yaml", folder / "points.csv"))
+
+
+def _nothing(found: Searched, objectives: tuple[Objective, ...]) -> str:
+    """What is said where no point can be chosen."""
+    named = [one.figure for one in objectives]
+    silent = [n for n in named if all(one.figures.get(n) is None for one in found.points)]
+    return (
+        f"none of {len(found.points)} points has a value of {', '.join(silent or named)}, mostly "
+        "because nothing is found at any of them; best.yaml is the detector as it is. Train longer "
+        "or on more labels, or let the space reach lower thresholds"
+    )
 
 
 def raw_folder(project: Project, split: str) -> Path:

@@ -41,6 +41,11 @@ def importances(
 def draw_front(found: Searched, objectives: Sequence[Objective], now: Measured, path: Path) -> None:
     """Two first objectives against each other; one alone against the order of trying."""
     figure, axes = _canvas(6.4, 4.8)
+    if found.best is None:
+        axes.text(0.5, 0.5, "no point has a value of every objective", ha="center", va="center")
+        axes.set_axis_off()
+        save_figure(figure, path)
+        return
     several = len(objectives) > 1
     rows = [(i, v) for i, v in enumerate(found.values) if v is not None]
     spot = {i: (v[0], v[1]) if several else (float(i), v[0]) for i, v in rows}

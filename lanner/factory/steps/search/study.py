@@ -45,14 +45,16 @@ class Objective:
 class Searched:
     """Every point in the order tried, and the study that asked for them.
 
-    `values[i]` are the objectives of `points[i]`, None where it has no figures; `front` are the
-    numbers of points that no other beats in every objective; `best` the one chosen.
+    `values[i]` are the objectives of `points[i]`, None where it has no figures or finds nothing
+    that an objective could be told of: such a point is behind all others. `front` are the numbers
+    of points that no other beats in every objective; `best` the one chosen, None where there is
+    none that has its objectives.
     """
 
     points: tuple[Measured, ...]
     values: tuple[tuple[float, ...] | None, ...]
     front: tuple[int, ...]
-    best: int
+    best: int | None
     study: optuna.Study
 
 
@@ -96,7 +98,7 @@ def search_points(
 
     Raises:
         ConfigError: an objective that is no figure.
-        DatasetError: no point has figures.
+        DatasetError: every point is refused by the chain.
     """
     study = _study(objectives, points, seed)
     if now is not None and _holds(axes, now):
@@ -116,7 +118,7 @@ def search_points(
             done.append(told)
             values.append(got)
         tell(len(done))
-    if not any(got is not None for got in values):
+    if not any(one.figures for one in done):
         raise DatasetError(
             "search",
             f"{len(done)} points",
@@ -154,8 +156,10 @@ def _best(
     front: Sequence[int],
     values: Sequence[tuple[float, ...] | None],
     objectives: Sequence[Objective],
-) -> int:
+) -> int | None:
     """The best by the first objective; of those within `TIE` of it the best by the others."""
+    if not front:
+        return None
     ranked = {i: _upward(values[i] or (), objectives) for i in front}
     top = max(one[0] for one in ranked.values())
     close = [i for i, one in ranked.items() if one[0] >= top - TIE]

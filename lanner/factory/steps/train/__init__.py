@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from lanner.factory.project import SAMPLES, Outcome, Project
 from lanner.factory.samples import read_samples
 from lanner.factory.steps.train.child import job_file, run_member
 from lanner.factory.steps.train.draw import draw_curves
+from lanner.factory.steps.train.pace import Pace, expected
 from lanner.factory.steps.train.plan import NO_MATTER, Job, check, dataset_key, job_of
-from lanner.factory.steps.train.tracking import Tracker, commit_of
+from lanner.factory.steps.train.tracking import Tracker, commit_of, ui_command
 
 RECORD = "member.json"
 CURVES = "curves.png"
@@ -46,7 +48,10 @@ def run(project: Project) -> Outcome:
         job = job_of(project, detector, name, dataset)
         members[name] = _kept(job) or _trained(project, job, tags)
         show += [job.folder / CURVES, job.folder / BATCHES]
-    return Outcome({"dataset": version, "members": members}, tuple(show))
+    summary: dict[str, Any] = {"dataset": version, "members": members}
+    if members:
+        summary["all runs"] = ui_command(project)
+    return Outcome(summary, tuple(show))
 
 
 def _kept(job: Job) -> dict[str, Any] | None:
@@ -66,7 +71,8 @@ def _trained(project: Project, job: Job, tags: dict[str, str]) -> dict[str, Any]
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / RECORD).unlink(missing_ok=True)
     before = job_file(job.folder)
-    if before is not None and before.key == job.key and job.training.threads is None:
+    resumed = before is not None and before.key == job.key
+    if before is not None and resumed and job.training.threads is None:
         # Sums depend on the number of threads: a resumed run keeps its own.
         job = job.model_copy(update={"threads": before.threads})
     tracker = Tracker(project, job.member, job.key, tags)
@@ -75,13 +81,23 @@ def _trained(project: Project, job: Job, tags: dict[str, str]) -> dict[str, Any]
     # MLflow has parameters stay what they were; these may change when a run is gone on with.
     tracker.tags({name: value for name, value in said.items() if name in NO_MATTER})
 
+    pace, stage = Pace(), f"train {job.member}"
+
     def on(what: str, facts: dict[str, Any]) -> None:
         if what == "row":
             step = facts["step"]
             tracker.metrics(step, {k: v for k, v in facts.items() if k not in ("step", "seconds")})
+        elif what == "pace":
+            if resumed:
+                return  # its own steps soon tell what is left of them
+            said = expected(job, facts["seconds"], project.path.name)
+            project.tell(Progress(stage, 0, job.training.steps, remark=said))
+        elif what == "step":
+            done, total = facts["done"], facts["total"]
+            pace.told(done, time.monotonic())
+            project.tell(Progress(stage, done, total, pace.words(total, facts["loss"])))
         else:
-            stage = f"train {job.member}" if what == "step" else "decode"
-            project.tell(Progress(stage, facts["done"], facts["total"]))
+            project.tell(Progress("decode", facts["done"], facts["total"]))
 
     try:
         done = run_member(job, project.cancel, on)

@@ -38,7 +38,7 @@ def run_member(
     Args:
         job: what to train.
         cancel: looked at a few times a second.
-        on: called with what the process tells (`pictures`, `step`, `row`) and its facts.
+        on: called with what the process tells (`pictures`, `pace`, `step`, `row`) and its facts.
 
     Returns:
         Facts of `detectors.training.fit.Trained`.

@@ -96,8 +96,8 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
 
     Args:
         job: what to do.
-        tell: called with what is told (`pictures`, `step`, `row`) and its facts.
-        draw: leave a sheet of views.
+        tell: called with what is told (`pictures`, `pace`, `step`, `row`) and its facts.
+        draw: leave a sheet of views and say how long it may take, as the first process does.
 
     Returns:
         Facts of `detectors.training.fit.Trained`.
@@ -106,6 +106,7 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
 
     from detectors.members import build
     from detectors.training.fit import fit
+    from detectors.training.pace import seconds_a_step
     from detectors.training.settings import hardware
     from detectors.training.weights import encoder_from, rare_at_first, start_from
     from lanner.factory.steps.train.draw import draw_batches
@@ -132,6 +133,8 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
     if draw and task.objects():
         task.pool.read_styles()
         draw_batches(task, job.seed, job.folder / "batches.png")
+    if draw and (rate := seconds_a_step(net, job.training.pixels, settings_of(job))) is not None:
+        tell("pace", {"seconds": rate})
     trained = fit(
         net,
         task,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,7 +57,7 @@ class Tracker:
                 "name another folder, or a store in train.tracking",
             )
         project.folder.mkdir(parents=True, exist_ok=True)
-        self.address = project.config.train.tracking or f"sqlite:///{project.folder / DATABASE}"
+        self.address = address_of(project)
         with self._translated_errors():
             self.client: MlflowClient = MlflowClient(self.address)
             experiment = self._experiment(project.config.factory, project.folder if own else None)
@@ -116,6 +119,18 @@ class Tracker:
         """Close the run: FINISHED, FAILED or KILLED."""
         with self._translated_errors():
             self.client.set_terminated(self.run, status)
+
+
+def address_of(project: Project) -> str:
+    """The MLflow store: `train.tracking`, else a SQLite file in the work folder."""
+    return project.config.train.tracking or f"sqlite:///{project.folder / DATABASE}"
+
+
+def ui_command(project: Project) -> str:
+    """The command that shows the store's runs in a browser, as a shell takes it."""
+    beside = Path(sys.executable).with_name("mlflow")
+    program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
+    return shlex.join([program, "ui", "--backend-store-uri", address_of(project)])
 
 
 def commit_of(folder: Path) -> str:
