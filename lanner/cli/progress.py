@@ -69,13 +69,13 @@ class _Bars:
         with self._lock:
             if progress.stage not in self._tasks:
                 self._tasks[progress.stage] = self._progress.add_task(progress.stage, detail="")
-        if told.remark:
-            self._progress.console.print(told.remark, markup=False, highlight=False)
+        if progress.remark:
+            self._progress.console.print(progress.remark, markup=False, highlight=False)
         self._progress.update(
             self._tasks[progress.stage],
             completed=progress.done,
             total=progress.total or None,
-            detail=told.detail,
+            detail=progress.detail,
         )
 
 
@@ -91,8 +91,8 @@ class _Lines:
 
     def show(self, progress: StageProgress) -> None:
         with self._lock:
-            if told.remark:
-                self._console.print(told.remark, markup=False, highlight=False, soft_wrap=True)
+            if progress.remark:
+                self._console.print(progress.remark, markup=False, highlight=False, soft_wrap=True)
                 return
             now = self._clock()
             # A stage of one piece is named when it begins; its end is the next one's beginning.

@@ -177,7 +177,7 @@ def has_gpu() -> bool:
     return driver or shutil.which("nvidia-smi") is not None
 
 
-def write_starter(
+def write_starter(  # noqa: PLR0913, PLR0917 - one for each word of `factory init`
     folder: Path,
     form: str,
     name: str,
