@@ -19,6 +19,7 @@ from shapely.geometry import shape
 from lanner.core.errors import ConfigError, OutputError, SceneError
 from postprocess.page import Floats, Key, Mark, Page, Rgb, compose
 from tiling.access import opened
+from tiling.palette import Palette
 from tiling.scene import Scene, open_scene
 
 ACCEPT: Rgb = (64, 224, 144)
@@ -144,9 +145,14 @@ def _picture(scene: Scene, box: tuple[int, int, int, int], max_side: int) -> NDA
     how = Resampling.cubic if larger else Resampling.average
     with opened(scene.uri) as file:
         try:
-            raw = file.read(
-                scene.band_indices(names), window=window, out_shape=(3, *shape_), resampling=how
-            )
+            palette = Palette.of(file)
+            if palette is None:
+                raw = file.read(
+                    scene.band_indices(names), window=window, out_shape=(3, *shape_), resampling=how
+                )
+            else:  # between two numbers of a palette lies nothing
+                numbers = file.read(1, window=window, out_shape=shape_)
+                raw, _ = palette.expand(numbers, scene.band_indices(names))
             seen = (
                 file.dataset_mask(window=window, out_shape=shape_, resampling=Resampling.nearest)
                 > 0

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from lanner.core.errors import BandError
+from tiling.band_names import folded, known_name, last_word, says_nothing
+from tiling.palette import Palette
 
 RGB = ("red", "green", "blue")
 
-_SYNONYMS = {
-    "red": "red",
-    "r": "red",
-    "green": "green",
-    "g": "green",
-    "blue": "blue",
-    "b": "blue",
-    "nir": "nir",
-    "nir1": "nir",
-    "near infrared": "nir",
-    "near ir": "nir",
-    "nearinfrared": "nir",
-    "red edge": "rededge",
-    "rededge": "rededge",
-    "coastal": "coastal",
-    "coastal blue": "coastal",
-    "coastal aerosol": "coastal",
-    "gray": "gray",
-    "grey": "gray",
-    "pan": "gray",
-    "panchromatic": "gray",
-    "luminance": "gray",
-    "alpha": "alpha",
-    # Sentinel-2 and the harmonised Landsat set: the leading zero is theirs alone.
-    "b02": "blue",
-    "b03": "green",
-    "b04": "red",
-    "b08": "nir",
-}
 _INTERPRETED = {
     ColorInterp.red: "red",
     ColorInterp.green: "green",
@@ -52,13 +24,14 @@ _INTERPRETED = {
     ColorInterp.pan: "gray",
     ColorInterp.swir: "swir",
 }
-# What software writes when it has nothing to say.
-_EMPTY = re.compile(r"(band|layer|channel|b)?[ _-]?[1-9]?\d*")
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Names of the data bands in file order, their 1-based indices, and the alpha band's."""
+    """Names of the data bands in file order, their 1-based indices, and the alpha band's.
+
+    Of a raster of palette numbers the bands are its colours (`tiling.raw.Source`).
+    """
 
     names: tuple[str, ...]
     indices: tuple[int, ...]
@@ -68,15 +41,18 @@ class Bands:
 def name_bands(dataset: DatasetReader, uri: str) -> Bands:
     """Name every band of an open raster; `uri` is its name for messages.
 
-    A description counts before the colour interpretation. Where neither says anything, three or
-    more bands are red, green, blue and `bandN`, and a single band is gray. The alpha band is
-    set apart: it is validity, not data.
+    A description that is known counts first, in any of the languages of `tiling.band_names`, or
+    at the end of longer ones where these tell red, green and blue apart; then the colour
+    interpretation, and last a description as it is. Where nothing says anything, three or more
+    bands are red, green, blue and `bandN`, and a single band is gray. The colours of palette
+    numbers are red, green and blue, or gray where all are. The alpha band is set apart: it is
+    validity, not data.
 
     Raises:
         BandError: descriptions that are no UTF-8; to pass them over could swap colours.
     """
     try:
-        described = [_described(text) for text in dataset.descriptions]
+        described = [folded(text or "") for text in dataset.descriptions]
     except UnicodeDecodeError as error:
         raise BandError(
             "bands",
@@ -85,7 +61,12 @@ def name_bands(dataset: DatasetReader, uri: str) -> Bands:
             "write them anew with gdal_edit.py or rio edit-info",
         ) from error
     interps = dataset.colorinterp
-    named = [d or _INTERPRETED.get(i) for d, i in zip(described, interps, strict=True)]
+    palette = Palette.of(dataset)
+    if palette is not None:
+        alpha = 2 if ColorInterp.alpha in interps else None
+        names = ("gray",) if palette.is_gray else RGB
+        return Bands(names, tuple(range(1, len(names) + 1)), alpha)
+    named = _told(described, [_INTERPRETED.get(interp) for interp in interps])
     alpha = next((i for i, c in enumerate(interps, 1) if c == ColorInterp.alpha), None)
     if alpha is None and dataset.count > 1 and "alpha" in named:
         alpha = named.index("alpha") + 1
@@ -96,11 +77,11 @@ def name_bands(dataset: DatasetReader, uri: str) -> Bands:
                 named[index - 1] = name
         elif len(data) == 1:
             named[data[0] - 1] = "gray"
-    names: list[str] = []
+    found: list[str] = []
     for index in data:
         name = named[index - 1] or f"band{index}"
-        names.append(f"{name}{index}" if name in names else name)
-    return Bands(tuple(names), tuple(data), alpha)
+        found.append(f"{name}{index}" if name in found else name)
+    return Bands(tuple(found), tuple(data), alpha)
 
 
 def choose(found: Bands, wanted: tuple[str, ...], uri: str) -> tuple[int, ...]:
@@ -123,14 +104,20 @@ def choose(found: Bands, wanted: tuple[str, ...], uri: str) -> tuple[int, ...]:
     return tuple(found.indices[found.names.index(name)] for name in wanted)
 
 
-def _described(text: str | None) -> str | None:
-    """The canonical name of a description, or None where it says nothing."""
-    plain = re.sub(r"[\s_-]+", " ", (text or "").strip().lower())
-    # GDAL's own of Sentinel-2: "B4, central wavelength 665 nm".
-    plain = re.sub(r", central wavelength .*", "", plain)
-    if plain in _SYNONYMS:
-        return _SYNONYMS[plain]
-    bare = re.sub(r"^b(and)? ?\d+ ?[:(]? ?|^band | band$|\)$", "", plain).strip()
-    if bare in _SYNONYMS:
-        return _SYNONYMS[bare]
-    return None if _EMPTY.fullmatch(plain) else plain
+def _told(described: list[str], interpreted: list[str | None]) -> list[str | None]:
+    """Names from folded descriptions and colour interpretations; None where neither says any."""
+    known = [known_name(text) for text in described]
+    ends = [name or last_word(text) for name, text in zip(known, described, strict=True)]
+    if set(RGB) <= set(ends):
+        known = ends
+    # Software sets interpretations by the number of bands alone: where one contradicts what is
+    # known, the others do not outdo a description either.
+    told = zip(known, interpreted, strict=True)
+    trusted = all(name is None or interp in (None, name) for name, interp in told)
+    return [
+        name
+        or (interp if trusted or says_nothing(text) else None)
+        or (None if says_nothing(text) else text)
+        or interp
+        for name, interp, text in zip(known, interpreted, described, strict=True)
+    ]

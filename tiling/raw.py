@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rasterio.windows import Window
 from lanner.core.errors import SceneError
 from tiling.access import display_name, error_text
 from tiling.grid import Box
+from tiling.palette import Palette
 
 Pixels = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -29,15 +31,17 @@ class Source:
     """An open dataset, read through chosen bands.
 
     A pixel is invalid where the file's mask (alpha band, internal mask, .msk sidecar) says so,
-    where any chosen band is not finite or beyond `LARGEST`, or where it holds nodata. A nodata
-    value that is also an ordinary measurement (0, or any value of 8-bit bands) counts only where
-    every chosen band holds it, so that a black or white object survives in one band; any other
-    (-9999, 65535) counts in any band, for it would spoil its neighbours when resampled.
+    where its palette colour is transparent, where any chosen band is not finite or beyond
+    `LARGEST`, or where it holds nodata. A nodata value that is also an ordinary measurement (0,
+    or any value of 8-bit bands) counts only where every chosen band holds it, so that a black or
+    white object survives in one band; any other (-9999, 65535) counts in any band, for it would
+    spoil its neighbours when resampled.
 
     Attributes:
         dataset: open raster, used by one thread.
         uri: path or URL, for messages.
-        indices: 1-based file bands; may repeat.
+        indices: 1-based file bands; may repeat. Of a raster of palette numbers 1, 2 and 3 are
+            their red, green and blue.
         alpha: 1-based alpha band, or None.
     """
 
@@ -46,9 +50,17 @@ class Source:
     indices: tuple[int, ...]
     alpha: int | None
 
+    @cached_property
+    def _palette(self) -> Palette | None:
+        return Palette.of(self.dataset)
+
     @property
     def _stored_mask(self) -> bool:
-        return stores_mask(self.dataset, self.indices[0])
+        return stores_mask(self.dataset, self._stored(self.indices)[0])
+
+    def _stored(self, indices: tuple[int, ...]) -> tuple[int, ...]:
+        """The file's bands that hold the chosen ones: of a palette's colours, its numbers."""
+        return indices if self._palette is None else (1,)
 
     def read(self, box: Box) -> tuple[Pixels, Mask]:
         """Pixels of a box inside the raster: (bands, h, w) of the file's type, (h, w) valid.
@@ -63,9 +75,14 @@ class Source:
         try:
             valid = self._mask(window)
             if valid is not None and not valid.any():
-                dtype = np.result_type(*(self.dataset.dtypes[i - 1] for i in distinct))
+                dtype = np.dtype(np.uint8)
+                if self._palette is None:
+                    dtype = np.result_type(*(self.dataset.dtypes[i - 1] for i in distinct))
                 return np.zeros((len(self.indices), box.height, box.width), dtype), valid
-            pixels = self.dataset.read(distinct, window=window)
+            if self._palette is not None:
+                pixels = self.dataset.read((1,), window=window)
+            else:
+                pixels = self.dataset.read(distinct, window=window)
         except RasterioError as error:
             raise SceneError(
                 "scene",
@@ -74,7 +91,11 @@ class Source:
                 f"({error_text(error, self.uri)})",
                 _remedy(error),
             ) from error
-        bad = _no_data(pixels, [self.dataset.nodatavals[i - 1] for i in distinct])
+        bad = _no_data(pixels, [self.dataset.nodatavals[i - 1] for i in self._stored(distinct)])
+        if self._palette is not None:
+            pixels, opaque = self._palette.expand(pixels[0], distinct)
+            if not opaque.all():
+                bad = ~opaque if bad is None else bad | ~opaque
         if bad is not None:
             valid = ~bad if valid is None else valid & ~bad
         if valid is None:
@@ -91,7 +112,8 @@ class Source:
         if self.alpha is not None:
             valid = self.dataset.read(self.alpha, window=window) > 0
         if self._stored_mask:
-            stored = self.dataset.read_masks(self.indices[0], window=window) > 0
+            band = self._stored(self.indices)[0]
+            stored = self.dataset.read_masks(band, window=window) > 0
             valid = stored if valid is None else valid & stored
         return valid
 

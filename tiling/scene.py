@@ -57,6 +57,7 @@ class Scene:
         place: where its pixels lie.
         acquired: ISO 8601 time where the raster says so.
         overviews: reduction factors of the file's reduced copies that can be used.
+        notes: what its user should be told, a sentence each (`tiling.notes` has more).
     """
 
     uri: str
@@ -68,6 +69,7 @@ class Scene:
     place: Place
     acquired: str | None = None
     overviews: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Scene:
         return self
@@ -140,7 +142,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
 
     Raises:
         SceneError: missing, not a raster, a format that is not let in, or pixels that are no
-            measurements (palette, complex numbers).
+            measurements (complex numbers, palette numbers beside bands).
         PlaceError: it cannot be placed on the Earth and no `gsd` was given.
         GsdError: `gsd` is no positive number.
         BandError: bands with descriptions that are no UTF-8.
@@ -150,17 +152,33 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
         _check_pixels(dataset, display_name(uri))
         if stores_mask(dataset, 1):
             check_mask_blocks(dataset, display_name(uri))
+        coloured = ColorInterp.palette in dataset.colorinterp
         return Scene(
             uri=uri,
             id=_scene_id(uri),
             width=dataset.width,
             height=dataset.height,
             found=name_bands(dataset, display_name(uri)),
-            dtype=str(np.result_type(*dataset.dtypes)),
+            dtype="uint8" if coloured else str(np.result_type(*dataset.dtypes)),
             place=place_of(dataset, display_name(uri), gsd),
             acquired=_acquired(dataset),
             overviews=_overviews(dataset, uri),
+            notes=_notes(dataset),
         )
+
+
+def _notes(dataset: DatasetReader) -> tuple[str, ...]:
+    """What a user should know of a raster although it is let in, a sentence each."""
+    notes = []
+    if ColorInterp.palette in dataset.colorinterp:
+        notes.append("The scene holds numbers of a palette, whose colours are read.")
+    images = len(dataset.subdatasets)
+    if images > 1:
+        notes.append(
+            f"The file holds {images} images, of which the first is read. For another one write "
+            "it out: gdal_translate -sds SCENE out.tif"
+        )
+    return tuple(notes)
 
 
 def _overviews(dataset: DatasetReader, uri: str) -> tuple[int, ...]:
@@ -204,11 +222,13 @@ def _check_pixels(dataset: DatasetReader, uri: str) -> None:
             f"holds {odd[0]} pixels",
             "give real numbers, for example amplitude with gdal_calc.py",
         )
-    if ColorInterp.palette in dataset.colorinterp:
+    others = set(dataset.colorinterp[1:]) - {ColorInterp.alpha}
+    palette = ColorInterp.palette in dataset.colorinterp
+    if palette and (others or dataset.dtypes[0] not in ("uint8", "uint16")):
         raise SceneError(
             "scene",
             uri,
-            "holds palette numbers, not colours",
+            "holds palette numbers beside other bands, or in a type that cannot be looked up",
             "expand them: gdal_translate -expand rgb SCENE out.tif",
         )
     if all(c == ColorInterp.alpha for c in dataset.colorinterp):

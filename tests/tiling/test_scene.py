@@ -91,6 +91,70 @@ def write(
             (2, 3, 4),
         ),
         ({"count": 4, "interp": (Ci.nir, Ci.red, Ci.green, Ci.blue)}, ("nir", *RGB), (2, 3, 4)),
+        *(
+            (
+                {"count": len(words), "descriptions": words},
+                ("nir", "blue", "green", "red"),
+                (4, 3, 2),
+            )
+            for words in (
+                ("Nahes Infrarot", "Blau", "Grün", "Rot"),
+                ("Kanal 4 - NIR", "blauer Kanal", "GRUEN", "Kanal 1: Rot"),
+                ("proche infrarouge", "bleu", "bande verte", "Rouge"),
+                ("PIR", "Bande 3 (bleu)", "vert", "canal rouge"),
+                ("infrarrojo cercano", "azul", "verde", "rojo"),
+                ("Infrarosso vicino", "Banda 3 blu", "verde", "rosso"),
+                ("infravermelho próximo", "azul", "verde", "vermelho"),
+                ("nabij-infrarood", "blauw", "groen", "rood"),
+                ("bliska podczerwień", "niebieski", "zielony", "kanał czerwony"),
+                ("ortho_2021_NIR", "ortho_2021_B", "ortho_2021_G", "ortho_2021_R"),
+                ("dop.nir", "dop.blau", "dop.gruen", "dop.rot"),
+            )
+        ),
+        # What is not known gives way to the colour interpretation, unless that is plainly wrong.
+        (
+            {
+                "count": 3,
+                "dtype": "uint8",
+                "photometric": "rgb",
+                "descriptions": ("Kanał A", "ortho_2021_x", "Ebene"),
+            },
+            RGB,
+            (1, 2, 3),
+        ),
+        (
+            {
+                "count": 4,
+                "descriptions": ("first", "second", "third", "fourth"),
+                "interp": (Ci.blue, Ci.green, Ci.red, Ci.nir),
+            },
+            ("blue", "green", "red", "nir"),
+            (3, 2, 1),
+        ),
+        (
+            {
+                "count": 3,
+                "dtype": "uint8",
+                "photometric": "rgb",
+                "descriptions": ("x_B", "x_G", "x_R"),
+            },
+            ("blue", "green", "red"),
+            (3, 2, 1),
+        ),
+        (
+            {"count": 3, "dtype": "uint8", "photometric": "rgb", "descriptions": ("nir", "", "")},
+            ("nir", "green", "blue"),
+            None,
+        ),
+        (
+            {"count": 3, "dtype": "uint8", "photometric": "rgb", "descriptions": ("nir", "r", "x")},
+            ("nir", "red", "x"),
+            None,
+        ),
+        ({"count": 3, "descriptions": ("Kanal 1", "Bande 2", "warstwa 3")}, RGB, (1, 2, 3)),
+        ({"count": 2, "descriptions": ("ndvi_r", "slope_g")}, ("ndvi r", "slope g"), None),
+        ({"count": 1, "descriptions": ("ortho_2021_R",)}, ("ortho 2021 r",), (1, 1, 1)),
+        ({"count": 1, "descriptions": ("Graustufen",)}, ("gray",), (1, 1, 1)),
         ({"count": 1}, ("gray",), (1, 1, 1)),
         ({"count": 1, "descriptions": ("Panchromatic",)}, ("gray",), (1, 1, 1)),
         ({"count": 4, "descriptions": (*RGB, "Alpha")}, RGB, (1, 2, 3)),
@@ -99,11 +163,19 @@ def write(
     ids=lambda value: "",
 )
 def test_bands_are_found_by_name(
-    tmp_path: Path, more: dict[str, object], names: tuple[str, ...], indices: tuple[int, ...]
+    tmp_path: Path,
+    more: dict[str, object],
+    names: tuple[str, ...],
+    indices: tuple[int, ...] | None,
 ) -> None:
+    """And the detector's are among them, or it says which are not."""
     scene = open_scene(write(tmp_path / "a.tif", **more))
     assert scene.bands == names
-    assert scene.band_indices(RGB) == indices
+    if indices is not None:
+        assert scene.band_indices(RGB) == indices
+    else:
+        with pytest.raises(BandError):
+            scene.band_indices(RGB)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +324,7 @@ def test_folders_palettes_and_complex_numbers(tmp_path: Path) -> None:
         file.write(np.ones((1, 16, 16), np.complex64))
     with pytest.raises(SceneError, match=r"complex_int16 pixels; give real numbers"):
         open_scene(radar)
-    path = write(tmp_path / "p.tif", count=1, dtype="uint8", photometric="palette")
+    path = write(tmp_path / "p.tif", count=2, dtype="uint8", interp=(Ci.palette, Ci.gray))
     with pytest.raises(SceneError, match=r"palette.*-expand rgb"):
         open_scene(path)
 
@@ -337,6 +409,22 @@ def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
         expected,
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
+
+
+def test_a_file_of_several_images_is_told(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "a.tif"), write(tmp_path / "b.tif", side=20)
+    with rasterio.open(second) as file:
+        rasterio.shutil.copy(file, first, driver="GTiff", APPEND_SUBDATASET="YES")
+    with rasterio.open(first) as file:
+        assert len(file.subdatasets) == 2
+    scene = open_scene(first)
+    assert scene.width == 16
+    assert len(scene.notes) == 1 and "2 images" in scene.notes[0] and "first" in scene.notes[0]
+    # Overviews and masks are no images of their own.
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(second, "r+") as file:
+        file.write_mask(np.eye(20, dtype=bool))
+        file.build_overviews([2])
+    assert open_scene(second).notes == ()
 
 
 def test_a_scene_is_a_value(tmp_path: Path) -> None:
