@@ -125,7 +125,7 @@ def gdal_name(uri: str) -> str:
     return name
 
 
-def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
+def gdal_env(uri: str, decoders: int = 1, alone: bool = False) -> rasterio.Env:
     """GDAL's settings for reading this scene; enter it in every thread that reads.
 
     Cache and HTTP settings of the process's own environment win over ours.
@@ -133,6 +133,7 @@ def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
     Args:
         uri: path or URL.
         decoders: threads that a file opened in it may be decoded with.
+        alone: without what lies beside it.
     """
     threads = {"GDAL_NUM_THREADS": decoders} if decoders > 1 else {}
     ways = relay.options(uri) if _kind(uri) in _RELAYED else {}
@@ -141,7 +142,7 @@ def gdal_env(uri: str, decoders: int = 1) -> rasterio.Env:
         **_tuning(),
         **threads,
         **ways,
-        GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[is_remote(uri)],
+        GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[alone or is_remote(uri)],
     )
 
 
@@ -178,17 +179,18 @@ def _tuning() -> dict[str, Any]:
 
 
 @contextmanager
-def opened(uri: str, overview: int | None = None) -> Iterator[DatasetReader]:
+def opened(uri: str, overview: int | None = None, alone: bool = False) -> Iterator[DatasetReader]:
     """A scene's dataset inside GDAL's settings, closed afterwards.
 
     Args:
         uri: path or URL.
         overview: overview to read instead of the full raster.
+        alone: without what lies beside it.
 
     Raises:
         SceneError: missing, not a raster, or a format that is not let in.
     """
-    with gdal_env(uri):
+    with gdal_env(uri, alone=alone):
         dataset = open_dataset(uri, overview)
         try:
             yield dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
 from tiling.access import display_name, opened
+from tiling.collar import Collar, find_collar
 from tiling.grid import Box
 from tiling.raw import Source
 from tiling.scene import Scene
@@ -25,6 +26,9 @@ _ENOUGH = 1 << 14
 """Valid pixels that make the sample trustworthy; with fewer the whole scene is looked through."""
 _MOST = 1 << 20
 _STRIP_BYTES = 64 << 20
+_DARK, _HOT, _FLAT = 64, 10, 8
+"""An 8-bit scene is dark where at most `_HOT` samples reach `_DARK`, a quarter of the range; one
+of fewer than `_FLAT` steps shows nothing that could be stretched."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,18 @@ class Stretch:
     """A linear stretch for each band: `low` becomes 0 and `high` 1, clipped.
 
     Where a band is constant (`low == high`) every valid pixel becomes 0.5.
+
+    Attributes:
+        low, high: of each band, in the file's units.
+        fill: value of an undeclared border, which is no data where every band holds it; None
+            where there is none.
+        notes: what the user should be told of it, a sentence each.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    fill: float | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def apply(self, raw: Floats, valid: Mask) -> Floats:
         """Normalise.
@@ -65,8 +77,9 @@ class Stretch:
 def scene_stretch(scene: Scene, bands: tuple[str, ...], spec: Normalise) -> Stretch:
     """The stretch of a scene, from one sample of its valid pixels; the same on every call.
 
-    8-bit scenes in mode `auto` are divided by 255 and not read at all. Otherwise each band runs
-    between its `percentiles`, or between its extremes where those coincide.
+    8-bit scenes in mode `auto` are divided by 255; a few pixels are read, to see that they are
+    not dark throughout. Otherwise each band runs between its `percentiles`, or between its
+    extremes where those coincide. A border that is not declared does not count.
 
     Raises:
         BandError: a band is missing.
@@ -74,12 +87,56 @@ def scene_stretch(scene: Scene, bands: tuple[str, ...], spec: Normalise) -> Stre
     """
     indices = scene.band_indices(bands)
     if spec.mode == "auto" and scene.dtype == "uint8":
-        return Stretch((0.0,) * len(indices), (255.0,) * len(indices))
-    values = _sample(scene, indices).astype(np.float64)
+        note = _dark(scene, indices)
+        if note is None:
+            return Stretch((0.0,) * len(indices), (255.0,) * len(indices))
+        notes = [note]
+    else:
+        notes = []
+    sample, collar = _sample(scene, indices)
+    fill = None
+    if collar is not None:
+        fill = collar.value if collar.alone else None
+        notes.append(_border_note(collar))
+    values = sample.astype(np.float64)
     low, high = np.percentile(values, spec.percentiles, axis=1)
     flat = ~(high > low)
     low[flat], high[flat] = values[flat].min(axis=1), values[flat].max(axis=1)
-    return Stretch(tuple(low.tolist()), tuple(high.tolist()))
+    return Stretch(tuple(low.tolist()), tuple(high.tolist()), fill, tuple(notes))
+
+
+def _border_note(collar: Collar) -> str:
+    """What a user is told of an undeclared border."""
+    taken = "no data" if collar.alone else "a border (inside, the same value counts)"
+    return (
+        f"{collar.share:.1%} of the scene are a border of {collar.value:g} that it does not "
+        f"declare; that was taken for {taken}. To declare it: gdal_edit.py -a_nodata "
+        f"{collar.value:g} SCENE"
+    )
+
+
+def _dark(scene: Scene, indices: tuple[int, ...]) -> str | None:
+    """What a user is told of an 8-bit scene that is dark throughout; None of any other.
+
+    Most scenes are seen to be none of those at the first look.
+    """
+    with opened(scene.uri) as dataset:
+        source = Source(dataset, scene.uri, indices, scene.found.alpha)
+        for box in _glances(scene):
+            pixels, valid = source.read(box)
+            if (pixels[:, valid] >= _DARK).sum() > _HOT:
+                return None
+        values, _ = _spread_out(scene, source)
+    if values.shape[1] <= _HOT:
+        return None
+    top = np.partition(values, -_HOT - 1, axis=None)[-_HOT - 1]
+    low = values.min()
+    if top >= _DARK or top - low < _FLAT:
+        return None
+    return (
+        f"The scene is dark: it uses {low} to {top} of 0 to 255. Its contrast was stretched as "
+        "that of 16-bit scenes is."
+    )
 
 
 def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
@@ -109,14 +166,16 @@ def _empty(scene: Scene) -> SceneError:
     )
 
 
-def _sample(scene: Scene, indices: tuple[int, ...]) -> NDArray[np.generic]:
-    """Valid pixels spread over the scene, (bands, n), n at most about a million."""
+def _sample(scene: Scene, indices: tuple[int, ...]) -> tuple[NDArray[np.generic], Collar | None]:
+    """Valid pixels spread over the scene, (bands, n), n at most about a million.
+
+    An undeclared border is left out, and told.
+    """
     with opened(scene.uri) as dataset:
         source = Source(dataset, scene.uri, indices, scene.found.alpha)
-        parts = [pixels[:, valid] for pixels, valid in map(source.read, _patches(scene))]
-        found = np.concatenate(parts, axis=1)
-        if found.shape[1] >= min(_ENOUGH, scene.width * scene.height):
-            return found
+        found, collar = _spread_out(scene, source)
+        if found.shape[1] >= min(_ENOUGH, scene.width * scene.height) or collar is not None:
+            return found, collar
         stride = max(1, round(np.sqrt(scene.width * scene.height / _MOST)))
         parts = []
         for box in _strips(scene, len(indices)):
@@ -128,7 +187,29 @@ def _sample(scene: Scene, indices: tuple[int, ...]) -> NDArray[np.generic]:
         found = np.concatenate(parts, axis=1)
     if not found.shape[1]:
         raise _empty(scene)
-    return found
+    return found, None
+
+
+def _spread_out(scene: Scene, source: Source) -> tuple[NDArray[np.generic], Collar | None]:
+    """Valid pixels of `_patches` without an undeclared border, and the border."""
+    boxes = _patches(scene)
+    looked = [source.read(box) for box in boxes]
+    collar = find_collar(looked, len({box.x0 for box in boxes}))
+    known = [valid for _, valid in looked]
+    if collar is not None:
+        known = [valid & ~border for valid, border in zip(known, collar.where, strict=True)]
+    parts = [pixels[:, valid] for (pixels, _), valid in zip(looked, known, strict=True)]
+    return np.concatenate(parts, axis=1), collar
+
+
+def _glances(scene: Scene) -> Iterator[Box]:
+    """A few small boxes from the middle outwards."""
+    side = min(_SIDE, scene.width, scene.height)
+    for share in (0.5, 0.3, 0.7, 0.1, 0.9):
+        for other in (0.5, 0.25, 0.75):
+            x = int(share * (scene.width - side))
+            y = int(other * (scene.height - side))
+            yield Box(x, y, x + side, y + side)
 
 
 def _patches(scene: Scene) -> list[Box]:

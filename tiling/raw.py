@@ -43,12 +43,15 @@ class Source:
         indices: 1-based file bands; may repeat. Of a raster of palette numbers 1, 2 and 3 are
             their red, green and blue.
         alpha: 1-based alpha band, or None.
+        fill: value of an undeclared border (`tiling.collar`), invalid where every chosen band
+            holds it; None where there is none.
     """
 
     dataset: DatasetReader
     uri: str
     indices: tuple[int, ...]
     alpha: int | None
+    fill: float | None = None
 
     @cached_property
     def _palette(self) -> Palette | None:
@@ -96,6 +99,9 @@ class Source:
             pixels, opaque = self._palette.expand(pixels[0], distinct)
             if not opaque.all():
                 bad = ~opaque if bad is None else bad | ~opaque
+        if self.fill is not None:
+            border = (pixels == _representable(self.fill, pixels.dtype)).all(axis=0)
+            bad = border if bad is None else bad | border
         if bad is not None:
             valid = ~bad if valid is None else valid & ~bad
         if valid is None:

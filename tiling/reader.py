@@ -181,6 +181,8 @@ class _Handles:
 
     def _open(self, decoders: int = 1) -> GridSampler:
         reader = self._reader
-        sampler = GridSampler(reader.scene, reader.plan.grid, reader.bands, decoders)
+        sampler = GridSampler(
+            reader.scene, reader.plan.grid, reader.bands, decoders, reader.stretch.fill
+        )
         self._all.append(sampler)
         return sampler

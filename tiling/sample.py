@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from threading import Lock
 from types import TracebackType
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lanner.core.errors import SceneError
 from tiling.access import display_name, gdal_env, open_dataset
 from tiling.grid import Box, Grid
+from tiling.overviews import DEEP, fitting, is_true
 from tiling.raw import Source
 from tiling.resample import decimate, resample, taps
 from tiling.scene import Scene
@@ -21,8 +22,6 @@ from tiling.scene import Scene
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-DEEP = 4.0
-"""Reductions beyond this first take an overview of the file or means of whole blocks."""
 _CHUNK_BYTES = 64 << 20
 
 
@@ -41,13 +40,23 @@ class Level:
     @classmethod
     def of(cls, scene: Scene, grid: Grid) -> Level:
         """The coarsest copy that still leaves two pixels a grid pixel to filter."""
-        reduction, overview = min(grid.scale), None
-        if reduction > DEEP:
-            fit = [(f, i) for i, f in enumerate(scene.overviews) if 2 <= f <= reduction / 2]
-            if fit:
-                taken, overview = max(fit)
-                reduction /= taken
+        reduction = min(grid.scale)
+        overview = fitting(scene.overviews, reduction)
+        if overview is not None:
+            reduction /= scene.overviews[overview]
         return cls(overview, floor(reduction / 2) if reduction > DEEP else 1)
+
+    @classmethod
+    def checked(cls, scene: Scene, grid: Grid) -> Level:
+        """The same, with the full raster in place of an overview that shows something else.
+
+        Raises:
+            SceneError: the scene cannot be read.
+        """
+        level = cls.of(scene, grid)
+        if level.overview is None or is_true(scene, level.overview):
+            return level
+        return cls.of(replace(scene, overviews=()), grid)
 
 
 class GridSampler:
@@ -58,21 +67,29 @@ class GridSampler:
         grid: its grid.
         bands: band names, in the order wanted.
         decoders: threads that GDAL may decode a box with.
+        fill: value of an undeclared border, as the scene's stretch has it.
 
     Raises:
         BandError: a band is missing.
         SceneError: the scene cannot be opened any more, or has changed size.
     """
 
-    def __init__(self, scene: Scene, grid: Grid, bands: tuple[str, ...], decoders: int = 1) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        grid: Grid,
+        bands: tuple[str, ...],
+        decoders: int = 1,
+        fill: float | None = None,
+    ) -> None:
         self._scene, self._grid, self._decoders = scene, grid, decoders
         self._turn = Lock()
-        self._level = Level.of(scene, grid)
+        self._level = Level.checked(scene, grid)
         self._bands = len(bands)
         indices = scene.band_indices(bands)
         with gdal_env(scene.uri, decoders):
             self._dataset = open_dataset(scene.uri, self._level.overview)
-        self._source = Source(self._dataset, scene.uri, indices, scene.found.alpha)
+        self._source = Source(self._dataset, scene.uri, indices, scene.found.alpha, fill)
         width, height = self._dataset.width, self._dataset.height
         if self._level.overview is None and (width, height) != (scene.width, scene.height):
             self._dataset.close()

@@ -23,6 +23,8 @@ from tiling.bands import Bands, choose, name_bands
 from tiling.blocks import check_mask_blocks
 from tiling.georeference import place_of
 from tiling.grid import Grid
+from tiling.identity import facts, holds_pixels, is_overview
+from tiling.overviews import fitting
 from tiling.place import Place
 from tiling.raw import stores_mask
 
@@ -110,12 +112,17 @@ class Scene:
         """
         return choose(self.found, tuple(names), display_name(self.uri))
 
-    def sha256(self) -> str:
+    def sha256(self, grid: Grid | None = None) -> str:
         """Checksum of the content, hexadecimal.
 
-        For one local file it is that of its bytes; sidecars that GDAL reads with it (a mask, a
-        world file, .aux.xml) are added. A remote scene is not fetched whole: its checksum is
-        that of its structure, of its blocks' stored sizes and of a spread of its blocks.
+        For one local file it is that of its bytes. Sidecars with pixels or validity are added,
+        and of others what they change in bands and place: statistics change nothing. A remote
+        scene is not fetched whole: its checksum is that of its structure, of its blocks' stored
+        sizes and of a spread of its blocks.
+
+        Args:
+            grid: the grid it is read on; then overviews beside it count only where they are
+                read for that.
 
         Raises:
             SceneError: the scene cannot be read any more.
@@ -124,13 +131,24 @@ class Scene:
             return _remote_sha256(self)
         with opened(self.uri) as dataset:
             files = [Path(name) for name in dataset.files]
+            told = facts(dataset, _acquired(dataset))
+        kept = [p for p in files[1:] if holds_pixels(p)]
+        if grid is not None and fitting(self.overviews, min(grid.scale)) is None:
+            kept = [p for p in kept if not is_overview(p)]
+        alone = told
+        if len(kept) < len(files) - 1:
+            with opened(self.uri, alone=True) as dataset:
+                alone = facts(dataset, _acquired(dataset))
         try:
-            stamps = [(p, p.stat()) for p in files if p.is_file()]
-            return _files_sha256(tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stamps))
+            stamps = [(p, p.stat()) for p in (*files[:1], *kept) if p.is_file()]
+            digest = _files_sha256(tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in stamps))
         except OSError as error:
             raise SceneError(
                 "scene", self.uri, f"cannot be read ({error.strerror})", "put it back"
             ) from error
+        if told == alone:
+            return digest
+        return hashlib.sha256(f"{digest} {told}".encode()).hexdigest()
 
 
 def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:

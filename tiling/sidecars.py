@@ -49,13 +49,13 @@ class Stamp:
     modified_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
+    def of(cls, path: Path | str) -> Stamp:
         """Stamp of a file.
 
         Raises:
             OSError: it is not there.
         """
-        s = path.stat()
+        s = os.stat(path)
         return cls(str(path), s.st_ino, s.st_size, s.st_ctime_ns, s.st_mtime_ns)
 
 

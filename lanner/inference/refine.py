@@ -141,5 +141,6 @@ class SceneCloser:
 
         if level not in self._samplers:
             grid = self._scene.grid(self._grid.gsd * 2 ** (-level / STEPS))
-            self._samplers[level] = grid, GridSampler(self._scene, grid, self._bands)
+            fill = self._stretch.fill
+            self._samplers[level] = grid, GridSampler(self._scene, grid, self._bands, fill=fill)
         return self._samplers[level]
