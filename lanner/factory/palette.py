@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from lanner.core.errors import SceneError
+from lanner.factory.orientation import orientation, upright
 from tiling.access import error_text, opened, writing_env
 
 
@@ -57,7 +58,7 @@ def palette_colours(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def write_colours(path: Path, to: Path) -> None:
-    """Write a raster with a palette as one of colours and alpha, in the same place.
+    """Write a raster with a palette as one of colours and alpha, upright and in the same place.
 
     Args:
         path: the raster.
@@ -68,7 +69,8 @@ def write_colours(path: Path, to: Path) -> None:
     """
     import rasterio
 
-    rgb, valid = palette_colours(path)
+    # What has a place is not turned.
+    rgb, valid = (upright(one, orientation(path)) for one in palette_colours(path))
     with opened(str(path)) as dataset:
         place: dict[str, Any] = {}
         if not dataset.transform.is_identity:

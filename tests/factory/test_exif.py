@@ -306,6 +306,19 @@ def test_labels_on_a_placed_palette_raster(tmp_path):
     assert read(tmp_path / "data", format="geo").samples[0].image.read_bytes() == first
 
 
+def test_a_palette_raster_that_is_turned_as_well(tmp_path):
+    root = write_coco(tmp_path, (6,), lambda _: OBJECT, lambda _: (W, H))
+    shown = read_rgb(root / "6.png")
+    image = Image.fromarray(upright(shown, 8)[..., 0]).convert("P")
+    image.save(root / "6.tif", tiffinfo={274: 6})
+    labels = (root / "labels.json").read_text().replace("6.png", "6.tif")
+    (root / "labels.json").write_text(labels)
+    found = read(root, format="coco")
+    on_the_object(found)
+    assert found.samples[0].origin is not None
+    assert "palette" in whys(found) and "turned by EXIF" in whys(found)
+
+
 @pytest.mark.parametrize("kind", ["rgba.png", "rgba.webp", "rgba.tif", "palette.png", "key.png"])
 def test_where_alpha_is_0_there_is_no_image(tmp_path, kind):
     name, ending = kind.split(".")

@@ -200,7 +200,7 @@ class Reading(Telling):
         name = self.name_of(path)
         try:
             width, height = verify(path)
-            origin, path = with_colours(path, self.project.step_dir("explore") / "colours")
+            origin, plain = with_colours(path, self.project.step_dir("explore") / "colours")
         except DatasetError as error:
             self.skip(name, error.problem)
             return None
@@ -211,8 +211,8 @@ class Reading(Telling):
         if said is not None and said not in sizes:
             self.skip(name, frames.misfit((width, height), said, turned))
             return None
-        gsd, place = located(path, width, height)
-        return Image(path, name, width, height, gsd, place, turned, origin)
+        gsd, place = located(plain, width, height)
+        return Image(plain, name, width, height, gsd, place, turned, origin)
 
     def name_of(self, path: Path) -> str:
         """A path for messages, relative to the source's root."""
