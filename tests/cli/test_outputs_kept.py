@@ -120,16 +120,12 @@ def test_umlauts_on_a_terminal_of_ascii_end_no_run(at_home, scene, tmp_path):
     folder.mkdir()
     shutil.copy(scene, folder / "süd.tif")
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "COLUMNS": "200"}
-    for words in ([], ["--json"]):
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "lanner", "detect", folder / "süd.tif", "-d", "tiny"),
-                *("-o", folder / "ä.gpkg", *words),
-            ],
-            env=env,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert b"\\xe4.gpkg" in done.stdout or b"\\u00e4.gpkg" in done.stdout
-    assert json.loads(done.stdout)["written"] == [str(folder / "ä.gpkg")]
+    words = (folder / "süd.tif", "-d", "tiny", "-o", folder / "ä.gpkg")
+    done = subprocess.run(
+        [sys.executable, "-m", "lanner", "detect", *words],
+        env=env,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\xe4.gpkg" in done.stdout
