@@ -9,7 +9,7 @@ import queue
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -175,7 +175,8 @@ def serve(
         options: how to serve.
         ready: told the address once it is listened on.
         prepare: what is to be done before health says SERVING; requests are answered meanwhile.
-            It looks at its `Cancel`, which is set when a signal comes.
+            It looks at its `Cancel`, which is set when a signal comes; if it does not end within
+            two seconds it is left behind, and Python waits for its thread at the end.
 
     Returns:
         Whether every detection came to its own end.
@@ -191,21 +192,25 @@ def serve(
     signals = (signal.SIGTERM, signal.SIGINT)
     before = {n: signal.signal(n, lambda number, _: news.put(number)) for n in signals}
     stop = Cancel()
-    with ThreadPoolExecutor(1, thread_name_prefix="prepare") as aside:
-        try:
-            running = start(detect, list_detectors, chosen, prepared=prepare is None)
-            _announce(running.address, chosen)
-            if ready is not None:
-                ready(running.address)
-            if prepare is not None:
-                aside.submit(prepare, stop).add_done_callback(news.put)
-            failure = _await(news, running)
-        finally:
-            stop.set()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        log.info("stopping", extra={"fields": {"event": "stopping", "grace_s": chosen.grace_s}})
-        finished = running.stop(chosen.grace_s)
+    aside = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+    preparing: list[Future[None]] = []
+    try:
+        running = start(detect, list_detectors, chosen, prepared=prepare is None)
+        _announce(running.address, chosen)
+        if ready is not None:
+            ready(running.address)
+        if prepare is not None:
+            preparing.append(aside.submit(prepare, stop))
+            preparing[0].add_done_callback(news.put)
+        failure = _await(news, running)
+    finally:
+        stop.set()
+        aside.shutdown(wait=False)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    log.info("stopping", extra={"fields": {"event": "stopping", "grace_s": chosen.grace_s}})
+    finished = running.stop(chosen.grace_s)
+    wait(preparing, _STOP_S)
     log.info("stopped", extra={"fields": {"event": "stopped", "all_finished": finished}})
     if failure is not None:
         raise failure

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +96,8 @@ def serve(
 
         lanner serve --host 0.0.0.0 --root /archive --tls-cert cert.pem --tls-key key.pem
     """
-    with reporting(debug, "detections that were running did not finish"):
+    busy = threading.Event()
+    with _leaving(busy), reporting(debug, "detections that were running did not finish"):
         credentials = _credentials(tls_cert, tls_key)
         from lanner.inference.pipeline import detect, list_detectors
         from lanner.inference.registry import find
@@ -108,13 +113,17 @@ def serve(
 
         def prepare(cancel: Cancel) -> None:
             """Name the device, which takes torch, and warm the detectors on it."""
-            chosen()
-            for name in ready_for or ():
-                from lanner.inference.warm import warm
+            busy.set()
+            try:
+                chosen()
+                for name in ready_for or ():
+                    from lanner.inference.warm import warm
 
-                cancel.check()
-                seconds = warm(name, chosen(), cancel=cancel)
-                typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
+                    cancel.check()
+                    seconds = warm(name, chosen(), cancel=cancel)
+                    typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
+            finally:
+                busy.clear()
 
         options = ServeOptions(
             host=host,
@@ -134,6 +143,25 @@ def serve(
         )
         if not finished:
             raise Cancelled
+
+
+@contextmanager
+def _leaving(busy: threading.Event) -> Iterator[None]:
+    """End the process after the block, even where a thread of `busy` work is still under way.
+
+    What it is at then cannot be interrupted, such as reading torch; Python would wait for it.
+    """
+    code = 0
+    try:
+        yield
+    except typer.Exit as ended:
+        if not busy.is_set():
+            raise
+        code = ended.exit_code
+    if busy.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _by_name(device: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lanner.core.config import DetectorConfig
@@ -50,17 +51,19 @@ def warm(
     from lanner.inference.rehearsal import Rehearsal
 
     asked.check()
+    request = DetectRequest("", detector, config.gsd, device, members=members)
+    loaded = load(entry, request)
+    asked.check()
+    assert isinstance(loaded.predictor, Ensemble)
+    predictor = Rehearsal(loaded.predictor)
+    played = LoadedDetector(predictor, loaded.weights_sha256, loaded.files)
+    # On a GPU everything is as large as it will be, which takes no time there.
+    side = SIDE if predictor.shares_cores else config.tile - 2 * config.halo
+    # Only now: up to here a server that is told to stop does not wait for us to clean up.
     with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
         scene = str(Path(folder) / "scene.tif")
-        request = DetectRequest(scene, detector, config.gsd, device, members=members)
-        loaded = load(entry, request)
-        asked.check()
-        assert isinstance(loaded.predictor, Ensemble)
-        predictor = Rehearsal(loaded.predictor)
-        # On a GPU everything is as large as it will be, which takes no time there.
-        _write(scene, config, SIDE if predictor.shares_cores else config.tile - 2 * config.halo)
-        played = LoadedDetector(predictor, loaded.weights_sha256, loaded.files)
-        detect_with(config, lambda: played, request, asked, lambda _: None)
+        _write(scene, config, side)
+        detect_with(config, lambda: played, replace(request, scene=scene), asked, lambda _: None)
     return time.monotonic() - since
 
 
