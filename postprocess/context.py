@@ -44,6 +44,10 @@ class CloserLook:
     gsd: float
 
 
+def untold(done: int, total: int) -> None:
+    """Where nobody asks how far a step is."""
+
+
 class Closer(Protocol):
     """Looks at single objects of the scene again, larger; who it is knows the networks."""
 
@@ -55,6 +59,7 @@ class Closer(Protocol):
         gain: float,
         enlarge: float,
         threshold: float,
+        tell: Callable[[int, int], None] = untold,
     ) -> list[CloserLook | None]:
         """One look a box of (n, 4) grid pixels; None where it would not be finer by `gain`.
 
@@ -65,6 +70,7 @@ class Closer(Protocol):
             gain: least ratio of the grid's ground sampling to the closer one.
             enlarge: most pixels of a picture, along a side, to one of the scene.
             threshold: least object probability of an object's pixel.
+            tell: told how many of how many wanted looks are done, at first and after each.
         """
 
 
@@ -78,7 +84,8 @@ class Context:
     `left_over` are no step's of this run, as long as no step writes them anew. `closer` is None
     where there is no scene or no network to look at it again with. `calibrate` turns scores that
     a step makes itself, such as a line's, into probabilities; None: they are. `members` names
-    the networks that looked, where that is known.
+    the networks that looked, where that is known. A step that takes long calls
+    `tell(done, total)` now and then.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
     """
 
@@ -97,6 +104,7 @@ class Context:
     )
     members: tuple[str, ...] = ()
     left_over: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
+    tell: Callable[[int, int], None] = field(default=untold, compare=False)
 
     def handed_on(self, name: str) -> Path:
         """Where a step writes the raster `name` for the steps after it."""

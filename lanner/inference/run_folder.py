@@ -19,7 +19,11 @@ from lanner.inference.manifest import FILE
 
 LEDGER = "tiles.sqlite"
 """Name of the file of finished tiles."""
-_LEDGER_FILES = {LEDGER + ending for ending in ("", "-journal", "-wal", "-shm")}
+LOOKS = "closer_look.sqlite"
+"""Name of the file of objects that were looked at again."""
+_LEDGER_FILES = {
+    name + ending for name in (LEDGER, LOOKS) for ending in ("", "-journal", "-wal", "-shm")
+}
 
 
 def check_run_dir(folder: Path, scene: str) -> None:
