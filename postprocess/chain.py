@@ -97,7 +97,8 @@ class Chain:
         """Run all steps, or those from `start` (a name, or a number counted from 1) on.
 
         With `start` the snapshot before that step in `context.workdir` is taken and `objects`
-        is not looked at.
+        is not looked at. `progress` is told before each step, and by steps that take long under
+        their own name.
 
         Raises:
             StepError: a step failed (named), `start` is no step of this chain, or the snapshots
@@ -121,7 +122,8 @@ class Chain:
             _tell(progress, self, done)
             held = [taken]
             del taken  # the step may let go of what it has been given
-            taken, gone, note = _one(self.links[done], held, context, notes, done)
+            around = _told_of(context, progress, self.names[done])
+            taken, gone, note = _one(self.links[done], held, around, notes, done)
             if len(taken) >= MANY:
                 trim_heap()
             notes, made = [*notes, note], [*made, context.made]
@@ -318,6 +320,13 @@ def _record(
     path: Path = context.workdir / RECORD
     with replacing(path) as beside:
         beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def _told_of(context: Context, progress: Callable[[Progress], None] | None, stage: str) -> Context:
+    """The same surroundings for a step that says how far it is under its own name."""
+    if progress is None:
+        return context
+    return replace(context, tell=lambda done, total: progress(Progress(stage, done, total)))
 
 
 def _tell(progress: Callable[[Progress], None] | None, chain: Chain, done: int) -> None:

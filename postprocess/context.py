@@ -46,6 +46,10 @@ class CloserLook:
     gsd: float
 
 
+def untold(done: int, total: int) -> None:
+    """Where nobody asks how far a step is."""
+
+
 class Closer(Protocol):
     """Looks at single objects of the scene again, larger; who it is knows the networks."""
 
@@ -57,6 +61,7 @@ class Closer(Protocol):
         gain: float,
         enlarge: float,
         threshold: float,
+        tell: Callable[[int, int], None] = untold,
     ) -> list[CloserLook | None]:
         """One look a box of (n, 4) grid pixels; None where it would not be finer by `gain`.
 
@@ -67,6 +72,7 @@ class Closer(Protocol):
             gain: least ratio of the grid's ground sampling to the closer one.
             enlarge: most pixels of a picture, along a side, to one of the scene.
             threshold: least object probability of an object's pixel.
+            tell: told how many of how many wanted looks are done, at first and after each.
         """
 
 
@@ -81,7 +87,8 @@ class Context:
     where there is no scene or no network to look at it again with. `files` are those that steps
     read, by the name that they ask for (see `file`). `calibrate` turns scores that
     a step makes itself, such as a line's, into probabilities; None: they are. `members` names
-    the networks that looked, where that is known.
+    the networks that looked, where that is known. A step that takes long calls
+    `tell(done, total)` now and then.
     Coordinates given to `distance_m`, `length_m` and `azimuth_deg` are grid pixels.
     """
 
@@ -100,6 +107,7 @@ class Context:
     )
     members: tuple[str, ...] = ()
     left_over: Mapping[Path, Mark] = field(default_factory=dict, compare=False)
+    tell: Callable[[int, int], None] = field(default=untold, compare=False)
     files: Mapping[str, PinnedFile] = field(default_factory=dict, compare=False)
 
     def file(self, name: str) -> Path:

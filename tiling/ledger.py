@@ -1,26 +1,32 @@
-"""What has been done, a row a tile, safe against being killed at any moment."""
+"""What has been done, a row each, safe against being killed at any moment."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from math import inf
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar, Generic, Self, TypeVar
 
 from lanner.core.errors import OutputError
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS work (one INTEGER PRIMARY KEY CHECK (one = 1), key TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS tile (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);
-"""
+BATCH, BATCH_S = 32, 0.5
+"""Most puts of one transaction of a `NamedLedger`, and seconds after which the next put ends it."""
+
+_WORK = (
+    "CREATE TABLE IF NOT EXISTS work (one INTEGER PRIMARY KEY CHECK (one = 1), key TEXT NOT NULL)"
+)
+
+Name = TypeVar("Name", int, str)
 
 
-class Ledger:
-    """Finished tiles and their payloads in one SQLite file.
+class _Rows(Generic[Name]):
+    """Payloads by name in one SQLite file.
 
-    Every `put` is a transaction in a write-ahead log: killed anywhere, the file holds the puts
-    that returned, each whole, and perhaps the one under way, whole too. With synchronous=NORMAL
-    a power cut may lose the last puts, never corrupt the file. One process at a time.
+    With a write-ahead log and synchronous=NORMAL a power cut may lose the last transactions, never
+    corrupt the file. One process at a time.
 
     Args:
         path: the file; its folder must exist.
@@ -31,9 +37,15 @@ class Ledger:
         OutputError: not a ledger, cannot be written, or in use by another process.
     """
 
+    table: ClassVar[str]
+    """Name of the table; of its columns `number` or `name` tells rows apart."""
+    column: ClassVar[str]
+    """That column, as SQL defines it."""
+
     def __init__(self, path: Path | str, key: str) -> None:
         self._path = Path(path)
         self._lock = threading.Lock()
+        self._name = self.column.partition(" ")[0]
         try:
             self._db = sqlite3.connect(
                 self._path, timeout=1, isolation_level=None, check_same_thread=False
@@ -41,69 +53,82 @@ class Ledger:
         except sqlite3.Error as error:
             raise self._failed(error) from error
         try:
-            self._done = self._begin(key)
+            self._done: set[Name] = self._begin(key)
         except sqlite3.Error as error:
             self._db.close()
             raise self._failed(error) from error
 
-    def _begin(self, key: str) -> set[int]:
+    def _begin(self, key: str) -> set[Name]:
         # An exclusive log needs no shared memory file and keeps a second process out.
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.strip().splitlines():
-            self._db.execute(statement)
+        self._db.execute(_WORK)
+        self._db.execute(
+            f"CREATE TABLE IF NOT EXISTS {self.table} "
+            f"({self.column} PRIMARY KEY, payload BLOB NOT NULL)"
+        )
         if self._db.execute("SELECT key FROM work").fetchone() != (key,):
-            self._db.execute("DELETE FROM tile")
+            self._db.execute(f"DELETE FROM {self.table}")
             self._db.execute("INSERT OR REPLACE INTO work VALUES (1, ?)", (key,))
         self._db.execute("COMMIT")
-        return {number for (number,) in self._db.execute("SELECT number FROM tile")}
+        return {name for (name,) in self._db.execute(f"SELECT {self._name} FROM {self.table}")}
 
     def __len__(self) -> int:
         return len(self._done)
 
-    def done(self, index: int) -> bool:
-        """Whether the tile has been put."""
-        return index in self._done
+    def done(self, name: Name) -> bool:
+        """Whether it has been put."""
+        return name in self._done
 
-    def put(self, index: int, payload: bytes) -> None:
-        """Record a tile's payload; on return it survives a kill. A second put replaces it.
+    def put(self, name: Name, payload: bytes) -> None:
+        """Record a payload; a second put replaces it.
 
         Raises:
             OutputError: the ledger cannot be written (disk full).
         """
         with self._lock:
             try:
-                self._db.execute("INSERT OR REPLACE INTO tile VALUES (?, ?)", (index, payload))
+                self._insert(name, payload)
             except sqlite3.Error as error:
                 raise self._failed(error) from error
-            self._done.add(index)
+            self._done.add(name)
 
-    def get(self, index: int) -> bytes:
-        """The payload of a finished tile.
+    def get(self, name: Name) -> bytes:
+        """The payload of what has been put.
 
         Raises:
-            KeyError: the tile has not been put.
+            KeyError: it has not been put.
             OutputError: the ledger cannot be read.
         """
         with self._lock:
             try:
                 row = self._db.execute(
-                    "SELECT payload FROM tile WHERE number = ?", (index,)
+                    f"SELECT payload FROM {self.table} WHERE {self._name} = ?", (name,)
                 ).fetchone()
             except sqlite3.Error as error:
                 raise self._failed(error) from error
         if row is None:
-            raise KeyError(index)
+            raise KeyError(name)
         return bytes(row[0])
 
     def close(self) -> None:
-        """Fold the log into the file and close it."""
-        with self._lock:
-            self._db.close()
+        """Fold the log into the file and close it.
 
-    def __enter__(self) -> Ledger:
+        Raises:
+            OutputError: the last puts cannot be written (disk full).
+        """
+        with self._lock:
+            try:
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            finally:
+                self._db.close()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -113,6 +138,9 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _insert(self, name: Name, payload: bytes) -> None:
+        self._db.execute(f"INSERT OR REPLACE INTO {self.table} VALUES (?, ?)", (name, payload))
 
     def _failed(self, error: sqlite3.Error) -> OutputError:
         busy = "locked" in str(error)
@@ -124,3 +152,35 @@ class Ledger:
             if busy
             else "free space, or delete it to start afresh",
         )
+
+
+class Ledger(_Rows[int]):
+    """Finished tiles by their number.
+
+    Every `put` is a transaction of its own: killed anywhere, the file holds the puts that returned,
+    each whole, and perhaps the one under way, whole too.
+    """
+
+    table, column = "tile", "number INTEGER"
+
+
+class NamedLedger(_Rows[str]):
+    """Finished pieces of work by name, of which there may be hundreds a second.
+
+    Puts share transactions: killed anywhere, the file holds each put whole but for the last ones,
+    fewer than `BATCH` or those of the last `BATCH_S` seconds. `close` loses none.
+    """
+
+    table, column = "piece", "name TEXT"
+    _waiting, _written = 0, -inf
+
+    def _insert(self, name: str, payload: bytes) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN")
+            self._waiting = 0
+        super()._insert(name, payload)
+        self._waiting += 1
+        now = time.monotonic()
+        if self._waiting >= BATCH or now - self._written >= BATCH_S:
+            self._db.execute("COMMIT")
+            self._written = now

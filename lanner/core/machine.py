@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
@@ -36,11 +36,21 @@ def workers() -> int:
 
 def thread_map(work: Callable[[T], R], things: Sequence[T]) -> list[R]:
     """What `work` makes of each thing, in order; by threads where there are several of both."""
+    return list(thread_each(work, things))
+
+
+def thread_each(work: Callable[[T], R], things: Sequence[T]) -> Generator[R, None, None]:
+    """The same one by one, each as soon as it and those before it are made.
+
+    Threads go on meanwhile; what they have not begun when the generator is closed is not done.
+    """
     threads = min(workers(), len(things))
     if threads < 2:
-        return [work(thing) for thing in things]
+        for thing in things:
+            yield work(thing)
+        return
     with ThreadPoolExecutor(threads, thread_name_prefix="lanner-map") as pool:
-        return list(pool.map(work, things))
+        yield from pool.map(work, things)
 
 
 @cache

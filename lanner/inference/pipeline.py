@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from lanner.inference.registry import (
     list_detectors,
     load,
 )
-from lanner.inference.run_folder import LEDGER, check_run_dir, run_folder
+from lanner.inference.run_folder import LEDGER, LOOKS, check_run_dir, run_folder
 from lanner.inference.stages import Stages
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def detect(
 ) -> DetectResult:
     """Run one detector over one scene.
 
-    With `request.run_dir` finished tiles, rasters and snapshots are kept there, and the same
-    request resumes from them, to the same bytes as an undisturbed run. Without it they live in
-    a temporary folder until the run ends.
+    With `request.run_dir` finished tiles, closer looks, rasters and snapshots are kept there,
+    and the same request resumes from them, to the same bytes as an undisturbed run. Without it
+    they live in a temporary folder until the run ends.
 
     Raises:
         LannerError: any of them; the message says what to do.
@@ -91,9 +92,9 @@ def detect_with(
         config: the detector; `request.detector` is not looked at.
         open_predictor: gives what looks at tiles; called once the scene has been let in.
         request: scene, ground sampling, tile, run folder.
-        cancel: looked at between tiles and steps.
+        cancel: looked at between tiles, steps and objects of the closer look.
         on_progress: told of every stage: open, normalise, detect, blend, the chain's steps,
-            write.
+            objects of a step that takes long, write.
     """
     from lanner.inference.manifest import Manifest
     from postprocess.chain import Chain
@@ -142,7 +143,7 @@ def detect_with(
         objects, context, capped = _run_tiles(
             scene, config, loaded, manifest, folder, ledger, cancel, stages
         )
-        with _closer(scene, config, manifest, loaded, cancel) as closer:
+        with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
             context = replace(context, closer=closer, files=files)
             done = chain.run(objects, context, progress=stages.pass_on)
         return _written(done, context, manifest, capped, stages)
@@ -191,17 +192,25 @@ def _run_tiles(
 
 @contextmanager
 def _closer(
-    scene: Scene, config: DetectorConfig, manifest: Manifest, loaded: LoadedDetector, cancel: Cancel
+    scene: Scene,
+    config: DetectorConfig,
+    manifest: Manifest,
+    loaded: LoadedDetector,
+    folder: Path,
+    cancel: Cancel,
 ) -> Iterator[Closer | None]:
     """What looks at single objects again; None where these predictor cannot."""
+    from lanner.inference.looks import looks_key
     from lanner.inference.refine import SceneCloser
+    from tiling.ledger import NamedLedger
 
     look = getattr(loaded.predictor, "outline", None)
     if look is None:
         yield None
         return
     grid, stretch = manifest.plan.grid, manifest.stretch
-    with closing(SceneCloser(scene, config.bands, grid, stretch, look, cancel)) as closer:
+    ledger = partial(NamedLedger, folder / LOOKS, looks_key(manifest, config))
+    with closing(SceneCloser(scene, config.bands, grid, stretch, look, cancel, ledger)) as closer:
         yield closer
 
 

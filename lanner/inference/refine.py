@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from math import floor, log2
 from typing import TYPE_CHECKING
@@ -10,14 +12,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from lanner.core.machine import thread_map
-from postprocess.context import CloserLook
+from lanner.core.machine import thread_each
+from lanner.inference.looks import decode_ring, encode_ring, look_name
+from postprocess.context import CloserLook, untold
 from tiling.grid import Box
 
 if TYPE_CHECKING:
     from detectors.views import Look, Outline
     from lanner.core.job import Cancel
     from tiling.grid import Grid
+    from tiling.ledger import NamedLedger
     from tiling.normalise import Stretch
     from tiling.sample import GridSampler
     from tiling.scene import Scene
@@ -66,6 +70,8 @@ class SceneCloser:
         stretch: the scene's normalisation.
         look: `Ensemble.outline`, or what answers like it.
         cancel: looked at before every object.
+        open_ledger: gives the ledger of the objects that have been looked at, of a key that
+            stands for all of the above.
     """
 
     def __init__(
@@ -76,9 +82,11 @@ class SceneCloser:
         stretch: Stretch,
         look: Look,
         cancel: Cancel,
+        open_ledger: Callable[[], NamedLedger],
     ) -> None:
         self._scene, self._bands, self._grid = scene, bands, grid
         self._stretch, self._look, self._cancel = stretch, look, cancel
+        self._open_ledger = open_ledger
         self._samplers: dict[int, tuple[Grid, GridSampler]] = {}
 
     def outlines(
@@ -89,8 +97,15 @@ class SceneCloser:
         gain: float,
         enlarge: float,
         threshold: float,
+        tell: Callable[[int, int], None] = untold,
     ) -> list[CloserLook | None]:
-        """As `postprocess.context.Closer` says."""
+        """As `postprocess.context.Closer` says.
+
+        Raises:
+            Cancelled: the caller went away; what is in the ledger stays.
+            OutputError: the ledger cannot be used.
+            SceneError: the scene cannot be read there.
+        """
         levels = [self._level(box, object_px, gain, enlarge) for box in boxes]
         looks = [
             None if level is None else CloserLook(None, self._sampler(level)[0].gsd)
@@ -102,7 +117,10 @@ class SceneCloser:
             if level is not None and wanted[n]
         ]
         self._cancel.check()
-        rings = thread_map(lambda shot: self._ring(shot[1], threshold), shots)
+        if not shots:
+            return looks
+        names = [look_name(boxes[n], object_px, gain, enlarge, threshold) for n, _ in shots]
+        rings = self._rings([shot for _, shot in shots], names, threshold, tell)
         for (n, shot), ring in zip(shots, rings, strict=True):
             if ring is not None:
                 looks[n] = CloserLook(shot.placed(ring, self._grid), shot.grid.gsd)
@@ -114,11 +132,37 @@ class SceneCloser:
             sampler.close()
         self._samplers.clear()
 
-    def _ring(self, shot: _Shot, threshold: float) -> Outline | None:
-        """What is seen on one picture; any thread may ask."""
-        self._cancel.check()
+    def _rings(
+        self,
+        shots: Sequence[_Shot],
+        names: Sequence[str],
+        threshold: float,
+        tell: Callable[[int, int], None],
+    ) -> list[Outline | None]:
+        """What is seen on each picture: kept in the ledger by its name, or looked at now."""
+        with self._open_ledger() as ledger:
+            left = [n for n, name in enumerate(names) if not ledger.done(name)]
+            done = len(shots) - len(left)
+            tell(done, len(shots))
+            with closing(thread_each(lambda n: self._seen(shots[n], threshold), left)) as seen:
+                for n, payload in zip(left, seen, strict=True):
+                    if payload is not None:
+                        ledger.put(names[n], payload)
+                        done += 1
+                        tell(done, len(shots))
+            self._cancel.check()
+            return [decode_ring(ledger.get(name)) for name in names]
+
+    def _seen(self, shot: _Shot, threshold: float) -> bytes | None:
+        """What is seen on one picture, for the ledger; any thread may ask.
+
+        None where the caller went away before. It raises nothing then, so that what other threads
+        have finished by that time is kept.
+        """
+        if self._cancel.is_set():
+            return None
         pixels, valid = shot.read(self._stretch)
-        return self._look(pixels, valid, shot.box, threshold)
+        return encode_ring(self._look(pixels, valid, shot.box, threshold))
 
     def _level(self, box: Floats, object_px: float, gain: float, enlarge: float) -> int | None:
         """Steps of 2 ** (1 / STEPS) finer than the grid; None where that gains too little."""

@@ -19,8 +19,12 @@ from lanner.inference.manifest import FILE
 
 LEDGER = "tiles.sqlite"
 """Name of the file of finished tiles."""
+LOOKS = "closer_look.sqlite"
+"""Name of the file of objects that were looked at again."""
 _RUN = Argument("run_dir")
-_LEDGER_FILES = {LEDGER + ending for ending in ("", "-journal", "-wal", "-shm")}
+_LEDGER_FILES = {
+    name + ending for name in (LEDGER, LOOKS) for ending in ("", "-journal", "-wal", "-shm")
+}
 
 
 def check_run_dir(folder: Path, scene: str) -> None:

@@ -46,7 +46,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     boxes = bounds(objects.geometry.values)
     wanted = objects["score"].to_numpy() >= params.least
     seen = context.closer.outlines(
-        boxes, wanted, params.object_px, params.gain, params.enlarge, params.threshold
+        boxes, wanted, params.object_px, params.gain, params.enlarge, params.threshold, context.tell
     )
     shapes = np.full(len(objects), None, object)
     for i, look in enumerate(seen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import rasterio
@@ -13,6 +15,7 @@ from lanner.core.config import Normalise
 from lanner.core.errors import Cancelled
 from lanner.core.job import Cancel
 from lanner.inference.refine import SIDES, SceneCloser
+from tiling.ledger import NamedLedger
 from tiling.normalise import scene_stretch
 from tiling.scene import open_scene
 
@@ -48,7 +51,8 @@ def _closer(path, gsd, cancel=None):
     bands = ("red", "green", "blue")
     grid = opened.grid(gsd)
     stretch = scene_stretch(opened, bands, Normalise())
-    return SceneCloser(opened, bands, grid, stretch, bright, cancel or Cancel()), grid
+    ledger = partial(NamedLedger, path.with_suffix(f".{gsd}.sqlite"), "k")
+    return SceneCloser(opened, bands, grid, stretch, bright, cancel or Cancel(), ledger), grid
 
 
 @pytest.mark.parametrize("gsd", [0.8, 1.1])
@@ -133,7 +137,8 @@ def test_a_small_object_is_shown_in_a_small_picture(scene, size, side):
     opened = open_scene(str(path))
     bands, grid = ("red", "green", "blue"), opened.grid(0.4)
     stretch = scene_stretch(opened, bands, Normalise())
-    closer = SceneCloser(opened, bands, grid, stretch, look, Cancel())
+    ledger = partial(NamedLedger, path.with_suffix(".sqlite"), "k")
+    closer = SceneCloser(opened, bands, grid, stretch, look, Cancel(), ledger)
     half = size / 4
     closer.outlines(
         np.array([[160 - half, 150 - half, 160 + half, 150 + half]]), YES, 1e4, 1.2, 1, 0.5

@@ -9,7 +9,7 @@ import pytest
 
 from lanner.core.errors import OutputError
 from lanner.inference.manifest import FILE
-from lanner.inference.run_folder import LEDGER, check_run_dir, run_folder
+from lanner.inference.run_folder import LEDGER, LOOKS, check_run_dir, run_folder
 
 SCENE = "elsewhere/scene.tif"
 
@@ -53,6 +53,8 @@ def test_it_may_be_empty_or_what_a_killed_run_left(tmp_path):
     check_run_dir(filled(tmp_path / "empty", **{".DS_Store": ""}), SCENE)
     begun = {LEDGER: "", f"{LEDGER}-wal": "", f".{FILE[:-5]}.7.json": "{"}
     check_run_dir(filled(tmp_path / "early", **begun), SCENE)
+    looked = {LEDGER: "", LOOKS: "", f"{LOOKS}-wal": ""}
+    check_run_dir(filled(tmp_path / "looked", **looked), SCENE)
     manifest = json.dumps({"lanner": "1", "key": "k"})
     check_run_dir(filled(tmp_path / "manifest", **{FILE: manifest}), SCENE)
     check_run_dir(filled(tmp_path / "run", **{FILE: manifest, "clean.tif": ""}), SCENE)

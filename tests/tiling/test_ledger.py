@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanner.core.errors import OutputError
-from tiling.ledger import Ledger
+from tiling.ledger import BATCH, BATCH_S, Ledger, NamedLedger
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,3 +126,107 @@ def test_killed_at_any_moment_every_put_that_returned_is_whole(tmp_path: Path) -
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     check.close()
+
+
+def test_named_what_is_put_stays_and_another_key_starts_afresh(tmp_path: Path) -> None:
+    path, names = tmp_path / "l.sqlite", [f"{n:x}" for n in range(3 * BATCH + 5)]
+    with NamedLedger(path, "k") as ledger:
+        for name in names:
+            ledger.put(name, name.encode())
+            assert ledger.done(name) and ledger.get(name) == name.encode()
+        ledger.put("0", b"again")
+        with pytest.raises(KeyError):
+            ledger.get("none")
+    with NamedLedger(path, "k") as ledger:
+        assert len(ledger) == len(names) and not ledger.done("none")
+        assert [ledger.get(name) for name in names[1:]] == [name.encode() for name in names[1:]]
+        assert ledger.get("0") == b"again"
+    assert [p.name for p in tmp_path.iterdir()] == ["l.sqlite"]
+    with NamedLedger(path, "other") as ledger:
+        assert len(ledger) == 0 and not ledger.done("0")
+
+
+def test_named_what_was_put_before_an_error_stays(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+
+    def fail() -> None:
+        with NamedLedger(path, "k") as ledger:
+            for name in "abc":
+                ledger.put(name, b"")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    with NamedLedger(path, "k") as ledger:
+        assert all(ledger.done(name) for name in "abc")
+
+
+NAMED = """
+import sys, time
+from tiling.ledger import NamedLedger
+pause = float(sys.argv[2])
+with NamedLedger(sys.argv[1], "k") as ledger:
+    print("open", len(ledger), flush=True)
+    for number in range(len(ledger), 1_000_000):
+        ledger.put(f"{number}", number.to_bytes(4, "big") * 2000)
+        print(number, flush=True)
+        time.sleep(pause)
+"""
+
+
+@pytest.mark.parametrize(("pause", "until", "lost"), [(0.0, 200, BATCH - 1), (1.1 * BATCH_S, 3, 0)])
+def test_named_killed_only_the_last_puts_are_lost(
+    pause: float, until: int, lost: int, tmp_path: Path
+) -> None:
+    """Of quick ones less than a batch, of slow ones none."""
+    path = tmp_path / "l.sqlite"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", NAMED, str(path), str(pause)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if line == f"{until}\n":
+            break
+    worker.send_signal(signal.SIGKILL)
+    whole = [until, *(int(line) for line in worker.stdout if line.endswith("\n"))]
+    assert worker.wait() == -signal.SIGKILL
+    with NamedLedger(path, "k") as ledger:
+        assert whole[-1] + 1 - lost <= len(ledger) <= whole[-1] + 2
+        for number in range(len(ledger)):
+            assert ledger.get(f"{number}") == number.to_bytes(4, "big") * 2000
+
+
+FULL = """
+import resource, signal, sys
+from lanner.core.errors import OutputError
+from tiling.ledger import NamedLedger
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+try:
+    with NamedLedger(sys.argv[1], "k") as ledger:
+        for number in range(1000):
+            ledger.put(f"{number}", number.to_bytes(4, "big") * 2000)
+except OutputError as error:
+    print(number, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits on files")
+def test_named_a_full_disk_is_told_and_breaks_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    number, _, said = done.stdout.partition(" ")
+    assert "l.sqlite" in said and "free space" in said
+    with NamedLedger(path, "k") as ledger:
+        assert 0 < len(ledger) <= int(number)
+        for index in range(len(ledger)):
+            assert ledger.get(f"{index}") == index.to_bytes(4, "big") * 2000

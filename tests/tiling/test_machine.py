@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from lanner.core.machine import cores, thread_map
+from lanner.core.machine import cores, thread_each, thread_map, workers
 
 FAULTS = """
 import resource, sys
@@ -90,6 +91,22 @@ def test_the_first_that_fails_is_told():
 
     with pytest.raises(ValueError, match="3"):
         thread_map(work, range(9))
+
+
+def test_one_by_one_and_no_further_than_wanted():
+    begun, held = [], threading.Event()
+
+    def work(n):
+        begun.append(n)
+        if n >= 5:
+            held.wait(20)
+        return n
+
+    some = thread_each(work, range(100))
+    assert [next(some) for _ in range(5)] == [0, 1, 2, 3, 4]
+    threading.Timer(0.2, held.set).start()
+    some.close()
+    assert len(begun) <= 5 + workers()
 
 
 @pytest.mark.parametrize(("said", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
