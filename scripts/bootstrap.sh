@@ -80,9 +80,12 @@ if [[ -z ${UV_LINK_MODE:-} && $(stat -c %d "$cache") != "$(stat -c %d .venv)" ]]
 fi
 
 say "installing what requirements.lock pins (a first time downloads about 3 GB)"
-install=(.venv/bin/python -m uv --no-config pip install --quiet --python .venv/bin/python
+# Compiled now: where nothing may be written later, as in many containers, every run would compile
+# thousands of modules anew.
+install=(.venv/bin/python -m uv --no-config pip install --quiet --compile-bytecode --python .venv/bin/python
          ${index:+--default-index "$index"})
 "${install[@]}" -r requirements.lock
 "${install[@]}" --no-deps --editable .
+.venv/bin/python -m compileall -q lanner server postprocess detectors tiling
 fingerprint >"$stamp"
 say "done"

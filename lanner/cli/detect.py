@@ -133,8 +133,8 @@ def detect(
         check_layers(out, request)
         result, notes = detect_and_write(request, out, quiet=quiet)
         if as_json:
-            told = {**result.summary, "written": [str(path) for path in out]}
-            typer.echo(json.dumps({**told, "notes": notes} if notes else told, indent=2))
+            written = [str(path) for path in out]
+            typer.echo(json.dumps({**result.summary, "written": written, "notes": notes}, indent=2))
         elif not quiet:
             console = Console()
             for table in summary_tables(result.summary, out):
@@ -156,7 +156,8 @@ def detect_and_write(
     """Run the request, showing progress on stderr, and write every file.
 
     Returns:
-        What was found, and what there is to say of files that hold more than that, a line each.
+        What was found, and what there is to say of the scene and of files that hold more than
+        that, a line each.
 
     Raises:
         LannerError: what the pipeline or a writer raises; `Cancelled` after a Ctrl-C.
@@ -166,4 +167,5 @@ def detect_and_write(
     console, cancel = Console(stderr=True), Cancel()
     with cancel_on_signal(cancel, console), progress_on(console, quiet=quiet) as show:
         result = run_detect(request, cancel, show)
-        return result, write_outputs(result, out, request.run_dir, cancel)
+        written = write_outputs(result, out, request.run_dir, cancel)
+        return result, [*result.summary["notes"], *written]

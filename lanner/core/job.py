@@ -57,7 +57,8 @@ class DetectResult:
     `features` holds one compact RFC 7946 Feature (or, without a CRS, a feature in scene
     pixels) as JSON text per object, in final order: the one source that every front end writes
     byte for byte. They are held compressed, and are quick to go through in order. `summary` is
-    plain JSON data (counts by label and decision, seconds by stage, scene, detector, checksums).
+    plain JSON data (notes on the scene, counts by label and decision, seconds by stage, scene,
+    detector, checksums).
     `frame` is the same as a GeoDataFrame in the scene's CRS.
     """
 

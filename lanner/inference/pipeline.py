@@ -5,7 +5,7 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -93,7 +93,7 @@ def detect_with(
         open_predictor: gives what looks at tiles; called once the scene has been let in.
         request: scene, ground sampling, tile, run folder.
         cancel: looked at between tiles, steps and objects of the closer look.
-        on_progress: told of every stage: open, normalise, detect, blend, the chain's steps,
+        on_progress: told of every stage: open, load, normalise, detect, blend, the chain's steps,
             objects of a step that takes long, write.
     """
     from lanner.inference.manifest import Manifest
@@ -101,6 +101,7 @@ def detect_with(
     from postprocess.chain_files import find_files
     from tiling.ledger import Ledger
     from tiling.normalise import require_valid, scene_stretch
+    from tiling.notes import notes_of
 
     stages = Stages(on_progress)
     stages.tell("open", 0, 1)
@@ -110,15 +111,19 @@ def detect_with(
     chain = Chain.from_specs(config.chain)
     scene = _admit(request, config)
     plan = tile_plan(scene, config, request.tile)
-    loaded = open_predictor()
-    files = find_files(chain.files, loaded.chain_files)
-    cancel.check()
     checksum = scene.sha256()
     stages.tell("open", 1, 1)
+    cancel.check()
+    # Libraries and networks, which take longer than many a scene.
+    stages.tell("load", 0, 1)
+    loaded = open_predictor()
+    files = find_files(chain.files, loaded.chain_files)
+    stages.tell("load", 1, 1)
     cancel.check()
     stages.tell("normalise", 0, 1)
     require_valid(scene, config.bands)
     stretch = scene_stretch(scene, config.bands, config.normalise)
+    notes = notes_of(scene, plan.grid, stretch)
     stages.tell("normalise", 1, 1)
     manifest = Manifest(
         scene_sha256=checksum,
@@ -146,7 +151,7 @@ def detect_with(
         with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
             context = replace(context, closer=closer, files=files)
             done = chain.run(objects, context, progress=stages.pass_on)
-        return _written(done, context, manifest, capped, stages)
+        return _written(done, context, manifest, capped, stages, notes)
 
 
 def _run_tiles(
@@ -215,7 +220,12 @@ def _closer(
 
 
 def _written(
-    done: ChainResult, context: Context, manifest: Manifest, capped: int, stages: Stages
+    done: ChainResult,
+    context: Context,
+    manifest: Manifest,
+    capped: int,
+    stages: Stages,
+    notes: Sequence[str],
 ) -> DetectResult:
     """Feature texts, frame and summary."""
     from postprocess.writers import features, scene_frame
@@ -225,7 +235,8 @@ def _written(
     texts = features(done.objects, context)
     frame = scene_frame(done.objects, context)
     stages.tell("write", 1, 1)
-    return DetectResult(texts, _summary(done, manifest, context, capped, stages), frame)
+    summary = {**_summary(done, manifest, context, capped, stages), "notes": list(notes)}
+    return DetectResult(texts, summary, frame)
 
 
 def _summary(

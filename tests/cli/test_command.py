@@ -19,7 +19,7 @@ from lanner.cli.bench.scenes import rendered
 from lanner.core.errors import OutputError, UnknownDetectorError
 
 PROGRAM = str(Path(sys.executable).with_name("lanner"))
-STAGES = ("open", "normalise", "detect", "chain: merge_seams", "write")
+STAGES = ("open", "load", "normalise", "detect", "chain: merge_seams", "write")
 
 
 @pytest.fixture(scope="module")

@@ -195,8 +195,8 @@ def test_the_one_road_network_asked_votes_by_its_name(at_home, scene, pictures, 
 def test_stages_are_told_in_order(at_home, scene, tmp_path):
     result, told = run(scene, "tinyroads", run_dir=tmp_path / "new" / "run")
     stages = list(dict.fromkeys(p.stage for p in told))
-    assert stages[:4] == ["open", "normalise", "detect", "blend"]
-    assert any("threshold" in stage for stage in stages[4:-1])
+    assert stages[:5] == ["open", "load", "normalise", "detect", "blend"]
+    assert any("threshold" in stage for stage in stages[5:-1])
     assert stages[-1] == "write"
     assert list(result.summary["seconds"]) == stages
     for stage in ("detect", "blend"):

@@ -20,7 +20,7 @@ HELD_MB = 1500.0
 """Inputs that are held in memory at most, over all networks; of a larger scene its first tiles
 are measured and the seconds scaled."""
 
-BEFORE = ("open", "normalise", "detect")
+BEFORE = ("open", "load", "normalise", "detect")
 """Stages of a run that come before the first one without tiles."""
 
 
