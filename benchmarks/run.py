@@ -21,7 +21,7 @@ from kernels import TESTS, kernel_rows, tests_pass
 from rich.console import Console
 from rich.table import Table
 
-from lanner.cli.app.bench import show
+from lanner.cli.bench import show
 from lanner.cli.bench.bars import Bar
 from lanner.cli.bench.job import Job
 from lanner.cli.bench.machine import slug

@@ -42,6 +42,16 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Also read http(s):// and s3:// scenes.")
     ] = False,
+    remote_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remote-host",
+            metavar="HOST",
+            show_default="any",
+            help="Read remote scenes from this host (or s3://BUCKET) alone, redirects "
+            "included. Give it again for more.",
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option("--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N."),
@@ -104,7 +114,10 @@ def serve(
         from server.request import device_name
         from server.run import ServeOptions
         from server.run import serve as run_server
+        from tiling.access import close_other_drivers
 
+        # Callers name scenes: no format but ours is opened in this process, whatever lies where.
+        close_other_drivers()
         # What can be told without torch is told before anybody connects.
         device_name(device)
         for name in ready_for or ():
@@ -129,7 +142,8 @@ def serve(
             host=host,
             port=port,
             roots=tuple(root or [Path.cwd()]),
-            allow_remote=allow_remote,
+            allow_remote=allow_remote or bool(remote_host),
+            remote_hosts=tuple(remote_host or ()),
             auto_device=chosen,
             grace_s=grace,
             credentials=credentials,

@@ -72,7 +72,7 @@ class Manifest:
                 "height": grid.height,
                 "tiles": len(self.plan),
             },
-            "stretch": {"low": list(self.stretch.low), "high": list(self.stretch.high)},
+            "stretch": _stretch_facts(self.stretch),
         }
 
     def told(self) -> dict[str, Any]:
@@ -101,3 +101,9 @@ class Manifest:
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8")
         return path
+
+
+def _stretch_facts(stretch: Stretch) -> dict[str, Any]:
+    """A stretch as plain data; a border's value is there where there is such a border."""
+    border = {} if stretch.fill is None else {"fill": stretch.fill}
+    return {"low": list(stretch.low), "high": list(stretch.high), **border}

@@ -111,7 +111,7 @@ def detect_with(
     chain = Chain.from_specs(config.chain)
     scene = _admit(request, config)
     plan = tile_plan(scene, config, request.tile)
-    checksum = scene.sha256()
+    checksum = scene.sha256(plan.grid)
     stages.tell("open", 1, 1)
     cancel.check()
     # Libraries and networks, which take longer than many a scene.
