@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,14 @@ class Skip:
 
 @dataclass(frozen=True)
 class Read:
-    """A source as it was read."""
+    """A source as it was read.
+
+    `classes` counts its objects (of masks: its images) by its class and ours, "" where dropped.
+    """
 
     samples: tuple[Sample, ...]
     skipped: tuple[Skip, ...] = ()
+    classes: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Reading:
         self.samples: list[Sample] = []
         self.skipped: list[Skip] = []
         self._ids: set[str] = set()
+        self.classes: Counter[tuple[str, str]] = Counter()
         self._seen: Counter[str] = Counter()
         if not self.root.is_dir():
             raise DatasetError(
@@ -151,6 +156,7 @@ class Reading:
             DatasetError: neither mapped nor dropped.
         """
         if theirs in self.source.drop:
+            self.classes[theirs, ""] += 1
             return None
         classes = self.source.classes
         if theirs not in classes and ANY not in classes:
@@ -162,7 +168,9 @@ class Reading:
                 f"add it to one of them; {near}" if near else "add it to one of them",
             )
         self._seen[theirs if theirs in classes else ANY] += 1
-        return classes.get(theirs, classes.get(ANY))
+        ours = classes.get(theirs, classes.get(ANY))
+        self.classes[theirs, ours or ""] += 1
+        return ours
 
     def require_objects(self) -> None:
         """Make sure that each of our classes has an object, and negatives have none.
