@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanner.core.job import Progress
-from lanner.factory.evaluated import EvaluatedDetector, differences, judged_as, open_evaluated
+from lanner.factory.evaluated import (
+    LEAST_DRAWS,
+    EvaluatedDetector,
+    differences,
+    judged_as,
+    open_evaluated,
+)
 from lanner.factory.files import WORKDIR, save_figure, write_text
+from lanner.factory.pages import inside, jpeg, write_page
 
 if TYPE_CHECKING:
     from lanner.factory.draw import Cell
@@ -53,8 +60,8 @@ def compare_runs(
 
     Both are judged by B's labels and by B's section evaluate.
 
-    Leaves `differences.csv`, `differences.json`, `differences.png` and, for the images on which
-    the two disagree most, `disagree.png` (A on the left, B on the right).
+    Leaves `report.html`, `differences.csv`, `differences.json`, `differences.png` and, for the
+    images on which the two disagree most, `disagree.png` (A on the left, B on the right).
 
     Args:
         a: folder of step evaluate (or of its factory).
@@ -84,7 +91,8 @@ def compare_runs(
     facts = {"images": len(common), "figures": rows}
     write_text(json.dumps(facts, indent=1) + "\n", files[2], "--out")
     tell(Progress("draw", 0, 1))
-    cells = disagreements(left, right, worst)
+    pairs = pairs_apart(left, right, worst)
+    cells = [cell for _, *both in pairs for cell in both]
     pictures = out / "disagree.png"
     if cells:
         from lanner.factory.draw import sheet
@@ -94,11 +102,28 @@ def compare_runs(
         write_png(sheet(cells, 2, SIDE), pictures)
     else:
         pictures.unlink(missing_ok=True)  # of an earlier comparison
-    return Comparison(rows, len(common), tuple(files))
+    page = write_page(
+        str(__package__),
+        out / "report.html",
+        "--out",
+        "compare.html",
+        images=len(common),
+        split=split,
+        draws=max(draws, LEAST_DRAWS),
+        a=str(a),
+        b=str(b),
+        raster=right.config.output == "raster",
+        files=files,
+        rows=_shown(rows),
+        pairs=_told(left, pairs),
+    )
+    return Comparison(rows, len(common), (page, *files))
 
 
-def disagreements(a: EvaluatedDetector, b: EvaluatedDetector, worst: int) -> list[Cell]:
-    """Pictures of the images on which mistakes differ most, A's and B's by turns.
+def pairs_apart(
+    a: EvaluatedDetector, b: EvaluatedDetector, worst: int
+) -> list[tuple[str, Cell, Cell]]:
+    """The images on which mistakes differ most: name, A's picture and B's.
 
     Green what is right, red what is false, yellow what was missed. For roads, the lines: blue
     the found ones over the true mask.
@@ -110,12 +135,54 @@ def disagreements(a: EvaluatedDetector, b: EvaluatedDetector, worst: int) -> lis
         name: len(set(one[name].keys()) ^ set(two[name].keys())) for name in one if name in two
     }
     ranked = sorted((name for name in apart if apart[name]), key=lambda n: (-apart[n], n))
-    cells = []
-    for name in ranked[:worst]:
-        for side, mistakes in ((a, one), (b, two)):
-            caption = f"{side.name} {name}: {len(mistakes[name])} mistakes"
-            cells.append(Cell(_picture(side, name), caption))
-    return cells
+
+    def cell(side: EvaluatedDetector, name: str, count: int) -> Cell:
+        return Cell(_picture(side, name), f"{side.name} {name}: {count} mistakes")
+
+    return [
+        (name, cell(a, name, len(one[name])), cell(b, name, len(two[name])))
+        for name in ranked[:worst]
+    ]
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as the report shows them; bars reach from the largest loss to the largest gain."""
+    ends = [abs(row[key]) for row in rows for key in ("low", "high") if row[key] is not None]
+    most = float(max([*ends, 1e-9]))
+
+    def at(value: float) -> float:
+        return 50 + 50 * value / most
+
+    return [
+        {
+            "figure": row["figure"],
+            "a": f"{row['a']:.4f}",
+            "b": f"{row['b']:.4f}",
+            "difference": f"{row['difference']:+.4f}",
+            "verdict": row["verdict"],
+            "span": "" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}",
+            "bar": None
+            if row["low"] is None
+            else {
+                "from": f"{at(row['low']):.1f}%",
+                "width": f"{at(row['high']) - at(row['low']):.1f}%",
+                "at": f"{at(row['difference']):.1f}%",
+            },
+        }
+        for row in rows
+    ]
+
+
+def _told(a: EvaluatedDetector, pairs: Sequence[tuple[str, Cell, Cell]]) -> list[dict[str, Any]]:
+    """The pairs as the report shows them."""
+    return [
+        {
+            "name": name,
+            "image": a.raw.samples[a.ids.index(name)].image,
+            "sides": [{"caption": one.caption, "uri": inside(jpeg(one.rgb))} for one in both],
+        }
+        for name, *both in pairs
+    ]
 
 
 def draw_differences(rows: Sequence[dict[str, Any]], path: Path, argument: str = WORKDIR) -> None:
@@ -207,4 +274,4 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-__all__ = ["Comparison", "compare_runs", "disagreements", "draw_differences"]
+__all__ = ["Comparison", "compare_runs", "draw_differences", "pairs_apart"]

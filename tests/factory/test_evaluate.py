@@ -21,11 +21,13 @@ from lanner.factory.metrics.bootstrap import draws, paired
 from lanner.factory.project import Project
 from lanner.factory.samples import Label, Sample, write_samples
 from lanner.factory.steps import evaluate
+from lanner.factory.steps.evaluate import store
 from lanner.factory.steps.evaluate.calibrate import fit_calibration
 from lanner.factory.steps.evaluate.figures import figures_of, statistics_of
 from lanner.factory.steps.evaluate.raw import RawSet, load_raw, predict
 from lanner.inference.pipeline import detect_with
 from lanner.inference.registry import LoadedDetector
+from tests.fixtures_reports import dead_links, links
 
 SIZES = ((64, 80), (64, 140), (70, 64))
 CALIBRATION = Calibration(
@@ -320,8 +322,17 @@ def test_the_step_leaves_figures_table_pictures_and_report(bench):
     assert 'src="data:image/png' in report
     assert 'src="http' not in report
     assert "Objects are right" in report and "very images" not in report
-    assert '<td>small</td><td class="n">0 0 to 0</td>' in report
-    assert '<td>medium</td><td class="n">3 3 to 3</td>' in report
+    assert '<td>small</td><td class="n">0</td>' in report
+    assert '<td>medium</td><td class="n">3</td>' in report
+    assert report.count("Mpx/s") == 1  # of the whole, not of each figure
+    assert dead_links(folder / "report.html") == []
+    leads = {path.resolve() for path in links(folder / "report.html")}
+    for name in ("figures.json", "objects.csv", "timing.json", "calibration.json"):
+        assert folder / name in leads
+    for sample in load_raw(evaluate.raw_dir(project, "test")).samples:
+        # To the image itself, and to a picture of what was found in it.
+        assert sample.image.resolve() in leads
+        assert folder / "pictures" / "test" / f"{store.stem(sample.id)}.jpg" in leads
     table = (folder / "objects.csv").read_bytes()
     evaluate.run(project)
     assert (folder / "figures.json").read_bytes() == first
@@ -373,7 +384,7 @@ def test_roads_say_what_detect_says_and_are_measured(bench, tmp_path):
     assert all(path.is_file() for path in outcome.show)
     report = (project.step_dir("evaluate") / "report.html").read_text()
     assert "Lines are right within 3 pixels" in report
-    assert "by size" not in report
+    assert "By source" in report and "By size" not in report
 
 
 def test_a_truth_that_was_found_measures_as_one(bench):

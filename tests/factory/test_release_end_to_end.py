@@ -29,6 +29,7 @@ from lanner.factory.steps.search.edit import edited
 from lanner.factory.steps.search.points import bench_of
 from lanner.synth.scene import render
 from lanner.synth.spec import RenderSpec
+from tests.fixtures_reports import dead_links, links
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "valid", "valid", "test", "test")
@@ -145,6 +146,9 @@ def test_search_on_stored_predictions(evaluated):
     assert {row["figure"] for row in compared.rows} >= {"f1", "ap50", "ece"}
     assert compared.images == 2
     assert all(path.exists() for path in compared.show)
+    for page in (folder, evaluated / "compared"):
+        assert dead_links(page / "report.html") == []
+    assert links(evaluated / "compared" / "report.html")
 
 
 def test_mended_labels_are_no_difference_of_detectors(evaluated, tmp_path):

@@ -17,6 +17,7 @@ from lanner.factory.project import Project
 from lanner.factory.samples import Label, Sample, write_samples
 from lanner.factory.steps import search
 from lanner.factory.steps.evaluate import store
+from tests.fixtures_reports import dead_links
 from tiling.grid import TilePlan
 from tiling.scene import open_scene
 
@@ -106,6 +107,7 @@ def searched(home: Path, seen, *, held=None, labels=True, networks=1, space=None
     folder.mkdir()
     outcome = search.run(project)
     assert all(one.exists() for one in outcome.show)
+    assert dead_links(folder / "report.html") == []
     with (folder / "points.csv").open(encoding="utf-8", newline="") as file:
         return outcome.summary, list(csv.DictReader(file)), folder
 
@@ -126,7 +128,7 @@ def test_where_no_point_finds_anything_the_detector_stays(tmp_path, objectives, 
 
 @pytest.mark.parametrize("networks", [1, 2])
 def test_points_that_find_nothing_are_behind_those_that_do(tmp_path, networks):
-    summary, rows, _ = searched(
+    summary, rows, folder = searched(
         tmp_path, FAINT, networks=networks, space={"fusion.min_score": [0.05, 0.9]}
     )
     silent = [row for row in rows if row["error"]]
@@ -136,6 +138,9 @@ def test_points_that_find_nothing_are_behind_those_that_do(tmp_path, networks):
     assert not best["error"] and float(best["f1"]) > 0
     assert summary["best"]["f1"] == float(best["f1"])
     assert not any(row["front"] == "1" for row in silent)
+    # In the report they stand last.
+    text = (folder / "report.html").read_text()
+    assert text.index("nothing can be said of review") > text.rindex(">front<")
 
 
 @pytest.mark.parametrize("seen", [WRONG, RIGHT])

@@ -47,4 +47,4 @@ def read_source(project: Project, source: Source) -> Read:
             "correct root, splits or format",
         )
     reading.require_objects()
-    return Read(tuple(reading.samples), tuple(reading.skipped))
+    return Read(tuple(reading.samples), tuple(reading.skipped), dict(reading.classes))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,14 @@ PAIRED = ("dota", "masks", "voc", "yolo")
 
 @dataclass(frozen=True)
 class Read:
-    """A source as it was read."""
+    """A source as it was read.
+
+    `classes` counts its objects (of masks: its images) by its class and ours, "" where dropped.
+    """
 
     samples: tuple[Sample, ...]
     skipped: tuple[Skip, ...] = ()
+    classes: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Reading(Telling):
@@ -54,6 +58,7 @@ class Reading(Telling):
         self.root = (project.data / source.root).resolve()
         self.samples: list[Sample] = []
         self._ids: set[str] = set()
+        self.classes: Counter[tuple[str, str]] = Counter()
         self._seen: Counter[str] = Counter()
         self._turned: dict[int, frames.Turned] = {}
         if not self.root.is_dir():
@@ -132,6 +137,7 @@ class Reading(Telling):
             DatasetError: neither mapped nor dropped.
         """
         if theirs in self.source.drop:
+            self.classes[theirs, ""] += 1
             return None
         classes = self.source.classes
         if theirs not in classes and ANY not in classes:
@@ -143,7 +149,9 @@ class Reading(Telling):
                 f"add it to one of them; {near}" if near else "add it to one of them",
             )
         self._seen[theirs if theirs in classes else ANY] += 1
-        return classes.get(theirs, classes.get(ANY))
+        ours = classes.get(theirs, classes.get(ANY))
+        self.classes[theirs, ours or ""] += 1
+        return ours
 
     def require_objects(self) -> None:
         """Make sure that each of our classes has an object, and negatives have none.

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import io
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from detectors.calibration import FILE
 from lanner.core.config import DetectorConfig
 from lanner.core.files import replacing
 from lanner.factory.config import Evaluate
 from lanner.factory.files import WORKDIR
 from lanner.factory.images import write_png
+from lanner.factory.pages import bar, inside, jpeg, number, span, write_jpeg, write_page
+from lanner.factory.steps.evaluate import store
+from lanner.factory.steps.evaluate.by_image import images_of
 from lanner.factory.steps.evaluate.chapter import Chapter
-from lanner.factory.steps.evaluate.worst import worst
+from lanner.factory.steps.evaluate.worst import cases, overlay, sheet_of
 
-TEMPLATE = "report.html"
+LISTED = 200
+"""Images listed."""
+
+FIRST = ("f1", "precision", "recall", "ap50", "accept_precision", "mask_f1", "apls", "types_top1")
+"""Figures shown large."""
+
 COLOUR, OTHER = "#2a6f97", "#e07a2f"
 
 WORDS = {
@@ -66,48 +73,87 @@ def write_report(
     settings: Evaluate,
     path: Path,
 ) -> tuple[Path, ...]:
-    """Write the report and, beside it, its pictures as PNG; returns the pictures."""
-    from jinja2 import Environment, PackageLoader, select_autoescape
+    """Write the report and, beside it, its pictures: sheets and curves as PNG, which it shows, and
+    in `pictures/SPLIT/` whole images with truth and findings, which it leads to.
 
-    environment = Environment(
-        loader=PackageLoader("lanner.factory.steps.evaluate", "."),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pictures, told = [], []
-    for chapter in chapters:
-        curves = path.with_name(f"curves-{chapter.split}.png")
-        _write(curves, draw_curves(chapter.figures["curves"]))
-        pictures.append(curves)
-        cases, sheet = None, worst(chapter, settings)
-        if sheet is not None:
-            cases = path.with_name(f"worst-{chapter.split}.png")
-            write_png(sheet, cases)
-            pictures.append(cases)
-        told.append(
-            {
-                "split": chapter.split,
-                "figures": _table(chapter.figures["figures"]),
-                "slices": _slices(chapter.figures["slices"]),
-                "counts": chapter.figures["counts"],
-                "timing": chapter.timing,
-                "left_out": dict(chapter.raw.facts["left_out"]),
-                "taxonomy": chapter.figures["curves"].get("taxonomy", []),
-                "curves": _embedded(curves),
-                "worst": None if cases is None else _embedded(cases),
-            }
-        )
-    text = environment.get_template(TEMPLATE).render(
+    Returns:
+        The sheets and curves.
+    """
+    shown: list[Path] = []
+    told = [_told(chapter, settings, path.parent, shown) for chapter in chapters]
+    names = ("figures.json", "objects.csv", "timing.json", FILE)
+    files = [path.with_name(name) for name in names]
+    write_page(
+        str(__package__),
+        path,
         factory=factory,
         detector=config.name,
         raster=config.output == "raster",
         settings=settings,
         chapters=told,
+        files=[file for file in files if file.exists()],
     )
-    with replacing(path, WORKDIR) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return tuple(pictures)
+    return tuple(shown)
+
+
+def _told(chapter: Chapter, settings: Evaluate, folder: Path, shown: list[Path]) -> dict[str, Any]:
+    """What the template is told of one split; adds to `shown` what was drawn."""
+    curves = folder / f"curves-{chapter.split}.png"
+    _write(curves, draw_curves(chapter.figures["curves"]))
+    shown.append(curves)
+    found = cases(chapter, settings)
+    sheet, sheet_file = sheet_of(found, chapter), folder / f"worst-{chapter.split}.png"
+    if sheet is not None:
+        write_png(sheet, sheet_file)
+        shown.append(sheet_file)
+    pictures = folder / "pictures" / chapter.split
+    shutil.rmtree(pictures, ignore_errors=True)  # of an earlier run
+    images = images_of(chapter, settings)
+    order = [one.number for one in images.rows[: settings.worst]]
+    drawn = {
+        number: write_jpeg(
+            overlay(chapter, settings, number),
+            pictures / f"{store.stem(chapter.raw.samples[number].id)}.jpg",
+        )
+        for number in sorted({*order, *(one.image for one in found)})
+    }
+    samples = chapter.raw.samples
+    rows = _rows(chapter.figures["figures"])
+    return {
+        "split": chapter.split,
+        "figures": rows,
+        "first": [row for name in FIRST for row in rows if row["name"] == name],
+        "slices": _slices(chapter.figures["slices"]),
+        "counts": chapter.figures["counts"],
+        "timing": chapter.timing,
+        "left_out": dict(chapter.raw.facts["left_out"]),
+        "taxonomy": chapter.figures["curves"].get("taxonomy", []),
+        "curves": inside(curves.read_bytes(), "png"),
+        "curves_file": curves,
+        "cases": [
+            {
+                "said": one.said,
+                "name": samples[one.image].id,
+                "uri": inside(jpeg(one.rgb)),
+                "picture": drawn[one.image],
+                "image": samples[one.image].image,
+            }
+            for one in found
+        ],
+        "images": {
+            "names": images.names,
+            "rows": [
+                {
+                    "name": samples[one.number].id,
+                    "image": samples[one.number].image,
+                    "picture": drawn.get(one.number),
+                    "cells": one.cells,
+                }
+                for one in images.rows[:LISTED]
+            ],
+            "more": max(0, len(images.rows) - LISTED),
+        },
+    }
 
 
 def draw_curves(curves: Mapping[str, Any]) -> bytes:
@@ -141,20 +187,17 @@ def _write(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
 
 
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _table(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(name, in words, value, interval), in the order of `WORDS`."""
+def _rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a figure, in the order of `WORDS`."""
     order = [*(name for name in WORDS if name in figures), *sorted(figures.keys() - WORDS.keys())]
     return [
-        (
-            name,
-            WORDS.get(name, ""),
-            _number(figures[name]["value"], name),
-            _interval(figures[name], name),
-        )
+        {
+            "name": name,
+            "words": WORDS.get(name, ""),
+            "value": number(figures[name]["value"], name in WHOLE),
+            "span": span(figures[name], name in WHOLE),
+            "bar": bar(figures[name]),
+        }
         for name in order
     ]
 
@@ -166,21 +209,18 @@ def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         names = list(dict.fromkeys(name for one in groups.values() for name in one))
         rows = [
-            (group, [f"{_number(one[n]['value'], n)} {_interval(one[n], n)}" for n in names])
+            (
+                group,
+                [
+                    {
+                        "value": number(one[name]["value"], name in WHOLE),
+                        # What was counted is certain: draws of images say nothing of it.
+                        "span": "" if name in WHOLE else span(one[name]),
+                    }
+                    for name in names
+                ],
+            )
             for group, one in groups.items()
         ]
         told.append({"by": by, "names": names, "rows": rows})
     return told
-
-
-def _number(value: float | None, name: str) -> str:
-    if value is None or np.isnan(value):
-        return "-"
-    return f"{value:.0f}" if name in WHOLE else f"{value:.3f}"
-
-
-def _interval(figure: Mapping[str, float | None], name: str) -> str:
-    low, high = figure.get("low"), figure.get("high")
-    if low is None or high is None:
-        return ""
-    return f"{_number(low, name)} to {_number(high, name)}"

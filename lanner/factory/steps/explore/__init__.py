@@ -51,7 +51,8 @@ def run(project: Project) -> Outcome:
     check_limits(settings.limits)
     # What the next step cannot do is told before all images are looked at.
     process.checked(project)
-    samples, found = read_sources(project)
+    classes: dict[tuple[str, str, str], int] = {}
+    samples, found = read_sources(project, classes)
     examined = examine(project, samples)
     samples = tuple(one for one in samples if one.id in examined.facts)
     found += examined.findings
@@ -83,6 +84,8 @@ def run(project: Project) -> Outcome:
         doubts.unchecked,
         settings.model or "",
         settings.worst,
+        classes,
+        {one.name: "images" for one in project.config.sources if one.format == "masks"},
     )
     write_report(story, folder / REPORT)
     draw.contact_sheet(flagged, folder / EXAMPLES)
@@ -98,14 +101,22 @@ def run(project: Project) -> Outcome:
     return Outcome(summary, (folder / REPORT, folder / EXAMPLES))
 
 
-def read_sources(project: Project) -> tuple[tuple[Sample, ...], list[Finding]]:
-    """Samples of all sources in the configuration's order, and a finding for each skip."""
+def read_sources(
+    project: Project, classes: dict[tuple[str, str, str], int] | None = None
+) -> tuple[tuple[Sample, ...], list[Finding]]:
+    """Samples of all sources in the configuration's order, and a finding for each skip.
+
+    `classes` takes in what was read by source, the source's class and ours ("" where dropped).
+    """
     samples: list[Sample] = []
     found = []
     for source in project.config.sources:
         project.cancel.check()
         read = read_source(project, source)
         samples += read.samples
+        if classes is not None:
+            for (theirs, ours), count in read.classes.items():
+                classes[source.name, theirs, ours] = count
         for one in read.skipped:
             kind = "undecodable" if "does not decode" in one.why else one.kind
             found.append(Finding(kind, f"{source.name}/{one.what}", one.why))

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from lanner.factory import draw
-from lanner.factory.files import write_text
+from lanner.factory.pages import inside, jpeg, write_page
+from lanner.factory.project import SAMPLES
 from lanner.factory.samples import Sample
 from lanner.factory.steps.explore import plots
 from lanner.factory.steps.explore.findings import DISAGREEMENT, KINDS, Finding, Verdict
 from lanner.factory.steps.explore.measure import Facts
 from lanner.factory.steps.explore.sampling import Estimate
 
-TEMPLATE = "report.html"
 LISTED = 12
 """Pictures shown of each kind of anomaly."""
 _SIDE = 220
@@ -29,7 +27,10 @@ _ROWS = 200
 
 @dataclass(frozen=True)
 class Story:
-    """Everything that the report tells."""
+    """Everything that the report tells.
+
+    `classes` counts what was read, by source, the source's class and ours ("": left out).
+    """
 
     factory: str
     samples: Sequence[Sample]
@@ -41,35 +42,33 @@ class Story:
     unchecked: str
     model: str
     worst: int
+    classes: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_report(story: Story, path: Path) -> Path:
     """Write the report; the same story gives the same bytes. Returns `path`."""
-    from jinja2 import Environment, PackageLoader, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("lanner.factory.steps.explore", "."),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     by_id = {one.id: one for one in story.samples}
-    text = environment.get_template(TEMPLATE).render(
+    groups = list(_groups(story, by_id))
+    named = {group["kind"] for group in groups}
+    return write_page(
+        str(__package__),
+        path,
         factory=story.factory,
+        files=[path.with_name(name) for name in ("findings.json", SAMPLES)],
         images=len(story.samples),
         labels=sum(len(one.labels) for one in story.samples),
-        verdicts=[(one, KINDS[one.kind]) for one in story.verdicts],
+        verdicts=[(one, KINDS[one.kind], one.kind in named) for one in story.verdicts],
         sources=_sources(story),
+        classes=_classes(story),
         plots=_plots(story),
         estimates=[(name, one.sentence()) for name, one in story.estimates.items()],
-        groups=list(_groups(story, by_id)),
-        ranked=[(k + 1, one) for k, one in enumerate(story.ranked[: story.worst])],
-        pictures=[_row(one, by_id) for one in _worst(story)],
+        groups=groups,
+        ranked=[(k + 1, _row(one, by_id)) for k, one in enumerate(story.ranked[: story.worst])],
+        pictures=[_captioned(one, by_id) for one in _worst(story)],
         unchecked=story.unchecked,
         model=story.model,
     )
-    write_text(text, path)
-    return path
 
 
 def example(finding: Finding, by_id: Mapping[str, Sample], side: int = _SIDE) -> draw.Pixels:
@@ -108,7 +107,7 @@ def _sources(story: Story) -> list[dict[str, Any]]:
                 "labels": sum(len(one.labels) for one in group),
                 "empty": sum(not one.labels for one in group),
                 "size": _span([(one.width * one.height) ** 0.5 for one in group], ".0f"),
-                "gsd": _span(gsds, ".2g") if gsds else "unknown",
+                "gsd": _span(gsds, ".2g") if gsds else {"middle": "unknown", "range": ""},
                 "brightness": _span([one.brightness for one in known], ".0f"),
                 "contrast": _span([one.contrast for one in known], ".0f"),
                 "sharpness": _span([one.sharpness for one in known], ".0f"),
@@ -117,14 +116,41 @@ def _sources(story: Story) -> list[dict[str, Any]]:
     return out
 
 
-def _span(values: Sequence[float], form: str) -> str:
-    """The median and where nine tenths lie."""
+def _span(values: Sequence[float], form: str) -> dict[str, str]:
+    """The median, and where nine tenths lie if that is not at one place."""
     if not len(values):
-        return "-"
+        return {"middle": "-", "range": ""}
     low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-    if f"{low:{form}}" == f"{high:{form}}":
-        return f"{middle:{form}}"
-    return f"{middle:{form}} ({low:{form}}-{high:{form}})"
+    same = f"{low:{form}}" == f"{high:{form}}"
+    around = "" if same else f"{low:{form}} to {high:{form}}"
+    return {"middle": f"{middle:{form}}", "range": around}
+
+
+def _classes(story: Story) -> list[dict[str, Any]]:
+    """What each class of a source became, in the order of sources; the most frequent first."""
+    order = {source: k for k, source in enumerate(dict.fromkeys(one[0] for one in story.classes))}
+    rows = sorted(
+        story.classes.items(), key=lambda one: (order[one[0][0]], -one[1], one[0][1], one[0][2])
+    )
+    return [
+        {
+            "source": source,
+            "theirs": "every feature" if theirs == "*" else theirs,
+            "ours": ours,
+            "read": _counted(count, story.units.get(source, "objects")),
+        }
+        for (source, theirs, ours), count in rows
+    ]
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit if count != 1 else unit.removesuffix('s')}"
+
+
+def _row(finding: Finding, by_id: Mapping[str, Sample]) -> dict[str, Any]:
+    """A finding as a row of a list, with the file of its image where there is one."""
+    sample = by_id.get(finding.sample)
+    return {**asdict(finding), "file": None if sample is None else sample.image}
 
 
 def _roles(groups: Mapping[str, Sequence[Sample]]) -> dict[str, Counter[str]]:
@@ -188,9 +214,9 @@ def _groups(story: Story, by_id: Mapping[str, Sample]) -> Iterable[dict[str, Any
                 "meaning": facts.meaning,
                 "remedy": facts.remedy,
                 "count": len(found),
-                "rows": found[:_ROWS],
+                "rows": [_row(one, by_id) for one in found[:_ROWS]],
                 "more": max(0, len(found) - _ROWS),
-                "pictures": [_row(one, by_id) for one in drawable],
+                "pictures": [_captioned(one, by_id) for one in drawable],
             }
 
 
@@ -201,14 +227,10 @@ def _worst(story: Story) -> list[Finding]:
     return first + lone[: min(story.worst, LISTED)]
 
 
-def _row(finding: Finding, by_id: Mapping[str, Sample]) -> dict[str, str]:
-    rgb = example(finding, by_id)
-    done, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 84])
-    if not done:
-        raise ValueError(f"no JPEG of {rgb.shape}")
-    text = base64.b64encode(data.tobytes()).decode()
+def _captioned(finding: Finding, by_id: Mapping[str, Sample]) -> dict[str, Any]:
+    uri = inside(jpeg(example(finding, by_id)))
     caption = f"{finding.kind} {finding.score:.2f}: {finding.sample}"
-    return {"uri": f"data:image/jpeg;base64,{text}", "caption": caption}
+    return {"uri": uri, "caption": caption, "file": by_id[finding.sample].image}
 
 
 def _side(box: tuple[float, float, float, float]) -> float:

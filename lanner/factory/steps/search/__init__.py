@@ -22,6 +22,7 @@ from lanner.factory.steps.search.backends import measuring
 from lanner.factory.steps.search.draw import draw_front, draw_importance, importances
 from lanner.factory.steps.search.edit import edited
 from lanner.factory.steps.search.points import bench_of
+from lanner.factory.steps.search.report import write_report
 from lanner.factory.steps.search.space import Axis, at_point, parse_space, size_of, value_at
 from lanner.factory.steps.search.study import (
     Kept,
@@ -38,9 +39,9 @@ KEPT = "points.jsonl"
 def run(project: Project) -> Outcome:
     """Try operating points and choose one.
 
-    Leaves `points.csv`, `pareto.png`, `importance.png`, `space.json` and `best.yaml`, the
-    detector with the chosen point, or as it is where no point finds anything. Nothing of the
-    detector itself is changed.
+    Leaves `report.html`, `points.csv`, `pareto.png`, `importance.png`, `space.json` and
+    `best.yaml`, the detector with the chosen point, or as it is where no point finds anything.
+    Nothing of the detector itself is changed.
 
     Raises:
         ConfigError: the space or an objective names nothing, with the nearest that there is, or
@@ -95,7 +96,7 @@ def run(project: Project) -> Outcome:
     point = now if best is None else best.point
     changes = {path: value for path, value in point.items() if value != now[path]}
     write_text(edited(yaml_text, changes), folder / "best.yaml")
-    front, bars = folder / "pareto.png", folder / "importance.png"
+    front, bars, page = (folder / name for name in ("pareto.png", "importance.png", "report.html"))
     draw_front(found, objectives, present, front)
     draw_importance(weight, objectives, bars)
     summary = {
@@ -110,7 +111,8 @@ def run(project: Project) -> Outcome:
         "front": len(found.front),
         **_speed(raw, seconds),
     }
-    return Outcome(summary, (front, bars, folder / "best.yaml", folder / "points.csv"))
+    write_report(project, found, axes, objectives, present, summary, page)
+    return Outcome(summary, (page, front, bars, folder / "best.yaml", folder / "points.csv"))
 
 
 def _nothing(found: Searched, objectives: tuple[Objective, ...]) -> str:

@@ -130,7 +130,11 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _broken(job: Job, code: int) -> TrainingError:
     """What became of a process that did not say."""
-    if code < 0:
+    if code in (0, 128 + signal.SIGTERM):
+        # Asked to end, it leaves a checkpoint and says nothing.
+        problem = "its process was asked to end from outside, by SIGTERM"
+        remedy = "run it again: it goes on from its last step"
+    elif code < 0:
         name = signal.Signals(-code).name
         problem = f"its process was ended by {name}"
         remedy = "run it again to resume; if memory was short, give fewer pixels or workers"
