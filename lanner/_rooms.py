@@ -45,6 +45,6 @@ def find_beside_this_package() -> None:
         if place is None or Path(place).resolve().parents[1] != folder:
             raise ImportError(
                 f"a module {name!r} was imported before Lanner, which has a package of that name; "
-                f"import lanner first, or rename {place}"
+                f"import Lanner first, or rename {place}"
             )
     sys.meta_path.insert(0, _Beside(folder))

@@ -244,7 +244,7 @@ def _try(path: Path) -> None:
             db.execute("CREATE TABLE trial (number INTEGER)")
     except sqlite3.Error as error:
         raise OutputError(
-            "--out",
+            _OUT,
             path,
             f"is in a folder that takes no SQLite database ({error})",
             "choose another format, or a folder on a local disk with room",

@@ -28,11 +28,14 @@ def test_a_checkout_uses_its_own(monkeypatch):
     assert home.home() == CHECKOUT
 
 
-def test_an_installed_wheel_uses_the_environment(tmp_path, monkeypatch):
+def test_an_installed_package_uses_its_own_data(tmp_path, monkeypatch):
     monkeypatch.delenv(home.VARIABLE, raising=False)
-    monkeypatch.setattr(home, "__file__", str(tmp_path / "lib" / "lanner" / "home.py"))
-    monkeypatch.setattr(home.sys, "prefix", str(tmp_path))
-    with pytest.raises(ConfigError, match="no configs/ folder"):
+    package = tmp_path / "site-packages" / "lanner"
+    # A neighbour's folder of that name is not ours.
+    (package.parent / "configs").mkdir(parents=True)
+    package.mkdir()
+    monkeypatch.setattr(home, "files", lambda name: package)
+    with pytest.raises(ConfigError, match=r"no configs"):
         home.home()
-    (tmp_path / "share" / "lanner" / "configs").mkdir(parents=True)
-    assert home.configs_dir() == tmp_path / "share" / "lanner" / "configs"
+    (package / "data" / "configs").mkdir(parents=True)
+    assert home.configs_dir() == package / "data" / "configs"

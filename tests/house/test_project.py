@@ -22,7 +22,7 @@ NOT_IMPORTED = {
     "pyarrow": "geopandas writes GeoParquet with it",
     "pyogrio": "geopandas writes GeoPackage and FlatGeobuf with it",
 }
-MAX_LINES = 400
+MAX_LINES = 700
 FACTORY = ("lanner/factory", "detectors/training")
 """What needs the extra `factory`; the rest runs without it."""
 

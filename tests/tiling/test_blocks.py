@@ -147,7 +147,7 @@ BOMBS = {
 }
 
 CODE = """
-import json, resource, sys
+import json, sys
 sys.path[:0] = json.loads(sys.argv[2])
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
@@ -168,7 +168,9 @@ try:
             sampler.read(Box(0, 0, 64, 64))
 except SceneError as error:
     said = str(error)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss, which begins with what the process had that this one was forked from.
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+peak = int(status["VmHWM"].split()[0]) / 1024
 print(json.dumps({"said": said, "peak": peak}))
 """
 

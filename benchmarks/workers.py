@@ -29,13 +29,13 @@ member = next(m for m in entry.config.members if m.name == sys.argv[2])
 where = compute("cpu")
 net = load_member(entry.config, member, entry.release_dir, where).net
 x = torch.randn(1, 3, side, side).contiguous(memory_format=torch.channels_last)
-def look(_):
+def forward(_):
     with running(where, where.threads // workers):
         net(x)
 with ThreadPoolExecutor(workers) as pool:
-    list(pool.map(look, range(4)))
+    list(pool.map(forward, range(4)))
     begin = time.perf_counter()
-    list(pool.map(look, range({tiles})))
+    list(pool.map(forward, range({tiles})))
     spent = (time.perf_counter() - begin) / {tiles}
 print(json.dumps([spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
 """
