@@ -144,25 +144,26 @@ class SceneCloser:
             left = [n for n, name in enumerate(names) if not ledger.done(name)]
             done = len(shots) - len(left)
             tell(done, len(shots))
-            with closing(thread_each(lambda n: self._seen(shots[n], threshold), left)) as seen:
-                for n, payload in zip(left, seen, strict=True):
-                    if payload is not None:
-                        ledger.put(names[n], payload)
+
+            def see(n: int) -> bool:
+                # By its own thread: a slow object holds back none that others have finished.
+                if self._cancel.is_set():
+                    return False
+                ledger.put(names[n], encode_ring(self._ring(shots[n], threshold)))
+                return True
+
+            with closing(thread_each(see, left)) as seen:
+                for looked in seen:
+                    if looked:
                         done += 1
                         tell(done, len(shots))
             self._cancel.check()
             return [decode_ring(ledger.get(name)) for name in names]
 
-    def _seen(self, shot: _Shot, threshold: float) -> bytes | None:
-        """What is seen on one picture, for the ledger; any thread may ask.
-
-        None where the caller went away before. It raises nothing then, so that what other threads
-        have finished by that time is kept.
-        """
-        if self._cancel.is_set():
-            return None
+    def _ring(self, shot: _Shot, threshold: float) -> Outline | None:
+        """What is seen on one picture; any thread may ask."""
         pixels, valid = shot.read(self._stretch)
-        return encode_ring(self._look(pixels, valid, shot.box, threshold))
+        return self._look(pixels, valid, shot.box, threshold)
 
     def _level(self, box: Floats, object_px: float, gain: float, enlarge: float) -> int | None:
         """Steps of 2 ** (1 / STEPS) finer than the grid; None where that gains too little."""
