@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from tests.unit.test_factory_search_roads import DETECTOR
+from tests.factory.test_search_roads import DETECTOR
 
 from detectors.calibration import Calibration
 from detectors.rasters import fuse_rasters

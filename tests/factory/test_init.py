@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.test_factory_geo import features, polygon
+from tests.factory.test_geo import features, polygon
 from typer.testing import CliRunner
 
 from lanner.cli.app import app

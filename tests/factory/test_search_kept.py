@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from tests.unit.test_factory_figures import CONFIG as DETECTOR
+from tests.factory.test_figures import CONFIG as DETECTOR
 
 from lanner.core.errors import DatasetError
 from lanner.factory.config import FactoryConfig

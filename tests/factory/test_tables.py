@@ -6,7 +6,7 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
-from tests.unit.test_factory_geo import NOSE, at, features, polygon
+from tests.factory.test_geo import NOSE, at, features, polygon
 
 from lanner.core.errors import DatasetError
 from tests.fixtures_readers import raster, read, whys

@@ -328,7 +328,7 @@ MEASURE = """
 import resource, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from test_pipeline_oracle import Oracle, ask, roads_config
+from test_oracle import Oracle, ask, roads_config
 class Far(Oracle):
     channels = ("road", "centreline")
     def see(self, image, grid):
