@@ -29,9 +29,8 @@ PAIRED = ("dota", "masks", "voc", "yolo")
 
 @dataclass(frozen=True)
 class Read:
-    """A source as it was read.
-
-    `classes` counts its objects (of masks: its images) by its class and ours, "" where dropped.
+    """A source as it was read; `classes` counts its objects (of masks: images) by its class and
+    ours, "" where dropped.
     """
 
     samples: tuple[Sample, ...]
