@@ -8,7 +8,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from lanner.cli_write import write_outputs
+from lanner.cli.write import write_outputs
 from lanner.core.errors import Cancelled, OutputError
 from lanner.core.job import Cancel, DetectResult
 
@@ -33,7 +33,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 def failure(paths: list[Path], run: Path | None = None, of: DetectResult | None = None) -> str:
     with pytest.raises(OutputError) as caught:
         write_outputs(of or result(), paths, run, Cancel())
-    assert caught.value.argument == "--out"
+    assert caught.value.argument in ("path", "output")
     return str(caught.value)
 
 

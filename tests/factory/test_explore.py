@@ -53,7 +53,7 @@ def test_an_image_encoded_again_looks_the_same_and_a_mirrored_one_does_not(seed)
     smaller = cv2.resize(rgb, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
 
     def apart(other: np.ndarray) -> int:
-        return (measure(rgb).look ^ measure(other).predict).bit_count()
+        return (measure(rgb).look ^ measure(other).look).bit_count()
 
     assert content_hash(again) != content_hash(rgb)
     assert apart(again) <= 4

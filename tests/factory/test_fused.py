@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from tests.factory.test_search_roads import DETECTOR
 
 from detectors.calibration import Calibration
 from detectors.rasters import fuse_rasters
@@ -22,6 +21,7 @@ from lanner.factory.steps.evaluate.chapter import Chapter
 from lanner.factory.steps.evaluate.figures import figures_of, measure
 from lanner.factory.steps.evaluate.raw import load_raw
 from lanner.factory.steps.evaluate.worst import worst
+from tests.factory.test_search_roads import DETECTOR
 from tiling.grid import TilePlan
 from tiling.scene import open_scene
 

@@ -97,7 +97,7 @@ def test_the_released_detector_takes_out_what_no_picture_shows(tmp_path, country
     assert (mask == MASK_UNKNOWN)[(true | made_up) == 0].sum() == 0
     assert found["first/test"].mask == tmp_path / "test.png"
     (told,) = changes(project)
-    assert told[:2] == ("00_unsure_lines", "first/train")
+    assert told[:2] == ("00_ignore_unseen_lines", "first/train")
     assert "is not seen" in told[2]
     # Looked at once: the second time what was seen is found.
     before = found["first/train"].mask.stat().st_mtime_ns

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.factory.test_geo import features, polygon
 from typer.testing import CliRunner
 
 from lanner.cli.app import app
 from lanner.factory.config import load_factory
+from tests.factory.test_geo import features, polygon
 from tests.fixtures_readers import H, W, draw, raster
 
 LINE = "{} .5 .5 .25 .5\n"

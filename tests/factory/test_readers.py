@@ -104,8 +104,8 @@ def test_classes_are_mapped_dropped_or_refused(tmp_path):
     root, facts = coco(tmp_path), {"format": "coco", "splits": {"train": "train.json"}}
     found = read(root, **facts, classes={"plane": "aircraft"}, drop=["ship"])
     assert {label.label for one in found.samples for label in one.labels} == {"aircraft"}
-    with pytest.raises(DatasetError, match=r"'ship'.*neither.*did you mean 'project'"):
-        read(root, **facts, classes={"plane": "aircraft", "project": "boat"})
+    with pytest.raises(DatasetError, match=r"'ship'.*neither.*did you mean 'shop'"):
+        read(root, **facts, classes={"plane": "aircraft", "shop": "boat"})
     with pytest.raises(DatasetError, match=r"'boat'.*empty class.*tug"):
         read(root, **facts, classes={"plane": "aircraft", "tug": "boat"}, drop=["ship"])
     found = read(root, **facts, classes={"plane": "a", "ship": "boat", "tug": "boat"})

@@ -164,7 +164,7 @@ def staged(tmp_path):
     target = Target(make_release(tmp_path / "weights" / "tanks" / "1.1.0", "old"))
     weights = tmp_path / "new.safetensors"
     weights.write_text("new")
-    stage(target, config(), {"boxes": weights}, Calibration(), {"factory.yaml": "f"})
+    stage(target, config(), {"boxes": weights}, Calibration(), {"factory.yaml": "f"}, {})
     seal(target.part, {**CARD, "release": "1.1.0"})
     detector = tmp_path / "tanks.yaml"
     detector.write_text("before")
@@ -232,7 +232,7 @@ def test_files_that_are_no_release_are_not_written_over(tmp_path):
     weights = tmp_path / "b.safetensors"
     weights.write_text("new")
     with pytest.raises(OutputError, match=r"holds files and no card\.yaml; move them away"):
-        stage(Target(folder), config(), {"boxes": weights}, Calibration(), {})
+        stage(Target(folder), config(), {"boxes": weights}, Calibration(), {}, {})
     assert (folder / "notes.txt").read_text() == "mine"
     assert [path.name for path in folder.parent.iterdir()] == ["1.1.0"]
 
@@ -243,7 +243,7 @@ def test_too_large_a_file_is_refused_before_anything_is_written(tmp_path, monkey
     big.write_bytes(b"x" * 10)
     target = Target(tmp_path / "weights" / "tanks" / "1.1.0")
     with pytest.raises(OutputError, match=r"member boxes has 0\.0 MB"):
-        stage(target, config(), {"boxes": big}, Calibration(), {})
+        stage(target, config(), {"boxes": big}, Calibration(), {}, {})
     assert not (tmp_path / "weights").exists()
 
 
@@ -267,11 +267,11 @@ def test_no_network_is_released_with_the_weights_of_another(tmp_path, names, sai
         path.write_text(name)
     target = Target(tmp_path / "weights" / "tanks" / "1.1.0")
     with pytest.raises(ConfigError, match=said):
-        stage(target, two_networks(*names), files, Calibration(), {})
+        stage(target, two_networks(*names), files, Calibration(), {}, {})
     assert not target.part.exists()
     # The same network twice, say at two thresholds, is one file.
     same = {name: files["boxes"] for name in files}
-    stage(target, two_networks("a.safetensors", "a.safetensors"), same, Calibration(), {})
+    stage(target, two_networks("a.safetensors", "a.safetensors"), same, Calibration(), {}, {})
     assert (target.part / "a.safetensors").read_text() == "boxes"
 
 

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 
 import pytest
-from tests.factory.test_figures import CONFIG as DETECTOR
 
 from lanner.core.errors import DatasetError
 from lanner.factory.config import FactoryConfig
@@ -18,6 +17,7 @@ from lanner.factory.steps.search import raw_folder
 from lanner.factory.steps.search.points import Measured
 from lanner.factory.steps.search.space import parse_space
 from lanner.factory.steps.search.study import Kept, Objective, search_points
+from tests.factory.test_figures import CONFIG as DETECTOR
 
 
 def shop_in(folder: Path) -> Project:

@@ -6,9 +6,9 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
-from tests.factory.test_geo import NOSE, at, features, polygon
 
 from lanner.core.errors import DatasetError
+from tests.factory.test_geo import NOSE, at, features, polygon
 from tests.fixtures_readers import raster, read, whys
 
 SQUARE = polygon((20, 10), (60, 10), (60, 50), (20, 50))

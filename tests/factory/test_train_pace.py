@@ -102,7 +102,7 @@ def test_without_a_gpu_the_first_training_is_short(tmp_path, network):
     work = {}
     for gpu in (False, True):
         _, file = write_starter(
-            tmp_path / str(gpu), "geo", "tanks", ("tank",), 0.5, "data", network, gpu
+            tmp_path / str(gpu), "geo", "tanks", ("tank",), 0.5, "data", network, gpu=gpu
         )
         training = load_factory(file).train.members[network]
         assert training.warmup < training.steps / 5

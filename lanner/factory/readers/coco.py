@@ -157,7 +157,7 @@ def _label(
     if name is None:
         problems.append(f"{what} is of class {note.get('category_id')!r}, which is not listed")
         return None
-    if name in reading.source.drop:
+    if reading.dropped(name):
         return None
     try:
         polygon, whole = _outline(note.get("segmentation"))

@@ -54,7 +54,7 @@ def _labels(reading: Reading, path: Path, problems: list[str]) -> tuple[list[Lab
             gsd = _gsd(line)
             continue
         words = line.split()
-        if len(words) in (9, 10) and words[8] in reading.source.drop:
+        if len(words) in (9, 10) and reading.dropped(words[8]):
             continue
         try:
             if len(words) not in (9, 10):

@@ -129,14 +129,20 @@ class Reading(Telling):
         self.left_out(image.name, self.name_of(file), problems)
         return True
 
+    def dropped(self, theirs: str) -> bool:
+        """Whether an object of the source's class is left out; counts it then."""
+        if theirs not in self.source.drop:
+            return False
+        self.classes[theirs, ""] += 1
+        return True
+
     def ours(self, theirs: str) -> str | None:
         """Our class for the source's, None where it is dropped; counts it.
 
         Raises:
             DatasetError: neither mapped nor dropped.
         """
-        if theirs in self.source.drop:
-            self.classes[theirs, ""] += 1
+        if self.dropped(theirs):
             return None
         classes = self.source.classes
         if theirs not in classes and ANY not in classes:

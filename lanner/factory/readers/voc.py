@@ -95,7 +95,7 @@ def _labels(reading: Reading, root: ET.Element, origin: int, problems: list[str]
     out = []
     for row, node in enumerate(root.iter("object"), 1):
         name = (node.findtext("name") or "").strip()
-        if name in reading.source.drop:
+        if reading.dropped(name):
             continue
         try:
             if not name:

@@ -149,7 +149,7 @@ def _labels(
         try:
             index = _class(words[0])
             theirs = _theirs(index, names)
-            if theirs in reading.source.drop:
+            if reading.dropped(theirs):
                 continue
             values = [number(word) for word in words[1:]]
             pose = poses.is_pose(values)
