@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,6 @@ from detectors.card import GET_BACK
 from detectors.device import Compute
 from detectors.inputs import BANDS
 from detectors.instances import CHANNELS, instances
-from detectors.layers.resnet import STAGES
 from detectors.ready import ready
 from detectors.resunet import ResUNet, ResUNetSpec
 from detectors.retinanet import RetinaNet, RetinaNetSpec
@@ -123,13 +121,9 @@ def load_member(
         ConfigError: `arch` describes no such network, or `bands` are not what it takes.
         WeightsError: the file is missing, unreadable, or of another architecture.
     """
-    _check_bands(config)
-    spec = _spec(config, member)
-    # The random start is overwritten: our layers are made without one. Those of a library may hold
-    # what no file has, and the caller's generator is none of their business.
-    empty = torch.device("meta") if _is_ours(spec) else nullcontext()
-    with torch.random.fork_rng(devices=[]), empty:
-        net = _built(config, member, spec)
+    # The random start is overwritten; the caller's generator is none of its business.
+    with torch.random.fork_rng(devices=[]):
+        net = build(config, member)
     _fill(net, folder / member.weights)
     net.eval().requires_grad_(False)
     ready(net, where)
@@ -143,12 +137,7 @@ def build(config: DetectorConfig, member: Member) -> RetinaNet | ResUNet:
         ConfigError: `arch` describes no such network, or `bands` are not what it takes.
     """
     _check_bands(config)
-    return _built(config, member, _spec(config, member))
-
-
-def _built(
-    config: DetectorConfig, member: Member, spec: RetinaNetSpec | ResUNetSpec
-) -> RetinaNet | ResUNet:
+    spec = _spec(config, member)
     try:
         net = RetinaNet(spec) if isinstance(spec, RetinaNetSpec) else ResUNet(spec)
     except _REFUSED as error:
@@ -169,11 +158,6 @@ def _spec(config: DetectorConfig, member: Member) -> RetinaNetSpec | ResUNetSpec
         return _described(RetinaNetSpec, member, classes=len(config.classes))
     usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
     return _described(ResUNetSpec, member, outputs=usual)
-
-
-def _is_ours(spec: RetinaNetSpec | ResUNetSpec) -> bool:
-    """Whether its layers are those of `detectors.layers` alone."""
-    return (spec.backbone if isinstance(spec, RetinaNetSpec) else spec.encoder) in STAGES
 
 
 def _described(kind: type[Spec], member: Member, **usual: Any) -> Spec:
@@ -231,10 +215,8 @@ def _check_outputs(config: DetectorConfig, member: Member, outputs: tuple[str, .
 
 def _fill(net: nn.Module, path: Path) -> None:
     try:
-        own, found = net.state_dict(), load_file(path)
-        # Files keep halves; networks are folded in full.
-        state = {name: v.to(own[name].dtype) if name in own else v for name, v in found.items()}
-        net.load_state_dict(state, assign=True)
+        state = load_file(path)
+        net.load_state_dict(state)
     except (OSError, SafetensorError) as error:
         raise WeightsError("weights", path, f"cannot be read ({error})", GET_BACK) from error
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Res-UNet: a U-Net with a residual encoder.
+"""Res-UNet: a U-Net with a residual encoder, on segmentation-models-pytorch.
 
 Zhang et al., 2018, "Road Extraction by Deep Residual U-Net"; Ronneberger et al., 2015.
 The encoder stops at stride 16: the receptive field stays near 200 pixels, so a modest halo
@@ -9,14 +9,11 @@ dilations' sum times the stride.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from detectors.layers.resnet import STAGES
-from detectors.layers.unet import UNet
 
 STRIDE = 16
 """Input height and width must be multiples of the encoder's output stride."""
@@ -27,10 +24,9 @@ class ResUNetSpec:
     """What must be known to build the network that a weights file was saved from.
 
     `outputs` names the channels in order: the first is the object's own probability, then
-    what instances need (`boundary`, `centre`) or what roads need (`centreline`). `encoder` is one
-    of `detectors.layers.resnet.STAGES`, or another that segmentation-models-pytorch knows by that
-    name. `context` are dilations of convolutions at the deepest level, one after another: what
-    lies farther away helps to tell a road under trees from none.
+    what instances need (`boundary`, `centre`) or what roads need (`centreline`). `context` are
+    dilations of convolutions at the deepest level, one after another: what lies farther away
+    helps to tell a road under trees from none.
     """
 
     outputs: tuple[str, ...]
@@ -45,7 +41,18 @@ class ResUNet(nn.Module):
     def __init__(self, spec: ResUNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.net: Any = _unet(spec)
+        self.net = smp.Unet(
+            spec.encoder,
+            encoder_depth=len(spec.decoder_channels),
+            encoder_weights=None,
+            decoder_channels=spec.decoder_channels,
+            in_channels=3,
+            classes=len(spec.outputs),
+        )
+        # A shallow U-Net leaves the encoder's last stages unused: ship no dead weights.
+        for stage in range(len(spec.decoder_channels), 5):
+            setattr(self.net.encoder, f"layer{stage}", nn.Identity())
+
         width = self.net.encoder.out_channels[-1]
         self.context = Context(width, spec.context) if spec.context else nn.Identity()
 
@@ -55,28 +62,6 @@ class ResUNet(nn.Module):
         seen = self.net.decoder([*levels, self.context(deepest)])
         logits: Tensor = self.net.segmentation_head(seen)
         return logits.float()
-
-
-def _unet(spec: ResUNetSpec) -> Any:
-    """Encoder, decoder and head."""
-    depth, classes = len(spec.decoder_channels), len(spec.outputs)
-    if spec.encoder in STAGES:
-        return UNet(spec.encoder, spec.decoder_channels, classes)
-    # Seconds to import: only for encoders that are not ours.
-    import segmentation_models_pytorch as smp
-
-    net = smp.Unet(
-        spec.encoder,
-        encoder_depth=depth,
-        encoder_weights=None,
-        decoder_channels=spec.decoder_channels,
-        in_channels=3,
-        classes=classes,
-    )
-    # A shallow U-Net leaves the encoder's last stages unused: ship no dead weights.
-    for stage in range(depth, 5):
-        setattr(net.encoder, f"layer{stage}", nn.Identity())
-    return net
 
 
 class Context(nn.Module):

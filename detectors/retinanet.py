@@ -1,4 +1,4 @@
-"""RetinaNet, sized for objects of 8 to 180 pixels.
+"""RetinaNet on torchvision's parts, sized for objects of 8 to 180 pixels.
 
 Focal-loss single-stage detector (Lin et al., 2017, "Focal Loss for Dense Object Detection").
 Only pyramid levels P3 to P5 are kept: coarser levels see more zero padding than image on
@@ -8,13 +8,16 @@ small tiles, learn the tile's border instead of the object, and then fail on lar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+import torchvision
 from torch import Tensor, nn
-
-from detectors.layers.heads import Heads, anchor_boxes
-from detectors.layers.pyramid import FeaturePyramid
-from detectors.layers.resnet import STAGES, ResNet
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops import FeaturePyramidNetwork
 
 STRIDE = 32
 """Input height and width must be multiples of the coarsest level's stride."""
@@ -27,11 +30,7 @@ BOX_CLAMP = 4.135166556742356  # log(1000/16), the bound torchvision's own coder
 
 @dataclass(frozen=True)
 class RetinaNetSpec:
-    """What must be known to build the network that a weights file was saved from.
-
-    `backbone` is one of `detectors.layers.resnet.STAGES`, or another of torchvision's with as many
-    stages of the same names.
-    """
+    """What must be known to build the network that a weights file was saved from."""
 
     classes: int
     backbone: str = "resnet18"
@@ -51,10 +50,19 @@ class RetinaNet(nn.Module):
         super().__init__()
         self.spec = spec
         _check_anchors(spec.anchor_sizes)
-        self.body, channels = _body(spec.backbone)
-        self.fpn = FeaturePyramid(channels, spec.channels)
-        anchors = len(spec.anchor_sizes[0]) * len(spec.aspect_ratios)
-        self.head = Heads(spec.channels, anchors, spec.classes)
+        body = torchvision.models.get_model(spec.backbone, weights=None)
+        in_channels = [_out_channels(stage) for stage in (body.layer2, body.layer3, body.layer4)]
+        self.body = IntermediateLayerGetter(body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"})
+        self.fpn = FeaturePyramidNetwork(in_channels, spec.channels)
+        ratios = (spec.aspect_ratios,) * len(spec.anchor_sizes)
+        self.anchors = AnchorGenerator(spec.anchor_sizes, ratios)
+        self.head = RetinaNetHead(
+            spec.channels,
+            self.anchors.num_anchors_per_location()[0],
+            spec.classes,
+            norm_layer=partial(nn.GroupNorm, 16),
+        )
+        self.head.regression_head._loss_type = "giou"
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Score every anchor.
@@ -65,12 +73,11 @@ class RetinaNet(nn.Module):
         Returns:
             logits (n, a, classes), offsets (n, a, 4), anchors (a, 4) as x0, y0, x1, y1 pixels.
         """
-        seen = self.body(images)
-        levels = self.fpn(seen[-LEVELS:] if isinstance(seen, list) else list(seen.values()))
-        logits, offsets = self.head(levels)
-        spec = self.spec
-        anchors = anchor_boxes(images, levels, spec.anchor_sizes, spec.aspect_ratios)
-        return logits, offsets, anchors
+        levels = list(self.fpn(self.body(images)).values())
+        out = self.head(levels)
+        size = (images.shape[-2], images.shape[-1])
+        anchors = self.anchors(ImageList(images[:1], [size]), [f[:1] for f in levels])[0]
+        return out["cls_logits"], out["bbox_regression"], anchors
 
 
 def decode_boxes(offsets: Tensor, anchors: Tensor) -> Tensor:
@@ -98,21 +105,6 @@ def _check_anchors(sizes: tuple[tuple[int, ...], ...]) -> None:
     """
     if len(sizes) != LEVELS or len({len(row) for row in sizes}) != 1 or not sizes[0]:
         raise ValueError(f"anchor_sizes takes {LEVELS} rows of as many sizes each")
-
-
-def _body(backbone: str) -> tuple[nn.Module, tuple[int, ...]]:
-    """The residual body, and the channels of its last `LEVELS` levels."""
-    if backbone in STAGES:
-        body = ResNet(backbone)
-        return body, body.out_channels[-LEVELS:]
-    # Seconds to import: only for bodies that are not ours.
-    from torchvision.models import get_model
-    from torchvision.models._utils import IntermediateLayerGetter
-
-    whole = get_model(backbone, weights=None)
-    stages = (whole.layer2, whole.layer3, whole.layer4)
-    names = {"layer2": "p3", "layer3": "p4", "layer4": "p5"}
-    return IntermediateLayerGetter(whole, names), tuple(map(_out_channels, stages))
 
 
 def _out_channels(layer: nn.Module) -> int:

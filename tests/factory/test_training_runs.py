@@ -195,11 +195,11 @@ def test_encoders_and_starts_are_taken_over(tmp_path):
     save_weights(donor, path)
     net = tiny()
     encoder_from(net, path)
-    own, given = net.net.encoder.layer1[0].conv1.weight, donor.body.layer1[0].conv1.weight
+    own, given = net.net.encoder.layer1[0].conv1.weight, donor.body["layer1"][0].conv1.weight
     assert torch.equal(own, given.half().float())
     other = RetinaNet(RetinaNetSpec(3, channels=16))
     assert start_from(other, path) == 2
-    assert torch.equal(other.body.conv1.weight, donor.body.conv1.weight.half().float())
+    assert torch.equal(other.body["conv1"].weight, donor.body["conv1"].weight.half().float())
     with pytest.raises(WeightsError, match="another architecture"):
         start_from(net, path)
     with pytest.raises(WeightsError, match="cannot be read"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 
 from detectors.retinanet import decode_boxes
 
@@ -35,7 +36,7 @@ def decode(
         scores = torch.sigmoid(one.float())
         anchor, label = torch.nonzero(scores >= threshold, as_tuple=True)
         boxes = decode_boxes(offsets[image, anchor], anchors[anchor])
-        boxes = _clipped(boxes, size)
+        boxes = clip_boxes_to_image(boxes, size)
         which = torch.full_like(anchor, image)
         found.append((boxes, scores[anchor, label], label, which, anchor))
     if len(found) == 1:  # as it is, without a copy
@@ -45,9 +46,3 @@ def decode(
         real = torch.empty((0, 4), device=logits.device)
         return Decoded(real, real[:, 0], whole, whole, whole)
     return Decoded(*(torch.cat(column) for column in zip(*found, strict=True)))
-
-
-def _clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """(k, 4) boxes without what lies beyond height and width."""
-    across, down = boxes[:, 0::2].clamp(0, size[1]), boxes[:, 1::2].clamp(0, size[0])
-    return torch.stack([across, down], dim=2).reshape(boxes.shape)
