@@ -146,7 +146,7 @@ def _put_into(
                     changed.execute("BEGIN IMMEDIATE")
                     _merge(changed, fresh, room, kept)
                 replace(copy, path)
-    return None if room.alone else _told(path, room)
+    return None if room.alone else _what_was_done(path, room)
 
 
 def _merge(db: Database, fresh: Path, room: Room, style: bytes | None) -> None:
@@ -167,7 +167,7 @@ def _copy(path: Path, copy: Path) -> None:
         source.backup(target)
 
 
-def _told(path: Path, room: Room) -> str:
+def _what_was_done(path: Path, room: Room) -> str:
     did = f"replaced layer {room.layer} in" if room.there else f"added layer {room.layer} to"
     if not room.others:
         beside = "; the rest of the file is as it was"

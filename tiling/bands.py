@@ -66,7 +66,7 @@ def name_bands(dataset: DatasetReader, uri: str) -> Bands:
         alpha = 2 if ColorInterp.alpha in interps else None
         names = ("gray",) if palette.is_gray else RGB
         return Bands(names, tuple(range(1, len(names) + 1)), alpha)
-    named = _told(described, [_INTERPRETED.get(interp) for interp in interps])
+    named = _merged_names(described, [_INTERPRETED.get(interp) for interp in interps])
     alpha = next((i for i, c in enumerate(interps, 1) if c == ColorInterp.alpha), None)
     if alpha is None and dataset.count > 1 and "alpha" in named:
         alpha = named.index("alpha") + 1
@@ -104,7 +104,7 @@ def choose(found: Bands, wanted: tuple[str, ...], uri: str) -> tuple[int, ...]:
     return tuple(found.indices[found.names.index(name)] for name in wanted)
 
 
-def _told(described: list[str], interpreted: list[str | None]) -> list[str | None]:
+def _merged_names(described: list[str], interpreted: list[str | None]) -> list[str | None]:
     """Names from folded descriptions and colour interpretations; None where neither says any."""
     known = [known_name(text) for text in described]
     ends = [name or last_word(text) for name, text in zip(known, described, strict=True)]

@@ -64,7 +64,7 @@ def find_collar(looked: Sequence[tuple[Pixels, Mask]], across: int) -> Collar | 
             found = _collar(parts, columns, value)
             if found is not None:
                 held = [_holds(pixels, valid, value) for pixels, valid in looked]
-                return _told(found, held, value, whole=len(looked) == 1)
+                return _collar_of(found, held, value, whole=len(looked) == 1)
     return None
 
 
@@ -147,7 +147,7 @@ def _grown(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(np.logical_or.reduce(views), np.bool_)
 
 
-def _told(found: _Found, held: list[Mask], value: float, *, whole: bool) -> Collar:
+def _collar_of(found: _Found, held: list[Mask], value: float, *, whole: bool) -> Collar:
     """The border in the parts that were looked at."""
     if found.alone:
         where = held

@@ -114,8 +114,8 @@ def compare_runs(
         b=str(b),
         raster=right.config.output == "raster",
         files=files,
-        rows=_shown(rows),
-        pairs=_told(left, pairs),
+        rows=_rounded_rows(rows),
+        pairs=_cells_as_data(left, pairs),
     )
     return Comparison(rows, len(common), (page, *files))
 
@@ -145,7 +145,7 @@ def pairs_apart(
     ]
 
 
-def _shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rounded_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows as the report shows them; bars reach from the largest loss to the largest gain."""
     ends = [abs(row[key]) for row in rows for key in ("low", "high") if row[key] is not None]
     most = float(max([*ends, 1e-9]))
@@ -173,7 +173,9 @@ def _shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _told(a: EvaluatedDetector, pairs: Sequence[tuple[str, Cell, Cell]]) -> list[dict[str, Any]]:
+def _cells_as_data(
+    a: EvaluatedDetector, pairs: Sequence[tuple[str, Cell, Cell]]
+) -> list[dict[str, Any]]:
     """The pairs as the report shows them."""
     return [
         {

@@ -80,7 +80,7 @@ def write_report(
         The sheets and curves.
     """
     shown: list[Path] = []
-    told = [_told(chapter, settings, path.parent, shown) for chapter in chapters]
+    told = [_chapter_data(chapter, settings, path.parent, shown) for chapter in chapters]
     names = ("figures.json", "objects.csv", "timing.json", FILE)
     files = [path.with_name(name) for name in names]
     write_page(
@@ -96,7 +96,9 @@ def write_report(
     return tuple(shown)
 
 
-def _told(chapter: Chapter, settings: Evaluate, folder: Path, shown: list[Path]) -> dict[str, Any]:
+def _chapter_data(
+    chapter: Chapter, settings: Evaluate, folder: Path, shown: list[Path]
+) -> dict[str, Any]:
     """What the template is told of one split; adds to `shown` what was drawn."""
     curves = folder / f"curves-{chapter.split}.png"
     _write(curves, draw_curves(chapter.figures["curves"]))
