@@ -24,8 +24,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SIDE = 640
-"""Pixels across and down of the scene."""
+SCENE = ("--size", "640x640", "--gsd", "0.3", "--aircraft", "2")
+"""What is rendered: two aircraft, as pictures of airfields of that size show them."""
+APRON = ("--size", "640x640")
+"""And one full of aircraft, for which there is no bar: each is looked at more closely."""
 
 REFERENCE = """\
 import sys
@@ -69,15 +71,17 @@ def spent(command: list[str], code: int) -> float:
 
 def measure(folder: Path, repeat: int) -> dict[str, list[float]]:
     """Seconds of each row, once a repeat; what is read first is read from memory after that."""
-    scene, corrupt = folder / "scene.tif", folder / "corrupt.tif"
+    scene, corrupt, apron = (folder / f"{name}.tif" for name in ("scene", "corrupt", "apron"))
     lanner = [sys.executable, "-m", "lanner"]
-    spent([*lanner, "render", str(scene), "--size", f"{SIDE}x{SIDE}"], 0)
+    spent([*lanner, "render", str(scene), *SCENE], 0)
+    spent([*lanner, "render", str(apron), *APRON], 0)
     corrupt.write_bytes(scene.read_bytes()[:4000])
     weights = newest(ROOT / "weights" / "aircraft")
     out = ["-d", "aircraft", "-o", str(folder / "out.geojson"), "-q"]
     rows: dict[str, tuple[list[str], int]] = {
         "reference": ([sys.executable, "-c", REFERENCE, *map(str, weights)], 0),
         "detection": ([*lanner, "detect", str(scene), *out], 0),
+        "full apron": ([*lanner, "detect", str(apron), *out], 0),
         "missing scene": ([*lanner, "detect", str(folder / "none.tif"), *out], 10),
         "corrupt scene": ([*lanner, "detect", str(corrupt), *out], 10),
         "--help": ([*lanner, "--help"], 0),

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from detectors.boxes import boxes_of_tiles
 from detectors.card import GET_BACK
@@ -122,12 +123,40 @@ def load_member(
         WeightsError: the file is missing, unreadable, or of another architecture.
     """
     # The random start is overwritten; the caller's generator is none of its business.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _WithoutRandomStart():
         net = build(config, member)
     _fill(net, folder / member.weights)
     net.eval().requires_grad_(False)
     ready(net, where)
     return BoxMember(member, net) if isinstance(net, RetinaNet) else MaskMember(member, net)
+
+
+class _WithoutRandomStart(TorchFunctionMode):
+    """Leaves parameters as they are allocated: drawing numbers takes longer than reading them."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+_DRAWING = frozenset(
+    {
+        nn.init.kaiming_uniform_,
+        nn.init.normal_,
+        nn.init.uniform_,
+        Tensor.normal_,
+        Tensor.uniform_,
+    }
+)
+"""What fills a tensor with random numbers, as modules of torch call it."""
 
 
 def build(config: DetectorConfig, member: Member) -> RetinaNet | ResUNet:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from detectors.libraries import smp
 
 STRIDE = 16
 """Input height and width must be multiples of the encoder's output stride."""

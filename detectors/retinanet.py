@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.retinanet import RetinaNetHead
-from torchvision.ops import FeaturePyramidNetwork
+
+from detectors.libraries import torchvision
+
+_detection = torchvision.models.detection
 
 STRIDE = 32
 """Input height and width must be multiples of the coarsest level's stride."""
@@ -52,11 +50,13 @@ class RetinaNet(nn.Module):
         _check_anchors(spec.anchor_sizes)
         body = torchvision.models.get_model(spec.backbone, weights=None)
         in_channels = [_out_channels(stage) for stage in (body.layer2, body.layer3, body.layer4)]
-        self.body = IntermediateLayerGetter(body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"})
-        self.fpn = FeaturePyramidNetwork(in_channels, spec.channels)
+        self.body = torchvision.models._utils.IntermediateLayerGetter(
+            body, {"layer2": "p3", "layer3": "p4", "layer4": "p5"}
+        )
+        self.fpn = torchvision.ops.FeaturePyramidNetwork(in_channels, spec.channels)
         ratios = (spec.aspect_ratios,) * len(spec.anchor_sizes)
-        self.anchors = AnchorGenerator(spec.anchor_sizes, ratios)
-        self.head = RetinaNetHead(
+        self.anchors = _detection.anchor_utils.AnchorGenerator(spec.anchor_sizes, ratios)
+        self.head = _detection.retinanet.RetinaNetHead(
             spec.channels,
             self.anchors.num_anchors_per_location()[0],
             spec.classes,
@@ -76,7 +76,9 @@ class RetinaNet(nn.Module):
         levels = list(self.fpn(self.body(images)).values())
         out = self.head(levels)
         size = (images.shape[-2], images.shape[-1])
-        anchors = self.anchors(ImageList(images[:1], [size]), [f[:1] for f in levels])[0]
+        anchors = self.anchors(
+            _detection.image_list.ImageList(images[:1], [size]), [f[:1] for f in levels]
+        )[0]
         return out["cls_logits"], out["bbox_regression"], anchors
 
 

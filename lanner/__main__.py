@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from typing import TextIO
 
+GC_THRESHOLD = 50_000
+"""Objects after which Python looks for cycles, instead of 700. Libraries make a million that stay:
+looking at them again and again takes a second of the five that importing them takes."""
+
 
 def main() -> None:
     """Entry point of the program."""
+    gc.set_threshold(GC_THRESHOLD)
     _print_anything()
     try:
         from lanner.cli.app import app

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +14,8 @@ from types import ModuleType
 PACKAGES = frozenset({"detectors", "postprocess", "server", "tiling"})
 
 
-class _Beside(MetaPathFinder):
-    """Looks for `PACKAGES` in one folder alone."""
+class _Beside:
+    """A finder of the import system that looks for `PACKAGES` in one folder alone."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

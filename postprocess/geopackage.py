@@ -24,8 +24,9 @@ from lanner.core.files import SQLITE_ENDINGS, replace, temporary
 from postprocess.gpkg_layer import Database, identifier, put_layer, put_style, rows, tables
 
 LAYER = "objects"
-_OUT = Argument("path")
 """The layer of a new file."""
+
+_OUT = Argument("path")
 
 OURS = frozenset({"id", "detector", "label", "confidence", "decision", "weights_sha256"})
 """Columns by which a layer that Lanner wrote is known."""
@@ -106,7 +107,7 @@ def put(
             with _locked(path, detector) as db:
                 if db is not None:
                     return _put_into(path, db, detector, make, style)
-                with temporary(path) as beside:
+                with temporary(path, _OUT) as beside:
                     make(beside, LAYER)
                     if _is_new(path):
                         for left in (f"{path}{ending}" for ending in SQLITE_ENDINGS):
@@ -127,7 +128,7 @@ def _put_into(
     """Write to a GeoPackage that is there and locked."""
     room = _room(path, db, detector)
     in_place = _in_wal(db)
-    with temporary(path) as fresh:
+    with temporary(path, _OUT) as fresh:
         make(fresh, room.layer)
         if room.alone and not in_place:
             replace(fresh, path)
@@ -140,7 +141,7 @@ def _put_into(
                 db.execute("PRAGMA busy_timeout=0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         else:
-            with temporary(path) as copy:
+            with temporary(path, _OUT) as copy:
                 _copy(path, copy)
                 with closing(_connect(copy, LOOK_S)) as changed:
                     changed.execute("BEGIN IMMEDIATE")
@@ -240,7 +241,7 @@ def _try(path: Path) -> None:
         OutputError: SQLite cannot lock or write it, as on some network file systems.
     """
     try:
-        with temporary(path) as trial, closing(sqlite3.connect(trial, timeout=LOOK_S)) as db:
+        with temporary(path, _OUT) as trial, closing(sqlite3.connect(trial, timeout=LOOK_S)) as db:
             db.execute("CREATE TABLE trial (number INTEGER)")
     except sqlite3.Error as error:
         raise OutputError(

@@ -16,9 +16,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import CRSError
 
 from lanner.core.errors import Argument, OutputError
@@ -263,6 +261,9 @@ def _by_gdal(frame: gpd.GeoDataFrame, path: Path, beside: Path, driver: str, lay
     Raises:
         OutputError: GDAL cannot.
     """
+    import pyogrio  # brings a GDAL of its own, which GeoJSON and GeoParquet need not wait for
+    from pyogrio.errors import DataLayerError, DataSourceError
+
     try:
         with _fixed_date(), warnings.catch_warnings():
             # A scene without CRS has been told so; its file is in scene pixels on purpose.
@@ -307,6 +308,8 @@ def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
 @contextmanager
 def _fixed_date() -> Iterator[None]:
     """GDAL's clock stands still while a file is written."""
+    import pyogrio
+
     name = "OGR_CURRENT_DATE"
     before = pyogrio.get_gdal_config_option(name)
     pyogrio.set_gdal_config_options({name: EPOCH})

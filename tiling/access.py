@@ -24,6 +24,7 @@ from rasterio.io import DatasetReader
 from lanner.core.errors import SceneError
 from tiling import relay
 from tiling.blocks import check_blocks
+from tiling.names import REMOTE, beginning, display_name, is_remote, local_file
 from tiling.sidecars import LISTED, check_files, check_sidecars, overview_files
 
 # A raster without a place is reported by PlaceError, in words that say what to do; our own may
@@ -34,9 +35,6 @@ DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "NITF", "HFA")
 """Formats that are opened; a COG is a GTiff to GDAL."""
 
 _WRITING_DRIVERS = ("COG", "MEM")
-
-REMOTE = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/"}
-"""URL beginnings and GDAL's own file systems for them."""
 
 _RELAYED = ("http://", "https://")
 """Those whose redirects are looked at; an S3 server is AWS's, or one that the operator names."""
@@ -65,25 +63,9 @@ _SIDECARS = {True: "EMPTY_DIR", False: "FALSE"}
 _VRT_REMEDY = "write the pixels out: gdal_translate -of COG SCENE out.tif"
 
 
-def is_remote(uri: str) -> bool:
-    """Whether the scene is read over the network."""
-    return _kind(uri) in REMOTE
-
-
-def _kind(uri: str) -> str:
-    """The beginning of a URL up to its slashes; capitals there say nothing (RFC 3986, 3.1)."""
-    scheme, slashes, _ = uri.partition("://")
-    return scheme.lower() + slashes
-
-
 def _escaped(address: str) -> str:
     """An address with what no URL may hold as it is, such as spaces, written as %20."""
     return quote(address, safe=string.punctuation, errors="surrogateescape")
-
-
-def display_name(uri: str) -> str:
-    """The name for messages: without a URL's query, which may hold a signature."""
-    return uri.partition("?")[0] if is_remote(uri) else uri
 
 
 def error_text(error: Exception, uri: str) -> str:
@@ -91,7 +73,7 @@ def error_text(error: Exception, uri: str) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     query = uri.partition("?")[2] if is_remote(uri) else ""
-    told = (relay.refusal(uri) if _kind(uri) in _RELAYED else None) or str(error)
+    told = (relay.refusal(uri) if beginning(uri) in _RELAYED else None) or str(error)
     for one in {query, _escaped(query)} - {""}:
         told = told.replace(one, "...")
     return told
@@ -106,23 +88,8 @@ def gdal_name(uri: str) -> str:
     """
     if is_remote(uri):
         rest = uri.partition("://")[2]
-        return REMOTE[_kind(uri)] + (rest if _kind(uri) == "s3://" else _escaped(rest))
-    path = Path(uri)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "does not exist"
-        raise SceneError("scene", uri, problem, "give a raster file or an http(s):// or s3:// URL")
-    # Absolute, so that no file name can be taken for a connection string.
-    name = str(path.resolve())
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise SceneError(
-            "scene",
-            uri,
-            "has bytes in its name, or its folder's, that are no valid Unicode",
-            "rename it",
-        ) from error
-    return name
+        return REMOTE[beginning(uri)] + (rest if beginning(uri) == "s3://" else _escaped(rest))
+    return local_file(uri)
 
 
 def gdal_env(uri: str, decoders: int = 1, alone: bool = False) -> rasterio.Env:
@@ -136,7 +103,7 @@ def gdal_env(uri: str, decoders: int = 1, alone: bool = False) -> rasterio.Env:
         alone: without what lies beside it.
     """
     threads = {"GDAL_NUM_THREADS": decoders} if decoders > 1 else {}
-    ways = relay.options(uri) if _kind(uri) in _RELAYED else {}
+    ways = relay.options(uri) if beginning(uri) in _RELAYED else {}
     return rasterio.Env(
         **_SAFETY,
         **_tuning(),
@@ -253,7 +220,7 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
         remedy = "give the address that it leads to, or have its host allowed"
     elif is_remote(uri):
         remedy = f"see that its address answers, ranges of bytes too, and {remedy}"
-        if _kind(uri) == "s3://":
+        if beginning(uri) == "s3://":
             remedy = f"set AWS credentials, or AWS_NO_SIGN_REQUEST=YES where all may read; {remedy}"
     else:
         try:

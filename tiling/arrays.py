@@ -22,7 +22,8 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lanner.core.errors import BandError, PlaceError, SceneError
-from tiling.access import DRIVERS, is_remote, writing_env
+from tiling.access import DRIVERS, writing_env
+from tiling.names import is_remote
 
 ROWS = 1024
 """Rows of an open dataset that are copied at once."""

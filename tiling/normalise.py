@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
-from tiling.access import display_name, opened
+from tiling.access import opened
 from tiling.collar import Collar, find_collar
 from tiling.grid import Box
+from tiling.names import display_name
 from tiling.raw import Source
 from tiling.scene import Scene
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.access import is_remote, opened
+from tiling.access import opened
 from tiling.grid import Box
+from tiling.names import is_remote
 from tiling.raw import Source
 from tiling.sidecars import Stamp
 

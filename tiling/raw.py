@@ -14,8 +14,9 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lanner.core.errors import SceneError
-from tiling.access import display_name, error_text
+from tiling.access import error_text
 from tiling.grid import Box
+from tiling.names import display_name
 from tiling.palette import Palette
 
 Pixels = NDArray[Any]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lanner.core.errors import SceneError
 from lanner.core.machine import workers
-from tiling.access import is_remote
 from tiling.grid import Tile, TilePlan
+from tiling.names import is_remote
 from tiling.normalise import Stretch
 from tiling.sample import GridSampler
 from tiling.scene import Scene

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanner.core.errors import SceneError
-from tiling.access import display_name, gdal_env, open_dataset
+from tiling.access import gdal_env, open_dataset
 from tiling.grid import Box, Grid
+from tiling.names import display_name
 from tiling.overviews import DEEP, fitting, is_true
 from tiling.raw import Source
 from tiling.resample import decimate, resample, taps

@@ -18,12 +18,13 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lanner.core.errors import GsdError, SceneError
-from tiling.access import display_name, error_text, is_remote, opened
+from tiling.access import error_text, opened
 from tiling.bands import Bands, choose, name_bands
 from tiling.blocks import check_mask_blocks
 from tiling.georeference import place_of
 from tiling.grid import Grid
 from tiling.identity import facts, holds_pixels, is_overview
+from tiling.names import display_name, is_remote
 from tiling.overviews import fitting
 from tiling.place import Place
 from tiling.raw import stores_mask

@@ -17,6 +17,7 @@ from lanner.cli.tables import summary_tables
 from lanner.cli.write import write_outputs
 from lanner.core.job import Cancel, DetectRequest, DetectResult
 from lanner.inference.run_folder import check_run_dir
+from tiling.names import is_remote, local_file
 
 
 def detect(
@@ -117,6 +118,8 @@ def detect(
         else "nothing was kept: with --run DIR the same command would resume"
     )
     with reporting(debug, again):
+        if not is_remote(scene):
+            local_file(scene)  # a misspelt path is told before any library is loaded
         check_outputs(out, scene, run)
         check_place(out, scene, gsd)
         if run is not None:

@@ -8,20 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from lanner.core.job import Cancel
 from lanner.core.job import Progress as StageProgress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 OnProgress = Callable[[StageProgress], None]
 
@@ -46,6 +41,15 @@ def progress_on(console: Console, *, quiet: bool = False) -> Iterator[OnProgress
 
 
 def _bars(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),

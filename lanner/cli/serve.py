@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -213,6 +212,8 @@ def _check_pair(cert: Path, key: Path) -> None:
     Raises:
         ConfigError: no certificate chain, no key, one under a password, or not of each other.
     """
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("ALL:@SECLEVEL=0")  # how strong it must be is for gRPC to say
     try:

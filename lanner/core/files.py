@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -69,7 +68,7 @@ def hidden(path: Path) -> Path:
     Its name is short whatever the name of `path` is, which may be as long as the disk takes.
     """
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
-    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+    return path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{suffix}")
 
 
 def replace(made: Path, path: Path) -> None:

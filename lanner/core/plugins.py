@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import BaseModel
 
 from lanner.core.errors import LannerError
+
+
+@lru_cache(maxsize=8)
+def _offered(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Entry points of a group among what is installed on `path`, which is read once."""
+    return tuple(entry_points(group=group))
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Plugins:
 
     def names(self) -> tuple[str, ...]:
         """Every name there is, sorted."""
-        offered = (point.name for point in entry_points(group=self.group))
+        offered = (point.name for point in _offered(self.group, tuple(sys.path)))
         return tuple(sorted({*self.builtin, *offered}))
 
     def find(self, name: str) -> tuple[Callable[..., Any], type[BaseModel]]:
@@ -47,7 +55,8 @@ class Plugins:
                 takes a built-in name, two packages that offer the same name, or an object of
                 another shape.
         """
-        offered = {point.value: point for point in entry_points(group=self.group, name=name)}
+        every = _offered(self.group, tuple(sys.path))
+        offered = {point.value: point for point in every if point.name == name}
         builtin = self.builtin.get(name)
         private = [offered[value] for value in sorted(offered) if value != builtin]
         if builtin is not None:

@@ -93,38 +93,41 @@ def detect_with(
         open_predictor: gives what looks at tiles; called once the scene has been let in.
         request: scene, ground sampling, tile, run folder.
         cancel: looked at between tiles, steps and objects of the closer look.
-        on_progress: told of every stage: open, load, normalise, detect, blend, the chain's steps,
+        on_progress: told of every stage: open, normalise, load, detect, blend, the chain's steps,
             objects of a step that takes long, write.
     """
-    from lanner.inference.manifest import Manifest
-    from postprocess.chain import Chain
-    from postprocess.chain_files import find_files
-    from tiling.ledger import Ledger
-    from tiling.normalise import require_valid, scene_stretch
-    from tiling.notes import notes_of
-
     stages = Stages(on_progress)
     stages.tell("open", 0, 1)
     cancel.check()
     if request.run_dir is not None:
         check_run_dir(request.run_dir, request.scene)
-    chain = Chain.from_specs(config.chain)
     scene = _admit(request, config)
     plan = tile_plan(scene, config, request.tile)
     checksum = scene.sha256(plan.grid)
     stages.tell("open", 1, 1)
     cancel.check()
-    # Libraries and networks, which take longer than many a scene.
-    stages.tell("load", 0, 1)
-    loaded = open_predictor()
-    files = find_files(chain.files, loaded.chain_files)
-    stages.tell("load", 1, 1)
-    cancel.check()
+    # What can be wrong with the scene is told before libraries and networks are loaded, which
+    # takes longer than many a scene.
+    from tiling.normalise import require_valid, scene_stretch
+    from tiling.notes import notes_of
+
     stages.tell("normalise", 0, 1)
     require_valid(scene, config.bands)
     stretch = scene_stretch(scene, config.bands, config.normalise)
     notes = notes_of(scene, plan.grid, stretch)
     stages.tell("normalise", 1, 1)
+    cancel.check()
+    stages.tell("load", 0, 1)
+    from lanner.inference.manifest import Manifest
+    from postprocess.chain import Chain
+    from postprocess.chain_files import find_files
+    from tiling.ledger import Ledger
+
+    chain = Chain.from_specs(config.chain)
+    loaded = open_predictor()
+    files = find_files(chain.files, loaded.chain_files)
+    stages.tell("load", 1, 1)
+    cancel.check()
     manifest = Manifest(
         scene_sha256=checksum,
         scene_gsd=scene.gsd,

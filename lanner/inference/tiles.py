@@ -25,8 +25,8 @@ from lanner.core.job import Cancel
 from lanner.inference.engine import Engine, Predictor, engine_of
 from lanner.inference.stages import Stages
 from postprocess.frame import candidates
-from tiling.access import is_remote
 from tiling.blend import Blender
+from tiling.names import is_remote
 from tiling.rows import BLOCK, RowsFile
 
 Mask = NDArray[np.bool_]

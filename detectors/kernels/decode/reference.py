@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image
 
+from detectors.libraries import torchvision
 from detectors.retinanet import decode_boxes
 
 
@@ -36,7 +36,7 @@ def decode(
         scores = torch.sigmoid(one.float())
         anchor, label = torch.nonzero(scores >= threshold, as_tuple=True)
         boxes = decode_boxes(offsets[image, anchor], anchors[anchor])
-        boxes = clip_boxes_to_image(boxes, size)
+        boxes = torchvision.ops.clip_boxes_to_image(boxes, size)
         which = torch.full_like(anchor, image)
         found.append((boxes, scores[anchor, label], label, which, anchor))
     if len(found) == 1:  # as it is, without a copy
