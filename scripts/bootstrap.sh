@@ -87,5 +87,8 @@ install=(.venv/bin/python -m uv --no-config pip install --quiet --compile-byteco
 "${install[@]}" -r requirements.lock
 "${install[@]}" --no-deps --editable .
 .venv/bin/python -m compileall -q lanner server postprocess detectors tiling
+say "compiling inner loops"
+warm='from lanner.inference.warm import warm; [warm(name, "cpu") for name in ("aircraft", "roads")]'
+.venv/bin/python -c "$warm" || say "the first run of each detector will compile them"
 fingerprint >"$stamp"
 say "done"
