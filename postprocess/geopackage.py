@@ -85,7 +85,12 @@ def check_geopackage(path: Path, detector: str) -> None:
 
 
 def put(
-    path: Path, detector: str, make: Callable[[Path, str], object], style: bytes | None
+    path: Path,
+    detector: str,
+    make: Callable[[Path, str], object],
+    style: bytes | None,
+    *,
+    style_inside: bool = False,
 ) -> str | None:
     """Write our layer to a GeoPackage, beside what else is in it.
 
@@ -95,6 +100,7 @@ def put(
             there, `LAYER` is replaced where it is this detector's, else the layer of its name.
         make: writes a new GeoPackage with one layer to a path, under a name.
         style: the QGIS style of the layer, kept in the file where it holds other layers.
+        style_inside: whether it is kept in the file in any case.
 
     Returns:
         One line on what was added or replaced, None for a file that holds our layer alone.
@@ -106,9 +112,11 @@ def put(
         while True:
             with _locked(path, detector) as db:
                 if db is not None:
-                    return _put_into(path, db, detector, make, style)
+                    return _put_into(path, db, detector, make, style, style_inside)
                 with temporary(path, _OUT) as beside:
                     make(beside, LAYER)
+                    if style_inside:
+                        _keep_style(beside, LAYER, style)
                     if _is_new(path):
                         for left in (f"{path}{ending}" for ending in SQLITE_ENDINGS):
                             if os.path.lexists(left):  # of a file that is gone
@@ -124,6 +132,7 @@ def _put_into(
     detector: str,
     make: Callable[[Path, str], object],
     style: bytes | None,
+    style_inside: bool,
 ) -> str | None:
     """Write to a GeoPackage that is there and locked."""
     room = _room(path, db, detector)
@@ -131,9 +140,11 @@ def _put_into(
     with temporary(path, _OUT) as fresh:
         make(fresh, room.layer)
         if room.alone and not in_place:
+            if style_inside:
+                _keep_style(fresh, room.layer, style)
             replace(fresh, path)
             return None
-        kept = None if room.alone else style
+        kept = None if room.alone and not style_inside else style
         if in_place:
             _merge(db, fresh, room, kept)
             # Moved into the file as far as nobody reads it, for those who copy that alone.
@@ -148,6 +159,15 @@ def _put_into(
                     _merge(changed, fresh, room, kept)
                 replace(copy, path)
     return None if room.alone else _what_was_done(path, room)
+
+
+def _keep_style(path: Path, layer: str, style: bytes | None) -> None:
+    """Put a style into a new GeoPackage, where there is one."""
+    if style is not None:
+        with closing(_connect(path, LOOK_S)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            put_style(db, layer, style)
+            db.execute("COMMIT")
 
 
 def _merge(db: Database, fresh: Path, room: Room, style: bytes | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -10,23 +11,35 @@ import geopandas as gpd
 from lanner.core.errors import Argument
 from lanner.core.files import followed, replacing
 
+RASTERS = (".tif", ".tiff", ".jp2", ".j2k", ".png", ".jpg", ".jpeg", ".ntf", ".nitf", ".img")
+"""Endings of the rasters that are scenes."""
+
 COLOURS = {
     "accept": ("accepted", "38,160,90,255"),
     "review": ("to review", "240,140,20,255"),
 }
 
 
+def shares_style_file(path: Path) -> bool:
+    """Whether a raster of the same name lies beside `path`: QGIS gives one .qml to both."""
+    return any(
+        one.suffix.lower() in RASTERS and one.is_file()
+        for one in followed(path).parent.glob(f"{glob.escape(path.stem)}.*")
+    )
+
+
 def write_style(path: Path, frame: gpd.GeoDataFrame) -> None:
     """Write `path` with the ending .qml, which QGIS loads by itself.
 
     One that is there stays, since somebody may have edited it, unless it is as this wrote it.
-    An empty frame gets none: nothing tells whether lines or areas come later.
+    None is written for an empty frame, since nothing tells whether lines or areas come later, and
+    where a raster would get it too.
 
     Raises:
         OutputError: it cannot be written.
     """
     wanted = style_of(frame)
-    if wanted is None:
+    if wanted is None or shares_style_file(path):
         return
     target = followed(path.with_suffix(".qml"))
     if target.exists() and _held(target) not in (style(lines=True), style(lines=False)):

@@ -29,7 +29,7 @@ from postprocess.geopackage import LAYER, put
 from postprocess.provenance import ProvenanceArray
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import STEPS, encoded, plain, write_groups
-from postprocess.style import style_of, write_style
+from postprocess.style import shares_style_file, style_of, write_style
 from postprocess.texts import Texts
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
@@ -140,32 +140,6 @@ def write(
     return told
 
 
-def write_geojson(features: Sequence[str], path: Path, *, pixels: bool | None = None) -> None:
-    """Write feature texts alone: the same bytes as `write`, without a style.
-
-    Args:
-        features: as `features` gives them.
-        path: file to write.
-        pixels: whether the scene has no CRS; None: as the first feature says, if there is one.
-
-    Raises:
-        OutputError: the texts are in scene pixels and `path` ends in .geojson, or it ends as
-            another format does; no folder, no space.
-    """
-    if path.suffix.lower() in FORMATS[2:]:
-        raise OutputError(
-            _OUT,
-            path,
-            "would hold GeoJSON under the name of another format",
-            "end it in .geojson or .json; `lanner detect` writes the others",
-        )
-    if pixels is None:
-        pixels = bool(features) and json.loads(features[0]).get(PIXELS) == SCENE_PIXELS
-    if pixels and path.suffix.lower() == ".geojson":
-        raise _no_geojson(path)
-    _write_texts(features, path, pixels=pixels)
-
-
 def _no_geojson(path: Path) -> OutputError:
     return OutputError(
         _OUT,
@@ -252,6 +226,7 @@ def _write_frame(
         detector,
         lambda beside, layer: _by_gdal(flat, path, beside, "GPKG", layer),
         style_of(frame),
+        style_inside=shares_style_file(path),
     )
 
 

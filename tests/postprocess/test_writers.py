@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
@@ -23,7 +25,8 @@ from lanner.core.errors import OutputError
 from postprocess.context import Context, DetectorFacts
 from postprocess.contract import GROUP
 from postprocess.frame import candidates, column, empty
-from postprocess.writers import features, scene_frame, write, write_geojson
+from postprocess.style import style
+from postprocess.writers import features, scene_frame, write
 from tiling.grid import Grid
 from tiling.place import Place
 
@@ -300,24 +303,13 @@ def test_nothing_found_is_a_file_too(tmp_path, ending):
         assert len(back) == 0
 
 
-def test_the_client_writes_the_same_bytes(tmp_path):
-    texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
-    write(texts, table, tmp_path / "a.geojson")
-    write_geojson(texts, tmp_path / "b.geojson")
-    assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
-    with pytest.raises(OutputError, match=r"under the name of another.*end it in \.geojson"):
-        write_geojson(texts, tmp_path / "c.gpkg")
-    assert not (tmp_path / "c.gpkg").exists()
-
-
 def test_without_a_place_pixels_are_written_and_said(tmp_path):
     made, where = frame(squares(2)), context(None, Affine.identity())
     texts, table = features(made, where), scene_frame(made, where)
     assert table.crs is None
-    for writer in (lambda p: write(texts, table, p), lambda p: write_geojson(texts, p)):
-        with pytest.raises(OutputError, match=r"no CRS.*\.json"):
-            writer(tmp_path / "a.geojson")
-        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match=r"no CRS.*\.json"):
+        write(texts, table, tmp_path / "a.geojson")
+    assert list(tmp_path.iterdir()) == []
     write(texts, table, tmp_path / "a.json")
     back = json.loads((tmp_path / "a.json").read_text())
     assert back["lanner:coordinates"] == "scene_pixels" and "bbox" not in back
@@ -386,6 +378,20 @@ def test_the_style_is_xml_that_names_both_decisions_and_is_not_overwritten(tmp_p
     assert path.with_suffix(".qml").read_text() == "mine"
 
 
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "fgb", "parquet"])
+def test_a_raster_of_the_same_name_gets_no_style_for_vectors(tmp_path, ending):
+    scene, path = tmp_path / "air[port].tif", tmp_path / f"air[port].{ending}"
+    scene.write_bytes(b"II*")
+    texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
+    for _ in range(2):
+        write(texts, table, path)
+        assert {one.name for one in tmp_path.iterdir()} == {scene.name, path.name}
+    if ending == "gpkg":
+        with closing(sqlite3.connect(path)) as db:
+            rows = db.execute("SELECT f_table_name, useAsDefault, styleQML FROM layer_styles")
+            assert rows.fetchall() == [("objects", 1, style(lines=False).decode())]
+
+
 def test_a_style_follows_what_is_written_after_an_empty_result(tmp_path):
     """And one for areas that nobody edited makes room for one for lines."""
     path = tmp_path / "out.fgb"
@@ -451,15 +457,14 @@ def test_a_name_may_have_255_bytes(tmp_path, ending):
 def test_geojson_goes_through_a_pipe_and_nothing_else_does(tmp_path):
     texts, table = features(frame(squares()), context()), scene_frame(frame(squares()), context())
     write(texts, table, tmp_path / "plain.geojson")
-    for write_one in (write, lambda texts, _, path: write_geojson(texts, path)):
-        pipe = tmp_path / "pipe.geojson"
-        os.mkfifo(pipe)
-        with ThreadPoolExecutor(1) as pool:
-            read = pool.submit(pipe.read_bytes)
-            write_one(texts, table, pipe)
-            assert read.result() == (tmp_path / "plain.geojson").read_bytes()
-        assert pipe.is_fifo()
-        pipe.unlink()
+    pipe = tmp_path / "pipe.geojson"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        write(texts, table, pipe)
+        assert read.result() == (tmp_path / "plain.geojson").read_bytes()
+    assert pipe.is_fifo()
+    pipe.unlink()
     for ending in ("gpkg", "fgb", "parquet"):
         os.mkfifo(tmp_path / f"pipe.{ending}")
         with pytest.raises(OutputError, match="takes GeoJSON alone"):
@@ -475,4 +480,4 @@ def test_a_pipe_whose_reader_goes_is_an_error_in_words(tmp_path):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: pipe.open("rb").close())
         with pytest.raises(OutputError, match=r"pipe\.geojson.*reader"):
-            write_geojson(texts, pipe)
+            write(texts, scene_frame(frame(squares()), context()), pipe)
