@@ -95,13 +95,13 @@ def measure(name: str, size: int, folder: Path) -> list[dict[str, Any]]:
         pq.read_metadata(folder / chain.snapshot(i)).num_rows for i in range(len(chain.names) + 1)
     ]
     steps = ["begin", *chain.names]
-    texts = features(done.objects, context)
+    texts = features(done.objects, context, chain.schema)
     marks.append(_now())
-    frame = scene_frame(done.objects, context)
+    frame = scene_frame(done.objects, context, chain.schema)
     marks.append(_now())
     del done  # as `lanner detect` lets go of it
     for ending in ("geojson", "gpkg"):
-        write(texts, frame, folder / f"out.{ending}")
+        write(texts, frame, folder / f"out.{ending}", name, chain.schema)
         marks.append(_now())
     steps += ["features", "scene frame", "write geojson", "write gpkg"]
     counts += [len(texts)] * 4

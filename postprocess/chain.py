@@ -23,6 +23,8 @@ from lanner.core.errors import ConfigError, StepError
 from lanner.core.files import replacing
 from lanner.core.job import Progress
 from lanner.core.machine import trim_heap
+from lanner.core.schema import Schema
+from postprocess import contract
 from postprocess.chain_files import files_named, find_files
 from postprocess.context import Context
 from postprocess.frame import MANY, column, empty, tidy
@@ -76,6 +78,13 @@ class Chain:
     def names(self) -> tuple[str, ...]:
         """Names of the steps, in order."""
         return tuple(link[0].name for link in self.links)
+
+    @property
+    def schema(self) -> Schema:
+        """The properties of features that come out, whatever goes in."""
+        steps = [link[0] for link in self.links]
+        shapes = [one.geometry for one in steps if one.geometry is not None]
+        return contract.schema([c for one in steps for c in one.columns], shapes[-1:])
 
     @property
     def files(self) -> tuple[str, ...]:

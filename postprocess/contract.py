@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from lanner.core.schema import Column, Schema, Shape, unique
 from postprocess.context import Context
 from postprocess.shapes import Floats, Shapes, bounds
 from postprocess.snapshots import plain
@@ -24,21 +26,29 @@ FIRST = (
     "label",
     "confidence",
     "decision",
-    "votes",
-    "box_px",
+    "reason",
+    "type",
+    "type_name",
+    "type_probability",
+    "family",
+    "family_probability",
     "length_m",
     "wingspan_m",
     "heading_deg",
-    "types",
-    "taxonomy",
     "width_m",
     "road_class",
     "from_node",
     "to_node",
+    "votes_n",
 )
 """Properties in this order before the steps' own others, which come by name."""
 
 LAST = (
+    "votes",
+    "box_px",
+    "types",
+    "taxonomy",
+    "review_reasons",
     "scene_id",
     "acquired",
     "detector_version",
@@ -46,6 +56,25 @@ LAST = (
     "config_sha256",
     "steps",
 )
+"""And in this order after them."""
+
+COLUMNS = (
+    Column("id", "text", "the same for the same object in every run"),
+    Column("detector", "text", "who found it"),
+    Column("label", "text", "class"),
+    Column("confidence", "number", "calibrated: of objects with 0.8 about 80 % are right"),
+    Column("decision", "text", "accept: sure enough to be used; review: wants a look"),
+    Column("votes_n", "integer", "networks that saw it"),
+    Column("votes", "json", "score of each network that saw it"),
+    Column("box_px", "json", "left, top, right, bottom in scene pixels"),
+    Column("scene_id", "text", "name of the scene"),
+    Column("acquired", "datetime", "when the scene was taken, UTC"),
+    Column("detector_version", "text", "release of the detector"),
+    Column("weights_sha256", "text", "checksum of the networks' weights"),
+    Column("config_sha256", "text", "checksum of the detector's configuration"),
+    Column("steps", "json", "what each step of the chain did"),
+)
+"""Those of every detector."""
 
 INTERNAL = frozenset(
     {
@@ -70,6 +99,26 @@ GROUP = 1000
 PIXEL_DECIMALS = 2
 
 
+def _in_order(names: Collection[str]) -> list[str]:
+    middle = sorted(set(names) - {*FIRST, *LAST})
+    return [name for name in (*FIRST, *middle, *LAST) if name in names]
+
+
+def schema(columns: Iterable[Column], shapes: Iterable[Shape] = ()) -> Schema:
+    """The schema of features from the columns that steps set.
+
+    Args:
+        columns: the steps' own, in the order of steps.
+        shapes: the kind of geometry that the last step with a say in it leaves.
+    """
+    every = {one.name: one for one in unique([*COLUMNS, *columns])}
+    return Schema(tuple(every[name] for name in _in_order(every)), next(iter(shapes), "Polygon"))
+
+
+PLAIN = schema(())
+"""The schema where no step sets a column."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One feature before it is written: its row, its shape in scene pixels and its properties."""
@@ -79,8 +128,13 @@ class Record:
     properties: dict[str, Any]
 
 
-def records(objects: gpd.GeoDataFrame, context: Context) -> Iterator[tuple[Record, ...]]:
-    """Features in final order, by box (top, left, bottom, right), then id; `GROUP` at a time."""
+def records(
+    objects: gpd.GeoDataFrame, context: Context, columns: Schema
+) -> Iterator[tuple[Record, ...]]:
+    """Features in final order, by box (top, left, bottom, right), then id; `GROUP` at a time.
+
+    Each has every property of `columns`, and those of the frame that are not among them.
+    """
     if objects.empty:
         return
     boxes = np.round(_boxes(objects, context), PIXEL_DECIMALS) + 0.0
@@ -88,7 +142,7 @@ def records(objects: gpd.GeoDataFrame, context: Context) -> Iterator[tuple[Recor
     order = np.lexsort((ids, *(boxes[:, side] for side in (2, 3, 0, 1))))
     for low in range(0, len(order), GROUP):
         rows = order[low : low + GROUP]
-        yield _group(objects, rows, boxes[rows], ids[rows], context)
+        yield _group(objects, rows, boxes[rows], ids[rows], context, columns)
 
 
 def _group(
@@ -97,6 +151,7 @@ def _group(
     boxes: Floats,
     ids: NDArray[np.bytes_],
     context: Context,
+    columns: Schema,
 ) -> tuple[Record, ...]:
     """The features of some rows, in that order."""
     objects, size = all_objects.iloc[which], len(which)
@@ -106,10 +161,11 @@ def _group(
         "detector_version": context.detector.version,
         "weights_sha256": context.detector.weights_sha256,
         "config_sha256": context.detector.config_sha256,
+        "acquired": None if context.acquired is None else in_utc(context.acquired),
     }
-    if context.acquired is not None:
-        same["acquired"] = context.acquired
     every: dict[str, list[Any]] = {
+        **{name: [None] * size for name in columns.names},
+        "votes_n": [len(votes or ()) for votes in objects["votes"]],
         "confidence": [_value("confidence", score) for score in objects["score"].tolist()],
         "decision": ["review"] * size,
         **{
@@ -126,6 +182,19 @@ def _group(
         Record(int(at), shape, dict(zip(names, row, strict=True)))
         for at, shape, row in zip(which, _in_scene(objects, context), rows, strict=True)
     )
+
+
+def in_utc(moment: str) -> str | None:
+    """An ISO 8601 date, or date and time, as a time in UTC (RFC 3339); None for no such time.
+
+    A scene's time without a zone is taken to be UTC, as vendors write it, a date to be midnight.
+    """
+    try:
+        time = datetime.fromisoformat(moment)
+    except ValueError:  # the 30th of February, a leap second
+        return None
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _plain_columns(objects: gpd.GeoDataFrame) -> dict[str, list[Any]]:
@@ -214,8 +283,3 @@ def _value(name: str, value: Any) -> Any:
         number = round(value, decimals) + 0.0
         return 0.0 if name == "heading_deg" and number >= 360 else number
     return value
-
-
-def _in_order(names: Collection[str]) -> list[str]:
-    middle = sorted(set(names) - {*FIRST, *LAST})
-    return [name for name in (*FIRST, *middle, *LAST) if name in names]

@@ -21,10 +21,18 @@ from urllib.parse import quote
 
 from lanner.core.errors import Argument, OutputError
 from lanner.core.files import SQLITE_ENDINGS, replace, temporary
-from postprocess.gpkg_layer import Database, identifier, put_layer, put_style, rows, tables
+from postprocess.gpkg_layer import (
+    Database,
+    identifier,
+    only_our_style,
+    put_layer,
+    put_style,
+    rows,
+    tables,
+)
 
 LAYER = "objects"
-"""The layer of a new file."""
+"""The layer where nobody is known to have found them; earlier versions named every layer so."""
 
 _OUT = Argument("path")
 
@@ -89,18 +97,15 @@ def put(
     detector: str,
     make: Callable[[Path, str], object],
     style: bytes | None,
-    *,
-    style_inside: bool = False,
 ) -> str | None:
     """Write our layer to a GeoPackage, beside what else is in it.
 
     Args:
         path: the file; a link has been followed. It need not exist.
-        detector: name of who found the objects. A new file's layer is `LAYER`; in one that is
-            there, `LAYER` is replaced where it is this detector's, else the layer of its name.
+        detector: name of who found the objects, and of the layer. In a file that is there
+            `LAYER` is replaced where it is this detector's.
         make: writes a new GeoPackage with one layer to a path, under a name.
-        style: the QGIS style of the layer, kept in the file where it holds other layers.
-        style_inside: whether it is kept in the file in any case.
+        style: the QGIS style of the layer, kept in the file.
 
     Returns:
         One line on what was added or replaced, None for a file that holds our layer alone.
@@ -112,11 +117,10 @@ def put(
         while True:
             with _locked(path, detector) as db:
                 if db is not None:
-                    return _put_into(path, db, detector, make, style, style_inside)
+                    return _put_into(path, db, detector, make, style)
                 with temporary(path, _OUT) as beside:
-                    make(beside, LAYER)
-                    if style_inside:
-                        _keep_style(beside, LAYER, style)
+                    make(beside, detector)
+                    _keep_style(beside, detector, style)
                     if _is_new(path):
                         for left in (f"{path}{ending}" for ending in SQLITE_ENDINGS):
                             if os.path.lexists(left):  # of a file that is gone
@@ -132,7 +136,6 @@ def _put_into(
     detector: str,
     make: Callable[[Path, str], object],
     style: bytes | None,
-    style_inside: bool,
 ) -> str | None:
     """Write to a GeoPackage that is there and locked."""
     room = _room(path, db, detector)
@@ -140,13 +143,11 @@ def _put_into(
     with temporary(path, _OUT) as fresh:
         make(fresh, room.layer)
         if room.alone and not in_place:
-            if style_inside:
-                _keep_style(fresh, room.layer, style)
+            _keep_style(fresh, room.layer, style)
             replace(fresh, path)
             return None
-        kept = None if room.alone and not style_inside else style
         if in_place:
-            _merge(db, fresh, room, kept)
+            _merge(db, fresh, room, style)
             # Moved into the file as far as nobody reads it, for those who copy that alone.
             with suppress(sqlite3.OperationalError):
                 db.execute("PRAGMA busy_timeout=0")
@@ -156,7 +157,7 @@ def _put_into(
                 _copy(path, copy)
                 with closing(_connect(copy, LOOK_S)) as changed:
                     changed.execute("BEGIN IMMEDIATE")
-                    _merge(changed, fresh, room, kept)
+                    _merge(changed, fresh, room, style)
                 replace(copy, path)
     return None if room.alone else _what_was_done(path, room)
 
@@ -227,7 +228,8 @@ def _room(path: Path, db: Database, detector: str) -> Room:
     index = f"rtree_{layer}_geom".lower()
     rest = {name for name in there if name not in _EVERY and not name.startswith(index)}
     others = layers.keys() - {layer.lower(), _STYLES}
-    return Room(layer, layer.lower() in there, len(others), rest <= {layer.lower()} and not others)
+    ours = {layer.lower()} | ({_STYLES} if only_our_style(db, layer) else set())
+    return Room(layer, layer.lower() in there, len(others), rest <= ours and not others)
 
 
 def _ours(db: Database, layer: str, layers: dict[str, str]) -> bool:

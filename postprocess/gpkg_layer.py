@@ -83,6 +83,20 @@ def put_layer(source: Database, target: Database, layer: str) -> None:
         target.execute(sql)
 
 
+def _ours() -> list[str]:
+    """The styles that Lanner writes."""
+    return [style(lines=lines).decode() for lines in (True, False)]
+
+
+def only_our_style(db: Database, layer: str) -> bool:
+    """Whether a file keeps no style but that of a layer, as Lanner wrote it."""
+    if STYLES not in tables(db):
+        return True
+    ours = _ours()
+    held = db.execute(f"SELECT f_table_name, styleQML FROM {STYLES}").fetchall()
+    return all(name.lower() == layer.lower() and text in ours for name, text in held)
+
+
 def put_style(db: Database, layer: str, qml: bytes) -> None:
     """Keep a QGIS style for a layer in the file; one that somebody made stays.
 
@@ -106,7 +120,7 @@ def put_style(db: Database, layer: str, qml: bytes) -> None:
                 "srs_id": 0,
             },
         )
-    ours = [style(lines=lines).decode() for lines in (True, False)]
+    ours = _ours()
     held = db.execute(
         f"SELECT id, styleQML FROM {STYLES} WHERE f_table_name = ?", [layer]
     ).fetchall()

@@ -1,7 +1,9 @@
 """Steps by name: built-in ones and those that installed packages bring.
 
 A package offers a step by an entry point in the group `lanner.steps` that names a module (or any
-object) with a function `run(objects, context, params)` and a pydantic model `Params`.
+object) with a function `run(objects, context, params)` and a pydantic model `Params`. It may say
+which columns it sets for good in `COLUMNS`, `lanner.core.schema.Column` each, and what kind of
+geometry it leaves in `GEOMETRY`; what it does not say comes last and in the type of what is there.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pydantic import BaseModel
 
 from lanner.core.errors import StepError
 from lanner.core.plugins import Plugins
+from lanner.core.schema import Column, Shape
 from postprocess.context import Context
 
 GROUP = "lanner.steps"
@@ -47,11 +50,15 @@ RunFn = Callable[[gpd.GeoDataFrame, Context, Any], gpd.GeoDataFrame]
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its name, its function and the model of its parameters."""
+    """One step: its name, its function, the model of its parameters, the columns of features that
+    it sets and the kind of geometry that it leaves (None: as it was).
+    """
 
     name: str
     run: RunFn
     params: type[BaseModel]
+    columns: tuple[Column, ...] = ()
+    geometry: Shape | None = None
 
 
 def step(name: str) -> Step:
@@ -60,8 +67,9 @@ def step(name: str) -> Step:
     Raises:
         StepError: as `Plugins.find` says.
     """
-    run, params = PLUGINS.find(name)
-    return Step(name, run, params)
+    found = PLUGINS.find(name)
+    columns = tuple(getattr(found.source, "COLUMNS", ()))
+    return Step(name, found.run, found.params, columns, getattr(found.source, "GEOMETRY", None))
 
 
 def names() -> tuple[str, ...]:

@@ -132,6 +132,8 @@ def _schema(light: gpd.GeoDataFrame) -> pa.Schema:
         if light[name].dtype == object and name not in shapes:
             # One value does not tell what all of them are.
             kind = pa.array(light[name], from_pandas=True).type
+            # Of a column without any value one of texts is made: files are read side by side.
+            kind = pa.string() if pa.types.is_null(kind) else kind
             schema = schema.set(place, schema.field(place).with_type(kind))
     return schema
 

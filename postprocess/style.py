@@ -20,7 +20,7 @@ COLOURS = {
 }
 
 
-def shares_style_file(path: Path) -> bool:
+def _shares_style_file(path: Path) -> bool:
     """Whether a raster of the same name lies beside `path`: QGIS gives one .qml to both."""
     return any(
         one.suffix.lower() in RASTERS and one.is_file()
@@ -39,7 +39,7 @@ def write_style(path: Path, frame: gpd.GeoDataFrame) -> None:
         OutputError: it cannot be written.
     """
     wanted = style_of(frame)
-    if wanted is None or shares_style_file(path):
+    if wanted is None or _shares_style_file(path):
         return
     target = followed(path.with_suffix(".qml"))
     if target.exists() and _held(target) not in (style(lines=True), style(lines=False)):

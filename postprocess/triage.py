@@ -9,8 +9,16 @@ import numpy as np
 from pydantic import Field
 
 from lanner.core.config import Strict
+from lanner.core.schema import Column
 from postprocess.context import Context
 from postprocess.frame import column
+
+COLUMNS = (
+    Column("confidence", "number", "calibrated: of objects with 0.8 about 80 % are right"),
+    Column("decision", "text", "accept: sure enough to be used; review: wants a look"),
+    Column("reason", "text", "why it wants a look"),
+    Column("review_reasons", "json", "the same, one by one"),
+)
 
 
 class Params(Strict):
@@ -28,8 +36,8 @@ class Params(Strict):
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
-    """Set `confidence` (score to 4 decimals), `decision` ('accept' or 'review') and
-    `review_reasons` (list of text, empty when accepted).
+    """Set `confidence` (score to 4 decimals), `decision` ('accept' or 'review'),
+    `review_reasons` (list of text, empty when accepted) and `reason` (the same as one text).
 
     Serves any chain: a reason that speaks of a column the objects lack does not apply.
     """
@@ -42,6 +50,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["confidence"] = confidence
     result["decision"] = column(["review" if why else "accept" for why in reasons])
     result["review_reasons"] = column(reasons)
+    result["reason"] = column(["; ".join(why) or None for why in reasons])
     accepted = f"accept at {params.accept_at:g}"
     result["note"] = column([f"review: {'; '.join(why)}" if why else accepted for why in reasons])
     return result

@@ -22,14 +22,15 @@ from pyproj.exceptions import CRSError
 from lanner.core.errors import Argument, OutputError
 from lanner.core.files import followed, is_stream, replacing
 from lanner.core.machine import trim_heap
+from lanner.core.schema import Kind, Schema
 from postprocess.context import Context
-from postprocess.contract import Record, records
+from postprocess.contract import PLAIN, Record, records
 from postprocess.frame import MANY, column, joined, packed
 from postprocess.geopackage import LAYER, put
 from postprocess.provenance import ProvenanceArray
 from postprocess.rfc7946 import bbox, mapping, rounded, to_lonlat
 from postprocess.snapshots import STEPS, encoded, plain, write_groups
-from postprocess.style import shares_style_file, style_of, write_style
+from postprocess.style import style_of, write_style
 from postprocess.texts import Texts
 
 FORMATS = (".geojson", ".json", ".gpkg", ".fgb", ".parquet")
@@ -41,14 +42,21 @@ EPOCH = "2000-01-01T00:00:00.000Z"
 _OUT = Argument("path")
 
 
-def features(objects: gpd.GeoDataFrame, context: Context) -> Texts:
+def features(objects: gpd.GeoDataFrame, context: Context, schema: Schema = PLAIN) -> Texts:
     """One compact JSON text a feature, in final order: RFC 7946, or marked scene pixels.
+
+    Args:
+        objects: what came out of a chain.
+        context: what it ran in.
+        schema: `Chain.schema`; every feature has all its properties, null where there is no value.
 
     Raises:
         PlaceError: the scene's CRS cannot be turned into longitude and latitude.
     """
     return Texts.of(
-        chain.from_iterable(_feature_texts(some, context) for some in records(objects, context))
+        chain.from_iterable(
+            _feature_texts(some, context) for some in records(objects, context, schema)
+        )
     )
 
 
@@ -70,15 +78,20 @@ def _feature_texts(some: Sequence[Record], context: Context) -> Iterator[str]:
         )
 
 
-def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame:
-    """The same features in the same order, in the scene's CRS (scene pixels where it has none)."""
+def scene_frame(
+    objects: gpd.GeoDataFrame, context: Context, schema: Schema = PLAIN
+) -> gpd.GeoDataFrame:
+    """The same features in the same order, in the scene's CRS (scene pixels where it has none).
+
+    Its columns and their types are those of the schema, whatever was found.
+    """
     crs = context.place.crs
     if len(objects) >= MANY:
         trim_heap()
     rows: list[int] = []
     shapes: list[Any] = []
     parts: dict[str, list[pd.Series[Any]]] = {}
-    for some in records(objects, context):
+    for some in records(objects, context, schema):
         here = np.array([record.shape for record in some], object)
         shapes += list(here if crs is None else shapely.transform(here, context.place.to_crs))
         for name in some[0].properties:  # as arrays: numbers by themselves take three times as much
@@ -87,8 +100,10 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
             parts.setdefault(name, []).append(_typed(packed(values)))
         rows += [record.row for record in some]
     if not shapes:
-        return gpd.GeoDataFrame({"id": column([])}, geometry=gpd.GeoSeries([], crs=crs))
-    typed = {name: _typed(joined(parts.pop(name))) for name in list(parts)}
+        none = {one.name: _of_kind(column([]), one.kind) for one in schema.columns}
+        return gpd.GeoDataFrame(none, geometry=gpd.GeoSeries([], crs=crs))
+    kinds = {one.name: one.kind for one in schema.columns}
+    typed = {name: _of_kind(joined(parts.pop(name)), kinds.get(name)) for name in list(parts)}
     if len(objects) >= MANY:
         trim_heap()  # the parts lay between the shapes
     if STEPS in typed:
@@ -97,7 +112,11 @@ def scene_frame(objects: gpd.GeoDataFrame, context: Context) -> gpd.GeoDataFrame
 
 
 def write(
-    features: Sequence[str], frame: gpd.GeoDataFrame, path: Path, detector: str | None = None
+    features: Sequence[str],
+    frame: gpd.GeoDataFrame,
+    path: Path,
+    detector: str | None = None,
+    schema: Schema | None = None,
 ) -> str | None:
     """Write one file by its ending, whole or not at all, and a QGIS style beside it.
 
@@ -109,8 +128,9 @@ def write(
         features: as `features` gives them.
         frame: as `scene_frame` gives it.
         path: file to write.
-        detector: who found them, after whom a layer beside others is named; None: as the first
-            feature says, if there is one.
+        detector: who found them, after whom the layer is named; None: as the first feature
+            says, if there is one.
+        schema: the features' properties; None: as those that are there tell.
 
     Returns:
         One line on what became of a GeoPackage that holds more than ours, else None.
@@ -134,7 +154,7 @@ def write(
         _write_texts(features, path, pixels=frame.crs is None)
         told = None
     else:
-        told = _write_frame(frame, path, ending, detector)
+        told = _write_frame(frame, path, ending, detector, schema)
     if told is None and not is_stream(path):
         write_style(path, frame)
     return told
@@ -197,17 +217,24 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _write_frame(
-    frame: gpd.GeoDataFrame, path: Path, ending: str, detector: str | None
+    frame: gpd.GeoDataFrame,
+    path: Path,
+    ending: str,
+    detector: str | None,
+    schema: Schema | None,
 ) -> str | None:
     if is_stream(path):
         raise OutputError(
             _OUT, path, "is a pipe or a device, which takes GeoJSON alone", "name a file"
         )
+    known = frozenset[str]() if schema is None else schema.of_kind("json")
     nested = [
         name
         for name in frame.columns
-        if name != "geometry" and any(isinstance(value, dict | list) for value in frame[name])
+        if name in known or (name != "geometry" and _has_nested(frame[name]))
     ]
+    if frame.crs is None:
+        frame = frame.set_geometry(_as_laid_out(frame))
     if ending == ".parquet":
         with replacing(followed(path), _OUT) as beside:
             write_groups(frame, beside, {name: name for name in nested}, _texts)
@@ -215,22 +242,43 @@ def _write_frame(
     flat = frame.copy(deep=False)
     for name in nested:
         flat[name] = _lazily(frame[name])
-    if ending == ".fgb":
-        with replacing(followed(path), _OUT) as beside:
-            _by_gdal(flat, path, beside, "FlatGeobuf", LAYER)
-        return None
     if detector is None:
         detector = str(frame["detector"].iloc[0]) if "detector" in frame and len(frame) else LAYER
+    shape = _shape(flat, schema)
+    if ending == ".fgb":
+        with replacing(followed(path), _OUT) as beside:
+            _by_gdal(flat, path, beside, "FlatGeobuf", detector, shape)
+        return None
     return put(
         followed(path),
         detector,
-        lambda beside, layer: _by_gdal(flat, path, beside, "GPKG", layer),
+        lambda beside, layer: _by_gdal(flat, path, beside, "GPKG", layer, shape),
         style_of(frame),
-        style_inside=shares_style_file(path),
     )
 
 
-def _by_gdal(frame: gpd.GeoDataFrame, path: Path, beside: Path, driver: str, layer: str) -> None:
+def _has_nested(values: pd.Series[Any]) -> bool:
+    return any(isinstance(value, dict | list) for value in values)
+
+
+def _as_laid_out(frame: gpd.GeoDataFrame) -> gpd.GeoSeries:
+    """Scene pixels with y from 0 downward to -height: QGIS lays a picture without a place so."""
+    shapes = np.asarray(frame.geometry.values, object)
+    return gpd.GeoSeries(
+        shapely.transform(shapes, lambda xy: xy * (1.0, -1.0)), index=frame.index, crs=None
+    )
+
+
+def _shape(frame: gpd.GeoDataFrame, schema: Schema | None) -> str | None:
+    """The kind of geometry to declare; None where those that are there are to tell it."""
+    if schema is None or not set(frame.geom_type) <= {schema.geometry}:
+        return None
+    return schema.geometry
+
+
+def _by_gdal(
+    frame: gpd.GeoDataFrame, path: Path, beside: Path, driver: str, layer: str, shape: str | None
+) -> None:
     """Write what becomes `path`.
 
     Raises:
@@ -243,7 +291,7 @@ def _by_gdal(frame: gpd.GeoDataFrame, path: Path, beside: Path, driver: str, lay
         with _fixed_date(), warnings.catch_warnings():
             # A scene without CRS has been told so; its file is in scene pixels on purpose.
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-            pyogrio.write_dataframe(frame, beside, driver=driver, layer=layer)
+            pyogrio.write_dataframe(frame, beside, driver=driver, layer=layer, geometry_type=shape)
     except (DataSourceError, DataLayerError) as error:
         raise OutputError(
             _OUT,
@@ -304,6 +352,22 @@ def _typed(values: Any) -> Any:
         return values.astype(np.int64 if whole else np.float64)
     if kinds == {bool} and not values.isna().any():
         return values.astype(bool)
+    return values
+
+
+def _of_kind(values: Any, kind: Kind | None) -> Any:
+    """A column of the type that its kind asks for; by its values where nobody said one."""
+    match kind:
+        case "number":
+            return values.astype(np.float64)
+        case "integer":
+            return values.astype(np.int64)
+        case "flag":
+            return values.astype(bool)
+        case "datetime":
+            return pd.to_datetime(values, utc=True, format="ISO8601").astype("datetime64[ms, UTC]")
+        case None:
+            return _typed(values)
     return values
 
 

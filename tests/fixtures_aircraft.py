@@ -167,7 +167,7 @@ def objects(*rows):
         labels=["aircraft"] * n,
     )
     told_elsewhere = ("heading_deg", "heading_confidence", "symmetry")
-    names = [name for name in orient.COLUMNS if name not in told_elsewhere]
+    names = [name for name in orient.MEASURES if name not in told_elsewhere]
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values
     return frame

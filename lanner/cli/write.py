@@ -38,7 +38,7 @@ def write_outputs(
     for path in paths:
         cancel.check()
         try:
-            note = write(result.features, result.frame, path, detector)
+            note = write(result.features, result.frame, path, detector, result.schema)
         except OutputError as error:
             failed.append((path, error))
         else:
@@ -88,6 +88,6 @@ def _keep(path: Path, folder: Path, result: DetectResult) -> Path | None:
 
     for name in (path.name, "features.parquet"):
         with suppress(OutputError):
-            write(result.features, result.frame, folder / name)
+            write(result.features, result.frame, folder / name, schema=result.schema)
             return folder / name
     return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lanner.core.errors import Cancelled
+from lanner.core.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ class DetectResult:
     byte for byte. They are held compressed, and are quick to go through in order. `summary` is
     plain JSON data (notes on the scene, counts by label and decision, seconds by stage, scene,
     detector, checksums).
-    `frame` is the same as a GeoDataFrame in the scene's CRS.
+    `frame` is the same as a GeoDataFrame in the scene's CRS, `schema` says which columns it has.
     """
 
     features: Sequence[str]
     summary: Mapping[str, Any]
     frame: Any = field(repr=False, compare=False)
+    schema: Schema | None = field(default=None, repr=False, compare=False)
 
 
 class Cancel:

@@ -27,6 +27,17 @@ def _offered(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 
 
 @dataclass(frozen=True)
+class Plugin:
+    """What was found under a name: its function, the model of its parameters, and the module (or
+    object) that has both.
+    """
+
+    run: Callable[..., Any]
+    params: type[BaseModel]
+    source: object
+
+
+@dataclass(frozen=True)
 class Plugins:
     """One kind of named module.
 
@@ -47,8 +58,8 @@ class Plugins:
         offered = (point.name for point in _offered(self.group, tuple(sys.path)))
         return tuple(sorted({*self.builtin, *offered}))
 
-    def find(self, name: str) -> tuple[Callable[..., Any], type[BaseModel]]:
-        """`run` and `Params` of that name.
+    def find(self, name: str) -> Plugin:
+        """The one of that name.
 
         Raises:
             LannerError: of the kind `error`: unknown name (with the nearest), a private module that
@@ -84,7 +95,7 @@ class Plugins:
             remedy = "mend or reinstall the package that brings it"
             raise self._wrong(point.name, problem, remedy) from error
 
-    def _checked(self, name: str, thing: object) -> tuple[Callable[..., Any], type[BaseModel]]:
+    def _checked(self, name: str, thing: object) -> Plugin:
         run, params = getattr(thing, "run", None), getattr(thing, "Params", None)
         if not callable(run) or not (isinstance(params, type) and issubclass(params, BaseModel)):
             raise self._wrong(
@@ -98,7 +109,7 @@ class Plugins:
                 "its Params would swallow unknown keys",
                 "derive it from lanner.core.config.Strict",
             )
-        return run, params
+        return Plugin(run, params, thing)
 
     def _wrong(self, name: str, problem: str, remedy: str) -> LannerError:
         return self.error(self.argument, name, problem, remedy)

@@ -18,6 +18,8 @@ from lanner.core.errors import ConfigError, LannerError, SceneError
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from lanner.core.schema import Schema
+
 Feature = Mapping[str, Any]
 """A GeoJSON feature: `id`, `geometry`, `properties`."""
 
@@ -47,6 +49,7 @@ class Detections:
     scene: str | None = None
     gsd: float | None = None
     _frame: Any = field(default=None, repr=False, compare=False)
+    _schema: Schema | None = field(default=None, repr=False, compare=False)
     # Keeps the file of a scene that came as an array for as long as the result is there.
     _held: Any = field(default=None, repr=False, compare=False)
 
@@ -116,8 +119,13 @@ class Detections:
         from postprocess.writers import write
 
         target = Path(path)
-        write(self.features, self.gdf, target)
+        write(self.features, self.gdf, target, self._detector(), self._schema)
         return target
+
+    def _detector(self) -> str | None:
+        """Who found them, where the summary says so."""
+        named = self.summary.get("detector")
+        return named.get("name") if isinstance(named, Mapping) else None
 
     def overlay(
         self,

@@ -141,7 +141,9 @@ class Detector:
             cancel or Cancel(),
             on_progress or _ignore,
         )
-        return Detections(result.features, result.summary, uri, gsd, result.frame, held)
+        return Detections(
+            result.features, result.summary, uri, gsd, result.frame, result.schema, held
+        )
 
 
 def _names(members: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -31,6 +31,7 @@ from lanner.inference.stages import Stages
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from lanner.core.schema import Schema
     from lanner.inference.manifest import Manifest
     from postprocess.chain import ChainResult
     from postprocess.context import Closer, Context
@@ -154,7 +155,7 @@ def detect_with(
         with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
             context = replace(context, closer=closer, files=files)
             done = chain.run(objects, context, progress=stages.pass_on)
-        return _written(done, context, manifest, capped, stages, notes)
+        return _written(done, chain.schema, context, manifest, capped, stages, notes)
 
 
 def _run_tiles(
@@ -224,6 +225,7 @@ def _closer(
 
 def _written(
     done: ChainResult,
+    schema: Schema,
     context: Context,
     manifest: Manifest,
     capped: int,
@@ -235,11 +237,11 @@ def _written(
 
     context.cancel.check()
     stages.tell("write", 0, 1)
-    texts = features(done.objects, context)
-    frame = scene_frame(done.objects, context)
+    texts = features(done.objects, context, schema)
+    frame = scene_frame(done.objects, context, schema)
     stages.tell("write", 1, 1)
     summary = {**_summary(done, manifest, context, capped, stages), "notes": list(notes)}
-    return DetectResult(texts, summary, frame)
+    return DetectResult(texts, summary, frame, schema)
 
 
 def _summary(

@@ -9,12 +9,23 @@ import numpy as np
 from pydantic import Field
 
 from lanner.core.config import Strict
+from lanner.core.schema import Column
 from postprocess.aircraft import evidence
 from postprocess.aircraft.catalogue import ROOT, Catalogue, read_catalogue
 from postprocess.chain_files import FileName
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.shapes import Floats
+
+COLUMNS = (
+    Column("type", "text", "ICAO designator of the most likely type"),
+    Column("type_name", "text", "its name"),
+    Column("type_probability", "number", "how likely it is that one"),
+    Column("family", "text", "deepest level of the taxonomy that is sure"),
+    Column("family_probability", "number", "how likely it belongs there"),
+    Column("types", "json", "likely types: icao, name, probability; best first"),
+    Column("taxonomy", "json", "path from the root to the family, its name and probability"),
+)
 
 CHUNK = 128
 """Objects at once against the whole catalogue: a megabyte for each of some ten arrays."""
@@ -38,7 +49,7 @@ class Params(Strict):
 
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
-    """Add `types` and `taxonomy` from the columns that `orient` measured.
+    """Add `types` and `taxonomy` from the columns that `orient` measured, and what is first there.
 
     `types` lists {icao, name, probability}, best first. `taxonomy` is {path, name, probability}:
     the names from 'aircraft' down to the deepest level that is sure, which may be one type.
@@ -57,6 +68,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         types += _best(probability, catalogue, params.top)
         levels += _levels(probability, catalogue, params.sure)
     result = objects.copy()
+    result["type"] = column([best[0]["icao"] for best in types])
+    result["type_name"] = column([best[0]["name"] for best in types])
+    result["type_probability"] = np.array([best[0]["probability"] for best in types], np.float64)
+    result["family"] = column([level["name"] for level in levels])
+    result["family_probability"] = np.array([level["probability"] for level in levels], np.float64)
     result["types"] = column(types)
     result["taxonomy"] = column(levels)
     result["note"] = column(

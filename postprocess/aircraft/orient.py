@@ -9,6 +9,7 @@ import shapely
 from pydantic import Field
 
 from lanner.core.config import Strict
+from lanner.core.schema import Column
 from postprocess.aircraft.boxsize import from_boxes
 from postprocess.aircraft.extent import Extent, extents, thinness, without_stairs
 from postprocess.aircraft.fuselage import fuselage
@@ -21,23 +22,24 @@ from postprocess.frame import column, seen_px
 from postprocess.shapes import Bools, Floats, Shapes, bounds, scaled
 
 COLUMNS = (
-    "length_m",
-    "wingspan_m",
-    "length_sd_m",
-    "wingspan_sd_m",
-    "heading_deg",
-    "heading_confidence",
-    "symmetry",
-    "sweep_deg",
-    "sweep_sd_deg",
-    "wing_at",
-    "nacelles",
-    "fill",
-    "fill_sd",
-    "fuselage_m",
-    "fuselage_sd_m",
-    "aft_width",
+    Column("length_m", "number", "nose to tail, metres on the ground"),
+    Column("wingspan_m", "number", "tip to tip, metres on the ground"),
+    Column("length_sd_m", "number", "1-sigma error of the length, metres"),
+    Column("wingspan_sd_m", "number", "1-sigma error of the wingspan, metres"),
+    Column("heading_deg", "number", "azimuth from tail to nose, degrees clockwise from north"),
+    Column("heading_confidence", "number", "probability that the nose is at that end"),
+    Column("symmetry", "number", "IoU of the outline with its mirror about the fuselage"),
+    Column("sweep_deg", "number", "sweep of the wing's leading edge, degrees"),
+    Column("sweep_sd_deg", "number", "1-sigma error of the sweep, degrees"),
+    Column("wing_at", "number", "place of the wing along the fuselage, 0 nose to 1 tail"),
+    Column("nacelles", "number", "engine pods that stand out before each wing"),
+    Column("fill", "number", "area of the outline over length times wingspan"),
+    Column("fill_sd", "number", "1-sigma error of that share"),
+    Column("fuselage_m", "number", "width of the fuselage ahead of the wing, metres"),
+    Column("fuselage_sd_m", "number", "1-sigma error of that width, metres"),
+    Column("aft_width", "number", "what is widest behind the wing, in widths of the fuselage"),
 )
+MEASURES = tuple(one.name for one in COLUMNS)
 
 
 FINE_BINS = 96
@@ -87,13 +89,13 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     Where only a box is known, sizes are wide estimates and the rest is missing (NaN).
     """
     result = objects.copy()
-    values = {name: np.full(len(objects), np.nan) for name in COLUMNS}
+    values = {name: np.full(len(objects), np.nan) for name in MEASURES}
     drawn = (objects["outline_source"] == "mask").to_numpy(bool)
     if drawn.any():
         _from_outlines(objects, drawn, values, context, params)
     if (~drawn).any():
         _from_boxes(objects, ~drawn, values, context, params)
-    for name in COLUMNS:
+    for name in MEASURES:
         result[name] = pd.Series(values[name], index=result.index)
     result["note"] = column(_notes(values, drawn))
     return result
@@ -136,7 +138,7 @@ def _measured(
     context: Context,
     params: Params,
 ) -> dict[str, Floats]:
-    """All of `COLUMNS` for n outlines, (n,) each.
+    """All of `MEASURES` for n outlines, (n,) each.
 
     Outlines are in the pixels that they were seen in, whose (n,) sides are `pixel` grid pixels;
     `boxes` (n, 4) are in grid pixels.

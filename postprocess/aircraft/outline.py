@@ -8,9 +8,12 @@ import shapely
 from pydantic import Field
 
 from lanner.core.config import Strict
+from lanner.core.schema import Column
 from postprocess.context import Context
 from postprocess.frame import column, seen_px
 from postprocess.shapes import Bools, Floats, Ints, Shapes, area, bounds, iou, scaled, useful
+
+COLUMNS = (Column("outline_source", "text", "what the outline was drawn from: mask or box"),)
 
 
 class Params(Strict):

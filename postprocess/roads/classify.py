@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lanner.core.config import Strict
+from lanner.core.schema import Column
 from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.roads.network import FEW, Network, from_frame
 from postprocess.roads.strokes import strokes
+
+COLUMNS = (Column("road_class", "text", "what kind of road, by length, width and junctions"),)
 
 
 class Rule(Strict):

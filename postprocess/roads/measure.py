@@ -9,10 +9,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lanner.core.config import VOTE, Strict
+from lanner.core.schema import Column
 from postprocess.context import Context
 from postprocess.frame import column, packed
 from postprocess.roads.network import from_frame
 from postprocess.roads.sample import along, batches, half_widths, probability
+
+COLUMNS = (
+    Column("length_m", "number", "metres along the line on the ground"),
+    Column("width_m", "number", "median width of the road along the line, metres"),
+)
 
 
 class Params(Strict):

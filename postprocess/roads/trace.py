@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lanner.core.config import Strict
+from lanner.core.schema import Column
 from postprocess.context import Context
 from postprocess.roads.network import (
     Lines,
@@ -23,6 +24,12 @@ from postprocess.roads.network import (
 )
 from postprocess.roads.pixels import HALO, Joined, Paths, block_paths, join
 from postprocess.roads.raster import BLOCK, TILE, blocks, read, reading
+
+COLUMNS = (
+    Column("from_node", "integer", "number of the node at the line's first point"),
+    Column("to_node", "integer", "number of the node at its last point"),
+)
+GEOMETRY = "LineString"
 
 BATCH = 200_000
 """Pixels drawn as lines at once; a batch is simplified before the next is drawn."""

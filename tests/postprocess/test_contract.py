@@ -69,14 +69,15 @@ def test_the_contract_is_kept():
         "label",
         "confidence",
         "decision",
-        "votes",
-        "box_px",
         "length_m",
         "wingspan_m",
         "heading_deg",
+        "votes_n",
+        "acme_grade",
+        "votes",
+        "box_px",
         "types",
         "taxonomy",
-        "acme_grade",
         "scene_id",
         "acquired",
         "detector_version",
@@ -86,6 +87,7 @@ def test_the_contract_is_kept():
     ]
     assert first["detector"] == "aircraft" and first["detector_version"] == "1.2.0"
     assert first["length_m"] == 41.54 and first["heading_deg"] == 0.0
+    assert first["votes_n"] == 2
     assert first["votes"] == {"retinanet": 0.5, "resunet": 0.1 + 0.2}
     assert first["box_px"] == [7.0, 3.0, 40.0, 33.0]
     assert first["steps"] == [{"step": "triage", "did": "accept at 0.8"}]
@@ -101,10 +103,29 @@ def test_box_px_is_the_detected_box_in_scene_pixels():
     assert found["box_px"] == [20.0, 40.0, 60.0, 88.0]
 
 
-def test_without_triage_a_person_decides_and_unknown_time_is_left_out():
+def test_without_triage_a_person_decides_and_unknown_time_is_null():
     made = frame(squares(1)).drop(columns="decision")
     found = json.loads(features(made, context(acquired=None))[0])["properties"]
-    assert found["decision"] == "review" and "acquired" not in found
+    assert found["decision"] == "review" and found["acquired"] is None
+
+
+@pytest.mark.parametrize(
+    ("acquired", "utc"),
+    [
+        ("2024-05-01", "2024-05-01T00:00:00Z"),
+        ("2024-05-01T10:31:07", "2024-05-01T10:31:07Z"),
+        ("2024-05-01T01:31:07+02:00", "2024-04-30T23:31:07Z"),
+        ("2024-05-01T10:31:07Z", "2024-05-01T10:31:07Z"),
+        ("2024-02-30", None),
+        ("2016-12-31T23:59:60", None),
+    ],
+)
+def test_a_time_is_in_utc(acquired, utc):
+    where = context(acquired=acquired)
+    assert json.loads(features(frame(squares(1)), where)[0])["properties"]["acquired"] == utc
+    told = scene_frame(frame(squares(1)), where)["acquired"]
+    assert str(told.dtype) == "datetime64[ms, UTC]"
+    assert told.isna().all() if utc is None else told[0].isoformat().startswith(utc[:-1])
 
 
 def test_ids_are_stable_and_never_collide():

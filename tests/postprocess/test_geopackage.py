@@ -166,7 +166,7 @@ def test_a_file_that_is_open_in_wal_mode_is_old_or_new_and_never_torn(tmp_path, 
         project(path)
     before = users(path) if others else []
     write((), found(300), path)
-    layer = "aircraft" if others else "objects"
+    layer = "aircraft"
     other = holder(path, IN_WAL.format(layer=layer))
     assert (tmp_path / "found.gpkg-wal").stat().st_size > 10_000, "pages are in the log alone"
     told = write((), found(50), path)
@@ -184,12 +184,12 @@ def test_a_file_that_is_open_in_wal_mode_is_old_or_new_and_never_torn(tmp_path, 
 def test_what_a_crash_left_of_wal_mode_does_not_reach_the_new_file(tmp_path, holder):
     path, plain = tmp_path / "found.gpkg", tmp_path / "plain.gpkg"
     write((), found(300), path)
-    crashed = holder(path, IN_WAL.format(layer="objects"))
+    crashed = holder(path, IN_WAL.format(layer="aircraft"))
     crashed.kill()
     crashed.wait()
     assert (tmp_path / "found.gpkg-wal").exists()
     write((), found(50), path)
-    sound(path, "objects", 50)
+    sound(path, "aircraft", 50)
     write((), found(50), plain)
     assert path.read_bytes() == plain.read_bytes()
     assert {one.name for one in tmp_path.iterdir()} == {
@@ -207,7 +207,7 @@ def test_a_log_without_its_file_is_not_applied_to_the_new_one(tmp_path, holder, 
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute("PRAGMA cache_size=1")
         db.execute("BEGIN")
-        db.execute("UPDATE objects SET label = hex(zeroblob(900))")
+        db.execute("UPDATE aircraft SET label = hex(zeroblob(900))")
         if {mode == "WAL"}:
             db.execute("COMMIT")
         wait()
@@ -222,7 +222,7 @@ def test_a_log_without_its_file_is_not_applied_to_the_new_one(tmp_path, holder, 
         one.unlink()
     kept.rename(log)
     write((), found(50), path)
-    sound(path, "objects", 50)
+    sound(path, "aircraft", 50)
     assert not log.exists()
 
 
@@ -231,7 +231,7 @@ def test_who_reads_the_old_file_goes_on_reading_it(tmp_path, holder, others):
     path = tmp_path / "found.gpkg"
     if others:
         project(path)
-    layer = "aircraft" if others else "objects"
+    layer = "aircraft"
     write((), found(3000), path)
     reader = holder(
         path,
@@ -315,8 +315,8 @@ def test_detectors_share_a_file(tmp_path):
     told = write((), found(2, "roads", lines=True), path)
     assert told == "added layer roads to airport.gpkg beside 1 other layer"
     told = write((), found(5), path)
-    assert told == "replaced layer objects in airport.gpkg beside 1 other layer"
-    sound(path, "objects", 5)
+    assert told == "replaced layer aircraft in airport.gpkg beside 1 other layer"
+    sound(path, "aircraft", 5)
     sound(path, "roads", 2)
 
 
@@ -342,19 +342,24 @@ def test_our_style_is_kept_in_the_file_and_theirs_stays(tmp_path):
 
 
 def test_a_style_that_was_saved_in_a_file_of_ours_stays(tmp_path):
-    """QGIS makes a table for it: the file is no longer ours alone."""
-    path, fresh = tmp_path / "found.gpkg", tmp_path / "fresh.gpkg"
+    """The file is no longer ours alone."""
+    path = tmp_path / "found.gpkg"
     write((), found(2), path)
-    project(fresh)
-    with closing(sqlite3.connect(fresh)) as db:
-        (sql,) = db.execute("SELECT sql FROM sqlite_master WHERE name='layer_styles'").fetchone()
+    assert write((), found(3), path) is None
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute(sql)
-        db.execute("INSERT INTO layer_styles (f_table_name, styleQML) VALUES ('objects', 'mine')")
+        db.execute("UPDATE layer_styles SET styleQML = 'mine'")
     told = write((), found(3), path)
-    assert told == "replaced layer objects in found.gpkg; the rest of the file is as it was"
+    assert told == "replaced layer aircraft in found.gpkg; the rest of the file is as it was"
+    sound(path, "aircraft", 3)
+    assert styles(path) == [("aircraft", "mine", 1)]
+
+
+def test_the_layer_of_an_earlier_version_is_replaced_under_its_name(tmp_path):
+    path = tmp_path / "found.gpkg"
+    table = found(2).assign(detector="aircraft")
+    pyogrio.write_dataframe(table, path, driver="GPKG", layer="objects")
+    assert write((), found(3), path) is None
     sound(path, "objects", 3)
-    assert styles(path) == [("objects", "mine", None)]
 
 
 def test_a_file_without_styles_gets_a_table_that_qgis_reads(tmp_path):

@@ -36,7 +36,7 @@ def test_what_was_seen_in_finer_pixels_is_measured_by_those(kind, finer):
     coarse["seen_px"] = 1 / finer
     where = context(0.2 * finer, own=0.2)
     found = orient.run(outline.run(coarse, where, outline.Params()), where, orient.Params())
-    for name in orient.COLUMNS:
+    for name in orient.MEASURES:
         assert found[name][0] == pytest.approx(near[name], rel=1e-4, nan_ok=True), name
     one, two = shapely.area([found.geometry[0], near.geometry]) * [finer**2, 1]
     assert one == pytest.approx(two, rel=2e-3)  # of equally near vertices either may go
@@ -190,7 +190,7 @@ def test_order_and_number_of_objects_do_not_matter():
     whole = measured(shapes, context(1.0))
     alone = [measured([shape], context(1.0)).iloc[0] for shape in shapes[:5]]
     for row, one in enumerate(alone):
-        for name in orient.COLUMNS:
+        for name in orient.MEASURES:
             assert whole[name].iloc[row] == pytest.approx(one[name], rel=1e-9, nan_ok=True)
 
 

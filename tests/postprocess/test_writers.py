@@ -317,7 +317,9 @@ def test_without_a_place_pixels_are_written_and_said(tmp_path):
     xy = np.array(back["features"][0]["geometry"]["coordinates"][0])
     assert xy.min(axis=0).tolist() == [7.0, 3.0] and xy.max(axis=0).tolist() == [40.0, 33.0]
     write(texts, table, tmp_path / "a.gpkg")
-    assert tuple(gpd.read_file(tmp_path / "a.gpkg").total_bounds) == (7.0, 3.0, 140.0, 83.0)
+    laid_out = gpd.read_file(tmp_path / "a.gpkg", layer="aircraft")
+    assert tuple(laid_out.total_bounds) == (7.0, -83.0, 140.0, -3.0), "as QGIS lays the picture"
+    assert tuple(table.total_bounds) == (7.0, 3.0, 140.0, 83.0)
 
 
 def test_bad_outputs_are_refused_in_words(tmp_path):
@@ -389,7 +391,7 @@ def test_a_raster_of_the_same_name_gets_no_style_for_vectors(tmp_path, ending):
     if ending == "gpkg":
         with closing(sqlite3.connect(path)) as db:
             rows = db.execute("SELECT f_table_name, useAsDefault, styleQML FROM layer_styles")
-            assert rows.fetchall() == [("objects", 1, style(lines=False).decode())]
+            assert rows.fetchall() == [("aircraft", 1, style(lines=False).decode())]
 
 
 def test_a_style_follows_what_is_written_after_an_empty_result(tmp_path):

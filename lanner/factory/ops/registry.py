@@ -85,8 +85,8 @@ def op(name: str) -> Op:
     Raises:
         ConfigError: as `Plugins.find` says.
     """
-    run, params = PLUGINS.find(name)
-    return Op(name, run, params)
+    found = PLUGINS.find(name)
+    return Op(name, found.run, found.params)
 
 
 def names() -> tuple[str, ...]:
