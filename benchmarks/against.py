@@ -139,15 +139,15 @@ def _one(peer: Peer, size: int, threads: int | None, repeats: int, own: Row | No
     with tempfile.TemporaryDirectory(prefix="lanner-peer-") as folder:
         tile, halo, ours = _ours(peer, scene, Path(folder) / "run")
         out = Path(folder) / "peer.npz"
-        told = [_run(peer, scene, out, tile, halo, threads) for _ in range(repeats)]
+        reports = [_run(peer, scene, out, tile, halo, threads) for _ in range(repeats)]
         with np.load(out) as arrays:
             ours = arrays.get("ours", ours)
             shares, counts = _alike(ours, arrays)
             uncut = _alike_uncut(ours, arrays, tile, tile - 2 * halo)
-    last = told[-1]
-    mid = median(one["seconds"] for one in told)
+    last = reports[-1]
+    mid = median(one["seconds"] for one in reports)
     if own is None:
-        whole = part = median(one["ours_s"] for one in told)
+        whole = part = median(one["ours_s"] for one in reports)
     else:
         whole, part = own.seconds, _until(own, peer.last)
     return Against(
@@ -157,7 +157,7 @@ def _one(peer: Peer, size: int, threads: int | None, repeats: int, own: Row | No
         seconds=mid,
         ours_s=whole,
         ours_part_s=part,
-        peak_mb=median(one["peak_mb"] for one in told),
+        peak_mb=median(one["peak_mb"] for one in reports),
         ours_peak_mb=None if own is None else own.peak_mb,
         ours_found=shares[0],
         theirs_found=shares[1],
@@ -208,8 +208,8 @@ def _run(
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{peer.script} failed:\n{done.stderr[-2000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return report
 
 
 def _alike(ours: NDArray[Any], arrays: Any) -> tuple[tuple[float, float], tuple[int, int]]:

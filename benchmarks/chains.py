@@ -67,13 +67,13 @@ def rows(count: int, side: int, only: str | None = None) -> list[dict[str, Any]]
         One row a step: `chain`, `step`, wall `seconds` and `cpu_s` of its process, `objects`
         after it, and `peak_mib`, the most memory the process has had until then.
     """
-    made: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for name, make, size in (("aircraft", aircraft, count), ("roads", roads, side)):
         if only in (None, name):
             with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
                 _alone(make, size, Path(folder))
-                made += _alone(measure, name, size, Path(folder))
-    return made
+                result += _alone(measure, name, size, Path(folder))
+    return result
 
 
 def _alone(call: Callable[..., Any], *given: Any) -> Any:
@@ -183,10 +183,10 @@ def after_one_tile(shapes: Shapes, context: Context) -> gpd.GeoDataFrame:
     outlines = np.where(
         (shapely.get_type_id(moved) == 3) & (rng.random(len(of)) > 0.1), moved, None
     )
-    shown = shapely.bounds(moved) + rng.uniform(-0.7, 0.7, (len(of), 4)) * ~past
+    views = shapely.bounds(moved) + rng.uniform(-0.7, 0.7, (len(of), 4)) * ~past
     score = np.round(rng.uniform(0.3, 1, len(of)), 3)
     return candidates(
-        shown,
+        views,
         scores=score,
         votes=[{"resunet": s, "retinanet": s} for s in score.tolist()],
         tiles=tiles,
@@ -312,14 +312,14 @@ def main() -> None:
     count, side = (*numbers, *(OBJECTS, SIDE)[len(numbers) :])
     print(f"{'chain':10}{'step':16}{'seconds':>9}{'cpu s':>9}{'objects':>9}{'peak MiB':>10}")
     for name in ("aircraft", "roads"):
-        made = rows(count, side, name) if only in (None, name) else []
-        for row in made:
+        measurements = rows(count, side, name) if only in (None, name) else []
+        for row in measurements:
             print(
                 f"{row['chain']:10}{row['step']:16}{row['seconds']:9.2f}{row['cpu_s']:9.2f}"
                 f"{row['objects']:9}{row['peak_mib']:10}"
             )
-        if made:
-            total = [sum(row[key] for row in made) for key in ("seconds", "cpu_s")]
+        if measurements:
+            total = [sum(row[key] for row in measurements) for key in ("seconds", "cpu_s")]
             print(f"{name:10}{'together':16}{total[0]:9.2f}{total[1]:9.2f}", flush=True)
 
 

@@ -39,16 +39,16 @@ def rows() -> list[dict[str, Any]]:
         `ratio` of the second to the first, and whether both gave the `same` boxes.
     """
     before = torch.get_num_threads()
-    made: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     try:
         for threads in THREADS:
             torch.set_num_threads(threads)
-            made += _on(torch.device("cpu"), threads)
+            result += _on(torch.device("cpu"), threads)
     finally:
         torch.set_num_threads(before)
     if torch.cuda.is_available():
-        made += _on(torch.device("cuda"), before)
-    return made
+        result += _on(torch.device("cuda"), before)
+    return result
 
 
 def _on(device: torch.device, threads: int) -> list[dict[str, Any]]:

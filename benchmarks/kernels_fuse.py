@@ -41,13 +41,13 @@ def rows() -> list[dict[str, Any]]:
         One row a case: `name`, `size`, `device`, `seconds` of ours, what the `other` is,
         `other_s`, the `ratio` of the second to the first, and whether both say the `same`.
     """
-    made = []
+    result = []
     for classes in (1, 20):
-        made += _against_peer(classes)
-        made.append(_index(classes))
+        result += _against_peer(classes)
+        result.append(_index(classes))
     if torch.cuda.is_available():
-        made += [_clusters_on_device(), _label_on_device(), _blend_on_device()]
-    return made
+        result += [_clusters_on_device(), _label_on_device(), _blend_on_device()]
+    return result
 
 
 def _views(classes: int) -> list[list[NDArray[Any]]]:
@@ -70,7 +70,7 @@ def _against_peer(classes: int) -> list[dict[str, Any]]:
         peer = importlib.import_module("ensemble_boxes").weighted_boxes_fusion
     except ModuleNotFoundError:
         return []
-    seen = _views(classes)
+    views = _views(classes)
 
     def same(ours: Any, theirs: Any) -> bool:
         one, two = (np.column_stack(found) for found in (ours, theirs))
@@ -85,8 +85,8 @@ def _against_peer(classes: int) -> list[dict[str, Any]]:
             _named("box fusion", classes),
             f"{MODELS * BOXES} boxes",
             "cpu",
-            ("ensemble-boxes", lambda: peer(*seen, iou_thr=LEAST)),
-            lambda: fuse.weighted_boxes_fusion(*seen, least=LEAST),
+            ("ensemble-boxes", lambda: peer(*views, iou_thr=LEAST)),
+            lambda: fuse.weighted_boxes_fusion(*views, least=LEAST),
             same,
         )
     ]

@@ -87,13 +87,13 @@ def judged(sample: Sample, camera: str, detector: str) -> tuple[Relaxed, Relaxed
         request = DetectRequest(str(picture), detector, device="cpu", gsd=sample.gsd, run_dir=run)
         done = detect(request, Cancel(), lambda _: None)
         with rasterio.open(run / "probability.tif") as file:
-            seen = file.read(1) >= 128
-    if seen.shape != road.shape:
+            mask = file.read(1) >= 128
+    if mask.shape != road.shape:
         raise SystemExit(f"{sample.id} has {sample.gsd} m a pixel, unlike the detector")
     shapes = [shapely.geometry.shape(json.loads(one)["geometry"]) for one in done.features]
     lines = np.asarray(shapes, object)
     return (
-        relaxed_masks(seen, road, REACH, known),
+        relaxed_masks(mask, road, REACH, known),
         relaxed_lines(lines, true_lines(sample, sample.gsd or 1.0), REACH, known),
     )
 

@@ -38,47 +38,47 @@ RUNS = (("aircraft", ("retinanet",)), ("aircraft", None), ("roads", None))
 def main() -> int:
     asked = _arguments()
     # Tables are made for a file as much as for a terminal.
-    console, told = Console(width=100), Console(stderr=True)
+    console, err_console = Console(width=100), Console(stderr=True)
     if asked.device.startswith("cuda") and not _has_gpu():
-        told.print("error: no CUDA device is on this machine; make bench measures its CPU")
+        err_console.print("error: no CUDA device is on this machine; make bench measures its CPU")
         return 1
     if asked.device.startswith("cuda") and not tests_pass([TESTS / "kernels"], quiet=False):
-        told.print("error: tests of kernels are red on this GPU, so nothing is measured")
+        err_console.print("error: tests of kernels are red on this GPU, so nothing is measured")
         return 1
     try:
-        everything, bars = _lanner(asked, console, told)
+        everything, bars = _lanner(asked, console, err_console)
         if asked.peers and PYTHON.exists():
-            told.print("measuring peers", markup=False)
+            err_console.print("measuring peers", markup=False)
             rows = against_all(asked.size, asked.threads, asked.repeat)
             console.print(_peer_table(rows))
             everything["peers"] = facts(rows)
             bars += peer_bars(rows, asked.size)
         elif asked.peers:
-            told.print("no .venv-peers, so no peers: make peers", markup=False)
+            err_console.print("no .venv-peers, so no peers: make peers", markup=False)
     except LannerError as error:
-        told.print(f"error: {error}", markup=False)
+        err_console.print(f"error: {error}", markup=False)
         return error_status(error).exit
-    told.print("testing and measuring kernels", markup=False)
+    err_console.print("testing and measuring kernels", markup=False)
     everything["kernels"], red = kernel_rows(asked.size)
     for table in _kernel_tables(everything["kernels"]):
         console.print(table)
     for name in red:
-        told.print(f"{name}: its tests are red, so there are no figures", markup=False)
+        err_console.print(f"{name}: its tests are red, so there are no figures", markup=False)
     console.print(show.bars(bars))
     everything["bars"] = [vars(bar) for bar in bars]
-    _write(everything, asked.out, told)
+    _write(everything, asked.out, err_console)
     return 1 if red else 0
 
 
 def _lanner(
-    asked: argparse.Namespace, console: Console, told: Console
+    asked: argparse.Namespace, console: Console, err_console: Console
 ) -> tuple[dict[str, Any], list[Bar]]:
     """Lanner's own runs, printed as they are done."""
     reports: list[Report] = []
     for detector, members in RUNS:
         job = Job("", detector, members, asked.device)
         ask = Ask(job, asked.size, (asked.threads,), asked.repeat)
-        with progress_on(told) as progress:
+        with progress_on(err_console) as progress:
             reports.append(run(ask, progress))
         *tables, _ = show.tables(reports[-1])
         for table in tables:
@@ -154,13 +154,13 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _write(everything: dict[str, Any], out: Path | None, told: Console) -> None:
+def _write(everything: dict[str, Any], out: Path | None, err_console: Console) -> None:
     path = out or RESULTS / f"{slug(everything['machine'])}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
     os.replace(part, path)
-    told.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+    err_console.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -86,13 +86,13 @@ def measure(folder: Path, repeat: int) -> dict[str, list[float]]:
         "corrupt scene": ([*lanner, "detect", str(corrupt), *out], 10),
         "--help": ([*lanner, "--help"], 0),
     }
-    told: dict[str, list[float]] = {name: [] for name in rows}
+    times: dict[str, list[float]] = {name: [] for name in rows}
     for turn in range(repeat + 1):
         for name, (command, code) in rows.items():
             seconds = spent(command, code)
             if turn:
-                told[name].append(seconds)
-    return told
+                times[name].append(seconds)
+    return times
 
 
 def newest(folder: Path) -> list[Path]:
@@ -101,10 +101,10 @@ def newest(folder: Path) -> list[Path]:
     return sorted(releases[-1].glob("*.safetensors"))
 
 
-def show(told: Mapping[str, list[float]]) -> bool:
+def show(times: Mapping[str, list[float]]) -> bool:
     """Print each row; whether every bar holds."""
-    middle = {name: statistics.median(seconds) for name, seconds in told.items()}
-    for name, seconds in told.items():
+    middle = {name: statistics.median(seconds) for name, seconds in times.items()}
+    for name, seconds in times.items():
         bar = BARS.get(name)
         word = "" if bar is None else f"  bar {bar:g}: {_held(middle[name] <= bar)}"
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"

@@ -51,17 +51,17 @@ def rows() -> list[dict[str, Any]]:
     for detector, network, side in NETWORKS:
         spent: dict[int, list[tuple[float, float]]] = {workers: [] for workers in widths}
         for _ in range(ROUNDS):
-            for workers, told in spent.items():
+            for workers, times in spent.items():
                 words = [sys.executable, "-c", code, detector, network, str(side), str(workers)]
                 done = subprocess.run(words, check=True, capture_output=True, text=True)
-                told.append(tuple(json.loads(done.stdout.splitlines()[-1])))
-        for workers, told in spent.items():
+                times.append(tuple(json.loads(done.stdout.splitlines()[-1])))
+        for workers, times in spent.items():
             result.append(
                 {
                     "name": f"{detector} {network} {side}",
                     "workers": workers,
-                    "ms": round(statistics.median(one for one, _ in told) * 1e3, 1),
-                    "mb": round(statistics.median(mb for _, mb in told)),
+                    "ms": round(statistics.median(one for one, _ in times) * 1e3, 1),
+                    "mb": round(statistics.median(mb for _, mb in times)),
                 }
             )
     return result

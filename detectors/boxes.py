@@ -38,9 +38,12 @@ def boxes_of_tiles(
         threshold: least score.
         nms_iou: boxes of one class that overlap a better one by more than this go.
     """
-    seen = decode(logits, offsets, anchors, (size, size), threshold)
+    detections = decode(logits, offsets, anchors, (size, size), threshold)
     # Few boxes are left: suppression on the CPU is quicker than a kernel's launch.
-    images, columns = seen.images.cpu(), (seen.boxes.cpu(), seen.scores.cpu(), seen.labels.cpu())
+    images, columns = (
+        detections.images.cpu(),
+        (detections.boxes.cpu(), detections.scores.cpu(), detections.labels.cpu()),
+    )
     counts = torch.bincount(images, minlength=len(logits)).tolist()
     tiles = zip(*(torch.split(column, counts) for column in columns), strict=True)
     return [_suppressed(boxes, score, label, nms_iou) for boxes, score, label in tiles]

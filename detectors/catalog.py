@@ -108,10 +108,10 @@ def resolve(detector: str, home: Path | None) -> Entry:
         # In full: of a bare name the folder above would be the same folder again.
         here = Path(os.path.abspath(path)).parent
         places = [here, here.parent, *([home] if home else [])]
-        made = [_entry(path, place) for place in places]
+        candidates = [_entry(path, place) for place in places]
         # Where there is none, errors name the place that a release of it would go to.
-        own = made[1] if here.name == "configs" else made[0]
-        return next((entry for entry in made if entry.release_dir.is_dir()), own)
+        own = candidates[1] if here.name == "configs" else candidates[0]
+        return next((entry for entry in candidates if entry.release_dir.is_dir()), own)
     sound, broken = listing(home) if home else ((), ())
     known = {entry.config.name: entry for entry in sound}
     if detector not in known:

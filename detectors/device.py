@@ -166,15 +166,15 @@ class Passes:
     def __init__(self, batch: int) -> None:
         self.batch = batch
 
-    def run(self, inputs: Sequence[Tensor], look: Callable[..., list[T]]) -> list[T]:
-        """What `look` says of each of the inputs, in order.
+    def run(self, inputs: Sequence[Tensor], predict: Callable[..., list[T]]) -> list[T]:
+        """What `predict` says of each of the inputs, in order.
 
         A pass that is not full is filled up with zeros, so that a tile's result does not hang
         on how many came with it.
 
         Args:
             inputs: tensors of (n, ...) that are cut alike.
-            look: the tensors cut to (batch, ...), to one result each.
+            predict: the tensors cut to (batch, ...), to one result each.
 
         Raises:
             DeviceMemoryError: memory is short even for one input.
@@ -187,7 +187,7 @@ class Passes:
             parts = [tensor[here] for tensor in inputs]
             count = len(parts[0])
             try:
-                results.extend(look(*(_filled(part, batch) for part in parts))[:count])
+                results.extend(predict(*(_filled(part, batch) for part in parts))[:count])
             except torch.OutOfMemoryError as error:
                 if batch == 1:
                     raise DeviceMemoryError(
@@ -210,5 +210,7 @@ def _filled(part: Tensor, batch: int) -> Tensor:
 def _fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware; where it does not, it is slower."""
     # Older releases of torch do not say; float32 is right there too, only slower.
-    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(told.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(
+        bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16")
+    )

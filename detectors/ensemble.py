@@ -132,10 +132,12 @@ class Ensemble:
         results = [no_candidates(len(self.members))] * len(images)
         threads = self.compute.threads if slots is None else slots * self.compute.share
         with self._streams.own(), running(self.compute, threads):
-            seen = prepare_batch(images, self.compute)
-            if seen is None:
+            batch = prepare_batch(images, self.compute)
+            if batch is None:
                 return results
-            for i, result in zip(seen.rows, self._predict_batch(seen, images, grids), strict=True):
+            for i, result in zip(
+                batch.rows, self._predict_batch(batch, images, grids), strict=True
+            ):
                 results[i] = result
         return results
 
@@ -171,25 +173,25 @@ class Ensemble:
             none has an IoU of `SAME` with the box.
         """
         with self._streams.own(), running(self.compute, 1):
-            shown = torch.from_numpy(valid)[None].to(self.compute.device)
+            mask = torch.from_numpy(valid)[None].to(self.compute.device)
             image = torch.from_numpy(pixels)[None].to(self.compute.device)
-            inputs = prepare(image, shown).contiguous(memory_format=torch.channels_last)
+            inputs = prepare(image, mask).contiguous(memory_format=torch.channels_last)
             large = max(box[2] - box[0], box[3] - box[1]) >= NEAR_PX
             drawers = self._near if large else self._drawers
-            seen = [member.closely(inputs, shown, threshold) for member in drawers]
-        return _best_outline(seen, box)
+            predictions = [member.closely(inputs, mask, threshold) for member in drawers]
+        return _best_outline(predictions, box)
 
     def _predict_batch(
-        self, seen: PreparedBatch, images: Sequence[TileImage], grids: Sequence[Grid]
+        self, batch: PreparedBatch, images: Sequence[TileImage], grids: Sequence[Grid]
     ) -> list[TileResult]:
         if self.config.output == "raster":
-            levels = self._passes.run(seen.tensors, self._probability)
+            levels = self._passes.run(batch.tensors, self._probability)
             return [
                 raster_result(one, images[i].valid)
-                for one, i in zip(levels, seen.rows, strict=True)
+                for one, i in zip(levels, batch.rows, strict=True)
             ]
-        deferred = self._passes.run(seen.tensors, self._member_predictions)
-        tiles = [(tile, images[i], grids[i]) for tile, i in zip(deferred, seen.rows, strict=True)]
+        deferred = self._passes.run(batch.tensors, self._member_predictions)
+        tiles = [(tile, images[i], grids[i]) for tile, i in zip(deferred, batch.rows, strict=True)]
         return thread_map(lambda tile: self._candidates(*tile), tiles)
 
     def _member_predictions(
@@ -202,18 +204,18 @@ class Ensemble:
     def _probability(self, inputs: Tensor, valid: Tensor) -> list[NDArray[np.float32]]:
         """What each member says of each tile of one pass, one after another (`raster_members`)."""
         masks = [member for member in self.members if isinstance(member, MaskMember)]
-        seen = [member.probability(inputs, valid) for member in masks]
-        if len(seen) == 1:
-            return seen[0]
-        return [np.concatenate(tile) for tile in zip(*seen, strict=True)]
+        probabilities = [member.probability(inputs, valid) for member in masks]
+        if len(probabilities) == 1:
+            return probabilities[0]
+        return [np.concatenate(tile) for tile in zip(*probabilities, strict=True)]
 
     def _candidates(
         self, deferred: Sequence[DeferredInstances], image: TileImage, grid: Grid
     ) -> TileResult:
-        seen = [finish() for finish in deferred]
+        predictions = [finish() for finish in deferred]
         views = [
             v.rescored(curve.apply(v.scores))
-            for v, curve in zip(seen, self.vote_curves, strict=True)
+            for v, curve in zip(predictions, self.vote_curves, strict=True)
         ]
         fused = fuse(views, [member.config.weight for member in self.members], self.config.fusion)
         scored = Fused(
@@ -224,8 +226,8 @@ class Ensemble:
         )
 
 
-def _best_outline(seen: Sequence[Views], box: Floats) -> Outline | None:
-    rings = [ring for views in seen for ring in views.outlines if ring is not None]
+def _best_outline(predictions: Sequence[Views], box: Floats) -> Outline | None:
+    rings = [ring for views in predictions for ring in views.outlines if ring is not None]
     if not rings:
         return None
     boxes = np.stack([np.concatenate([ring.min(0), ring.max(0)]) for ring in rings])

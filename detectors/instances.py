@@ -39,12 +39,12 @@ def instances(probability: NDArray[np.float32], threshold: float, params: Instan
     if not inside.any():
         return no_views()
     labels, count = _flood(obj, boundary, centre, inside, params)
-    seen = np.flatnonzero(inside)
-    which = labels.ravel()[seen] - 1
+    rows = np.flatnonzero(inside)
+    which = labels.ravel()[rows] - 1
     area = np.bincount(which, minlength=count)
-    mean = np.bincount(which, obj.ravel()[seen], count) / np.maximum(area, 1)
+    mean = np.bincount(which, obj.ravel()[rows], count) / np.maximum(area, 1)
     peak = np.zeros(count)
-    np.maximum.at(peak, which, centre.ravel()[seen])
+    np.maximum.at(peak, which, centre.ravel()[rows])
     score = mean * (0.5 + 0.5 * peak)
     keep, rings = [], []
     for i, where in enumerate(ndimage.find_objects(labels)):

@@ -72,17 +72,17 @@ class MemberPredictions:
         """What each member sees on each tile, in tile pixels; nothing where nothing is valid."""
         nothing = tuple(no_views() for _ in self.members)
         result = [nothing] * len(images)
-        seen = prepare_batch(images, self.compute)
-        if seen is None:
+        batch = prepare_batch(images, self.compute)
+        if batch is None:
             return result
 
         def predict(inputs: Tensor, valid: Tensor) -> list[tuple[DeferredInstances, ...]]:
             return list(zip(*(m.predict(inputs, valid) for m in self.members), strict=True))
 
         with running(self.compute):
-            found = Passes(self.compute.batch).run(seen.tensors, predict)
+            found = Passes(self.compute.batch).run(batch.tensors, predict)
         views = thread_map(lambda tile: tuple(finish() for finish in tile), found)
-        for i, one in zip(seen.rows, views, strict=True):
+        for i, one in zip(batch.rows, views, strict=True):
             result[i] = one
         return result
 
@@ -90,8 +90,8 @@ class MemberPredictions:
         """The probability of each member on each tile, in steps of 1/255, of raster detectors."""
         nothing = tuple(no_candidates(0) for _ in self.members)
         result = [nothing] * len(images)
-        seen = prepare_batch(images, self.compute)
-        if seen is None:
+        batch = prepare_batch(images, self.compute)
+        if batch is None:
             return result
         masks = [member for member in self.members if isinstance(member, MaskMember)]
 
@@ -99,7 +99,7 @@ class MemberPredictions:
             return list(zip(*(m.probability(inputs, valid) for m in masks), strict=True))
 
         with running(self.compute):
-            found = Passes(self.compute.batch).run(seen.tensors, predict)
-            for i, levels in zip(seen.rows, found, strict=True):
+            found = Passes(self.compute.batch).run(batch.tensors, predict)
+            for i, levels in zip(batch.rows, found, strict=True):
                 result[i] = tuple(raster_result(one, images[i].valid) for one in levels)
         return result

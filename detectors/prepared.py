@@ -42,12 +42,12 @@ def prepare_batch(images: Sequence[TileImage], where: Compute) -> PreparedBatch 
     rows = tuple(i for i, image in enumerate(images) if image.valid.any())
     if not rows:
         return None
-    seen = [images[i] for i in rows]
-    valid = torch.from_numpy(np.stack([image.valid for image in seen]))
+    tiles = [images[i] for i in rows]
+    valid = torch.from_numpy(np.stack([image.valid for image in tiles]))
     if where.device.type == "cpu":
-        return PreparedBatch(rows, _on_cpu(seen), valid)
-    bands = len(seen[0].pixels)
-    pixels = torch.from_numpy(np.stack([image.pixels for image in seen]))
+        return PreparedBatch(rows, _on_cpu(tiles), valid)
+    bands = len(tiles[0].pixels)
+    pixels = torch.from_numpy(np.stack([image.pixels for image in tiles]))
     if where.device.type == "cuda":
         # From pinned memory the copy goes on while this thread does something else.
         pixels, valid = pixels.pin_memory(), valid.pin_memory()
@@ -58,10 +58,12 @@ def prepare_batch(images: Sequence[TileImage], where: Compute) -> PreparedBatch 
     return PreparedBatch(rows, normalise(pixels, valid, [0.0] * bands, [1.0] * bands, dtype), valid)
 
 
-def _on_cpu(seen: Sequence[TileImage]) -> Tensor:
+def _on_cpu(tiles: Sequence[TileImage]) -> Tensor:
     """Each tile by a thread of its own."""
-    shape = (len(seen), *seen[0].pixels.shape)
+    shape = (len(tiles), *tiles[0].pixels.shape)
     out = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
     low, high = [0.0] * shape[1], [1.0] * shape[1]
-    thread_map(lambda k: fill(seen[k].pixels, seen[k].valid, low, high, out[k]), range(len(seen)))
+    thread_map(
+        lambda k: fill(tiles[k].pixels, tiles[k].valid, low, high, out[k]), range(len(tiles))
+    )
     return out

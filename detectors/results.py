@@ -137,12 +137,12 @@ def decode(payload: bytes) -> TileResult:
         probability = levels[:count].reshape(channels, height, width)
         bits = np.unpackbits(levels[count:], count=height * width)
         valid = bits.reshape(height, width).astype(bool)
-    said = votes.reshape(n, members)
+    codes = votes.reshape(n, members)
     return TileResult(
         boxes.reshape(n, 4) / PLACE,
         scores / SCORE,
         labels.astype(np.int64),
-        np.where(said == ABSENT, np.nan, said / SCORE),
+        np.where(codes == ABSENT, np.nan, codes / SCORE),
         tuple(ring if len(ring) else None for ring in pieces),
         cuts.astype(np.int64),
         probability,

@@ -120,28 +120,28 @@ class Chain:
         if first == 0 and start is None:
             taken = _begin(self, objects, context)
             notes: list[dict[str, str]] = []
-            made: list[list[str]] = []
+            rasters: list[list[str]] = []
             rejected = empty().assign(rejected_by=column([]), rejected_at=pd.Series(dtype="int64"))
         else:
-            taken, rejected, notes, made = _resume(self, first, context)
+            taken, rejected, notes, rasters = _resume(self, first, context)
         # The folder may hold rasters of other runs, or of steps that come later.
-        context = context.begun(made[-1] if made else [])
+        context = context.begun(rasters[-1] if rasters else [])
         for done in range(first, len(self.links)):
             context.cancel.check()
             _tell(progress, self, done)
             held = [taken]
             del taken  # the step may let go of what it has been given
-            around = _told_of(context, progress, self.names[done])
+            around = _with_progress(context, progress, self.names[done])
             taken, gone, note = _one(self.links[done], held, around, notes, done)
             if len(taken) >= MANY:
                 trim_heap()
-            notes, made = [*notes, note], [*made, context.made]
+            notes, rasters = [*notes, note], [*rasters, context.made]
             if len(gone):
                 rejected = tidy(pd.concat([rejected, gone], ignore_index=True), "rejected")
             write_snapshot(rejected, context.workdir / REJECTED)
             path = context.workdir / self.snapshot(done + 1)
             write_snapshot(taken, path)
-            _record(self, context, notes, made)
+            _record(self, context, notes, rasters)
             # What the runner wrote itself is as it was read. Shapes are read anew, into one piece:
             # the step made them between things that are gone.
             known, many = {"steps": taken["steps"].copy()}, len(taken) >= MANY
@@ -169,11 +169,11 @@ class Chain:
         """
         context = self._with_files(context)
         taken, gone = tidy(objects, "input"), []
-        said = list(notes)
+        history = list(notes)
         for done, link in enumerate(self.links):
             context.cancel.check()
-            taken, rejected, note = _one(link, [taken], context, said, done)
-            said.append(note)
+            taken, rejected, note = _one(link, [taken], context, history, done)
+            history.append(note)
             gone.append(rejected)
         some = [part for part in gone if len(part)]
         if some:
@@ -206,10 +206,10 @@ class Chain:
 
 def _described(link: tuple[Step, BaseModel], context: Context) -> list[Any]:
     found, params = link
-    said = [found.name, params.model_dump(mode="json")]
+    facts = [found.name, params.model_dump(mode="json")]
     named = [name for name in files_named(params) if name in context.files]
     read = {name: context.files[name].sha256 for name in named}
-    return [*said, read] if read else said
+    return [*facts, read] if read else facts
 
 
 def _link(position: int, spec: StepSpec) -> tuple[Step, BaseModel]:
@@ -254,8 +254,8 @@ def _resume(
         ) from error
     now, then = chain.described(context), record["chain"]
     same = {**now, "steps": now["steps"][:first]} == {**then, "steps": then["steps"][:first]}
-    made = record.get("made", [])
-    if not same or len(record["notes"]) < first or len(made) < first:
+    rasters = record.get("made", [])
+    if not same or len(record["notes"]) < first or len(rasters) < first:
         raise StepError(
             "start",
             chain.names[first],
@@ -271,7 +271,7 @@ def _resume(
         rejected = tidy(rejected[rejected["rejected_at"] <= first], "rejected")
     # In the order in which a step is noted, so that features come out in the same bytes.
     notes = [{"step": note["step"], "did": note["did"]} for note in record["notes"][:first]]
-    return taken, rejected, notes, made[:first]
+    return taken, rejected, notes, rasters[:first]
 
 
 def _one(
@@ -302,8 +302,10 @@ def _one(
         trim_heap()
     frame.attrs = {}
     frame = frame.rename(columns={FORMER_NOTE: "note"})
-    did = list(frame["note"]) if "note" in frame.columns else [None] * len(frame)
-    frame["steps"] = pd.Series(ProvenanceArray.of(frame["steps"]).longer(found.name, did, notes))
+    outcomes = list(frame["note"]) if "note" in frame.columns else [None] * len(frame)
+    frame["steps"] = pd.Series(
+        ProvenanceArray.of(frame["steps"]).longer(found.name, outcomes, notes)
+    )
     frame = frame.drop(columns="note", errors="ignore")
     out = frame["rejected"].notna()
     gone = tidy(frame[out], found.name)
@@ -322,16 +324,18 @@ def _record(
     chain: Chain,
     context: Context,
     notes: Sequence[dict[str, str]],
-    made: Sequence[Sequence[str]],
+    rasters: Sequence[Sequence[str]],
 ) -> None:
     """Write down, for a restart, what each step did and the rasters there were after it."""
-    record = {"chain": chain.described(context), "notes": list(notes), "made": list(made)}
+    record = {"chain": chain.described(context), "notes": list(notes), "made": list(rasters)}
     path: Path = context.workdir / RECORD
     with replacing(path) as beside:
         beside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
 
 
-def _told_of(context: Context, progress: Callable[[Progress], None] | None, stage: str) -> Context:
+def _with_progress(
+    context: Context, progress: Callable[[Progress], None] | None, stage: str
+) -> Context:
     """The same surroundings for a step that says how far it is under its own name."""
     if progress is None:
         return context

@@ -239,12 +239,12 @@ def _numbered(objects: gpd.GeoDataFrame, boxes: Floats, context: Context) -> lis
     keys = _keys(objects, boxes, context)
     exact = shapely.to_wkb(_in_scene(objects, context), hex=True)
     score = objects["score"].tolist()
-    said = [
+    texts = [
         json.dumps(values, sort_keys=True, default=plain)
         for values in zip(*_plain_columns(objects).values(), strict=True)
     ]
     ids = [""] * len(keys)
-    order = sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], score[i], said[i]))
+    order = sorted(range(len(keys)), key=lambda i: (keys[i], exact[i], score[i], texts[i]))
     for place, row in enumerate(order):
         ids[row] = _hashed(f"{keys[row]}#{place}" if place else keys[row])
     return ids

@@ -97,8 +97,8 @@ def seen_px(objects: gpd.GeoDataFrame) -> NDArray[np.float64]:
     """
     if "seen_px" not in objects.columns:
         return np.ones(len(objects))
-    seen = objects["seen_px"].to_numpy(np.float64)
-    return np.where(np.isfinite(seen), seen, 1.0)
+    pixel = objects["seen_px"].to_numpy(np.float64)
+    return np.where(np.isfinite(pixel), pixel, 1.0)
 
 
 def tidy(objects: object, step: str) -> gpd.GeoDataFrame:

@@ -190,12 +190,12 @@ def _copy(path: Path, copy: Path) -> None:
 
 
 def _what_was_done(path: Path, room: Room) -> str:
-    did = f"replaced layer {room.layer} in" if room.there else f"added layer {room.layer} to"
+    action = f"replaced layer {room.layer} in" if room.there else f"added layer {room.layer} to"
     if not room.others:
         beside = "; the rest of the file is as it was"
     else:
         beside = f" beside {room.others} other layer{'s' if room.others > 1 else ''}"
-    return f"{did} {path.name}{beside}"
+    return f"{action} {path.name}{beside}"
 
 
 def _room(path: Path, db: Database, detector: str) -> Room:

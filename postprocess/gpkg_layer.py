@@ -130,7 +130,7 @@ def put_style(db: Database, layer: str, qml: bytes) -> None:
     if held:
         return
     named = {"f_table_name": layer, "f_geometry_column": GEOMETRY, "styleName": layer}
-    said = {
+    values = {
         "styleQML": qml.decode(),
         "styleSLD": "",
         "useAsDefault": 1,
@@ -138,7 +138,7 @@ def put_style(db: Database, layer: str, qml: bytes) -> None:
         "owner": "",
     }
     where = {"f_table_catalog": "", "f_table_schema": ""}
-    _insert(db, STYLES, {**where, **named, **said, "update_time": _last_change(db, layer)})
+    _insert(db, STYLES, {**where, **named, **values, "update_time": _last_change(db, layer)})
 
 
 def _last_change(db: Database, layer: str) -> str:
@@ -174,8 +174,8 @@ def _fill(source: Database, target: Database, name: str, srs: dict[int, int]) ->
     values = ", ".join("?" * len(names))
     changed = any(here != there for here, there in srs.items())
     place = names.index(GEOMETRY) if changed and GEOMETRY in names else None
-    told = found if place is None else (_renumbered(row, place, srs) for row in found)
-    target.executemany(f"INSERT INTO {identifier(name)} VALUES ({values})", told)
+    records = found if place is None else (_renumbered(row, place, srs) for row in found)
+    target.executemany(f"INSERT INTO {identifier(name)} VALUES ({values})", records)
 
 
 def _renumbered(row: tuple[Any, ...], place: int, srs: dict[int, int]) -> tuple[Any, ...]:
@@ -185,8 +185,8 @@ def _renumbered(row: tuple[Any, ...], place: int, srs: dict[int, int]) -> tuple[
         return row
     order = "<i" if shape[3] & 1 else ">i"
     (number,) = struct.unpack(order, shape[4:8])
-    told = struct.pack(order, srs.get(number, number))
-    return (*row[:place], shape[:4] + told + shape[8:], *row[place + 1 :])
+    srid = struct.pack(order, srs.get(number, number))
+    return (*row[:place], shape[:4] + srid + shape[8:], *row[place + 1 :])
 
 
 def _put_srs(source: Database, target: Database) -> dict[int, int]:
@@ -234,13 +234,13 @@ def _add_columns(source: Database, target: Database, row: Row) -> None:
             f"ALTER TABLE {SRS} ADD COLUMN {identifier(one['name'])} {one['type']}{rule}"
         )
         known.add(one["name"])
-    for said in rows(source, f"SELECT * FROM gpkg_extensions WHERE table_name = '{SRS}'"):
+    for extension in rows(source, f"SELECT * FROM gpkg_extensions WHERE table_name = '{SRS}'"):
         held = target.execute(
             "SELECT 1 FROM gpkg_extensions WHERE lower(table_name) = ? AND column_name = ?",
-            [SRS, said["column_name"]],
+            [SRS, extension["column_name"]],
         )
-        if said["column_name"] in known and held.fetchone() is None:
-            _insert(target, "gpkg_extensions", said)
+        if extension["column_name"] in known and held.fetchone() is None:
+            _insert(target, "gpkg_extensions", extension)
 
 
 def _fitted(target: Database, name: str, row: Row, srs: dict[int, int]) -> Row:
@@ -260,6 +260,8 @@ def _fitted(target: Database, name: str, row: Row, srs: dict[int, int]) -> Row:
 def _insert(db: Database, name: str, row: Row) -> None:
     """Insert what the table has columns for."""
     known = {one["name"] for one in rows(db, f"PRAGMA table_info({identifier(name)})")}
-    told = {column: value for column, value in row.items() if column in known}
-    columns, values = ", ".join(map(identifier, told)), ", ".join("?" * len(told))
-    db.execute(f"INSERT INTO {identifier(name)} ({columns}) VALUES ({values})", list(told.values()))
+    cells = {column: value for column, value in row.items() if column in known}
+    columns, values = ", ".join(map(identifier, cells)), ", ".join("?" * len(cells))
+    db.execute(
+        f"INSERT INTO {identifier(name)} ({columns}) VALUES ({values})", list(cells.values())
+    )

@@ -76,7 +76,7 @@ def draw_overlay(
     box = _clip(around, scene)
     rgb = _picture(scene, box, max_side)
     scale = np.array([rgb.shape[1] / (box[2] - box[0]), rgb.shape[0] / (box[3] - box[1])])
-    shown = [
+    pairs = [
         (mark, facts)
         for geometry, facts in _rows(found, scene)
         if (mark := _mark(geometry, facts, box, scale, close=around is not None)) is not None
@@ -91,10 +91,10 @@ def draw_overlay(
                 [scene.acquired, f"{scene.width} x {scene.height} px", f"{scene.gsd[1]:.2g} m"],
             )
         ),
-        keys=_keys(facts for _, facts in shown),
+        keys=_keys(facts for _, facts in pairs),
         metres=float(scene.gsd[0] / scale[0]),
         north=north,
-        marks=[mark for mark, _ in shown],
+        marks=[mark for mark, _ in pairs],
     )
     try:
         compose(rgb, page).save(out_png, "PNG")
@@ -153,7 +153,7 @@ def _picture(scene: Scene, box: tuple[int, int, int, int], max_side: int) -> NDA
             else:  # between two numbers of a palette lies nothing
                 numbers = file.read(1, window=window, out_shape=shape_)
                 raw, _ = palette.expand(numbers, scene.band_indices(names))
-            seen = (
+            valid = (
                 file.dataset_mask(window=window, out_shape=shape_, resampling=Resampling.nearest)
                 > 0
             )
@@ -162,11 +162,11 @@ def _picture(scene: Scene, box: tuple[int, int, int, int], max_side: int) -> NDA
                 "scene", scene.uri, f"cannot be read ({error})", "check that the file is whole"
             ) from error
     data = np.moveaxis(raw, 0, -1).astype(np.float32)
-    seen &= np.isfinite(data).all(-1)
-    if scene.dtype != "uint8" and seen.any():
-        low, high = np.percentile(data[seen], (0.5, 99.5))
+    valid &= np.isfinite(data).all(-1)
+    if scene.dtype != "uint8" and valid.any():
+        low, high = np.percentile(data[valid], (0.5, 99.5))
         data = (data - low) / max(float(high - low), 1e-6) * 255
-    data = np.where(seen[..., None], data, 20.0)
+    data = np.where(valid[..., None], data, 20.0)
     return np.asarray(np.clip(data + 0.5, 0, 255).astype(np.uint8))
 
 

@@ -51,7 +51,7 @@ class ProvenanceArray(ExtensionArray):  # type: ignore[misc] # no types
 
     def __init__(self, words: pa.StringArray, codes: Codes) -> None:
         self.words, self.codes = words, codes
-        self._made: tuple[int, list[list[Entry] | None]] = (-1, [])
+        self._part: tuple[int, list[list[Entry] | None]] = (-1, [])
 
     @classmethod
     def of(cls, values: Iterable[Sequence[Entry] | None]) -> ProvenanceArray:
@@ -80,12 +80,14 @@ class ProvenanceArray(ExtensionArray):  # type: ignore[misc] # no types
         return cls(pa.concat_arrays(words), codes)
 
     def longer(
-        self, name: str, did: Sequence[str | None], notes: Sequence[Entry]
+        self, name: str, outcomes: Sequence[str | None], notes: Sequence[Entry]
     ) -> ProvenanceArray:
         """The same with a step at the end; objects of which nothing is told begin with `notes`."""
         known: dict[str, int] = {}
         last = np.fromiter(
-            (known.setdefault(str(what or "kept"), len(known)) for what in did), np.int32, len(did)
+            (known.setdefault(str(what or "kept"), len(known)) for what in outcomes),
+            np.int32,
+            len(outcomes),
         )
         past, fresh = self.codes, self.isna()
         words = [self.words]
@@ -150,13 +152,13 @@ class ProvenanceArray(ExtensionArray):  # type: ignore[misc] # no types
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, int | np.integer):
             row = range(len(self))[item]
-            if self._made[0] != row // PART:  # neighbours are asked for next
+            if self._part[0] != row // PART:  # neighbours are asked for next
                 low = row // PART * PART
-                self._made = (
+                self._part = (
                     row // PART,
                     ProvenanceArray(self.words, self.codes[low : low + PART])._values(),
                 )
-            return self._made[1][row % PART]
+            return self._part[1][row % PART]
         return ProvenanceArray(
             self.words, self.codes[pd.api.indexers.check_array_indexer(self, item)]
         )

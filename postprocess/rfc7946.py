@@ -135,8 +135,8 @@ def _around_pole(shell: Floats, holes: Sequence[Floats]) -> shapely.Polygon:
     pole = 90.0 if shell[:, 1].mean() > 0 else -90.0
     corners = np.array([[thrice[-1, 0], pole], [thrice[0, 0], pole]])
     every = [_turned(_near(hole, 0.0), k) for hole in holes for k in (-1, 0, 1)]
-    seen = [hole for hole in every if hole[:, 0].min() < EAST and hole[:, 0].max() > WEST]
-    return shapely.Polygon(np.concatenate([thrice, corners]), seen)
+    interiors = [hole for hole in every if hole[:, 0].min() < EAST and hole[:, 0].max() > WEST]
+    return shapely.Polygon(np.concatenate([thrice, corners]), interiors)
 
 
 def _near(ring: Floats, longitude: float) -> Floats:

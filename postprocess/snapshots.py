@@ -109,22 +109,22 @@ def write_groups(
         for low in range(0, max(len(frame), 1), GROUP):
             some = slice(low, low + GROUP)
             rest = pa.Table.from_pandas(plain_columns.iloc[some], known, preserve_index=False)
-            said = {
+            arrays = {
                 **{name: pa.array(_wkb(held[some]), pa.binary()) for name, held in shapes.items()},
                 **{
                     stored: pa.array(texts(frame[name].iloc[some]), pa.string())
                     for name, stored in nested.items()
                 },
             }
-            parts = [said[name] if name in said else rest[name] for name in schema.names]
+            parts = [arrays[name] if name in arrays else rest[name] for name in schema.names]
             file.write_table(pa.table(parts, schema=schema))
 
 
 def _schema(light: gpd.GeoDataFrame) -> pa.Schema:
     """The schema that GeoPandas writes, from the rows that it follows from."""
     shapes = _geometries(light)
-    told = [np.flatnonzero(light[name].notna()) for name in light.columns]
-    some = [rows if name in shapes else rows[:1] for name, rows in zip(light, told, strict=True)]
+    present = [np.flatnonzero(light[name].notna()) for name in light.columns]
+    some = [rows if name in shapes else rows[:1] for name, rows in zip(light, present, strict=True)]
     buffer = pa.BufferOutputStream()
     light.iloc[np.unique(np.concatenate(some))].to_parquet(buffer, index=False, compression=None)
     schema = pq.read_schema(pa.BufferReader(buffer.getvalue()))
@@ -160,8 +160,8 @@ def _wkb(shapes: NDArray[np.object_]) -> list[bytes | None]:
 
 
 def _texts(values: pd.Series[Any]) -> list[str | None]:
-    told = values.array
-    return told.texts() if isinstance(told, ProvenanceArray) else encoded(values, _ENCODER.encode)
+    array = values.array
+    return array.texts() if isinstance(array, ProvenanceArray) else encoded(values, _ENCODER.encode)
 
 
 def encoded(values: Iterable[Any], encode: Callable[[Any], str]) -> list[str | None]:
@@ -226,9 +226,11 @@ def _shapes(path: Path, name: str) -> NDArray[np.object_]:
 
 def _words(path: Path, name: str) -> list[str | None]:
     """The texts of one column; equal ones are one object, as few words serve all rows."""
-    told = _read(path, [name]).column(0).combine_chunks().dictionary_encode()
-    words = told.dictionary.to_pylist()
-    return [None if place is None else words[place] for place in told.indices.to_pylist()]
+    dictionary_array = _read(path, [name]).column(0).combine_chunks().dictionary_encode()
+    words = dictionary_array.dictionary.to_pylist()
+    return [
+        None if place is None else words[place] for place in dictionary_array.indices.to_pylist()
+    ]
 
 
 def _values(path: Path, stored: str) -> pd.Series[Any]:
@@ -245,12 +247,12 @@ def _values(path: Path, stored: str) -> pd.Series[Any]:
 
 def _decoded(stored: pa.Array) -> Iterator[Any]:
     """The values of stored texts; equal texts share one."""
-    told = stored.dictionary_encode()
-    texts = told.dictionary.to_pylist()
+    dictionary_array = stored.dictionary_encode()
+    texts = dictionary_array.dictionary.to_pylist()
     values = [
         value
         for low in range(0, len(texts), BATCH)
         for value in json.loads(f"[{','.join(texts[low : low + BATCH])}]")
     ]
-    for place in told.indices.to_pylist():
+    for place in dictionary_array.indices.to_pylist():
         yield None if place is None else values[place]

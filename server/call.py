@@ -88,10 +88,10 @@ class Call:
         if isinstance(error, LannerError):
             return encode(error, hide=self.hide)
         number = self.log_failure(error)
-        told = ServerError(
+        internal_error = ServerError(
             "server",
             number,
             "failed inside; this is the id of the failure",
             "give it to whoever runs the server",
         )
-        return encode(told, code=grpc.StatusCode.INTERNAL)
+        return encode(internal_error, code=grpc.StatusCode.INTERNAL)

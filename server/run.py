@@ -279,12 +279,12 @@ def _refused(host: str, port: int) -> AddressError:
                 probe.bind(place)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    told = f"is in use on {host} by another program"
-                    return AddressError(Argument("port"), port, told, f"stop that, or {free}")
+                    problem = f"is in use on {host} by another program"
+                    return AddressError(Argument("port"), port, problem, f"stop that, or {free}")
                 if error.errno == errno.EADDRNOTAVAIL:
                     return AddressError(Argument("host"), host, "is not of this machine", own)
-                told = f"cannot be listened on at {host} ({error.strerror})"
-                return AddressError(Argument("port"), port, told, free)
+                problem = f"cannot be listened on at {host} ({error.strerror})"
+                return AddressError(Argument("port"), port, problem, free)
     return AddressError(Argument("port"), port, f"cannot be listened on at {host}", free)
 
 

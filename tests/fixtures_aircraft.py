@@ -166,8 +166,8 @@ def objects(*rows):
         cuts=[0] * n,
         labels=["aircraft"] * n,
     )
-    told_elsewhere = ("heading_deg", "heading_confidence", "symmetry")
-    names = [name for name in orient.MEASURES if name not in told_elsewhere]
+    own_columns = ("heading_deg", "heading_confidence", "symmetry")
+    names = [name for name in orient.MEASURES if name not in own_columns]
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values
     return frame

@@ -38,11 +38,11 @@ def photo(path: Path, turn: int, size: tuple[int, int] = (W, H)) -> np.ndarray:
     Returns:
         (h, w, 3) uint8 as it is shown.
     """
-    shown = np.full((size[1], size[0], 3), 60, np.uint8)
+    pixels = np.full((size[1], size[0], 3), 60, np.uint8)
     x0, y0, x1, y1 = OBJECT
-    shown[y0:y1, x0:x1] = 230
+    pixels[y0:y1, x0:x1] = 230
     # Each undoes itself, but for the two quarter turns.
-    stored = Image.fromarray(upright(shown, {6: 8, 8: 6}.get(turn, turn)))
+    stored = Image.fromarray(upright(pixels, {6: 8, 8: 6}.get(turn, turn)))
     tags = stored.getexif()
     tags[274] = turn
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def photo(path: Path, turn: int, size: tuple[int, int] = (W, H)) -> np.ndarray:
         stored.save(path, tiffinfo={274: turn})
     else:
         stored.save(path, exif=tags, **({"lossless": True} if path.suffix == ".webp" else {}))
-    return shown
+    return pixels
 
 
 def raster(

@@ -73,10 +73,10 @@ def error_text(error: Exception, uri: str) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     query = uri.partition("?")[2] if is_remote(uri) else ""
-    told = (relay.refusal(uri) if beginning(uri) in _RELAYED else None) or str(error)
+    text = (relay.refusal(uri) if beginning(uri) in _RELAYED else None) or str(error)
     for one in {query, _escaped(query)} - {""}:
-        told = told.replace(one, "...")
-    return told
+        text = text.replace(one, "...")
+    return text
 
 
 def gdal_name(uri: str) -> str:
@@ -215,8 +215,8 @@ def _let_in(uri: str, name: str, overview: int | None = None) -> DatasetReader:
 def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     """Why GDAL would not open it, in our words."""
     remedy = f"give one of {', '.join(DRIVERS)} (a COG is a GTiff), whole and readable"
-    told = error_text(error, uri)
-    if told.startswith(relay.REDIRECTS):
+    reason = error_text(error, uri)
+    if reason.startswith(relay.REDIRECTS):
         remedy = "give the address that it leads to, or have its host allowed"
     elif is_remote(uri):
         remedy = f"see that its address answers, ranges of bytes too, and {remedy}"
@@ -242,6 +242,6 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     return SceneError(
         "scene",
         display_name(uri),
-        f"cannot be opened as a raster ({told})",
+        f"cannot be opened as a raster ({reason})",
         remedy,
     )

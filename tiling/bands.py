@@ -112,8 +112,8 @@ def _merged_names(described: list[str], interpreted: list[str | None]) -> list[s
         known = ends
     # Software sets interpretations by the number of bands alone: where one contradicts what is
     # known, the others do not outdo a description either.
-    told = zip(known, interpreted, strict=True)
-    trusted = all(name is None or interp in (None, name) for name, interp in told)
+    pairs = zip(known, interpreted, strict=True)
+    trusted = all(name is None or interp in (None, name) for name, interp in pairs)
     return [
         name
         or (interp if trusted or says_nothing(text) else None)

@@ -41,19 +41,19 @@ class Collar:
     where: tuple[Mask, ...]
 
 
-def find_collar(looked: Sequence[tuple[Pixels, Mask]], across: int) -> Collar | None:
+def find_collar(patches: Sequence[tuple[Pixels, Mask]], across: int) -> Collar | None:
     """An undeclared border of the least or greatest value, connected to the scene's edge.
 
     Only values that software fills with are looked for: 0, the ends of the type, -9999. Of one
     that any other pixel of the sample goes beyond it is none.
 
     Args:
-        looked: the sample: (bands, h, w) and validity (h, w) of each part, row after row of
+        patches: the sample: (bands, h, w) and validity (h, w) of each part, row after row of
             parts; a single part is the whole scene.
         across: parts in a row.
     """
-    parts = _cells(*looked[0]) if len(looked) == 1 else list(looked)
-    columns = len(parts) // CELLS if len(looked) == 1 else across
+    parts = _cells(*patches[0]) if len(patches) == 1 else list(patches)
+    columns = len(parts) // CELLS if len(patches) == 1 else across
     bands = [pixels[:, valid] for pixels, valid in parts]
     ends = [(b.min(), b.max()) for b in bands if b.size]
     if not ends:
@@ -63,8 +63,8 @@ def find_collar(looked: Sequence[tuple[Pixels, Mask]], across: int) -> Collar | 
         if value in (low, high) and low < high:
             found = _collar(parts, columns, value)
             if found is not None:
-                held = [_holds(pixels, valid, value) for pixels, valid in looked]
-                return _collar_of(found, held, value, whole=len(looked) == 1)
+                held = [_holds(pixels, valid, value) for pixels, valid in patches]
+                return _collar_of(found, held, value, whole=len(patches) == 1)
     return None
 
 

@@ -35,7 +35,7 @@ def facts(dataset: DatasetReader, acquired: str | None) -> str:
         acquired: its acquisition time, as the scene has it.
     """
     points, points_crs = dataset.gcps
-    said = (
+    metadata = (
         tuple(dataset.transform),
         dataset.crs and dataset.crs.to_wkt(),
         [(p.row, p.col, p.x, p.y) for p in points],
@@ -50,4 +50,4 @@ def facts(dataset: DatasetReader, acquired: str | None) -> str:
         else None,
         acquired,
     )
-    return hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(repr(metadata).encode("utf-8", "surrogateescape")).hexdigest()

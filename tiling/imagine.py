@@ -46,12 +46,12 @@ def named_files(path: Path) -> tuple[str, ...]:
 
 def _naming(file: BinaryIO, root: int) -> Iterator[bytes]:
     """Data of the entries that name files."""
-    seen, waiting = set[int](), [root]
-    while waiting and len(seen) < _MOST_ENTRIES:
+    visited, waiting = set[int](), [root]
+    while waiting and len(visited) < _MOST_ENTRIES:
         place = waiting.pop()
-        if place == 0 or place in seen:
+        if place == 0 or place in visited:
             continue
-        seen.add(place)
+        visited.add(place)
         entry = _at(file, place, _ENTRY)
         if entry is None:
             continue

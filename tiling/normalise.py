@@ -194,12 +194,12 @@ def _sample(scene: Scene, indices: tuple[int, ...]) -> tuple[NDArray[np.generic]
 def _spread_out(scene: Scene, source: Source) -> tuple[NDArray[np.generic], Collar | None]:
     """Valid pixels of `_patches` without an undeclared border, and the border."""
     boxes = _patches(scene)
-    looked = [source.read(box) for box in boxes]
-    collar = find_collar(looked, len({box.x0 for box in boxes}))
-    known = [valid for _, valid in looked]
+    patches = [source.read(box) for box in boxes]
+    collar = find_collar(patches, len({box.x0 for box in boxes}))
+    known = [valid for _, valid in patches]
     if collar is not None:
         known = [valid & ~border for valid, border in zip(known, collar.where, strict=True)]
-    parts = [pixels[:, valid] for (pixels, _), valid in zip(looked, known, strict=True)]
+    parts = [pixels[:, valid] for (pixels, _), valid in zip(patches, known, strict=True)]
     return np.concatenate(parts, axis=1), collar
 
 

@@ -76,9 +76,9 @@ def is_true(scene: Scene, overview: int) -> bool:
 def _agrees(scene: Scene, overview: int, _: tuple[Stamp, ...]) -> bool:
     odd = compared = shifted = 0
     for pixels, valid, small, held in _windows(scene, overview):
-        wrong, looked_at, moved = _compare(pixels, valid, small, held, scene.dtype == "uint8")
-        odd, compared, shifted = odd + wrong, compared + looked_at, shifted + moved
-        if wrong > _MANY * looked_at:
+        wrong, count, moved = _compare(pixels, valid, small, held, scene.dtype == "uint8")
+        odd, compared, shifted = odd + wrong, compared + count, shifted + moved
+        if wrong > _MANY * count:
             return False
     return odd <= _FEW * compared and shifted < _TWICE
 
@@ -138,14 +138,14 @@ def _compare(
         room += 1
     outside = ((small < low - room) | (small > high + room)).any(axis=0) & held
     missing = ~held & whole
-    looked_at = (held & np.isfinite(low).all(axis=0)) | whole
-    wrong = int(((outside | missing) & looked_at).sum())
+    comparable = (held & np.isfinite(low).all(axis=0)) | whole
+    wrong = int(((outside | missing) & comparable).sum())
     moved = 0
     if held.all() and valid.all():
         off = np.abs(small.mean(axis=(1, 2)) - values.mean(axis=(1, 2)))
         allowed = _SHIFT + _CHANCE / np.sqrt(held.size)
         moved = int((off > allowed * values.std(axis=(1, 2)) + 0.01 * spread + 1e-6).any())
-    return wrong, int(looked_at.sum()), moved
+    return wrong, int(comparable.sum()), moved
 
 
 def _around(values: NDArray[Any], take: np.ufunc) -> NDArray[Any]:

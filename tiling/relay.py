@@ -215,16 +215,16 @@ def _first_of(found: list[Any]) -> socket.socket:
     """
     problem = OSError("no such host")
     for family, kind, protocol, _, address in found:
-        made = socket.socket(family, kind, protocol)
-        made.settimeout(CONNECT_S)
+        sock = socket.socket(family, kind, protocol)
+        sock.settimeout(CONNECT_S)
         try:
-            made.connect(address)
+            sock.connect(address)
         except OSError as error:
-            made.close()
+            sock.close()
             problem = error
         else:
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return made
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
     raise problem
 
 

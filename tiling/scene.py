@@ -132,11 +132,11 @@ class Scene:
             return _remote_sha256(self)
         with opened(self.uri) as dataset:
             files = [Path(name) for name in dataset.files]
-            told = facts(dataset, _acquired(dataset))
+            metadata = facts(dataset, _acquired(dataset))
         kept = [p for p in files[1:] if holds_pixels(p)]
         if grid is not None and fitting(self.overviews, min(grid.scale)) is None:
             kept = [p for p in kept if not is_overview(p)]
-        alone = told
+        alone = metadata
         if len(kept) < len(files) - 1:
             with opened(self.uri, alone=True) as dataset:
                 alone = facts(dataset, _acquired(dataset))
@@ -147,9 +147,9 @@ class Scene:
             raise SceneError(
                 "scene", self.uri, f"cannot be read ({error.strerror})", "put it back"
             ) from error
-        if told == alone:
+        if metadata == alone:
             return digest
-        return hashlib.sha256(f"{digest} {told}".encode()).hexdigest()
+        return hashlib.sha256(f"{digest} {metadata}".encode()).hexdigest()
 
 
 def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:

@@ -114,25 +114,25 @@ def _names_beside(path: Path) -> list[str] | None:
     return [name for name in names if name.lower().startswith(stem)]
 
 
-def _check(path: Path, uri: str, names: list[str] | None, seen: set[Path]) -> None:
+def _check(path: Path, uri: str, names: list[str] | None, visited: set[Path]) -> None:
     """`check_sidecars` of a raster or of a sidecar; the names are those beside it.
 
     A sidecar's own sidecars come first: some drivers open theirs at once.
     """
-    if path in seen:
+    if path in visited:
         return
-    seen.add(path)
+    visited.add(path)
     try:
         with path.open("rb") as file:
             head = file.read(len(IMAGINE))
         if head == IMAGINE:
-            _check_imagine(Stamp.of(path), uri, seen)
+            _check_imagine(Stamp.of(path), uri, visited)
         for name in _texts(path, names):
             _inside(path.with_name(name), uri)
         for name in _rasters(path, names, nitf=head.startswith(_NITF)):
             sidecar = path.with_name(name)
             _inside(sidecar, uri)
-            _check(sidecar, uri, names, seen)
+            _check(sidecar, uri, names, visited)
             _check_raster(Stamp.of(sidecar), uri)
     except OSError as error:
         raise SceneError(
@@ -221,7 +221,7 @@ def _imagine_names(stamp: Stamp) -> tuple[str, ...]:
     return named_files(Path(stamp.path))
 
 
-def _check_imagine(stamp: Stamp, uri: str, seen: set[Path]) -> None:
+def _check_imagine(stamp: Stamp, uri: str, visited: set[Path]) -> None:
     """The files that an Imagine file keeps its pixels or overviews in."""
     path = Path(stamp.path)
     for name in _imagine_names(stamp):
@@ -233,7 +233,7 @@ def _check_imagine(stamp: Stamp, uri: str, seen: set[Path]) -> None:
                 if os.path.dirname(os.path.realpath(other)) != str(path.parent):
                     raise _refused(uri, path, f"names a file elsewhere ({one})", "write it anew")
                 _inside(other, uri)
-                _check(other, uri, _names_beside(other), seen)
+                _check(other, uri, _names_beside(other), visited)
 
 
 def _refused(uri: str, path: Path, problem: str, remedy: str) -> SceneError:

@@ -51,7 +51,7 @@ class Proxy:
         Raises:
             OSError: it cannot be reached or does not make one.
         """
-        made = socket.create_connection((self.host, self.port), seconds)
+        sock = socket.create_connection((self.host, self.port), seconds)
         try:
             name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             lines = [f"CONNECT {name} HTTP/1.1", f"Host: {name}"]
@@ -59,21 +59,21 @@ class Proxy:
                 lines.append(
                     "Proxy-Authorization: Basic " + b64encode(self.login.encode()).decode()
                 )
-            made.sendall("\r\n".join([*lines, "", ""]).encode())
+            sock.sendall("\r\n".join([*lines, "", ""]).encode())
             answer = b""
             while b"\r\n\r\n" not in answer:
-                more = made.recv(1)  # what comes after is the tunnel's
+                more = sock.recv(1)  # what comes after is the tunnel's
                 if not more or len(answer) > _MOST:
                     raise OSError(f"proxy {self.host} broke off")
                 answer += more
             status = answer.split(b" ", 2)[1:2]
             if status != [b"200"]:
-                told = answer.partition(b"\r\n")[0].decode("latin-1")
-                raise OSError(f"proxy {self.host} says {told}")
+                status_line = answer.partition(b"\r\n")[0].decode("latin-1")
+                raise OSError(f"proxy {self.host} says {status_line}")
         except OSError:
-            made.close()
+            sock.close()
             raise
-        return made
+        return sock
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,10 @@ def task() -> Task:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--usual", action="store_true")
-    said = parser.parse_args()
-    if said.threads:
-        torch.set_num_threads(said.threads)
-    return Task(**{k: v for k, v in vars(said).items() if k != "threads"})
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return Task(**{k: v for k, v in vars(options).items() if k != "threads"})
 
 
 def ensemble(asked: Task, members: tuple[str, ...] | None = None) -> Ensemble:

@@ -52,7 +52,7 @@ def main() -> None:
 
 def _views(whole, asked) -> list[Views]:
     """What each member sees, in pixels of the scene; overlaps of tiles are kept as they are."""
-    seen: list[list[Views]] = [[] for _ in whole.members]
+    per_member: list[list[Views]] = [[] for _ in whole.members]
     with quiet(), running(whole.compute):
         for x, y, picture in tiles(asked.scene, asked, MOST):
             valid = torch.ones(1, asked.tile, asked.tile, dtype=torch.bool)
@@ -62,14 +62,14 @@ def _views(whole, asked) -> list[Views]:
             for k, member in enumerate(whole.members):
                 view = member.predict(inputs, valid)[0]()
                 shift = np.array([x, y, x, y], np.float64)
-                seen[k].append(Views.of(view.boxes + shift, view.scores, view.labels))
+                per_member[k].append(Views.of(view.boxes + shift, view.scores, view.labels))
     return [
         Views.of(
             np.concatenate([one.boxes for one in views]),
             np.concatenate([one.scores for one in views]),
             np.concatenate([one.labels for one in views]),
         )
-        for views in seen
+        for views in per_member
     ]
 
 

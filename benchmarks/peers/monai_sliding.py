@@ -17,23 +17,23 @@ def main() -> None:
     member, where = whole.members[0], whole.compute
 
     def probability(pictures: Tensor) -> Tensor:
-        seen = torch.sigmoid(raw_output(member.net, pictures, where).float())
+        result = torch.sigmoid(raw_output(member.net, pictures, where).float())
         if member.config.mirror:
             again = raw_output(member.net, pictures.flip(-1), where)
-            seen = (seen + torch.sigmoid(again.float()).flip(-1)) / 2
-        return seen.cpu()
+            result = (result + torch.sigmoid(again.float()).flip(-1)) / 2
+        return result.cpu()
 
     def work() -> NDArray[np.uint8]:
         with rasterio.open(asked.scene) as file:
             picture = torch.from_numpy(file.read((1, 2, 3))).float() / 255
         with quiet():
-            seen = sliding_window_inference(
+            result = sliding_window_inference(
                 picture[None], asked.tile, 1, probability, asked.overlap, mode="gaussian"
             )
-        return (seen[0] * 255).round().to(torch.uint8).numpy()
+        return (result[0] * 255).round().to(torch.uint8).numpy()
 
-    seen, seconds = timed(work, where)
-    tell(asked, "monai", "scene to probability", seconds, probability=seen[0])
+    result, seconds = timed(work, where)
+    tell(asked, "monai", "scene to probability", seconds, probability=result[0])
 
 
 if __name__ == "__main__":

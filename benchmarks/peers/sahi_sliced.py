@@ -21,19 +21,19 @@ class Detection(torch.nn.Module):
 
     def __init__(self, boxes: Boxes) -> None:
         super().__init__()
-        self.look = boxes
+        self.predict = boxes
 
     def forward(self, pictures: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """One dict a picture."""
-        seen = [self.look(picture) for picture in pictures]
-        return [{"boxes": b, "scores": s, "labels": n} for b, s, n in seen]
+        predictions = [self.predict(picture) for picture in pictures]
+        return [{"boxes": b, "scores": s, "labels": n} for b, s, n in predictions]
 
 
 def main() -> None:
     asked = task()
-    look = Boxes(asked)
+    predictor = Boxes(asked)
     model = TorchVisionDetectionModel(
-        model=Detection(look),
+        model=Detection(predictor),
         device=asked.device,
         confidence_threshold=0.0,  # the network's own thresholds are applied before
         category_mapping={"0": "object"},
@@ -57,7 +57,7 @@ def main() -> None:
         found = result.object_prediction_list
         return [(one.bbox.to_xyxy(), float(one.score.value)) for one in found]
 
-    found, seconds = timed(work, look.where)
+    found, seconds = timed(work, predictor.where)
     boxes = np.reshape([box for box, _ in found], (-1, 4))
     scores = np.asarray([score for _, score in found])
     what = "scene to boxes, float32" if asked.usual else "scene to boxes, as ours"

@@ -14,7 +14,7 @@ IOU = 0.5
 
 def main() -> None:
     asked = task()
-    look = Boxes(asked)
+    predictor = Boxes(asked)
 
     def work() -> Tensor:
         scene = RasterDataset(paths=str(asked.scene))
@@ -25,14 +25,14 @@ def main() -> None:
         with quiet():
             for query in sampler:
                 sample = scene[query]
-                boxes, scores, labels = look(sample["image"] / 255)
+                boxes, scores, labels = predictor(sample["image"] / 255)
                 x, y = sample["bounds"][:2]
                 corner = torch.tensor([(x.start - left) / width, (top - y.stop) / height])
                 found.append((boxes + corner.repeat(2).float(), scores, labels))
             boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
             return boxes[batched_nms(boxes, scores, labels, IOU)]
 
-    boxes, seconds = timed(work, look.where)
+    boxes, seconds = timed(work, predictor.where)
     tell(asked, "torchgeo", "scene to boxes", seconds, boxes=boxes)
 
 

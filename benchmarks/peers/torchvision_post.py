@@ -24,13 +24,13 @@ APART = 1e5
 
 def main() -> None:
     asked = task()
-    look = Boxes(asked)
-    config = look.member.config
+    predictor = Boxes(asked)
+    config = predictor.member.config
     raw = [
-        raw_output(look.member.net, picture[None], look.where)
+        raw_output(predictor.member.net, picture[None], predictor.where)
         for _, _, picture in tiles(asked.scene, asked, MOST)
     ]
-    each = [len(sizes) for sizes in look.member.net.spec.anchor_sizes]
+    each = [len(sizes) for sizes in predictor.member.net.spec.anchor_sizes]
     counts = [n * (asked.tile // stride) ** 2 for n, stride in zip(each, STRIDES, strict=True)]
     peer = SimpleNamespace(
         score_thresh=config.threshold,
@@ -58,8 +58,8 @@ def main() -> None:
     with quiet():
         for one in (theirs, ours):
             one(*raw[0])
-        peers, seconds = timed(lambda: [theirs(*one) for one in raw], look.where)
-        own, ours_s = timed(lambda: [ours(*one) for one in raw], look.where)
+        peers, seconds = timed(lambda: [theirs(*one) for one in raw], predictor.where)
+        own, ours_s = timed(lambda: [ours(*one) for one in raw], predictor.where)
     tell(
         asked,
         "torchvision",

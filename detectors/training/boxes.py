@@ -20,12 +20,12 @@ from detectors.training.geometry import cut_boxes
 from detectors.training.metrics import Boxes, BoxMeter
 from detectors.training.pictures import Album
 from detectors.training.tasks import Batch
-from detectors.training.views import Look, Pool, Recipe
+from detectors.training.views import ColourJitter, Pool, Recipe
 
 NEAR = 0.5
 """Share of views laid over an object."""
 
-SEEN = 0.45
+LEAST_SHARE = 0.45
 """Share of a box that must be in the view for the object to be asked for."""
 
 LEAST_SIDE = 7.0
@@ -34,7 +34,7 @@ LEAST_SIDE = 7.0
 MOSAIC = 0.7
 """Share of large views that are put together from four."""
 
-LOOK = Look(1.0, 0.15, 0.1)
+JITTER = ColourJitter(1.0, 0.15, 0.1)
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ class BoxTask:
         view = self.pool.view(rng, size, NEAR)
         there = view.there()
         boxes = view.boxes()
-        cut, seen = cut_boxes(boxes, size, size)
+        cut, share = cut_boxes(boxes, size, size)
         side = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
         counts = view.picture.weights > 0
-        good = (seen >= SEEN) & (side >= LEAST_SIDE) & counts
-        some = (seen > 0.02) & ~good
+        good = (share >= LEAST_SHARE) & (side >= LEAST_SIDE) & counts
+        some = (share > 0.02) & ~good
         return Piece(
-            self.pool.colours(rng, view, there, LOOK),
+            self.pool.colours(rng, view, there, JITTER),
             there,
             cut[good],
             view.picture.classes[good],
@@ -162,16 +162,16 @@ class BoxTask:
 def _placed(part: Piece, w: int, h: int, x: int, y: int) -> Piece:
     """A piece cut to w x h pixels and moved to x, y; boxes cut too short are ignored ground."""
     move = np.array([x, y, x, y], np.float32)
-    cut, seen = cut_boxes(part.boxes, w, h)
-    blank, shown = cut_boxes(part.ignored, w, h)
-    good, some = seen >= SEEN, (seen > 0.02) & (seen < SEEN)
+    cut, share = cut_boxes(part.boxes, w, h)
+    blank, blank_share = cut_boxes(part.ignored, w, h)
+    good, some = share >= LEAST_SHARE, (share > 0.02) & (share < LEAST_SHARE)
     return Piece(
         part.rgb,
         part.there,
         cut[good] + move,
         part.classes[good],
         part.weights[good],
-        np.concatenate([cut[some] + move, blank[shown > 0.02] + move]),
+        np.concatenate([cut[some] + move, blank[blank_share > 0.02] + move]),
     )
 
 

@@ -94,9 +94,9 @@ def other_sensor(rng: np.random.Generator, image: Float, there: NDArray[np.bool_
     elif kind < 0.75:
         x = x[..., rng.permutation(3)]
     if kind > 0.5 or rng.random() < 0.6:
-        seen = x[there]
-        if len(seen) > ENOUGH:
-            low, high = np.percentile(seen, [rng.uniform(0.2, 3), rng.uniform(97, 99.8)], axis=0)
+        pixels = x[there]
+        if len(pixels) > ENOUGH:
+            low, high = np.percentile(pixels, [rng.uniform(0.2, 3), rng.uniform(97, 99.8)], axis=0)
             x = np.clip((x - low) / np.maximum(high - low, 0.08), 0, 1)
     return np.ascontiguousarray(x, np.float32)
 
@@ -144,19 +144,19 @@ def some_of(count: int, most: int = STYLES_A_SOURCE) -> Sequence[int]:
 
 
 def restyle(
-    rng: np.random.Generator, image: NDArray[np.uint8], seen: NDArray[np.bool_], styles: Float
+    rng: np.random.Generator, image: NDArray[np.uint8], valid: NDArray[np.bool_], styles: Float
 ) -> NDArray[np.uint8]:
     """Colour statistics of another picture (Reinhard et al., 2001), part of the way.
 
     Args:
         rng: where the style and the way are drawn from.
         image: uint8 (h, w, 3).
-        seen: bool (h, w), the pixels that count.
+        valid: bool (h, w), the pixels that count.
         styles: float32 (n, 2, 3), see `style_of`.
     """
     mean, spread = styles[rng.integers(len(styles))]
     t = np.float32(rng.uniform(0.4, 1.0))
-    own = image[seen].astype(np.float32)
+    own = image[valid].astype(np.float32)
     if len(own) < ENOUGH:
         return image
     new = (image - own.mean(0)) / (own.std(0) + 8) * np.maximum(spread, 15) + mean

@@ -51,5 +51,5 @@ class Guess:
         pixels[0, :, :h, :w] = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
         valid[0, :h, :w] = True
         with torch.inference_mode():
-            seen = torch.sigmoid(self.net(prepare(pixels, valid))[0, 0, :h, :w])
-        return np.asarray(seen.numpy(), np.float32)
+            probability = torch.sigmoid(self.net(prepare(pixels, valid))[0, 0, :h, :w])
+        return np.asarray(probability.numpy(), np.float32)

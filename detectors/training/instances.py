@@ -17,13 +17,13 @@ from detectors.training.geometry import warp
 from detectors.training.metrics import Boxes, PixelMeter
 from detectors.training.pictures import IDS_UNKNOWN, Album, Picture
 from detectors.training.tasks import Batch
-from detectors.training.views import Look, Pool, Recipe, View
+from detectors.training.views import ColourJitter, Pool, Recipe, View
 
 UNKNOWN = 255
 """In object and boundary targets: not judged."""
 
 NEAR = 0.7
-LOOK = Look(1.0, 0.15, 0.1)
+JITTER = ColourJitter(1.0, 0.15, 0.1)
 Ids = NDArray[np.int32]
 
 
@@ -77,7 +77,7 @@ class InstanceTask:
         judged = there.copy()
         for x0, y0, x1, y1 in _corners(boxes[~counts]):
             judged[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = False
-        rgb = self.pool.colours(rng, view, there, LOOK)
+        rgb = self.pool.colours(rng, view, there, JITTER)
         boxes = boxes[counts]
         return rgb, there, targets(ids, boxes), judged, unknown_boxes(ids, boxes)
 

@@ -37,10 +37,10 @@ class BoxMeter:
             real = np.concatenate([truth[own], ignored]).astype(np.float64)
             area = np.arange(len(real)) >= np.count_nonzero(own)
             boxes = np.asarray(views.boxes, np.float64)[mine]
-            seen = match(boxes, scores[mine], real, HALF, regions=area)
-            counted = ~seen.ignored[0]
+            matches = match(boxes, scores[mine], real, HALF, regions=area)
+            counted = ~matches.ignored[0]
             self.totals[label] = self.totals.get(label, 0) + int(np.count_nonzero(own))
-            marks = (scores[mine][counted], seen.hit[0][counted])
+            marks = (scores[mine][counted], matches.hit[0][counted])
             self.found.setdefault(label, []).append(marks)
 
     def value(self) -> float:
@@ -62,17 +62,17 @@ class PixelMeter:
     """F1 of foreground pixels over batches."""
 
     both: int = 0
-    said: int = 0
+    positive: int = 0
     true: int = 0
 
     def pixels(self, logits: Tensor, truth: Tensor, judged: Tensor) -> None:
         """Take logits, bool truth and bool judged of one shape in."""
-        said = (logits > 0) & judged
+        positive = (logits > 0) & judged
         true = truth & judged
-        self.both += int(torch.count_nonzero(said & true))
-        self.said += int(torch.count_nonzero(said))
+        self.both += int(torch.count_nonzero(positive & true))
+        self.positive += int(torch.count_nonzero(positive))
         self.true += int(torch.count_nonzero(true))
 
     def value(self) -> float:
         """F1; 0 where there is neither truth nor claim."""
-        return 2 * self.both / max(1, self.said + self.true)
+        return 2 * self.both / max(1, self.positive + self.true)

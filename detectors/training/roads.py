@@ -16,9 +16,9 @@ from detectors.training.geometry import warp
 from detectors.training.metrics import PixelMeter
 from detectors.training.pictures import Album
 from detectors.training.tasks import Batch
-from detectors.training.views import Look, Pool, Recipe, View
+from detectors.training.views import ColourJitter, Pool, Recipe, View
 
-LOOK = Look(1.2, 0.4, 0.35)
+JITTER = ColourJitter(1.2, 0.4, 0.35)
 TRIES = 8
 LEAST_KNOWN = 0.4
 """Views of which less is known are drawn anew, `TRIES` times at most."""
@@ -68,10 +68,10 @@ class RoadTask:
         """`target` float32 (n, 2, s, s) foreground and centreline, `judged` bool (n, s, s)."""
         size = self.recipe.size(rng)
         items = [self.item(rng, size) for _ in range(self.recipe.count(size))]
-        rgb, shown, target, judged = (np.stack(part) for part in zip(*items, strict=True))
+        rgb, valid, target, judged = (np.stack(part) for part in zip(*items, strict=True))
         return {
             "images": torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2))),
-            "valid": torch.from_numpy(shown),
+            "valid": torch.from_numpy(valid),
             "target": torch.from_numpy(target),
             "judged": torch.from_numpy(judged),
         }
@@ -87,16 +87,16 @@ class RoadTask:
             if judged.mean() > LEAST_KNOWN:
                 break
         there = view.there()
-        image = self.pool.colours(rng, view, judged if judged.any() else there, LOOK)
-        shown = there
+        image = self.pool.colours(rng, view, judged if judged.any() else there, JITTER)
+        valid = there
         if view.loaded.missing is not None:
             gap = view.flags(view.loaded.missing) | ~there
-            shown = ~gap
+            valid = ~gap
             if rng.random() < 0.5:
-                shown = np.ones(there.shape, bool)
+                valid = np.ones(there.shape, bool)
                 if rng.random() < 0.7:
                     image[gap] = 1.0
-        return image, shown, line_targets(view), judged
+        return image, valid, line_targets(view), judged
 
     def losses(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
         """See `road_loss`."""
@@ -192,8 +192,8 @@ def soft_cldice(probability: Tensor, truth: Tensor) -> Tensor:
     Returns:
         A scalar 0 (same lines) .. 1.
     """
-    said, true = soft_skeleton(probability), soft_skeleton(truth)
-    precise = ((said * truth).sum() + 1) / (said.sum() + 1)
+    skeleton, true = soft_skeleton(probability), soft_skeleton(truth)
+    precise = ((skeleton * truth).sum() + 1) / (skeleton.sum() + 1)
     found = ((true * probability).sum() + 1) / (true.sum() + 1)
     return 1 - 2 * precise * found / (precise + found)
 

@@ -80,7 +80,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Look:
+class ColourJitter:
     """How colours are changed: strength over the recipe's, odds of restyling and of a sensor."""
 
     strength: float
@@ -192,19 +192,19 @@ class Pool:
         return View(picture, self.album[k], matrix, size, scale, mild)
 
     def colours(
-        self, rng: np.random.Generator, view: View, seen: NDArray[np.bool_], look: Look
+        self, rng: np.random.Generator, view: View, valid: NDArray[np.bool_], jitter: ColourJitter
     ) -> Float:
         """float32 (size, size, 3) 0..1, recoloured as the recipe says, in one band if it says so.
 
         Args:
             rng: where changes are drawn from.
             view: what is shown.
-            seen: bool (size, size), pixels that statistics are taken of.
-            look: of the task.
+            valid: bool (size, size), pixels that statistics are taken of.
+            jitter: of the task.
         """
         image = view.pixels()
         if not self.recipe.single_band:
-            return self._recoloured(rng, view, image, seen, look)
+            return self._recoloured(rng, view, image, valid, jitter)
         if self.recipe.colour == 0:
             return np.repeat(plain(image).mean(2, keepdims=True), 3, 2)
         out = plain(image)
@@ -212,15 +212,17 @@ class Pool:
             out = infrared(rng, out, 1)
         grey = np.rint(single_band(rng, out) * 255).astype(np.uint8)
         # What tints is drawn as well and falls away: bands are one again.
-        return np.repeat(self._recoloured(rng, view, grey, seen, look).mean(2, keepdims=True), 3, 2)
+        return np.repeat(
+            self._recoloured(rng, view, grey, valid, jitter).mean(2, keepdims=True), 3, 2
+        )
 
     def _recoloured(
         self,
         rng: np.random.Generator,
         view: View,
         image: NDArray[np.uint8],
-        seen: NDArray[np.bool_],
-        look: Look,
+        valid: NDArray[np.bool_],
+        jitter: ColourJitter,
     ) -> Float:
         strength = self.recipe.colour
         if strength == 0:
@@ -229,12 +231,12 @@ class Pool:
             return recolour(rng, image, GENTLE_STRENGTH * min(1.0, strength))
         styles = self._styles.get(view.picture.source)
         usual = min(1.0, strength)
-        if styles is not None and len(styles) and rng.random() < look.restyle * usual:
-            image = restyle(rng, image, seen, styles)
-        out = recolour(rng, image, look.strength * strength)
-        sensor = look.sensor * usual if self.recipe.sensor is None else self.recipe.sensor
+        if styles is not None and len(styles) and rng.random() < jitter.restyle * usual:
+            image = restyle(rng, image, valid, styles)
+        out = recolour(rng, image, jitter.strength * strength)
+        sensor = jitter.sensor * usual if self.recipe.sensor is None else self.recipe.sensor
         if rng.random() < sensor:
-            out = other_sensor(rng, out, seen)
+            out = other_sensor(rng, out, valid)
         return out
 
 

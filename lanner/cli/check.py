@@ -26,9 +26,9 @@ def check(detector: str | None, data: Path | None, as_json: bool) -> None:
     from lanner.factory.steps.release.check import check_detector
     from lanner.inference.registry import find
 
-    told, cancel = Console(stderr=True), Cancel()
+    console, cancel = Console(stderr=True), Cancel()
     done, damaged = [], []
-    with cancel_on_signal(cancel, told), progress_on(told, quiet=as_json) as show:
+    with cancel_on_signal(cancel, console), progress_on(console, quiet=as_json) as show:
         for entry in entries(home()) if detector is None else (find(detector),):
             try:
                 done.append(check_detector(entry, data, cancel, show))

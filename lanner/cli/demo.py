@@ -103,13 +103,13 @@ def _rendered(out: Path) -> tuple[Path, dict[str, int]]:
 
     path, side = out / "scene.tif", out / "truth.geojson"
     render(path, RenderSpec(WIDTH, HEIGHT, GSD, seed=SEED), truth_path=side)
-    seen = [
+    objects = [
         one["properties"]
         for one in json.loads(side.read_text("utf-8"))["features"]
         if one["properties"]["visible"] >= VISIBLE
     ]
-    roads = sum("road_class" in facts for facts in seen)
-    return path, {"aircraft": len(seen) - roads, "roads": roads}
+    roads = sum("road_class" in facts for facts in objects)
+    return path, {"aircraft": len(objects) - roads, "roads": roads}
 
 
 def _run_detector(

@@ -179,11 +179,14 @@ def _steps(
         from lanner.factory.project import STEPS, open_project
         from lanner.factory.runner import run_step
 
-        told = Console(stderr=True)
+        console = Console(stderr=True)
         cancel = Cancel()
         done: list[tuple[str, Outcome, bool]] = []
         try:
-            with cancel_on_signal(cancel, told), progress_on(told, quiet=quiet or as_json) as show:
+            with (
+                cancel_on_signal(cancel, console),
+                progress_on(console, quiet=quiet or as_json) as show,
+            ):
                 project = open_project(config, workdir, cancel, show)
                 chosen = STEPS if steps is None else steps
                 if steps is None and not project.config.search.space:

@@ -71,10 +71,10 @@ def init(
         from lanner.factory.starter import write_starter
 
         wanted = tuple(one.strip() for one in classes.split(",") if one.strip())
-        made = write_starter(
+        files = write_starter(
             folder, form, name, wanted, gsd, data, network, lambda line: typer.echo(line, err=True)
         )
-        for path in made:
+        for path in files:
             typer.echo(str(path))
 
 
@@ -113,8 +113,8 @@ def compare(
     with reporting(debug):
         from lanner.factory.compare import compare_runs
 
-        told = Console(stderr=True)
-        with progress_on(told, quiet=as_json) as show:
+        err_console = Console(stderr=True)
+        with progress_on(err_console, quiet=as_json) as show:
             done = compare_runs(a, b, out, split=split, draws=draws, worst=worst, tell=show)
         if as_json:
             typer.echo(json.dumps(done.facts(), indent=2))
@@ -180,8 +180,8 @@ def forecast(
         from lanner.factory.forecast import forecast_points, measure_points, read_points
         from lanner.factory.project import open_project
 
-        told, cancel = Console(stderr=True), Cancel()
-        with cancel_on_signal(cancel, told), progress_on(told, quiet=as_json) as show:
+        err_console, cancel = Console(stderr=True), Cancel()
+        with cancel_on_signal(cancel, err_console), progress_on(err_console, quiet=as_json) as show:
             if run and config is not None:
                 project = open_project(config, workdir, cancel, show)
                 measured = measure_points(project, out, steps=steps, figure=figure)
@@ -229,8 +229,8 @@ def reproduce(
         from lanner.core.job import Cancel
         from lanner.factory.reproduce import reproduce_run
 
-        told, cancel = Console(stderr=True), Cancel()
-        with cancel_on_signal(cancel, told), progress_on(told, quiet=as_json) as show:
+        err_console, cancel = Console(stderr=True), Cancel()
+        with cancel_on_signal(cancel, err_console), progress_on(err_console, quiet=as_json) as show:
             done = reproduce_run(run, config, out, train=train, cancel=cancel, tell=show)
         if as_json:
             typer.echo(json.dumps(done.facts(), indent=2))

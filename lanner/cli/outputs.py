@@ -42,7 +42,7 @@ def check_outputs(paths: Sequence[Path], scene: str, run: Path | None = None) ->
             folder, a folder in the file's place, a pipe for another format than GeoJSON, the same
             file twice, the scene itself, or a file of the run.
     """
-    seen: list[Path] = []
+    visited: list[Path] = []
     for path in paths:
         _check_ending(path)
         check_name("--out", path)
@@ -52,13 +52,13 @@ def check_outputs(paths: Sequence[Path], scene: str, run: Path | None = None) ->
             raise OutputError("--out", path, "exists and is read-only", "choose another name")
         if _is_same(path, Path(scene)):
             raise OutputError("--out", path, "is the scene itself", "choose another name")
-        if any(_is_same(path, other) for other in seen):
+        if any(_is_same(path, other) for other in visited):
             raise OutputError("--out", path, "is given twice", "name each file once")
         if run is not None and real.parent.resolve() == run.resolve() and _OF_A_RUN(real.name):
             raise OutputError("--out", path, "is a file of the run itself", "choose another name")
         if path.suffix.lower() == ".gpkg":
             check_sqlite("--out", path)
-        seen.append(path)
+        visited.append(path)
 
 
 def _check_kind(path: Path, real: Path) -> None:

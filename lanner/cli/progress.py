@@ -32,7 +32,7 @@ def progress_on(console: Console, *, quiet: bool = False) -> Iterator[OnProgress
     from any thread.
     """
     if quiet:
-        yield lambda told: None
+        yield lambda progress: None
     elif console.is_terminal:
         with _bars(console) as bars:
             yield _Bars(bars).show

@@ -49,7 +49,7 @@ def reporting(debug: bool, resume: str = "run it again") -> Iterator[None]:
         error = raised
         if debug:
             Console(stderr=True).print_exception()
-    told = str(error.spelled(FLAGS))
-    text = f"stopped by the caller; {resume}" if isinstance(error, Cancelled) else told
+    message = str(error.spelled(FLAGS))
+    text = f"stopped by the caller; {resume}" if isinstance(error, Cancelled) else message
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(error_status(error).exit)

@@ -33,7 +33,7 @@ def write_outputs(
     from postprocess.writers import write
 
     detector = result.summary["detector"]["name"]
-    told: list[str] = []
+    notes: list[str] = []
     failed: list[tuple[Path, OutputError]] = []
     for path in paths:
         cancel.check()
@@ -42,10 +42,10 @@ def write_outputs(
         except OutputError as error:
             failed.append((path, error))
         else:
-            told += [] if note is None else [note]
+            notes += [] if note is None else [note]
     if failed:
         raise _failure(failed, result, run)
-    return told
+    return notes
 
 
 def _failure(

@@ -276,8 +276,8 @@ def _collect(
     for event in events:  # to the very end: only then is the status of the call known
         kind = event.WhichOneof("event")
         if kind == "progress":
-            said = event.progress
-            on_progress(Progress(said.stage, said.done, said.total))
+            progress = event.progress
+            on_progress(Progress(progress.stage, progress.done, progress.total))
         elif kind == "features":
             features.extend(one.geojson for one in event.features.features)
         elif kind == "chunk":
@@ -302,9 +302,9 @@ def _translate(
 ) -> LannerError:
     """The error that the server raised, or what happened on the way to it."""
     call = cast("grpc.Call", error)  # every RpcError that a stub raises is one
-    told = decode(call.trailing_metadata() or ())
-    if told is not None:
-        return told
+    lanner_error = decode(call.trailing_metadata() or ())
+    if lanner_error is not None:
+        return lanner_error
     code, details = call.code(), call.details()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServerError("timeout", timeout, "passed before the answer came", "allow more time")

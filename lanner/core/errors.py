@@ -55,10 +55,10 @@ class LannerError(Exception):
         self.value = value
         self.problem = problem
         self.remedy = remedy
-        shown = " ".join(str(value).split())
-        if len(shown) > LONGEST:
-            shown = shown[: LONGEST - 1] + "\u2026"
-        text = f"{argument} {shown!r}: {problem}; {remedy}"
+        value_text = " ".join(str(value).split())
+        if len(value_text) > LONGEST:
+            value_text = value_text[: LONGEST - 1] + "\u2026"
+        text = f"{argument} {value_text!r}: {problem}; {remedy}"
         self.args = (" ".join(text.split()),)
 
     def spelled(self, names: Mapping[str, str]) -> LannerError:

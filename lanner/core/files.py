@@ -71,7 +71,7 @@ def hidden(path: Path) -> Path:
     return path.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{suffix}")
 
 
-def replace(made: Path, path: Path) -> None:
+def replace(source: Path, path: Path) -> None:
     """Put a finished file in the place of another, with the permissions of that one.
 
     A file that only its content can be changed of is written over: one that is mounted by itself,
@@ -81,13 +81,13 @@ def replace(made: Path, path: Path) -> None:
         OSError: it cannot be put there.
     """
     with suppress(OSError):  # there is none, or a file system without permissions
-        shutil.copymode(path, made)
+        shutil.copymode(path, source)
     try:
-        os.replace(made, path)
+        os.replace(source, path)
     except OSError as error:
         if error.errno not in (errno.EBUSY, errno.EPERM) or not path.is_file():
             raise
-        shutil.copyfile(made, path)
+        shutil.copyfile(source, path)
 
 
 def followed(path: Path) -> Path:

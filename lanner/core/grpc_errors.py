@@ -63,15 +63,15 @@ def encode(
     status_code = code or grpc.StatusCode[error_status(error).grpc]
     if isinstance(error, Cancelled):
         error = Cancelled("send the request again; it begins anew")
-    told = error.spelled(FIELDS)
-    said = {
-        "argument": told.argument,
-        "value": str(told.value),
-        "problem": told.problem,
-        "remedy": told.remedy,
+    public_error = error.spelled(FIELDS)
+    texts = {
+        "argument": public_error.argument,
+        "value": str(public_error.value),
+        "problem": public_error.problem,
+        "remedy": public_error.remedy,
     }
     # Before they become a message, which escapes and shortens what it shows.
-    fields = {key: hide(text) for key, text in said.items()}
+    fields = {key: hide(text) for key, text in texts.items()}
     info = error_details_pb2.ErrorInfo(
         reason=reason(kind),
         domain=DOMAIN,
@@ -103,12 +103,12 @@ def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:
         if not detail.Unpack(info) or info.domain != DOMAIN:
             continue
         kind = _KINDS.get(info.reason, LannerError)
-        said = info.metadata
+        fields = info.metadata
         if kind is Cancelled:
-            return Cancelled(said["remedy"])
-        argument = Argument(said["argument"])
-        told = kind(argument, said["value"], said["problem"], said["remedy"])
-        return told.spelled({field: keyword for keyword, field in FIELDS.items()})
+            return Cancelled(fields["remedy"])
+        argument = Argument(fields["argument"])
+        error = kind(argument, fields["value"], fields["problem"], fields["remedy"])
+        return error.spelled({field: keyword for keyword, field in FIELDS.items()})
     return None
 
 

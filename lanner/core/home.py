@@ -22,16 +22,16 @@ def home() -> Path:
     Raises:
         ConfigError: no such folder, or `LANNER_HOME` names one without `configs/`.
     """
-    said = os.environ.get(VARIABLE)
-    if said:
-        if not (Path(said) / "configs").is_dir():
+    value = os.environ.get(VARIABLE)
+    if value:
+        if not (Path(value) / "configs").is_dir():
             raise ConfigError(
                 VARIABLE,
-                said,
+                value,
                 "has no folder configs/",
                 "name the folder that holds configs/ and weights/, or unset it",
             )
-        return Path(said).resolve()
+        return Path(value).resolve()
     package = Path(str(files("lanner")))
     # Beside an installed package lie the folders of others.
     checkout = package.parent if (package.parent / "pyproject.toml").is_file() else package

@@ -234,7 +234,7 @@ def _judged(side: EvaluatedDetector, index: Sequence[int] | None = None) -> list
 
 
 def _picture(side: EvaluatedDetector, name: str) -> Any:
-    from lanner.factory.draw import DOUBTED, SURE, WRONG, Look, Mark, picture
+    from lanner.factory.draw import DOUBTED, SURE, WRONG, DrawOptions, Mark, picture
 
     number = side.ids.index(name)
     sample = side.raw.samples[number]
@@ -246,7 +246,7 @@ def _picture(side: EvaluatedDetector, name: str) -> Any:
         for one in _judged(side, [number])
         if one.outcome in colours
     )
-    return picture(sample, SIDE, Look(boxes=False, masks=False, marks=marks))
+    return picture(sample, SIDE, DrawOptions(boxes=False, masks=False, marks=marks))
 
 
 def _lines_over(side: EvaluatedDetector, number: int) -> Any:
@@ -255,10 +255,10 @@ def _lines_over(side: EvaluatedDetector, number: int) -> Any:
     import numpy as np
     import shapely
 
-    from lanner.factory.draw import Look, picture
+    from lanner.factory.draw import DrawOptions, picture
 
     sample = side.raw.samples[number]
-    rgb = picture(sample, SIDE, Look(boxes=False))
+    rgb = picture(sample, SIDE, DrawOptions(boxes=False))
     scale = SIDE / max(sample.width, sample.height)
     lines = side.raw.detect(side.config, side.calibration, [number])[0].lines
     for line in () if lines is None else lines:

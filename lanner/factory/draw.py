@@ -47,7 +47,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Look:
+class DrawOptions:
     """What of a sample is drawn; `window` is the part of the image that is shown, in pixels."""
 
     boxes: bool = True
@@ -56,13 +56,13 @@ class Look:
     marks: tuple[Mark, ...] = field(default=())
 
 
-def picture(sample: Sample, side: int, look: Look | None = None) -> Pixels:
+def picture(sample: Sample, side: int, options: DrawOptions | None = None) -> Pixels:
     """A sample with its labels and masks, the longest side `side` pixels.
 
     Args:
         sample: its image (and masks, where it has them) are read.
         side: longest side of the picture in pixels.
-        look: what is drawn; labels and masks of the whole image where None.
+        options: what is drawn; labels and masks of the whole image where None.
 
     Returns:
         (h, w, 3) uint8.
@@ -70,7 +70,7 @@ def picture(sample: Sample, side: int, look: Look | None = None) -> Pixels:
     Raises:
         DatasetError: the image or a mask does not decode.
     """
-    chosen = look or Look()
+    chosen = options or DrawOptions()
     rgb = read_rgb(sample.image)
     x0, y0, x1, y1 = _inside(chosen.window, rgb.shape[1], rgb.shape[0])
     part = rgb[y0:y1, x0:x1]
@@ -80,14 +80,14 @@ def picture(sample: Sample, side: int, look: Look | None = None) -> Pixels:
         if sample.ids is not None:
             part = _over_ids(part, read_mask(sample.ids)[y0:y1, x0:x1])
     scale = side / max(part.shape[:2])
-    shown = _resized(part, scale)
+    canvas = _resized(part, scale)
     marks = (tuple(_mark(label) for label in sample.labels) if chosen.boxes else ()) + chosen.marks
     for mark in marks:
-        _draw(shown, mark, (x0, y0), scale)
+        _draw(canvas, mark, (x0, y0), scale)
     if chosen.boxes:
         for label in sample.labels:
-            _outline(shown, label, (x0, y0), scale)
-    return shown
+            _outline(canvas, label, (x0, y0), scale)
+    return canvas
 
 
 def around(box: Box, margin: float = 1.0, least: float = 24.0) -> Box:
@@ -233,5 +233,5 @@ def _write(
     """One line of text, cut at the front to what fits: the end of a name tells more."""
     fits = max(4, int(room / 6.2))
     plain = text.encode("ascii", "replace").decode()
-    shown = plain if len(plain) <= fits else ".." + plain[-(fits - 2) :]
-    cv2.putText(rgb, shown, at, cv2.FONT_HERSHEY_SIMPLEX, 0.34, colour, 1, cv2.LINE_AA)
+    caption = plain if len(plain) <= fits else ".." + plain[-(fits - 2) :]
+    cv2.putText(rgb, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.34, colour, 1, cv2.LINE_AA)

@@ -148,8 +148,8 @@ def differences(
     from lanner.factory.metrics.bootstrap import draws as drawn
     from lanner.factory.metrics.bootstrap import paired
 
-    seen = set(b.ids)
-    common = [one for one in a.ids if one in seen]
+    ids = set(b.ids)
+    common = [one for one in a.ids if one in ids]
     if not common:
         raise DatasetError(
             "compare", f"{a.name}, {b.name}", "saw no image in common", "compare on one dataset"

@@ -332,20 +332,20 @@ def _count(value: float) -> str:
 def _draw(result: Forecast, laws: Sequence[Law], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    seen = np.asarray(result.points, np.float64)
-    far = result.needed if result.needed < 1e7 else seen[:, 0].max() * 20
-    grid = np.geomspace(seen[:, 0].min() / 2, max(far, result.have, seen[:, 0].max()) * 2, 200)
+    points = np.asarray(result.points, np.float64)
+    far = result.needed if result.needed < 1e7 else points[:, 0].max() * 20
+    grid = np.geomspace(points[:, 0].min() / 2, max(far, result.have, points[:, 0].max()) * 2, 200)
     bundle = np.stack([1 - law.error(grid) for law in laws])
     low, high = np.quantile(bundle, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.fill_between(grid, low, high, color="#d1e5f0", label="95 % interval")
     axes.plot(grid, 1 - result.law.error(grid), color="#2166ac", label="learning curve")
-    axes.plot(seen[:, 0], seen[:, 1], "o", color="#222222", label="measured")
+    axes.plot(points[:, 0], points[:, 1], "o", color="#222222", label="measured")
     axes.axhline(result.target, color="#b2182b", lw=1, label=f"target {result.target:g}")
     axes.axvline(result.have, color="#777777", lw=1, ls=":", label=f"there are {result.have:,}")
     axes.set(xscale="log", xlabel="labels", ylabel="score")
-    axes.set_ylim(max(0.0, float(seen[:, 1].min()) - 0.1), 1.0)
+    axes.set_ylim(max(0.0, float(points[:, 1].min()) - 0.1), 1.0)
     axes.legend(frameon=False, loc="lower right")
     save_figure(figure, path, argument="--out")
 

@@ -54,11 +54,11 @@ def install(repo: Path, work: Path | None = None, *, force: bool = False) -> Pat
     if checked_out or _git([*where, "rev-parse", "--is-bare-repository"]).strip() != "true":
         raise ConfigError("BARE_REPO", repo, "is not bare", "make one: git init --bare DIR")
     path = repo / "hooks" / "post-receive"
-    looked_for = Path(repo, _git([*where, "rev-parse", "--git-path", "hooks"]).strip())
-    if looked_for.resolve() != path.parent.resolve():
+    hooks_path = Path(repo, _git([*where, "rev-parse", "--git-path", "hooks"]).strip())
+    if hooks_path.resolve() != path.parent.resolve():
         raise ConfigError(
             "core.hooksPath",
-            looked_for,
+            hooks_path,
             "is where git looks for hooks, and not in the repository",
             f"run: {shlex.join(['git', *where, 'config', 'core.hooksPath', str(path.parent)])}",
         )

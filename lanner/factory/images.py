@@ -58,7 +58,7 @@ def read_rgb(path: Path) -> Pixels:
     Raises:
         DatasetError: missing, cut off, or no image; the message names the file.
     """
-    return _seen(path)[0]
+    return _pixels_and_valid(path)[0]
 
 
 def missing(path: Path) -> NDArray[np.bool_] | None:
@@ -83,11 +83,11 @@ def missing(path: Path) -> NDArray[np.bool_] | None:
                     return None
     except (LannerError, *_BROKEN) as error:
         raise _undecodable(path, error) from error
-    valid = _seen(path)[1]
+    valid = _pixels_and_valid(path)[1]
     return None if valid is None or valid.all() else ~valid
 
 
-def _seen(path: Path) -> tuple[Pixels, NDArray[np.bool_] | None]:
+def _pixels_and_valid(path: Path) -> tuple[Pixels, NDArray[np.bool_] | None]:
     """Colours as they are shown, and where there is data; None for everywhere."""
     valid: NDArray[np.bool_] | None
     if _by_gdal(path):

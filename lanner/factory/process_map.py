@@ -29,33 +29,36 @@ def fresh(*modules: str) -> BaseContext:
 
 
 def process_map(
-    work: Callable[[T], None], things: Sequence[T], told: Callable[[int], None], workers: int = 0
+    work: Callable[[T], None],
+    things: Sequence[T],
+    progress: Callable[[int], None],
+    workers: int = 0,
 ) -> None:
     """Do something with each thing, in as many processes as there are cores.
 
     Args:
         work: a function of a module, as processes find it by name.
         things: what can be sent to another process.
-        told: told before each how many are done; what it raises ends the work, and what was
+        progress: told before each how many are done; what it raises ends the work, and what was
             begun is still finished.
         workers: processes; 0 for one a core.
 
     Raises:
-        Exception: whatever `work` or `told` raises.
+        Exception: whatever `work` or `progress` raises.
     """
     count = min(workers or cores(), len(things) // WORTH)
     if count < 2:
         for k, thing in enumerate(things):
-            told(k)
+            progress(k)
             work(thing)
         return
     with ProcessPoolExecutor(
         count, mp_context=fresh(work.__module__), initializer=one_thread
     ) as pool:
         try:
-            told(0)
+            progress(0)
             for k, _ in enumerate(pool.map(work, things)):
-                told(k + 1)
+                progress(k + 1)
         finally:
             pool.shutdown(cancel_futures=True)
 

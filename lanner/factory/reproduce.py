@@ -23,7 +23,7 @@ from lanner.factory.step_status import read_record, read_settings
 from lanner.factory.steps.train.child import JOB, job_file
 
 FIGURES = "figures.json"
-SHOWN = 40
+LONGEST = 40
 """Differences that are printed."""
 
 
@@ -99,25 +99,25 @@ def reproduce_run(
     with _fresh(out) as place:
         settings, detector = read_settings(folder)
         project = _project(Project(settings, path, place, cancel or Cancel(), tell), detector)
-        said = _changed(project, folder.parent)
+        changes = _changed(project, folder.parent)
         _carry(project, folder.parent, train)
         if train:
             from lanner.factory.steps.train import run as train_run
 
             project.step_dir("train").mkdir(parents=True, exist_ok=True)
             train_run(project)
-            said += _weights(project, folder.parent)
+            changes += _weights(project, folder.parent)
         from lanner.factory.steps.evaluate import run as evaluate_run
 
         project.step_dir("evaluate").mkdir(parents=True, exist_ok=True)
         evaluate_run(project)
         new = _figures(project.step_dir("evaluate"))
         if not train:
-            said += _other_weights(project.config, folder, project.step_dir("evaluate"))
-    said += unlike(json.loads(old), json.loads(new))
-    if old != new and not said:
-        said.append(f"{FIGURES}: the same figures in other bytes")
-    return Reproduced(run, _count(json.loads(old)), tuple(said))
+            changes += _other_weights(project.config, folder, project.step_dir("evaluate"))
+    changes += unlike(json.loads(old), json.loads(new))
+    if old != new and not changes:
+        changes.append(f"{FIGURES}: the same figures in other bytes")
+    return Reproduced(run, _count(json.loads(old)), tuple(changes))
 
 
 def unlike(one: Any, two: Any, where: str = "") -> list[str]:
@@ -176,10 +176,10 @@ def _carry(project: Project, run: Path, train: bool) -> None:
                 shutil.copyfile(path, target / path.name)
     for name in project.config.train.trained if train else ():
         # Sums depend on the number of threads: a training that was told before keeps its own.
-        told = run / project.step_dir("train").name / name / JOB
-        if told.is_file():
+        job_path = run / project.step_dir("train").name / name / JOB
+        if job_path.is_file():
             (project.step_dir("train") / name).mkdir(parents=True)
-            shutil.copyfile(told, project.step_dir("train") / name / JOB)
+            shutil.copyfile(job_path, project.step_dir("train") / name / JOB)
 
 
 def _changed(project: Project, run: Path) -> list[str]:
@@ -191,34 +191,34 @@ def _changed(project: Project, run: Path) -> list[str]:
 
 def _weights(project: Project, run: Path) -> list[str]:
     """Members whose weights came out otherwise, and whether they followed from other things."""
-    said = []
+    changes = []
     for name in project.config.train.trained:
         old, new = (folder / project.step_dir("train").name for folder in (run, project.folder))
         file = f"{name}.safetensors"
         if not (old / file).is_file():
-            said.append(f"weights {file}: not there before")
+            changes.append(f"weights {file}: not there before")
             continue
         if (old / file).read_bytes() == (new / file).read_bytes():
             continue
         jobs = job_file(old / name), job_file(new / name)
         changed = None in jobs or len({job.key for job in jobs if job}) > 1
         why = ", trained from other settings, labels or first weights" if changed else ""
-        said.append(f"weights {file}: other bytes{why}")
-    return said
+        changes.append(f"weights {file}: other bytes{why}")
+    return changes
 
 
 def _other_weights(config: FactoryConfig, old: Path, new: Path) -> list[str]:
     """Members that were not evaluated with the weights of then: trained or released since."""
-    said: dict[str, None] = {}
+    changes: dict[str, None] = {}
     for split in (*config.evaluate.splits, config.evaluate.calibrate_on):
-        then, now = (_looked(folder / RAW / split) for folder in (old, new))
+        then, now = (_checksums(folder / RAW / split) for folder in (old, new))
         for name in now:
             if name in then and then[name] != now[name]:
-                said[f"weights of {name}: others than those that were evaluated"] = None
-    return list(said)
+                changes[f"weights of {name}: others than those that were evaluated"] = None
+    return list(changes)
 
 
-def _looked(folder: Path) -> dict[str, str]:
+def _checksums(folder: Path) -> dict[str, str]:
     """Checksums of the weights that predictions were made with, by member."""
     from lanner.factory.steps.evaluate import store
 
@@ -265,7 +265,7 @@ def _count(figures: Any) -> int:
 
 def _brief(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\u2026"
 
 
 __all__ = ["Reproduced", "reproduce_run", "unlike"]

@@ -16,7 +16,7 @@ from lanner.core.errors import DatasetError, OutputError
 from lanner.core.version import __version__
 from lanner.factory.files import make_folder, write_text
 from lanner.factory.project import STEPS, Outcome, Project
-from lanner.factory.snapshot import RECORD, files_of, inputs, left, recorded, said_left
+from lanner.factory.snapshot import RECORD, files_of, inputs, left, recorded, recorded_left
 
 # A step's snapshot depends on its own section, on these others, on files (`snapshot.inputs`), and
 # on what the step named last left.
@@ -92,7 +92,7 @@ def _run(project: Project, step: str, key: str) -> Outcome:
         "detector": detector,
         "summary": outcome.summary,
         "show": [_recorded_path(path, folder) for path in outcome.show],
-        "files": _made(outcome, folder, step),
+        "files": _outputs(outcome, folder, step),
     }
     write_text(json.dumps(record, indent=1, sort_keys=True), folder / RECORD)
     return outcome
@@ -120,12 +120,12 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _made(outcome: Outcome, folder: Path, step: str) -> list[str]:
+def _outputs(outcome: Outcome, folder: Path, step: str) -> list[str]:
     """What later steps read, and what lies elsewhere, as a release does: it must still be there."""
-    shown = [_recorded_path(path, folder) for path in outcome.show]
+    paths = [_recorded_path(path, folder) for path in outcome.show]
     return [
         *(_recorded_path(path, folder) for path in sorted(files_of(folder, step))),
-        *(name for name in shown if Path(name).is_absolute()),
+        *(name for name in paths if Path(name).is_absolute()),
     ]
 
 
@@ -147,7 +147,7 @@ def step_key(project: Project, step: str) -> str:
         facts["detector"] = _detector_facts(project, step)
     before = _AFTER[step]
     facts["inputs"] = inputs(project, step)
-    facts["before"] = None if before is None else said_left(project, before)
+    facts["before"] = None if before is None else recorded_left(project, before)
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -192,12 +192,12 @@ def _require_fresh(project: Project, step: str) -> None:
     """Make sure that the steps before one are up to date."""
     for before in _earlier(step):
         if not _right(project, before):
-            seen = recorded(project, before) is not None
+            has_run = recorded(project, before) is not None
             raise DatasetError(
                 "STEP",
                 before,
                 "was run with another configuration or other files, or what it left is gone"
-                if seen
+                if has_run
                 else "was not run yet",
                 f"run: lanner factory {before} {project.asked}",
             )

@@ -69,14 +69,14 @@ def left(project: Project, step: str) -> str:
     if step == "explore":
         digest.update(json.dumps(inputs(project, step)).encode())
     if step == "process":
-        digest.update(said_left(project, "explore").encode())
+        digest.update(recorded_left(project, "explore").encode())
     # Where nothing is trained the weights say nothing of what they are to be measured on.
     if step == "train":
-        digest.update(said_left(project, "dataset").encode())
+        digest.update(recorded_left(project, "dataset").encode())
     return digest.hexdigest()
 
 
-def said_left(project: Project, step: str) -> str:
+def recorded_left(project: Project, step: str) -> str:
     """What `left` was when a step was last run, from its record; "" where it was not."""
     record = recorded(project, step)
     return "" if record is None else str(record.get("left", ""))

@@ -16,7 +16,7 @@ import yaml
 
 from lanner.core.errors import ConfigError, OutputError
 from lanner.factory.starter_classes import class_table, wanted_classes
-from lanner.factory.starter_labels import Labels, look
+from lanner.factory.starter_labels import Labels, find_labels
 
 _HINTS = {
     "coco": """\
@@ -233,7 +233,7 @@ def write_starter(  # noqa: PLR0913, PLR0917 - one for each word of `factory ini
         member=_MEMBERS[network],
         triage=_TRIAGE[network],
     )
-    labels = look(form, _folder(folder, data))
+    labels = find_labels(form, _folder(folder, data))
     table = class_table(form, wanted, None if labels is None else labels.theirs)
     hint = _hint(form, labels, table.column)
     factory = _FACTORY.format(
@@ -262,7 +262,7 @@ def write_starter(  # noqa: PLR0913, PLR0917 - one for each word of `factory ini
         raise OutputError(
             "DIR", folder, f"cannot be written to ({error.strerror})", "choose another folder"
         ) from error
-    for line in table.told:
+    for line in table.notes:
         tell(line)
     return files
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lanner.core.errors import ConfigError
 
 ANY = "*"
-_SHOWN = 12
+_MOST_NAMES = 12
 """Classes of the labels that a message names."""
 
 
@@ -43,7 +43,7 @@ class Table:
     classes: Mapping[str, str]
     drop: tuple[str, ...] = ()
     column: str = ""
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,20 @@ def wanted_classes(classes: Sequence[str]) -> tuple[Wanted, ...]:
     Raises:
         ConfigError: one is no name, or is there twice.
     """
-    shown, out = ",".join(classes), []
+    value, out = ",".join(classes), []
     for one in classes:
         theirs, equals, ours = one.rpartition("=")
         theirs, ours = theirs.strip(), ours.strip()
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9 _-]*", ours) or (equals and not theirs):
-            raise ConfigError("--classes", shown, "names no class", "write it as tank,ship")
+            raise ConfigError("--classes", value, "names no class", "write it as tank,ship")
         out.append(Wanted(ours, theirs))
     if not out:
-        raise ConfigError("--classes", shown, "names no class", "write it as tank,ship")
+        raise ConfigError("--classes", value, "names no class", "write it as tank,ship")
     bare = [one.ours for one in out if not one.theirs]
-    said = [one.theirs for one in out if one.theirs]
+    foreign = [one.theirs for one in out if one.theirs]
     mixed = {one.ours for one in out if one.theirs} & set(bare)
-    if len(set(bare)) < len(bare) or len(set(said)) < len(said) or mixed:
-        raise ConfigError("--classes", shown, "names one twice", "name each once")
+    if len(set(bare)) < len(bare) or len(set(foreign)) < len(foreign) or mixed:
+        raise ConfigError("--classes", value, "names one twice", "name each once")
     return tuple(out)
 
 
@@ -89,7 +89,7 @@ def class_table(form: str, wanted: Sequence[Wanted], theirs: Theirs | None) -> T
         ConfigError: it cannot be told; the message shows the labels' classes and how to say it.
     """
     if theirs is None or form in ("masks", "images"):
-        return _unseen(form, wanted)
+        return _without_labels(form, wanted)
     if form == "geo":
         return _by_column(wanted, theirs)
     if theirs.numbered:
@@ -97,7 +97,7 @@ def class_table(form: str, wanted: Sequence[Wanted], theirs: Theirs | None) -> T
     return _by_name(wanted, theirs, "")
 
 
-def _unseen(form: str, wanted: Sequence[Wanted]) -> Table:
+def _without_labels(form: str, wanted: Sequence[Wanted]) -> Table:
     """Without labels to look at."""
     if any(one.theirs for one in wanted):
         given = {one.theirs or one.ours: one.ours for one in wanted}
@@ -107,17 +107,17 @@ def _unseen(form: str, wanted: Sequence[Wanted]) -> Table:
         return Table({ANY: names[0]})
     if form == "yolo":
         table = {str(k): name for k, name in enumerate(names)}
-        return Table(table, told=(f"{_as_yaml(table)}: correct it where the labels have names",))
+        return Table(table, notes=(f"{_as_yaml(table)}: correct it where the labels have names",))
     same = {name: name for name in names}
     if form == "masks":
         values = ", ".join(f"{k} is {name}" for k, name in enumerate(names, 1))
-        return Table(same, told=(f"of the values in masks {values}",))
+        return Table(same, notes=(f"of the values in masks {values}",))
     if form == "images":
         return Table(same)
     if form == "geo":
-        told = "classes are taken from a column called class: correct options.field"
-        return Table(same, column="class", told=(told,))
-    return Table(same, told=("classes are taken to be called so in the labels",))
+        note = "classes are taken from a column called class: correct options.field"
+        return Table(same, column="class", notes=(note,))
+    return Table(same, notes=("classes are taken to be called so in the labels",))
 
 
 def _by_number(wanted: Sequence[Wanted], theirs: Theirs) -> Table:
@@ -136,7 +136,7 @@ def _by_number(wanted: Sequence[Wanted], theirs: Theirs) -> Table:
             + ",".join(f"{one}={name}" for one, name in zip(theirs.used, names, strict=False)),
         )
     table = {str(k): name for k, name in enumerate(names)}
-    return Table(table, told=(f"{_as_yaml(table)}: in order, since the labels have no names",))
+    return Table(table, notes=(f"{_as_yaml(table)}: in order, since the labels have no names",))
 
 
 def _by_name(wanted: Sequence[Wanted], theirs: Theirs, column: str) -> Table:
@@ -154,8 +154,8 @@ def _by_name(wanted: Sequence[Wanted], theirs: Theirs, column: str) -> Table:
     if lost:
         raise _asked(wanted, lost, theirs)
     drop = tuple(one for one in theirs.names if one not in table)
-    told = f"of {theirs.where}: {_as_yaml(table)}"
-    return Table(table, drop, column, (f"{told}; left out: {_some(drop)}" if drop else told,))
+    note = f"of {theirs.where}: {_as_yaml(table)}"
+    return Table(table, drop, column, (f"{note}; left out: {_some(drop)}" if drop else note,))
 
 
 def _by_column(wanted: Sequence[Wanted], theirs: Theirs) -> Table:
@@ -172,11 +172,11 @@ def _by_column(wanted: Sequence[Wanted], theirs: Theirs) -> Table:
         values = theirs.columns[fits[0]]
         here = Theirs(values, values, where=f"column {fits[0]} of {theirs.where}")
         return _by_name(wanted, here, fits[0])
-    shown = "; ".join(f"{name}: {_some(values)}" for name, values in theirs.columns.items())
+    columns = "; ".join(f"{name}: {_some(values)}" for name, values in theirs.columns.items())
     if len(wanted) == 1 and not wanted[0].theirs and not fits:
-        told = f"every feature is taken as {wanted[0].ours}"
-        more = f"; where a column tells classes give options.field (columns {shown})"
-        return Table({ANY: wanted[0].ours}, told=(told + more,) if shown else ())
+        note = f"every feature is taken as {wanted[0].ours}"
+        more = f"; where a column tells classes give options.field (columns {columns})"
+        return Table({ANY: wanted[0].ours}, notes=(note + more,) if columns else ())
     if fits:
         raise ConfigError(
             "--classes",
@@ -188,7 +188,7 @@ def _by_column(wanted: Sequence[Wanted], theirs: Theirs) -> Table:
         "--classes",
         ",".join(keys),
         f"no column of {theirs.where} holds {'all of them' if len(keys) > 1 else 'it'}"
-        + (f" ({shown})" if shown else ""),
+        + (f" ({columns})" if columns else ""),
         "say which value is which: --classes " + ",".join(f"VALUE={one.ours}" for one in wanted),
     )
 
@@ -231,7 +231,7 @@ def _as_yaml(table: Mapping[str, str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
+    return ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
 
 
 __all__ = ["ANY", "Table", "Theirs", "Wanted", "class_table", "wanted_classes"]

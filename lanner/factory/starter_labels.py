@@ -35,7 +35,7 @@ class Labels:
     file: str = ""
 
 
-def look(form: str, root: Path) -> Labels | None:
+def find_labels(form: str, root: Path) -> Labels | None:
     """Look at the labels below a folder.
 
     Args:
@@ -64,12 +64,12 @@ def _coco(root: Path) -> Labels | None:
         used |= {name: None for number, name in known.items() if notes & {number, f'"{number}"'}}
     if not files:
         return None
-    shown = [path.relative_to(root).as_posix() for path in files]
-    theirs = Theirs(tuple(names), tuple(used), where=_where(shown))
+    paths = [path.relative_to(root).as_posix() for path in files]
+    theirs = Theirs(tuple(names), tuple(used), where=_where(paths))
     if len(files) == 1:
-        return Labels(theirs, file=shown[0])
+        return Labels(theirs, file=paths[0])
     splits: dict[str, str] = {}
-    for path, name in zip(files, shown, strict=True):
+    for path, name in zip(files, paths, strict=True):
         words = [*path.relative_to(root).parent.parts, path.stem]
         ours = {mine for word, mine in _SPLITS.items() if any(word in w.lower() for w in words)}
         # "valid" holds "val" too; a file of two splits is of none.
@@ -104,8 +104,8 @@ def _yolo(root: Path) -> Labels | None:
         words = tuple(map(str, numbers))
         return Labels(Theirs(words, words, numbered=True, where="the labels"), splits)
     names = [data.names[k] for k in sorted(data.names)]
-    seen = tuple(dict.fromkeys(data.names[k] for k in numbers if k in data.names))
-    theirs = Theirs(tuple(dict.fromkeys(names)), seen, where=data.path.name)
+    classes = tuple(dict.fromkeys(data.names[k] for k in numbers if k in data.names))
+    theirs = Theirs(tuple(dict.fromkeys(names)), classes, where=data.path.name)
     return Labels(theirs, splits)
 
 
@@ -172,10 +172,10 @@ def _geo(root: Path) -> Labels | None:
     if not files:
         return None
     few = {name: tuple(sorted(found)) for name, found in columns.items() if len(found) <= _VALUES}
-    told = {name: values for name, values in few.items() if values}
+    by_column = {name: values for name, values in few.items() if values}
     images = {path.relative_to(root).with_suffix("") for path in images_below(root)}
     one = files[0] if len(files) == 1 and Path(files[0]).with_suffix("") not in images else ""
-    return Labels(Theirs(where=_where(sorted(files)), columns=told), file=one)
+    return Labels(Theirs(where=_where(sorted(files)), columns=by_column), file=one)
 
 
 def _word(value: object) -> str:
@@ -207,4 +207,4 @@ def _where(names: Sequence[str]) -> str:
     return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
-__all__ = ["Labels", "look"]
+__all__ = ["Labels", "find_labels"]

@@ -191,12 +191,12 @@ def _answer(tasks: list[TileTask]) -> None:
     try:
         images, grids = [image for _, image in read], [one.grid for one, _ in read]
         results = predictor.run(images, grids, tasks[0].slots)
-        said = [encode(result) for result in results]
+        payloads = [encode(result) for result in results]
     except BaseException as error:
         for one, _ in read:
             one.answer.set_exception(error)
         return
-    for (one, _), payload in zip(read, said, strict=True):
+    for (one, _), payload in zip(read, payloads, strict=True):
         one.answer.set_result(payload)
 
 

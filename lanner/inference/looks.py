@@ -24,12 +24,12 @@ def looks_key(manifest: Manifest, config: DetectorConfig) -> str:
     """
     facts = manifest.facts()
     networks = config_sha256(config.model_copy(update={"chain": ()}))
-    told = {
+    key_facts = {
         **{name: facts[name] for name in ("lanner", "scene", "stretch")},
         "grid": {name: facts["plan"][name] for name in ("gsd", "width", "height")},
         "detector": {**facts["detector"], "config_sha256": networks},
     }
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(key_facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -37,8 +37,8 @@ def look_name(
     box: NDArray[np.float64], object_px: float, gain: float, enlarge: float, threshold: float
 ) -> str:
     """SHA-256 over the box (4,) in grid pixels and how it is looked at."""
-    told = np.array([*box, object_px, gain, enlarge, threshold], "<f8")
-    return hashlib.sha256(told.tobytes()).hexdigest()
+    values = np.array([*box, object_px, gain, enlarge, threshold], "<f8")
+    return hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def encode_ring(ring: Outline | None) -> bytes:

@@ -75,7 +75,7 @@ class Manifest:
             "stretch": _stretch_facts(self.stretch),
         }
 
-    def told(self) -> dict[str, Any]:
+    def all_facts(self) -> dict[str, Any]:
         """Those facts, and the files that the chain reads where it reads any."""
         facts = self.facts()
         if self.chain_files:
@@ -97,7 +97,7 @@ class Manifest:
         from lanner.core.files import replacing
 
         path = folder / FILE
-        text = json.dumps({**self.told(), "key": self.key}, sort_keys=True, indent=1) + "\n"
+        text = json.dumps({**self.all_facts(), "key": self.key}, sort_keys=True, indent=1) + "\n"
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8")
         return path

@@ -213,13 +213,15 @@ def _closer(
     from lanner.inference.refine import SceneCloser
     from tiling.ledger import NamedLedger
 
-    look = getattr(loaded.predictor, "outline", None)
-    if look is None:
+    outline = getattr(loaded.predictor, "outline", None)
+    if outline is None:
         yield None
         return
     grid, stretch = manifest.plan.grid, manifest.stretch
     ledger = partial(NamedLedger, folder / LOOKS, looks_key(manifest, config))
-    with closing(SceneCloser(scene, config.bands, grid, stretch, look, cancel, ledger)) as closer:
+    with closing(
+        SceneCloser(scene, config.bands, grid, stretch, outline, cancel, ledger)
+    ) as closer:
         yield closer
 
 
@@ -247,7 +249,7 @@ def _written(
 def _summary(
     done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
 ) -> dict[str, Any]:
-    facts = manifest.told()
+    facts = manifest.all_facts()
     grid, crs = manifest.plan.grid, context.place.crs
     scene = {"id": context.scene_id, "acquired": context.acquired, "crs": crs and crs.name}
     return {

@@ -46,22 +46,22 @@ class Rehearsal(Ensemble):
         if self.config.output == "raster":
             count = len(self.channels) * len(self.members)
             return [raster_result(_crossing(count, len(one.valid)), one.valid) for one in images]
-        return [self._made_up(*tile) for tile in zip(images, grids, strict=True)]
+        return [self._placeholder(*tile) for tile in zip(images, grids, strict=True)]
 
     def _outline(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: Floats, threshold: float
     ) -> Outline | None:
         """As `Ensemble.outline`, but for what is found."""
         super()._outline(pixels, valid, box, threshold)
-        seen = instances(_airliner(len(valid), box), threshold, self._drawers[0].config.instances)
-        return next(iter(seen.outlines), None)
+        views = instances(_airliner(len(valid), box), threshold, self._drawers[0].config.instances)
+        return next(iter(views.outlines), None)
 
-    def _made_up(self, image: TileImage, grid: Grid) -> TileResult:
+    def _placeholder(self, image: TileImage, grid: Grid) -> TileResult:
         side = len(image.valid)
         low, high = (side - OBJECT_PX) / 2, (side + OBJECT_PX) / 2
         box = np.array([low, low, high, high])
-        seen = [self._view(member, side, box) for member in self.members]
-        return self._candidates([partial(_same, views) for views in seen], image, grid)
+        predictions = [self._view(member, side, box) for member in self.members]
+        return self._candidates([partial(_same, views) for views in predictions], image, grid)
 
     def _view(self, member: BoxMember | MaskMember, side: int, box: Floats) -> Views:
         """What one member would have seen, by way of the functions that make it of its output."""

@@ -219,11 +219,11 @@ def blend(
 
 
 def _fuse(
-    raster_members: Sequence[Member], seen: Sequence[Path], out: RowsFile, cancel: Cancel
+    raster_members: Sequence[Member], paths: Sequence[Path], out: RowsFile, cancel: Cancel
 ) -> None:
     """Write what the members say together, some rows at a time."""
     with ExitStack() as stack:
-        files = [stack.enter_context(rasterio.open(path)) for path in seen]
+        files = [stack.enter_context(rasterio.open(path)) for path in paths]
         for top in range(0, files[0].height, BLOCK):
             cancel.check()
             window = Window(0, top, files[0].width, min(BLOCK, files[0].height - top))

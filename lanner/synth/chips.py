@@ -86,9 +86,11 @@ def render_aircraft_chip(
     sketch = Sketch(Sun.random(rng, elevation, depth))
     group = _GROUPS[str(rng.choice(list(_SHARES), p=list(_SHARES.values())))]
     # Below about nine pixels an aircraft is no longer a shape.
-    seen = tuple(t for t in group if t.length / gsd >= 9) or _GROUPS["airliner"]
-    small = tuple(t for t in seen if t.span < 0.8 * size * gsd)
-    return _chip(sketch, rng, small or (min(seen, key=lambda t: t.span),), size, gsd, random_livery)
+    visible = tuple(t for t in group if t.length / gsd >= 9) or _GROUPS["airliner"]
+    small = tuple(t for t in visible if t.span < 0.8 * size * gsd)
+    return _chip(
+        sketch, rng, small or (min(visible, key=lambda t: t.span),), size, gsd, random_livery
+    )
 
 
 def render_closeup(

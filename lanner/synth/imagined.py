@@ -46,12 +46,12 @@ def imagined(rng: np.random.Generator, kind: AircraftType) -> AircraftType:
     if rng.random() < AS_BUILT:
         return kind
     wing = str(rng.choice(list(WINGS), p=list(WINGS.values())))
-    made = _varied(rng, kind)
+    result = _varied(rng, kind)
     if kind.role == "fighter":
-        made = _winged(rng, made, wing)
+        result = _winged(rng, result, wing)
     elif kind.role == "military" and kind.sweep < 20 and wing != "own":
-        made = replace(made, sweep=float(rng.uniform(20, 37)))
-    return _within(made)
+        result = replace(result, sweep=float(rng.uniform(20, 37)))
+    return _within(result)
 
 
 def _varied(rng: np.random.Generator, kind: AircraftType) -> AircraftType:

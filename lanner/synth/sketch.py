@@ -208,13 +208,13 @@ class Picture:
         x0, y0 = origin[0] / scale[0], origin[1] / scale[1]
         x1, y1 = x0 + shape[1] / scale[0], y0 + shape[0] / scale[1]
         b = self.bounds
-        seen = (b[:, 0] < x1) & (b[:, 2] > x0) & (b[:, 1] < y1) & (b[:, 3] > y0)
+        inside = (b[:, 0] < x1) & (b[:, 2] > x0) & (b[:, 1] < y1) & (b[:, 3] > y0)
         rgb = np.empty((*shape, 3), np.uint8)
         rgb[:] = np.array(backdrop, np.uint8)
         material = np.zeros(shape, np.int16)
 
         def chosen(layer: Layer) -> NDArray[np.int64]:
-            return np.flatnonzero(seen & (self.layers == layer))
+            return np.flatnonzero(inside & (self.layers == layer))
 
         raster.paint(
             rgb,

@@ -106,10 +106,10 @@ class Sky:
 
     def valid(self, xy: F64) -> NDArray[np.bool_]:
         """(n,) whether the sensor saw the (n, 2) scene pixels."""
-        seen = np.ones(len(xy), bool)
+        valid = np.ones(len(xy), bool)
         for a, b, c in self.edges:
-            seen &= a * xy[:, 0] + b * xy[:, 1] > c
-        return seen
+            valid &= a * xy[:, 0] + b * xy[:, 1] > c
+        return valid
 
     def veil(self, light: F32, origin: tuple[int, int]) -> None:
         """Cover `light` (h, w, 3), whose corner is pixel `origin`, with clouds, in place."""
@@ -121,12 +121,12 @@ class Sky:
 
     def validity(self, origin: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.bool_]:
         """`shape` bool: pixels that the swath holds."""
-        seen = np.ones(shape, bool)
+        valid = np.ones(shape, bool)
         x = np.arange(shape[1])[None] + origin[0] + 0.5
         y = np.arange(shape[0])[:, None] + origin[1] + 0.5
         for a, b, c in self.edges:
-            seen &= a * x + b * y > c
-        return seen
+            valid &= a * x + b * y > c
+        return valid
 
 
 def make_sky(

@@ -70,8 +70,8 @@ def build_farm(spec: RenderSpec) -> Farm:
     sky = make_sky((spec.width, spec.height), place.gsd, sketch.sun, spec.seed, 0.0, False)
     world = World(spec, place, sketch.done(), sky, (), ())
     scene = shapely.box(0, 0, *frame)
-    seen = (one for one in tanks if scene.intersects(Polygon(one.ring)))
-    return Farm(world, tuple(seen))
+    visible = (one for one in tanks if scene.intersects(Polygon(one.ring)))
+    return Farm(world, tuple(visible))
 
 
 def circle(centre: tuple[float, float] | F64, radius: float, corners: int = 40) -> F64:

@@ -121,8 +121,8 @@ def _wear(sketch: Sketch, rng: Rng, look: Look, streets: list[Street]) -> None:
 
 def _markings(sketch: Sketch, rng: Rng, look: Look, street: Street) -> None:
     """Lines between lanes; a street of dirt, or a narrow one, has none."""
-    seen = look.marked * (1.0 if street.kind != "residential" else float(rng.random() < 0.4))
-    if seen < 0.05 or street.width < 5 or look.gsd > 1.3:
+    opacity = look.marked * (1.0 if street.kind != "residential" else float(rng.random() < 0.4))
+    if opacity < 0.05 or street.width < 5 or look.gsd > 1.3:
         return
     w = street.width
     lane = (w - 1.0) / street.lanes
@@ -132,14 +132,14 @@ def _markings(sketch: Sketch, rng: Rng, look: Look, street: Street) -> None:
         if abs(by) < 0.3 * lane and not street.oneway:
             if street.kind == "primary":
                 for side in (-0.2, 0.2):
-                    sketch.line(offset(street.line, by + side), 0.15, colour, -1, seen)
+                    sketch.line(offset(street.line, by + side), 0.15, colour, -1, opacity)
             else:
-                sketch.many(dashes(street.line, 3.0, 6.0, 0.15), colour, -1, seen)
+                sketch.many(dashes(street.line, 3.0, 6.0, 0.15), colour, -1, opacity)
         elif look.gsd < 0.95:
-            sketch.many(dashes(offset(street.line, by), 3.0, 6.0, 0.15), WHITE, -1, seen)
+            sketch.many(dashes(offset(street.line, by), 3.0, 6.0, 0.15), WHITE, -1, opacity)
     if street.kind != "residential":
         for by in (-w / 2 + 0.5, w / 2 - 0.5):
-            sketch.line(offset(street.line, by), 0.15, WHITE, -1, seen)
+            sketch.line(offset(street.line, by), 0.15, WHITE, -1, opacity)
 
 
 def _crosswalks(sketch: Sketch, rng: Rng, look: Look, streets: list[Street]) -> None:

@@ -46,17 +46,17 @@ def build_world(spec: RenderSpec) -> World:
         return any(field.inside(point) for field in fields)
 
     net = country.lay(sketch, (0.0, 0.0, wide, tall), inside)
-    shown = _outside(net, fields) if spec.roads else []
-    roads.draw(sketch, shown, country.rng(6), country.climate, country.gsd)
-    for k, road in enumerate(shown):
+    visible = _outside(net, fields) if spec.roads else []
+    roads.draw(sketch, visible, country.rng(6), country.climate, country.gsd)
+    for k, road in enumerate(visible):
         if road.kind in ("primary", "residential") and country.rng(7, k).random() < 0.3:
             roads.alley(sketch, road, country.rng(8, k), country.climate, 22.0)
-    roads.traffic(sketch, shown, country.rng(9))
+    roads.traffic(sketch, visible, country.rng(9))
     slots: list[Slot] = []
     for k, field in enumerate(fields):
         slots += field.draw(sketch, country.rng(10, k), country.climate, spec.roads)
         if spec.roads:
-            shown += field.perimeter()
+            visible += field.perimeter()
     chosen = _choose(slots, country.rng(11), wide, tall, spec.aircraft)
     for k, (kind, pose) in enumerate(chosen):
         # An air force paints all of one type alike; airlines meet at one terminal.
@@ -67,7 +67,7 @@ def build_world(spec: RenderSpec) -> World:
     sky = make_sky(
         (spec.width, spec.height), place.gsd, sketch.sun, spec.seed, spec.clouds, spec.nodata_wedge
     )
-    return World(spec, place, sketch.done(), sky, tuple(shown), tuple(chosen))
+    return World(spec, place, sketch.done(), sky, tuple(visible), tuple(chosen))
 
 
 def _airfields(
@@ -114,7 +114,7 @@ def _choose(
     slots: list[Slot], rng: np.random.Generator, wide: float, tall: float, wanted: int | None
 ) -> list[Slot]:
     """Those whose middle is in view, `wanted` of them at random, in their own order."""
-    seen = [s for s in slots if 0 <= s[1].x < wide and 0 <= s[1].y < tall]
-    count = len(seen) if wanted is None else min(wanted, len(seen))
-    picked = rng.permutation(len(seen))[:count]
-    return [seen[k] for k in sorted(picked)]
+    visible = [s for s in slots if 0 <= s[1].x < wide and 0 <= s[1].y < tall]
+    count = len(visible) if wanted is None else min(wanted, len(visible))
+    picked = rng.permutation(len(visible))[:count]
+    return [visible[k] for k in sorted(picked)]

@@ -133,16 +133,16 @@ def _catalogue(types: Path, types_text: str, taxonomy: Path, taxonomy_text: str)
 
 def _check_tree(families: Mapping[str, Family], path: Path) -> None:
     for name in families:
-        seen, at = {name}, name
+        visited, at = {name}, name
         while (parent := families[at].parent) is not None:
-            if parent not in families or parent in seen:
+            if parent not in families or parent in visited:
                 raise ConfigError(
                     f"families.{at}.parent",
                     parent,
                     f"leads nowhere in {path.name}",
                     f"let every family lead up to {ROOT!r}",
                 )
-            seen.add(parent)
+            visited.add(parent)
             at = parent
         if at != ROOT:
             raise ConfigError(
@@ -165,10 +165,10 @@ def _parsed(path: Path, text: str, model: Any) -> Any:
     try:
         return model.model_validate(yaml.load(text, Loader=_Loader))
     except (yaml.YAMLError, ValidationError) as error:
-        said = " ".join(str(error).split())
+        problem = " ".join(str(error).split())
         if isinstance(error, ValidationError):  # a strange key may be in every line: one will do
             first = error.errors()[0]
-            said = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+            problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
         raise ConfigError(
-            "catalogue", path, f"is malformed ({said})", "build it with scripts/build_types.py"
+            "catalogue", path, f"is malformed ({problem})", "build it with scripts/build_types.py"
         ) from error

@@ -45,31 +45,31 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
         return result
     boxes = bounds(objects.geometry.values)
     wanted = objects["score"].to_numpy() >= params.least
-    seen = context.closer.outlines(
+    views = context.closer.outlines(
         boxes, wanted, params.object_px, params.gain, params.enlarge, params.threshold, context.tell
     )
     shapes = np.full(len(objects), None, object)
-    for i, look in enumerate(seen):
-        if look is not None:
-            shapes[i] = look.outline
+    for i, view in enumerate(views):
+        if view is not None:
+            shapes[i] = view.outline
     good = useful(shapes, boxes, params.box_iou)
     outlines = np.asarray(objects["outline"].values, object).copy()
     outlines[good] = shapes[good]
     result["seen_px"] = [
-        look.gsd / context.grid.gsd if fine and look is not None else 1.0
-        for look, fine in zip(seen, good.tolist(), strict=True)
+        view.gsd / context.grid.gsd if fine and view is not None else 1.0
+        for view, fine in zip(views, good.tolist(), strict=True)
     ]
     result["outline"] = gpd.GeoSeries(outlines, index=result.index)
     result["note"] = column(
         [
             "kept: seen as large as it would be shown"
-            if look is None
+            if view is None
             else "kept: too unsure for a closer look"
             if not worth
-            else f"outlined again at {look.gsd:.2f} m"
+            else f"outlined again at {view.gsd:.2f} m"
             if fine
-            else f"kept: nothing better at {look.gsd:.2f} m"
-            for look, worth, fine in zip(seen, wanted.tolist(), good.tolist(), strict=True)
+            else f"kept: nothing better at {view.gsd:.2f} m"
+            for view, worth, fine in zip(views, wanted.tolist(), good.tolist(), strict=True)
         ]
     )
     return result

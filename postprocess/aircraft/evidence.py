@@ -124,7 +124,7 @@ class Measures:
     aft: Floats
 
 
-def size_and_shape(catalogue: Catalogue, seen: Measures, shape_weight: float) -> Floats:
+def size_and_shape(catalogue: Catalogue, measures: Measures, shape_weight: float) -> Floats:
     """(n, types) log likelihood of what was measured, shape counting by `shape_weight`.
 
     Each span that a type is seen with is a state of its own, and counts alike: a swing wing is
@@ -133,20 +133,22 @@ def size_and_shape(catalogue: Catalogue, seen: Measures, shape_weight: float) ->
     """
     owner, rank = np.nonzero(np.isfinite(catalogue.spans))
     spans = catalogue.spans[owner, rank]
-    log = _length(catalogue, seen)[:, owner]
-    log += _student(seen.span, spans, _spread(seen.span_sd, spans))
-    log += shape_weight * _shape(_wings(catalogue, owner, spans), seen)
+    log = _length(catalogue, measures)[:, owner]
+    log += _student(measures.span, spans, _spread(measures.span_sd, spans))
+    log += shape_weight * _shape(_wings(catalogue, owner, spans), measures)
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     count = np.diff(first, append=len(owner))
     return np.asarray(np.logaddexp.reduceat(log, first, axis=1) - np.log(count), np.float64)
 
 
-def _length(catalogue: Catalogue, seen: Measures) -> Floats:
+def _length(catalogue: Catalogue, measures: Measures) -> Floats:
     none = np.zeros(len(catalogue.types), bool)
     probed = catalogue.within.get(PROBED, none)
-    shown = np.where(probed, PROBE[0], 1.0) * catalogue.length
+    visible = np.where(probed, PROBE[0], 1.0) * catalogue.length
     hidden = np.where(probed, PROBE[1], 0.0) * catalogue.length
-    return _student(seen.length, shown, np.hypot(_spread(seen.length_sd, shown), hidden))
+    return _student(
+        measures.length, visible, np.hypot(_spread(measures.length_sd, visible), hidden)
+    )
 
 
 def _wings(catalogue: Catalogue, owner: Ints, spans: Floats) -> list[tuple[str, str]]:
@@ -159,17 +161,17 @@ def _wings(catalogue: Catalogue, owner: Ints, spans: Floats) -> list[tuple[str, 
     return list(zip(wing.tolist(), catalogue.engines_at[owner].tolist(), strict=True))
 
 
-def _shape(wings: list[tuple[str, str]], seen: Measures) -> Floats:
+def _shape(wings: list[tuple[str, str]], measures: Measures) -> Floats:
     """(n, states) log likelihood of sweep, wing's place and filled share; 0 where unseen."""
     kinds = sorted(set(wings))
     column = np.array([kinds.index(wing) for wing in wings])
-    result = np.zeros((len(seen.sweep), len(kinds)))
-    known = np.isfinite(seen.sweep) & np.isfinite(seen.wing_at)
+    result = np.zeros((len(measures.sweep), len(kinds)))
+    known = np.isfinite(measures.sweep) & np.isfinite(measures.wing_at)
     # A coarse outline places the wing about as badly as it shows its sweep.
     parts = (
-        (known, SWEEP, seen.sweep, seen.sweep_sd, RANGE_SWEEP),
-        (known, WING_AT, seen.wing_at, seen.sweep_sd / 100, RANGE_AT),
-        (np.isfinite(seen.fill), FILL, seen.fill, seen.fill_sd, RANGE_FILL),
+        (known, SWEEP, measures.sweep, measures.sweep_sd, RANGE_SWEEP),
+        (known, WING_AT, measures.wing_at, measures.sweep_sd / 100, RANGE_AT),
+        (np.isfinite(measures.fill), FILL, measures.fill, measures.fill_sd, RANGE_FILL),
     )
     for rows, table, value, error, extent in parts:
         for k, kind in enumerate(kinds):
@@ -182,17 +184,17 @@ def _shape(wings: list[tuple[str, str]], seen: Measures) -> Floats:
     return result[:, column]
 
 
-def body(catalogue: Catalogue, seen: Measures) -> Floats:
+def body(catalogue: Catalogue, measures: Measures) -> Floats:
     """(n, types) log likelihood of the fuselage's width and what is wider behind; 0 where unseen.
 
     Both are shares, of the length and of that width: a sampling that is off is off in both.
     Behind a wing that is no airliner's or transport's anything may stand out.
     """
-    slender = seen.fuselage / np.maximum(seen.length, 1e-9)
-    slender_sd = seen.fuselage_sd / np.maximum(seen.length, 1e-9)
-    aft_sd = seen.aft * seen.fuselage_sd / np.maximum(seen.fuselage, 1e-9)
+    slender = measures.fuselage / np.maximum(measures.length, 1e-9)
+    slender_sd = measures.fuselage_sd / np.maximum(measures.length, 1e-9)
+    aft_sd = measures.aft * measures.fuselage_sd / np.maximum(measures.fuselage, 1e-9)
     log = _about(slender, slender_sd, _slender(catalogue), RANGE_SLENDER)
-    return log + _about(seen.aft, aft_sd, _aft(catalogue), RANGE_AFT)
+    return log + _about(measures.aft, aft_sd, _aft(catalogue), RANGE_AFT)
 
 
 def _slender(catalogue: Catalogue) -> Floats:
@@ -234,8 +236,8 @@ def pods(catalogue: Catalogue, counted: Floats) -> Floats:
     ]
     chance = np.log(np.array([PODS[kind] for kind in kinds])).T
     result = np.zeros((len(counted), len(kinds)))
-    seen = np.isfinite(counted)
-    result[seen] = chance[np.clip(counted[seen], 0, 3).astype(np.int64)]
+    known = np.isfinite(counted)
+    result[known] = chance[np.clip(counted[known], 0, 3).astype(np.int64)]
     return result
 
 

@@ -63,13 +63,13 @@ def fuselage(view: Bools, nose: Floats, length: Floats, span: Floats, span_px: F
     # The row after the last is half wing.
     behind = (np.arange(bins)[None] > last[:, None] + 1) & (along < AFT)
     ranked = -np.sort(-np.where(behind, widths, 0.0), axis=1)
-    told = (span_px >= LEAST_SPAN_PX) & (width > 0)
+    valid = (span_px >= LEAST_SPAN_PX) & (width > 0)
     ratio = ranked[:, RANK - 1] / np.maximum(width, 1e-9)
     enough = behind.sum(axis=1) >= FEWEST
     return Fuselage(
-        np.where(told, width, np.nan),
-        np.where(told, uneven, np.nan),
-        np.where(told & enough, ratio, np.nan),
+        np.where(valid, width, np.nan),
+        np.where(valid, uneven, np.nan),
+        np.where(valid & enough, ratio, np.nan),
     )
 
 
@@ -85,8 +85,8 @@ def _middle(values: Floats) -> tuple[Floats, Floats]:
     total = np.where(middle, order, 0.0).sum(axis=1)
     rows, last = np.arange(len(values)), np.maximum(high - 1, 0)
     span = (order[rows, last] - order[rows, low]) / 2
-    told = count >= FEWEST
-    return np.where(told, total / np.maximum(high - low, 1), 0.0), np.where(told, span, 0.0)
+    valid = count >= FEWEST
+    return np.where(valid, total / np.maximum(high - low, 1), 0.0), np.where(valid, span, 0.0)
 
 
 @compiled

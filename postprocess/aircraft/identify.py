@@ -91,7 +91,7 @@ def _posterior(
     def numbers(name: str) -> Floats:
         return np.asarray(part[name].to_numpy(np.float64), np.float64)
 
-    seen = evidence.Measures(
+    measures = evidence.Measures(
         length=numbers("length_m"),
         span=numbers("wingspan_m"),
         length_sd=numbers("length_sd_m"),
@@ -105,9 +105,9 @@ def _posterior(
         fuselage_sd=numbers("fuselage_sd_m"),
         aft=numbers("aft_width"),
     )
-    log = weights + evidence.size_and_shape(catalogue, seen, params.shape_weight)
+    log = weights + evidence.size_and_shape(catalogue, measures, params.shape_weight)
     log = log + params.shape_weight * evidence.pods(catalogue, numbers("nacelles"))
-    log = log + params.shape_weight * evidence.body(catalogue, seen)
+    log = log + params.shape_weight * evidence.body(catalogue, measures)
     return evidence.posterior(log)
 
 

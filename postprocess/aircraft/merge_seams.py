@@ -103,9 +103,9 @@ def _canonical(objects: gpd.GeoDataFrame) -> Ints:
     tied = np.sort(order[np.append(equal, False) | np.insert(equal, 0, False)])
     if not len(tied):
         return np.asarray(order, np.int64)
-    said = np.zeros(len(objects), np.int64)
-    said[tied] = np.unique(np.asarray(_texts(objects.iloc[tied])), return_inverse=True)[1]
-    return np.asarray(np.lexsort((said, *keys)), np.int64)
+    ranks = np.zeros(len(objects), np.int64)
+    ranks[tied] = np.unique(np.asarray(_texts(objects.iloc[tied])), return_inverse=True)[1]
+    return np.asarray(np.lexsort((ranks, *keys)), np.int64)
 
 
 def _texts(objects: gpd.GeoDataFrame) -> list[str]:
@@ -127,8 +127,8 @@ def _views(frame: gpd.GeoDataFrame, plan: TilePlan) -> _Views:
             f"is not one of the plan's {len(plan)} tiles",
             "give the plan that the candidates were found with",
         )
-    seen, back = np.unique(tiles, return_inverse=True)
-    squares = [(plan[int(i)].window, plan[int(i)].core) for i in seen]
+    numbers, back = np.unique(tiles, return_inverse=True)
+    squares = [(plan[int(i)].window, plan[int(i)].core) for i in numbers]
     sides = np.array([[(b.x0, b.y0, b.x1, b.y1) for b in pair] for pair in squares], np.float64)[
         back
     ]
@@ -167,8 +167,8 @@ def _agreeing(views: _Views, one: Ints, two: Ints, params: Params) -> Clusters:
         mine = _on(views.outlines[one[drawn]], shared[drawn])
         other = _on(views.outlines[two[drawn]], shared[drawn])
         # An outline that reaches into the shared ground by less than its own blur is no witness.
-        seen = np.minimum(shapely.area(mine), shapely.area(other)) > 0
-        score[drawn[seen]] = shape_iou(mine[seen], other[seen])
+        witness = np.minimum(shapely.area(mine), shapely.area(other)) > 0
+        score[drawn[witness]] = shape_iou(mine[witness], other[witness])
     whole = (views.cuts[one] == 0) & (views.cuts[two] == 0) & (score > 0)
     score[whole] = np.maximum(score[whole], iou(views.boxes[one[whole]], views.boxes[two[whole]]))
     edges = np.flatnonzero(score >= params.iou)
@@ -249,8 +249,8 @@ def _resolve(
         speaker = min(members, key=ranks.__getitem__)
         chosen.append(speaker)
         if len(members) > 1:
-            said = _joined(shapes, votes, views, sorted(members), speaker)
-            changes[len(chosen) - 1] = said
+            change = _joined(shapes, votes, views, sorted(members), speaker)
+            changes[len(chosen) - 1] = change
     result = frame.iloc[chosen].reset_index(drop=True)
     result["note"] = column(["seen by one tile"] * len(result))
     if changes:
@@ -278,7 +278,7 @@ def _joined(
         for name, score in voted[member].items():
             votes[name] = max(score, votes.get(name, 0.0))
     tile = int(views.tiles[speaker])
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "geometry": shapes[speaker],
         "outline": views.outlines[speaker],
         "votes": dict(sorted(votes.items())),
@@ -287,21 +287,21 @@ def _joined(
         "note": f"joined {len(members)} views, took the whole one of tile {tile}",
     }
     drawn = [i for i in members if views.drawn[i]]
-    if said["cut"] == 0:
+    if values["cut"] == 0:
         better = [i for i in drawn if views.cuts[i] == 0]
         if better and not views.drawn[speaker]:
             best = max(better, key=lambda i: (views.scores[i], -i))
-            said["outline"] = views.outlines[best]
-        return said
+            values["outline"] = views.outlines[best]
+        return values
     boxes = views.boxes[members]
     box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
     union = shapely.union_all(views.outlines[drawn]) if drawn else None
-    said["geometry"] = shapely.box(*box)
-    said["outline"] = union if isinstance(union, shapely.Polygon) else None
-    said["score"] = float(views.scores[members].max())
-    said["cut"] = _still_cut(boxes, box, views.cuts[members])
-    said["note"] = f"united {len(members)} cut views"
-    return said
+    values["geometry"] = shapely.box(*box)
+    values["outline"] = union if isinstance(union, shapely.Polygon) else None
+    values["score"] = float(views.scores[members].max())
+    values["cut"] = _still_cut(boxes, box, views.cuts[members])
+    values["note"] = f"united {len(members)} cut views"
+    return values
 
 
 def _still_cut(boxes: Floats, box: Floats, cuts: Ints) -> int:

@@ -32,8 +32,8 @@ def nacelles(view: Bools, span: Floats, pixel: Floats, span_px: Floats) -> Float
     bins = view.shape[1]
     need = np.maximum(LEAST_PX * pixel * bins / 2, LEAST_SHARE * bins)
     left, right = (_bumps(view, span, need, side) for side in (-1, 1))
-    told = (left == right) & (span_px >= LEAST_SPAN_PX)
-    return np.where(told, left, np.nan).astype(np.float64)
+    valid = (left == right) & (span_px >= LEAST_SPAN_PX)
+    return np.where(valid, left, np.nan).astype(np.float64)
 
 
 def _bumps(filled: Bools, span: Floats, need: Floats, side: int) -> NDArray[np.int64]:

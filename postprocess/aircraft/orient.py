@@ -109,14 +109,14 @@ def _from_outlines(
     params: Params,
 ) -> None:
     outlines, stairs = without_stairs(np.asarray(objects["outline"].values, object)[rows])
-    seen = _resolved_px(objects, context)[rows]
+    pixel = _resolved_px(objects, context)[rows]
     boxes = np.array(objects["box"][rows].tolist(), np.float64).reshape(-1, 4)
-    outlines = scaled(outlines, 1 / seen)
+    outlines = scaled(outlines, 1 / pixel)
     places = np.flatnonzero(rows)
     for low in range(0, len(outlines), CHUNK):
         context.cancel.check()
         part = slice(low, low + CHUNK)
-        found = _measured(outlines[part], stairs[part], seen[part], boxes[part], context, params)
+        found = _measured(outlines[part], stairs[part], pixel[part], boxes[part], context, params)
         for name, value in found.items():
             values[name][places[part]] = value
 
@@ -125,9 +125,9 @@ def _resolved_px(objects: gpd.GeoDataFrame, context: Context) -> Floats:
     """(n,) side of the pixels that an outline errs by, in grid pixels: the picture's that it was
     seen in, or the scene's own where that was enlarged.
     """
-    seen = seen_px(objects)
+    pixel = seen_px(objects)
     own = max(context.place.gsd) / context.grid.gsd
-    return np.maximum(seen, np.minimum(own, 1.0))
+    return np.maximum(pixel, np.minimum(own, 1.0))
 
 
 def _measured(
@@ -147,22 +147,22 @@ def _measured(
     drawn = silhouettes(outlines)
     found = axes(drawn)
     reach = extents(outlines, found.centre, found.angle)
-    seen = _profiles(drawn, found.angle, reach)
+    profiles = _profiles(drawn, found.angle, reach)
     # Read once more from the other end where that end is the nose.
-    turned = seen.nose_first < 0
+    turned = profiles.nose_first < 0
     nose_angle = found.angle + np.pi * turned
     reach = extents(outlines, found.centre, nose_angle)
-    seen = seen.where(turned, _profiles(drawn, nose_angle, reach, turned))
+    profiles = profiles.where(turned, _profiles(drawn, nose_angle, reach, turned))
     ahead = np.stack([np.cos(nose_angle), np.sin(nose_angle)], axis=1)
     aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=1)
     ends = [(ahead, reach.front), (ahead, reach.back), (aside, reach.left), (aside, reach.right)]
-    seen_ends = [found.centre + way * far[:, None] for way, far in ends]
+    far_ends = [found.centre + way * far[:, None] for way, far in ends]
     inward = [-ahead, ahead, aside, -aside]
-    thin = [thinness(outlines, end, way) for end, way in zip(seen_ends, inward, strict=True)]
+    thin = [thinness(outlines, end, way) for end, way in zip(far_ends, inward, strict=True)]
     more = [lost[:, 0] + POINT_PX * thin[0], lost[:, 0] + POINT_PX * thin[1]]
     more += [lost[:, 1] + POINT_PX / 3 * thin[2], lost[:, 1] + POINT_PX / 3 * thin[3]]
     nose, tail, left, right = (
-        end - way * far[:, None] for end, way, far in zip(seen_ends, inward, more, strict=True)
+        end - way * far[:, None] for end, way, far in zip(far_ends, inward, more, strict=True)
     )
     outward: Floats = -np.stack(inward)
     tips: Floats = np.stack([nose, tail, left, right])
@@ -180,7 +180,7 @@ def _measured(
     blur_length, blur_span = (POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2))
     unseen = np.hypot(short[0], short[1]) / np.sqrt(12) * gsd
     length_px, span_px = reach.front - reach.back, reach.right - reach.left
-    nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(seen.nose_first, 0)))
+    nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(profiles.nose_first, 0)))
     fine = upright(drawn.stack, nose_angle, FINE_BINS)
     body = fuselage(
         fine,
@@ -203,9 +203,9 @@ def _measured(
         "heading_deg": context.azimuth_deg(*on_grid[:2]),
         "heading_confidence": axis_right * nose_right,
         "symmetry": found.symmetry,
-        "sweep_deg": seen.sweep_deg,
+        "sweep_deg": profiles.sweep_deg,
         "sweep_sd_deg": np.hypot(4.0, 200.0 / np.maximum(span_px, 1.0)),
-        "wing_at": seen.wing_at,
+        "wing_at": profiles.wing_at,
         "nacelles": nacelles(fine, span_px / drawn.reach, 1 / drawn.reach, span_px),
         "fill": shapely.area(outlines) * gsd**2 / np.maximum(length * span, 1e-9),
         # A rim that runs 0.35 pixel too far out or in adds that much all around.
@@ -250,14 +250,14 @@ def _from_boxes(
 
 def _notes(values: dict[str, Floats], drawn: Bools) -> list[str]:
     names = ("length_m", "wingspan_m", "fuselage_m", "heading_deg", "heading_confidence")
-    said = []
+    notes = []
     for fine, *row in zip(drawn, *(values[name] for name in names), strict=True):
         length, span, wide, heading, sure = row
         if fine:
             body = f", fuselage {wide:.1f} m" if np.isfinite(wide) else ""
-            said.append(
+            notes.append(
                 f"{length:.1f} x {span:.1f} m{body}, heading {heading:.0f} (nose {sure:.0%} sure)"
             )
         else:
-            said.append(f"about {length:.0f} x {span:.0f} m, from the box alone")
-    return said
+            notes.append(f"about {length:.0f} x {span:.0f} m, from the box alone")
+    return notes

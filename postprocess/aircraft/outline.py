@@ -41,9 +41,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     raw = within(raw, boxes, params.beyond_px)
     good = useful(raw, boxes, params.box_iou)
     shapes = shapely.box(*boxes.T).astype(object) if len(boxes) else np.empty(0, object)
-    seen = seen_px(objects)[good]
-    fine = smoothed(scaled(raw[good], 1 / seen), params.simplify_px, params.rounds)
-    shapes[good] = scaled(fine, seen)
+    pixel = seen_px(objects)[good]
+    fine = smoothed(scaled(raw[good], 1 / pixel), params.simplify_px, params.rounds)
+    shapes[good] = scaled(fine, pixel)
     kept = raw.copy()
     kept[~good] = None
     result["box"] = column(boxes.tolist())

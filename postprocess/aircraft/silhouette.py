@@ -75,10 +75,10 @@ def symmetry_axes(polygons: Shapes) -> Axes:
     )
 
 
-def axes(seen: Silhouettes) -> Axes:
+def axes(shapes: Silhouettes) -> Axes:
     """The best axis of mirror symmetry of each silhouette; `CHUNK` at a time is quickest."""
-    angle, symmetry, rival = _best_axes(seen.stack)
-    return Axes(angle, symmetry, rival, seen.centre)
+    angle, symmetry, rival = _best_axes(shapes.stack)
+    return Axes(angle, symmetry, rival, shapes.centre)
 
 
 def radius(polygons: Shapes, centre: Floats) -> Floats:

@@ -67,14 +67,14 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     found_split = split(found, open_gaps.line[met], open_gaps.to[met])
     lines = np.empty(len(chosen), dtype=object)
     lines[:] = [paths[i].line for i in chosen]
-    did = np.empty(len(chosen), dtype=object)
-    did[:] = [
+    notes = np.empty(len(chosen), dtype=object)
+    notes[:] = [
         f"gap of {open_gaps.span[i] * gsd:.1f} m closed, mean probability "
         f"{paths[i].probability:.2f}, turn {open_gaps.turn[i]:.0f} degrees"
         for i in chosen
     ]
     rows = found.row[ends.line[open_gaps.tip[chosen]]]
-    held = [merged([found_split, Network(lines, rows, did)])]
+    held = [merged([found_split, Network(lines, rows, notes)])]
     del found, found_split  # on a lattice all lines are drawn anew
     return to_frame(objects, dissolve(node_crossings(held.pop())))
 

@@ -61,9 +61,9 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     score = mean if context.calibrate is None else context.calibrate(mean)
     objects["score"] = np.round(score, 6)
     only = context.members[0] if len(context.members) == 1 else params.member
-    said = votes or {only: mean}
-    rows = np.round(np.stack(list(said.values()), axis=1), 6).tolist()
-    objects["votes"] = packed([dict(zip(said, row, strict=True)) for row in rows])
+    scores = votes or {only: mean}
+    rows = np.round(np.stack(list(scores.values()), axis=1), 6).tolist()
+    objects["votes"] = packed([dict(zip(scores, row, strict=True)) for row in rows])
     objects["note"] = column(
         [
             f"{length:.1f} m long, {across:.1f} m wide, mean probability {value:.2f}"

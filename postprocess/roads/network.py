@@ -202,12 +202,12 @@ def dissolve(found: Network) -> Network:
     chain = np.repeat(np.arange(len(size)), size)
     longest = np.lexsort((chains.edge, -found.length[chains.edge], chain))
     row = found.row[chains.edge][longest][chains.start[:-1]]
-    did = found.note[chains.edge]
-    said = np.full(len(size), None, dtype=object)
-    for i in np.unique(chain[did != None]):  # noqa: E711 - element by element
-        parts = did[chains.start[i] : chains.start[i + 1]]
-        said[i] = "; ".join(dict.fromkeys(part for part in parts if part))
-    return Network(_strung(found, chains), row, said)
+    notes = found.note[chains.edge]
+    summaries = np.full(len(size), None, dtype=object)
+    for i in np.unique(chain[notes != None]):  # noqa: E711 - element by element
+        parts = notes[chains.start[i] : chains.start[i + 1]]
+        summaries[i] = "; ".join(dict.fromkeys(part for part in parts if part))
+    return Network(_strung(found, chains), row, summaries)
 
 
 def _strung(found: Network, chains: Chains) -> Lines:

@@ -58,14 +58,14 @@ class Block:
 def blocks(width: int, height: int, size: int, halo: int = 0) -> tuple[Block, ...]:
     """Blocks of `size` in row order; windows may hang over the grid's border."""
     cols = ceil(width / size)
-    made = []
+    result = []
     for index in range(cols * ceil(height / size)):
         row, col = divmod(index, cols)
         x, y = col * size, row * size
         core = Box(x, y, min(x + size, width), min(y + size, height))
         window = Box(core.x0 - halo, core.y0 - halo, core.x1 + halo, core.y1 + halo)
-        made.append(Block(index, row, core, window))
-    return tuple(made)
+        result.append(Block(index, row, core, window))
+    return tuple(result)
 
 
 @contextmanager

@@ -40,17 +40,17 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     lines = _all_smoothed(found, context, params)
     kept, back = _safe(found, lines, astray(context, lines, 1.0))
     moved = shapely.hausdorff_distance(found.lines, kept) * context.grid.gsd
-    did = (
+    texts = (
         "left as traced: smoothed it would cross a line or invalid pixels"
         if put_back
         else f"moved by up to {far:.1f} m"
         for put_back, far in zip(back, moved, strict=True)
     )
     # Tenths of a metre: many moved alike.
-    said = np.fromiter((intern(what) for what in did), dtype=object, count=len(found))
+    notes = np.fromiter((intern(what) for what in texts), dtype=object, count=len(found))
     row = found.row
     del found  # of the lines as they were, only those put back are left
-    return to_frame(objects, Network(kept, row, said))
+    return to_frame(objects, Network(kept, row, notes))
 
 
 def _all_smoothed(found: Network, context: Context, params: Params) -> Lines:

@@ -57,9 +57,9 @@ def thin(mask: Mask, iterations: int, inner: tuple[slice, slice] = WHOLE) -> tup
     for _ in range(iterations):
         still, worn = True, [fresh[:0]]
         for half in (0, 1):
-            look = waiting[half]
-            look = look[flat[look]]
-            gone = look[_TABLES[half][_codes(flat, look, around)]]
+            candidates = waiting[half]
+            candidates = candidates[flat[candidates]]
+            gone = candidates[_TABLES[half][_codes(flat, candidates, around)]]
             flat[gone] = False
             near = (gone[:, None] + around).ravel()
             near = _once(near[flat[near]], slot)

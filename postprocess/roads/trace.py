@@ -85,7 +85,7 @@ def _lines(joined: Joined, width: int, tolerance: float) -> Lines:
     begin, end = number.T
     tiny = (group[begin] == group[end]) & (joined.size <= 4) & (begin != end)
     drop = inner | tiny
-    made: list[Lines] = []
+    parts: list[Lines] = []
     batch = np.cumsum(joined.size) // BATCH
     stops = np.concatenate([[0], np.flatnonzero(np.diff(batch)) + 1, [len(batch)]])
     for low, high in pairwise(stops.tolist()):
@@ -98,8 +98,8 @@ def _lines(joined: Joined, width: int, tolerance: float) -> Lines:
         points[first[at_node]] = middle[group[begin[low:high][at_node]]]
         points[last[at_node]] = middle[group[end[low:high][at_node]]]
         drawn = shapely.linestrings(points, indices=owner)[~drop[low:high]]
-        made.append(shapely.simplify(drawn, tolerance, preserve_topology=True))
-    return np.concatenate(made)
+        parts.append(shapely.simplify(drawn, tolerance, preserve_topology=True))
+    return np.concatenate(parts)
 
 
 def _centres(pixels: NDArray[np.int64], width: int) -> NDArray[np.float64]:

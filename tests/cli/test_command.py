@@ -34,13 +34,13 @@ def test_figures_are_of_one_run_and_belong_together(at_home, scene, tmp_path):
     done = CliRunner().invoke(app, [*words, "--device", "cpu", "--json", str(out)])
     assert done.exit_code == 0, done.output
     assert "not judged" in done.output
-    told = json.loads(out.read_text())
-    assert told["bench"] == 1
-    assert set(told) == {"bench", "machine", "scene", "rows", "bars"}
-    assert told["scene"] == str(scene)
-    assert told["machine"]["cores"] >= 1
-    assert told["machine"]["gpu"] is None
-    (row,) = told["rows"]
+    report = json.loads(out.read_text())
+    assert report["bench"] == 1
+    assert set(report) == {"bench", "machine", "scene", "rows", "bars"}
+    assert report["scene"] == str(scene)
+    assert report["machine"]["cores"] >= 1
+    assert report["machine"]["gpu"] is None
+    (row,) = report["rows"]
     assert set(row) == set(Row.__dataclass_fields__)
     assert (row["detector"], row["members"]) == ("tiny", ["boxes", "masks"])
     assert (row["width"], row["height"], row["threads"], row["repeats"]) == (512, 512, 1, 1)
@@ -59,7 +59,7 @@ def test_figures_are_of_one_run_and_belong_together(at_home, scene, tmp_path):
     assert 1 < row["ratio"] == pytest.approx(row["seconds"] / row["bare_s"])
     assert row["mpx_per_s"] == pytest.approx(512 * 512 / 1e6 / row["seconds"])
     assert 100 < row["model_mb"] < row["peak_mb"] < 20_000
-    (bar,) = told["bars"]
+    (bar,) = report["bars"]
     assert bar["value"] == pytest.approx(row["ratio"])
 
 
@@ -67,9 +67,9 @@ def test_figures_are_of_one_run_and_belong_together(at_home, scene, tmp_path):
 def test_the_measuring_process_ends_with_the_one_that_asked(at_home, scene, tmp_path):
     words = [PROGRAM, "bench", str(scene), "-d", "tiny", "--device", "cpu", "--repeat", "50"]
     asked = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    told = Path(f"/proc/{asked.pid}/task/{asked.pid}/children")
+    children = Path(f"/proc/{asked.pid}/task/{asked.pid}/children")
     until = time.monotonic() + 60
-    while not (workers := told.read_text().split()) and time.monotonic() < until:
+    while not (workers := children.read_text().split()) and time.monotonic() < until:
         time.sleep(0.05)
     assert workers
     asked.kill()
@@ -93,7 +93,7 @@ def test_an_error_of_the_measuring_process_is_ours_again(at_home, scene):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["--threads", "0,2"], 14, "numbers of 1 or more"),
         (["--scaling", "--size", "3000"], 14, "use 4096"),
@@ -102,11 +102,11 @@ def test_an_error_of_the_measuring_process_is_ours_again(at_home, scene):
         (["scene.tif", "--size", "4096"], 14, "leave it out, or leave out SCENE"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(words, code, said, tmp_path, monkeypatch):
+def test_what_cannot_be_measured_is_one_line(words, code, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["bench", "-q", *words])
     assert done.exit_code == code
-    assert said in done.output
+    assert message in done.output
     assert done.output.count("\n") == 1
 
 
@@ -119,14 +119,14 @@ def test_a_folder_for_scenes_that_cannot_be_made_is_told(tmp_path, monkeypatch):
 
 def test_a_rendered_scene_is_kept_for_the_next_time(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    told = []
-    path = rendered(64, 0.5, told.append)
-    assert told
-    told.clear()
-    assert rendered(64, 0.5, told.append) == path
-    assert told == []
+    events = []
+    path = rendered(64, 0.5, events.append)
+    assert events
+    events.clear()
+    assert rendered(64, 0.5, events.append) == path
+    assert events == []
     assert list(path.parent.iterdir()) == [path]
     assert path.parent.parent == tmp_path
     assert path.parent.stat().st_mode & 0o077 == 0
-    assert rendered(64, 0.6, told.append) != path
-    assert told
+    assert rendered(64, 0.6, events.append) != path
+    assert events

@@ -71,18 +71,18 @@ def test_errors_prints_the_table_for_people_and_programs():
 
 
 @pytest.mark.parametrize(
-    ("out", "said"),
+    ("out", "message"),
     [
         ("x.shp", "'.shp' is no format"),
         ("nowhere/x.gpkg", "mkdir -p nowhere"),
     ],
 )
-def test_a_bad_output_is_one_line_and_its_code_before_any_work(tmp_path, out, said):
+def test_a_bad_output_is_one_line_and_its_code_before_any_work(tmp_path, out, message):
     done = lanner("detect", "scene.tif", "-d", "aircraft", "-o", out, cwd=tmp_path)
     assert done.returncode == 18
     assert done.stdout == ""
     assert done.stderr.startswith("error: --out ")
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -104,12 +104,12 @@ def test_reporting_turns_errors_into_exit_codes(error: LannerError, capsys):
     with pytest.raises(typer.Exit) as caught, reporting(debug=False, resume="go on with --run"):
         raise error
     assert caught.value.exit_code == TABLE[type(error)].exit
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
     if isinstance(error, Cancelled):
-        assert said == "error: stopped by the caller; go on with --run\n"
+        assert text == "error: stopped by the caller; go on with --run\n"
     else:
-        assert said == f"error: {error}\n"
+        assert text == f"error: {error}\n"
 
 
 def test_reporting_takes_a_second_ctrl_c_for_a_cancel(capsys):

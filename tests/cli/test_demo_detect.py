@@ -70,7 +70,7 @@ def test_json_is_the_summary_and_the_files(at_home, scene, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["-d", "tinny"], 15, "did you mean 'tiny'?"),
         (["-d", "tiny", "--members", "bxes"], 14, "did you mean 'boxes'?"),
@@ -80,12 +80,12 @@ def test_json_is_the_summary_and_the_files(at_home, scene, tmp_path):
         (["-d", "gone.yaml"], 14, "gone.yaml"),
     ],
 )
-def test_refusals_name_argument_and_remedy(at_home, scene, tmp_path, words, code, said):
+def test_refusals_name_argument_and_remedy(at_home, scene, tmp_path, words, code, message):
     done = run(scene, *words, "-o", tmp_path / "x.gpkg")
     assert done.exit_code == code, done.output
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert said in errors[0]
+    assert message in errors[0]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,10 +115,10 @@ def tiles_done(ledger: Path) -> int:
 
 def test_stopped_by_a_signal_and_resumed_to_the_same_bytes(at_home, tmp_path):
     scene, run_dir = tmp_path / "large.tif", tmp_path / "run"
-    made = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["render", str(scene), "--size", "448x384", "--gsd", "1.0", "--quiet"]
     )
-    assert made.exit_code == 0
+    assert result.exit_code == 0
     plain, again = tmp_path / "a.geojson", tmp_path / "b.geojson"
     words = [scene, "-d", "tiny", "--run", run_dir, "-o", again]
 

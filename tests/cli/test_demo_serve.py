@@ -41,14 +41,14 @@ def serving(home: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], st
         env={**os.environ, "LANNER_HOME": str(home)},
     )
     try:
-        said = []
+        log = []
         for line in process.stderr:
-            said.append(line)
+            log.append(line)
             if match := re.match(r"serving on (\S+)$", line):
                 yield process, match[1]
                 break
         else:
-            pytest.fail("".join(said))
+            pytest.fail("".join(log))
     finally:
         process.kill()
         process.stderr.close()
@@ -144,15 +144,15 @@ def test_a_certificate_needs_its_key(tmp_path):
 
 
 def test_a_missing_certificate_is_named(tmp_path):
-    said = refused("--tls-cert", str(tmp_path / "no.pem"), "--tls-key", str(tmp_path / "no.key"))
-    assert "no.pem" in said
+    message = refused("--tls-cert", str(tmp_path / "no.pem"), "--tls-key", str(tmp_path / "no.key"))
+    assert "no.pem" in message
 
 
 def test_what_is_no_certificate_is_not_blamed_on_the_port(tmp_path):
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).write_text("x")
-    said = refused("--tls-cert", f"{tmp_path}/cert.pem", "--tls-key", f"{tmp_path}/key.pem")
-    assert "error: --tls-cert" in said
+    message = refused("--tls-cert", f"{tmp_path}/cert.pem", "--tls-key", f"{tmp_path}/key.pem")
+    assert "error: --tls-cert" in message
 
 
 def test_a_root_must_be_a_folder(tmp_path):

@@ -44,10 +44,10 @@ def test_a_project_gets_a_layer_by_a_link_and_says_so(at_home, scene, tmp_path):
     link.symlink_to(real)
     done = run(scene, "-d", "tiny", "-o", link, "-o", plain)
     assert done.exit_code == 0, done.output
-    told = "layer tiny {} project.gpkg beside 1 other layer"
-    assert done.stdout.splitlines()[-1] == f"added {told.format('to')}"
+    note = "layer tiny {} project.gpkg beside 1 other layer"
+    assert done.stdout.splitlines()[-1] == f"added {note.format('to')}"
     again = run(scene, "-d", "tiny", "-o", link, "--json", "-q")
-    assert json.loads(again.stdout)["notes"] == [f"replaced {told.format('in')}"]
+    assert json.loads(again.stdout)["notes"] == [f"replaced {note.format('in')}"]
     assert {name for name, _ in pyogrio.list_layers(real)} >= {"parcels", "tiny"}
     ours = gpd.read_file(real, layer="tiny")
     assert ours.equals(gpd.read_file(plain))

@@ -42,8 +42,8 @@ def test_a_slow_stage_speaks_now_and_then():
     for done in range(11):
         lines.show(Progress("detect", done, 10))
         now[0] += PLAIN_SECONDS / 2
-    said = stream.getvalue().splitlines()
-    assert said == [f"detect {n}/10 ({n}0 %)".replace("(00 %)", "(0 %)") for n in range(0, 11, 2)]
+    output = stream.getvalue().splitlines()
+    assert output == [f"detect {n}/10 ({n}0 %)".replace("(00 %)", "(0 %)") for n in range(0, 11, 2)]
 
 
 def test_the_end_is_told_once():
@@ -103,16 +103,16 @@ def test_first_signal_cancels_second_stops_and_handlers_come_back(number):
 
 def test_signals_are_left_alone_outside_the_main_thread():
     plain, _ = console(terminal=False)
-    seen = []
+    handlers = []
 
     def inside():
         with cancel_on_signal(Cancel(), plain):
-            seen.append(signal.getsignal(signal.SIGINT))
+            handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=inside)
     thread.start()
     thread.join()
-    assert seen == [signal.getsignal(signal.SIGINT)]
+    assert handlers == [signal.getsignal(signal.SIGINT)]
 
 
 class FullDisk(io.StringIO):

@@ -56,7 +56,7 @@ def test_one_seed_is_one_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["a.png"], 18, "does not end in .tif"),
         (["no/a.tif"], 18, "mkdir -p no"),
@@ -69,13 +69,13 @@ def test_one_seed_is_one_picture(tmp_path):
         (["a.tif", "--bands", "2"], 14, "1, 3, 4"),
     ],
 )
-def test_refusals(tmp_path, monkeypatch, words, code, said):
+def test_refusals(tmp_path, monkeypatch, words, code, message):
     monkeypatch.chdir(tmp_path)
     done = render(*words)
     assert done.exit_code == code
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
-    assert said in done.stderr
+    assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

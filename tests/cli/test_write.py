@@ -78,8 +78,8 @@ def test_what_else_a_file_holds_is_told(tmp_path):
     gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.Point(0, 0)], crs=32633).to_file(
         path, layer="mine"
     )
-    told = write_outputs(result(), [tmp_path / "a.fgb", path], None, Cancel())
-    assert told == ["added layer aircraft to project.gpkg beside 1 other layer"]
+    notes = write_outputs(result(), [tmp_path / "a.fgb", path], None, Cancel())
+    assert notes == ["added layer aircraft to project.gpkg beside 1 other layer"]
 
 
 def test_a_cancelled_run_writes_no_more(tmp_path):

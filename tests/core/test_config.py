@@ -38,17 +38,17 @@ def test_a_file_in_another_encoding_says_where(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("release: 2025-13-45", "month must be in 1..12.*line 1, column 10"),
         ("name: a\nname: b", "'name' is there twice.*line 2, column 1"),
         ("fusion: {iou: 0.5, iou: 0.6}", "'iou' is there twice"),
     ],
 )
-def test_what_yaml_alone_would_not_tell(tmp_path: Path, line: str, said: str) -> None:
+def test_what_yaml_alone_would_not_tell(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=rf"own\.yaml.*is not valid YAML.*{said}"):
+    with pytest.raises(ConfigError, match=rf"own\.yaml.*is not valid YAML.*{message}"):
         load_config(path)
 
 
@@ -65,7 +65,7 @@ def test_anchors_and_merged_keys_are_no_repetition(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             ("    weights:", "    gsd: 1\n    weights:"),
@@ -76,16 +76,16 @@ def test_anchors_and_merged_keys_are_no_repetition(tmp_path: Path) -> None:
         (("output: raster\n", ""), r"output 'own\.yaml': is missing; add it"),
     ],
 )
-def test_keys_that_are_not_there(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+def test_keys_that_are_not_there(tmp_path: Path, change: tuple[str, str], message: str) -> None:
     path = tmp_path / "own.yaml"
     assert change[0] in TEXT
     path.write_text(TEXT.replace(*change, 1), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"(?s)" + said):
+    with pytest.raises(ConfigError, match=r"(?s)" + message):
         load_config(path)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("release", "", "names a folder: use letters"),
         ("release", ".", "names a folder: use letters"),
@@ -97,10 +97,12 @@ def test_keys_that_are_not_there(tmp_path: Path, change: tuple[str, str], said: 
         ("classes", ["road", "path", "road"], "one or more, each named once"),
     ],
 )
-def test_names_that_would_lead_astray(tmp_path: Path, key: str, value: object, said: str) -> None:
+def test_names_that_would_lead_astray(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(TEXT) | {key: value}), encoding="utf-8")
-    with pytest.raises(ConfigError, match=rf"own\.yaml.*{said}"):
+    with pytest.raises(ConfigError, match=rf"own\.yaml.*{message}"):
         load_config(path)
 
 
@@ -114,7 +116,7 @@ def test_percentiles_that_do_not_rise_within_a_hundred(tmp_path: Path, given: li
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"gsd": float("inf")}, r"^gsd 'inf': in own\.yaml: .*finite"),
         ({"version": "1"}, r"^version '1': is no whole number; write 1"),
@@ -124,10 +126,10 @@ def test_percentiles_that_do_not_rise_within_a_hundred(tmp_path: Path, given: li
         ({"gsd_range": [float("nan"), 2.0]}, r"own\.yaml': gsd_range .* must rise from above 0"),
     ],
 )
-def test_values_that_cannot_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_values_that_cannot_be(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(TEXT) | changes), encoding="utf-8")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_config(path)
 
 

@@ -60,11 +60,11 @@ def test_nothing_is_nothing():
     assert len(boxes_of(*dense([(0, 0, 9, 9, 0.1, 0)]), 64, 0.3, 0.5)) == 0
 
 
-def device_with_room_for(room, seen):
+def device_with_room_for(room, sizes):
     """A look at inputs that fails, as a GPU does, when it is given more than fits."""
 
     def predict(inputs, other):
-        seen.append(len(inputs))
+        sizes.append(len(inputs))
         if len(inputs) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert len(other) == len(inputs)
@@ -82,11 +82,11 @@ def device_with_room_for(room, seen):
     ],
 )
 def test_a_pass_that_does_not_fit_is_halved_and_nothing_is_lost(room, sizes):
-    inputs, seen = torch.arange(20.0).reshape(10, 2), []
+    inputs, tried_sizes = torch.arange(20.0).reshape(10, 2), []
     passes = Passes(8)
-    result = passes.run((inputs, inputs), device_with_room_for(room, seen))
+    result = passes.run((inputs, inputs), device_with_room_for(room, tried_sizes))
     assert result == [1.0 + 4 * k for k in range(10)]
-    assert seen == sizes
+    assert tried_sizes == sizes
     assert passes.batch == min(room, 8)  # and stays so
 
 

@@ -64,8 +64,8 @@ def tiles(draw):
     sizes = rng.uniform(8, 40, (len(centres), 2))
     views = []
     for _ in range(draw(st.integers(1, 3))):
-        seen = rng.random(len(centres)) < 0.8
-        twice = np.repeat(np.flatnonzero(seen), 1 + (rng.random(seen.sum()) < 0.2))
+        present = rng.random(len(centres)) < 0.8
+        twice = np.repeat(np.flatnonzero(present), 1 + (rng.random(present.sum()) < 0.2))
         jitter = rng.normal(0, 2, (len(twice), 4))
         boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], 1)[twice] + jitter
         labels = (twice % 2).astype(np.int64)
@@ -108,9 +108,9 @@ def ring(x0, y0, x1, y1):
 
 
 def test_a_lone_member_costs_what_the_parameter_says():
-    seen = Views.of(np.array([[0, 0, 10, 10.0]]), np.array([0.8]))
+    views = Views.of(np.array([[0, 0, 10, 10.0]]), np.array([0.8]))
     for missing, score in ((0.0, 0.8), (0.5, 0.8 * 0.625), (1.0, 0.8 * 0.25)):
-        fused = fuse([seen, no_views()], [1.0, 3.0], Fusion(missing=missing, min_score=0))
+        fused = fuse([views, no_views()], [1.0, 3.0], Fusion(missing=missing, min_score=0))
         assert fused.scores.tolist() == pytest.approx([score])
         assert fused.votes[0, 0] == 0.8
         assert np.isnan(fused.votes[0, 1])

@@ -49,21 +49,21 @@ def test_touching_objects_part_at_their_border():
 
 
 def test_without_a_centre_a_part_is_one_weaker_object():
-    seen = discs((64, 64, 12))
-    blind = seen.copy()
+    probability = discs((64, 64, 12))
+    blind = probability.copy()
     blind[2] = 0
-    one, other = instances(seen, 0.5, USUAL), instances(blind, 0.5, USUAL)
+    one, other = instances(probability, 0.5, USUAL), instances(blind, 0.5, USUAL)
     np.testing.assert_array_equal(one.boxes, other.boxes)
     assert other.scores[0] == pytest.approx(one.scores[0] / 2, rel=0.05)
 
 
 def test_two_tops_of_one_hill_are_one_seed():
-    seen = discs((64, 64, 20))
-    seen[2] = 0
-    seen[2, 64, 62] = seen[2, 64, 65] = 0.9
-    assert len(instances(seen, 0.5, USUAL)) == 1
-    seen[2, 64, 50] = 0.9
-    assert len(instances(seen, 0.5, USUAL)) == 2
+    probability = discs((64, 64, 20))
+    probability[2] = 0
+    probability[2, 64, 62] = probability[2, 64, 65] = 0.9
+    assert len(instances(probability, 0.5, USUAL)) == 1
+    probability[2, 64, 50] = 0.9
+    assert len(instances(probability, 0.5, USUAL)) == 2
 
 
 def test_at_the_tiles_edge_the_outline_stays_inside():

@@ -15,9 +15,9 @@ def test_a_mirrored_tile_gives_the_mirrored_probability():
     member = Member(name="m", kind="resunet", weights="m", mirror=True)
     tile, valid = torch.randn(1, 3, 64, 64), torch.ones(1, 64, 64, dtype=torch.bool)
     with torch.inference_mode():
-        seen = MaskMember(member, net).probability(tile, valid)[0]
+        straight = MaskMember(member, net).probability(tile, valid)[0]
         turned = MaskMember(member, net).probability(tile.flip(-1), valid)[0]
         once = MaskMember(member.model_copy(update={"mirror": False}), net)
         alone = once.probability(tile, valid)[0]
-    assert abs(seen - turned[..., ::-1]).max() < 1e-5
-    assert abs(seen - alone).max() > 1e-3
+    assert abs(straight - turned[..., ::-1]).max() < 1e-5
+    assert abs(straight - alone).max() > 1e-3

@@ -31,8 +31,8 @@ def with_statistics(net: nn.Module) -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def first(said: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
-    return said if isinstance(said, torch.Tensor) else said[0]
+def first(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return output if isinstance(output, torch.Tensor) else output[0]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -83,14 +83,14 @@ def test_group_norms_do_not_hang_on_threads(layout, dtype):
     x = torch.randn(1, 128, 96, 96).to(dtype).contiguous(memory_format=layout)
     before = torch.get_num_threads()
     try:
-        said = []
+        outputs = []
         for threads in (1, 2, 3, 4):
             torch.set_num_threads(threads)
-            said.append(norm(x))
+            outputs.append(norm(x))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(said[0], other) for other in said[1:])
-    assert said[0].is_contiguous(memory_format=layout)
+    assert all(torch.equal(outputs[0], other) for other in outputs[1:])
+    assert outputs[0].is_contiguous(memory_format=layout)
     near = 1e-5 if dtype is torch.float32 else 0.05
-    assert float((said[0].float() - usual(x).float()).abs().max()) < near
+    assert float((outputs[0].float() - usual(x).float()).abs().max()) < near

@@ -40,7 +40,7 @@ def test_it_sees_as_far_as_its_dilations_reach():
     image = torch.zeros(1, 8, 41, 41)
     image[0, :, 20, 20] = 1.0
     with torch.inference_mode():
-        seen = context(image)[0].sum(0) > 0
-    rows = torch.nonzero(seen.any(1)).ravel()
+        reached = context(image)[0].sum(0) > 0
+    rows = torch.nonzero(reached.any(1)).ravel()
     assert (int(rows.min()), int(rows.max())) == (20 - 7, 20 + 7)
-    assert image.shape[-2:] == seen.shape
+    assert image.shape[-2:] == reached.shape

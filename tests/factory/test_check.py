@@ -27,7 +27,7 @@ def changed(number, **facts):
 
 
 @pytest.mark.parametrize(
-    ("now", "verdict", "said"),
+    ("now", "verdict", "detail"),
     [
         (RELEASED[::-1], "within tolerance", "boxes by 0.00 px, confidences by 0.0000 at most"),
         (changed(0, box_px=[0.0, 0.5, 20.0, 20.0]), "within tolerance", "boxes by 0.50 px"),
@@ -43,10 +43,10 @@ def changed(number, **facts):
         (RELEASED[:2], "differs", "2 pairs, boxes by 0.00 px"),
     ],
 )
-def test_outputs_are_within_the_tolerance_or_not(now, verdict, said):
+def test_outputs_are_within_the_tolerance_or_not(now, verdict, detail):
     found = compare(RELEASED, now)
     assert found[0] == verdict
-    assert said in found[1]
+    assert detail in found[1]
 
 
 def test_images_are_found_by_name_and_content(tmp_path):

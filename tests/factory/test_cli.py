@@ -40,9 +40,9 @@ def test_starter_files_are_right_as_they_are(tmp_path, form):
         "init", tmp_path / "new", "--format", form, "--name", "tanks", "--classes", "a,b"
     )
     assert done.exit_code == 0, done.stderr
-    made = [Path(line) for line in done.stdout.split()]
-    config = load_factory(made[1])
-    detector = load_config(made[0])
+    files = [Path(line) for line in done.stdout.split()]
+    config = load_factory(files[1])
+    detector = load_config(files[0])
     assert config.sources[0].format == form
     assert detector.classes == ("a", "b")
     assert set(config.train.members) == {member.name for member in detector.members}
@@ -53,15 +53,15 @@ def test_starter_files_are_right_as_they_are(tmp_path, form):
 
     assert Chain.from_specs(detector.chain).names[-1] == "triage"
     # Never over somebody's work.
-    before = made[1].read_bytes()
+    before = files[1].read_bytes()
     again = factory("init", tmp_path / "new", "--name", "tanks")
     assert again.exit_code == 18
     assert "is there already" in again.stderr
-    assert made[1].read_bytes() == before
+    assert files[1].read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--format", "cocoo"], "did you mean 'coco'?"),
         (["--name", "My Tanks"], "is no name"),
@@ -71,10 +71,10 @@ def test_starter_files_are_right_as_they_are(tmp_path, form):
         (["--gsd", "inf"], "is no ground sampling"),
     ],
 )
-def test_init_refuses_what_would_not_load(tmp_path, words, said):
+def test_init_refuses_what_would_not_load(tmp_path, words, message):
     done = factory("init", tmp_path / "new", *words)
     assert done.exit_code == 14
-    assert said in done.stderr
+    assert message in done.stderr
     assert not (tmp_path / "new").exists()
 
 
@@ -116,8 +116,8 @@ def test_status_says_what_is_missing_and_what_to_run(tmp_path):
     assert "lanner factory explore" in factory("status", config).stdout
     # The command as it must be given, work folder and all.
     odd = tmp_path / "my work #1"
-    said = factory("status", config, "--workdir", odd).stdout
-    assert f"Next: lanner factory explore {config} --workdir '{odd}'\n" in said
+    output = factory("status", config, "--workdir", odd).stdout
+    assert f"Next: lanner factory explore {config} --workdir '{odd}'\n" in output
 
 
 def finish(config, workdir, *steps):
@@ -130,8 +130,8 @@ def finish(config, workdir, *steps):
         folder = project.step_dir(step)
         folder.mkdir(parents=True, exist_ok=True)
         record = {"key": step_key(project, step), "left": left(project, step), "seconds": 1.0}
-        said = {"summary": {"said by": step}, "show": ["report.html"]}
-        (folder / "step.json").write_text(json.dumps(record | said))
+        facts = {"summary": {"said by": step}, "show": ["report.html"]}
+        (folder / "step.json").write_text(json.dumps(record | facts))
 
 
 @pytest.mark.parametrize(("space", "next_one"), [(True, "search"), (False, "release")])
@@ -142,8 +142,8 @@ def test_status_names_no_search_where_nothing_is_to_be_searched(tmp_path, space,
         text = config.read_text()
         config.write_text(re.sub(r"(?ms)^search:.*?(?=^release:)", "", text))
     finish(config, tmp_path / "w", *STEPS[:5])
-    said = factory("status", config, "--workdir", tmp_path / "w").stdout
-    assert f"Next: lanner factory {next_one} " in said
+    output = factory("status", config, "--workdir", tmp_path / "w").stdout
+    assert f"Next: lanner factory {next_one} " in output
 
 
 def test_what_was_done_is_shown_where_a_later_step_fails(tmp_path):
@@ -178,7 +178,7 @@ def test_a_step_too_early_names_the_one_before(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "said"),
+    ("change", "code", "message"),
     [
         (("op: repair", "op: repairs"), 14, "line 21: is not a known operation; did you mean"),
         (
@@ -206,13 +206,13 @@ def test_a_step_too_early_names_the_one_before(tmp_path):
         (('attribution: ""', "attribution: 2025-13-45"), 14, "month must be in 1..12"),
     ],
 )
-def test_a_wrong_file_is_one_line(tmp_path, change, code, said):
+def test_a_wrong_file_is_one_line(tmp_path, change, code, message):
     factory("init", tmp_path, "--name", "tanks")
     config = tmp_path / "tanks.factory.yaml"
     config.write_text(config.read_text().replace(*change))
     done = factory("explore", config, "--workdir", tmp_path / "w")
     assert done.exit_code == code
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -224,12 +224,14 @@ def test_init_writes_names_that_yaml_reads_as_names(tmp_path, data, name, classe
     words = ("--name", name, "--classes", classes, "--data", data)
     done = factory("init", tmp_path, *words, "--format", "geo")
     assert done.exit_code == 0, done.stderr
-    made = load_factory(tmp_path / f"{name}.factory.yaml")
-    assert (made.factory, made.data) == (name, str((tmp_path / data).resolve()))
-    detector = load_config(tmp_path / made.detector)
+    factory_config = load_factory(tmp_path / f"{name}.factory.yaml")
+    assert (factory_config.factory, factory_config.data) == (name, str((tmp_path / data).resolve()))
+    detector = load_config(tmp_path / factory_config.detector)
     assert (detector.name, detector.classes) == (name, tuple(classes.split(",")))
     several = {one: one for one in detector.classes}
-    assert made.sources[0].classes == (several if len(several) > 1 else {"*": several[classes]})
+    assert factory_config.sources[0].classes == (
+        several if len(several) > 1 else {"*": several[classes]}
+    )
 
 
 @pytest.mark.parametrize("data", ["/mnt/$1", "$", "/mnt/${a-b}", "/mnt/5$/x"])

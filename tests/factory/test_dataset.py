@@ -32,7 +32,7 @@ def shop_in(root: Path, **changes: object) -> Project:
     return Project(FactoryConfig(**{**facts, **changes}), root / "t.yaml", root / "work")
 
 
-def made(root: Path, count: int = 6) -> list[Sample]:
+def drawn_samples(root: Path, count: int = 6) -> list[Sample]:
     """Drawn images in two splits, each with a box and an outline."""
     out = []
     for k in range(count):
@@ -55,37 +55,37 @@ def freeze(root: Path, samples: list[Sample], **changes: object) -> tuple[Projec
 
 
 def test_same_content_same_version_wherever_it_lies(tmp_path):
-    first, said = freeze(tmp_path / "a", made(tmp_path / "a"))
-    second, again = freeze(tmp_path / "elsewhere/b", made(tmp_path / "elsewhere/b")[::-1])
-    assert said.summary == again.summary
+    first, outcome = freeze(tmp_path / "a", drawn_samples(tmp_path / "a"))
+    second, again = freeze(tmp_path / "elsewhere/b", drawn_samples(tmp_path / "elsewhere/b")[::-1])
+    assert outcome.summary == again.summary
     texts = [
         (project.step_dir("dataset") / dataset.MANIFEST).read_bytes() for project in (first, second)
     ]
     assert texts[0] == texts[1]
-    assert said.summary["counts"] == {
+    assert outcome.summary["counts"] == {
         "train": {"images": 4, "plane": 2, "ship": 4},
         "valid": {"images": 2, "plane": 1, "ship": 2},
     }
-    assert [path.name for path in said.show] == [
+    assert [path.name for path in outcome.show] == [
         "samples_train.png", "samples_valid.png", "manifest.json",
     ]  # fmt: skip
-    assert all(path.exists() for path in said.show)
+    assert all(path.exists() for path in outcome.show)
     frozen = read_samples(first.step_dir("dataset") / SAMPLES)
     assert [one.id for one in frozen] == sorted(one.id for one in frozen)
 
 
 def test_any_change_gives_another_version(tmp_path):
-    samples = made(tmp_path)
+    samples = drawn_samples(tmp_path)
     mask = tmp_path / "masks/0.png"
     write_png(np.zeros((H, W), np.uint8), mask)
     samples[0] = samples[0].but(mask=mask)
-    _, said = freeze(tmp_path, samples)
-    seen = {said.summary["version"]}
+    _, outcome = freeze(tmp_path, samples)
+    versions = {outcome.summary["version"]}
 
     def again(changed: list[Sample], **changes: object) -> None:
         version = freeze(tmp_path, changed, **changes)[1].summary["version"]
-        assert version not in seen
-        seen.add(version)
+        assert version not in versions
+        versions.add(version)
 
     label = samples[2].labels[0]
     moved = dataclasses.replace(label, box=(3.0, 4.0, 20.5, label.box[3] + 0.01))
@@ -108,7 +108,7 @@ def test_any_change_gives_another_version(tmp_path):
 
 
 def test_history_and_settings_without_effect_do_not_count(tmp_path):
-    samples = made(tmp_path)
+    samples = drawn_samples(tmp_path)
     version = freeze(tmp_path, samples)[1].summary["version"]
     noted = [one.but(history=("looked at",), origin="0" * 64) for one in samples]
     split = {"by": "source", "block_m": 77.0}
@@ -116,10 +116,10 @@ def test_history_and_settings_without_effect_do_not_count(tmp_path):
 
 
 def test_exports_read_back_to_the_same(tmp_path):
-    samples = made(tmp_path)
+    samples = drawn_samples(tmp_path)
     unseen = samples[0].but(id="s/train/unseen", role="unlabelled", labels=())
-    project, said = freeze(tmp_path, [*samples, unseen], dataset={"export": ["coco", "yolo"]})
-    assert said.summary["left_out_of_export"] == {"coco": 1, "yolo": 1}
+    project, outcome = freeze(tmp_path, [*samples, unseen], dataset={"export": ["coco", "yolo"]})
+    assert outcome.summary["left_out_of_export"] == {"coco": 1, "yolo": 1}
     folder = project.step_dir("dataset") / "export"
     text = (folder / "coco/train.json").read_text()
     assert str(tmp_path) not in text
@@ -148,23 +148,23 @@ def test_exports_read_back_to_the_same(tmp_path):
 def test_exports_behind_a_link_find_their_images(tmp_path):
     (tmp_path / "far/away/disk").mkdir(parents=True)
     (tmp_path / "work").symlink_to(tmp_path / "far/away/disk")
-    project, _ = freeze(tmp_path, made(tmp_path), dataset={"export": ["coco"]})
+    project, _ = freeze(tmp_path, drawn_samples(tmp_path), dataset={"export": ["coco"]})
     labels = project.step_dir("dataset") / "export/coco/train.json"
     names = [one["file_name"] for one in json.loads(labels.read_text())["images"]]
     assert all((labels.parent / name).is_file() for name in names)
 
 
 def test_ignored_objects_are_crowds_and_masks_alone_are_not_exported(tmp_path):
-    samples = made(tmp_path)
+    samples = drawn_samples(tmp_path)
     ignored = dataclasses.replace(samples[0].labels[0], weight=0.0)
     mask = tmp_path / "masks/1.png"
     write_png(np.full((H, W), 2, np.uint8), mask)
     samples[0] = samples[0].but(labels=(ignored, *samples[0].labels[1:]))
     samples[1] = samples[1].but(labels=(), mask=mask)
-    project, said = freeze(tmp_path, samples, dataset={"export": ["coco", "yolo"]})
-    assert said.summary["left_out_of_export"] == {"coco": 1, "yolo": 1}
+    project, outcome = freeze(tmp_path, samples, dataset={"export": ["coco", "yolo"]})
+    assert outcome.summary["left_out_of_export"] == {"coco": 1, "yolo": 1}
     # An ignored object is none to learn from, and a class seen in a mask counts once.
-    assert said.summary["counts"]["train"] == {"images": 4, "plane": 1, "ship": 4}
+    assert outcome.summary["counts"]["train"] == {"images": 4, "plane": 1, "ship": 4}
     folder = project.step_dir("dataset") / "export"
     notes = json.loads((folder / "coco/train.json").read_text())["annotations"]
     assert [note["iscrowd"] for note in notes] == [1, 0, 0, 0, 0]
@@ -172,7 +172,7 @@ def test_ignored_objects_are_crowds_and_masks_alone_are_not_exported(tmp_path):
 
 
 def test_too_few_objects_and_no_train(tmp_path):
-    samples = made(tmp_path)
+    samples = drawn_samples(tmp_path)
     with pytest.raises(DatasetError, match="2 objects of class plane"):
         freeze(tmp_path, samples, dataset={"least": 3})
     with pytest.raises(DatasetError, match="no sample is in train"):
@@ -201,7 +201,7 @@ def test_only_changed_files_are_hashed_again(tmp_path):
 
 
 def test_samples_without_split_are_refused_or_go_by_content(tmp_path):
-    samples = [one.but(split=None) for one in made(tmp_path, 12)]
+    samples = [one.but(split=None) for one in drawn_samples(tmp_path, 12)]
     with pytest.raises(DatasetError, match="12 samples have no split"):
         freeze(tmp_path, samples)
     shutil.copy(samples[0].image, samples[1].image)
@@ -217,7 +217,7 @@ def test_samples_without_split_are_refused_or_go_by_content(tmp_path):
 
 def test_a_sample_as_it_was_read_is_stored_as_ever(tmp_path):
     path = tmp_path / SAMPLES
-    sample = made(tmp_path, 1)[0]
+    sample = drawn_samples(tmp_path, 1)[0]
     write_samples([sample, sample.but(id="s/cut", origin="ab")], path)
     plain, cut = map(json.loads, path.read_text().splitlines())
     assert set(cut) - set(plain) == {"origin"}
@@ -225,7 +225,7 @@ def test_a_sample_as_it_was_read_is_stored_as_ever(tmp_path):
 
 
 def test_what_shows_one_image_goes_where_the_image_goes(tmp_path):
-    whole = [one.but(split=None, gsd=1.0) for one in made(tmp_path, 24)]
+    whole = [one.but(split=None, gsd=1.0) for one in drawn_samples(tmp_path, 24)]
     coarse = [one.but(id=f"coarse/{one.id}", source="coarse") for one in whole[:12]]
     ops = [
         {"op": "resample", "gsd": 1.5, "sources": ["coarse"]},
@@ -249,7 +249,7 @@ def test_what_shows_one_image_goes_where_the_image_goes(tmp_path):
 
 
 def test_what_shows_an_image_alone_goes_by_its_own_content(tmp_path):
-    samples = [one.but(split=None) for one in made(tmp_path, 12)]
+    samples = [one.but(split=None) for one in drawn_samples(tmp_path, 12)]
     spec, hashes = Split(by="hash", fractions={"train": 0.5, "test": 0.5}), Hashes()
     scaled = [one.but(origin=f"{k:064}") for k, one in enumerate(samples)]
     found, again = (
@@ -260,7 +260,7 @@ def test_what_shows_an_image_alone_goes_by_its_own_content(tmp_path):
 
 
 def test_what_has_a_split_in_one_source_has_it_in_all(tmp_path):
-    samples = [one.but(split=None) for one in made(tmp_path, 8)]
+    samples = [one.but(split=None) for one in drawn_samples(tmp_path, 8)]
     spec, hashes = Split(by="hash", fractions={"train": 0.5, "test": 0.5}), Hashes()
 
     def frozen(*more):

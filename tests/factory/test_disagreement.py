@@ -11,13 +11,13 @@ from lanner.factory.steps.explore.findings import (
     read_findings,
 )
 from lanner.factory.steps.explore.labels import pairwise_iou
-from lanner.factory.steps.explore.predictions import Detector, Memory, Seen, open_detector
+from lanner.factory.steps.explore.predictions import Detector, Memory, Predictions, open_detector
 from lanner.synth.chips import render_aircraft_chip
 from tests.fixtures_explore import boxes, coco, picture, project_of
 
 
-def view(labelled, seen=(), scores=(), ignored=(), size=(200, 100)) -> View:
-    return View(boxes(*labelled), boxes(*seen), np.array(scores, float), boxes(*ignored), size)
+def view(labelled, predicted=(), scores=(), ignored=(), size=(200, 100)) -> View:
+    return View(boxes(*labelled), boxes(*predicted), np.array(scores, float), boxes(*ignored), size)
 
 
 def test_each_disagreement_is_called_by_its_kind():
@@ -74,12 +74,12 @@ def planted(seed: int):
             labelled[k] += np.tile([np.cos(angle) * far, np.sin(angle) * far], 2)
         labelled = np.delete(labelled, [k for j, k in missing if j == i], 0)
         sees = rng.random(8) < 0.95
-        seen = true[sees] + rng.normal(0, 1.2, (sees.sum(), 4))
-        scores = rng.uniform(0.5, 1, len(seen))
+        predicted = true[sees] + rng.normal(0, 1.2, (sees.sum(), 4))
+        scores = rng.uniform(0.5, 1, len(predicted))
         if rng.random() < 0.25:
-            seen = np.concatenate([seen, [[330.0, 200, 352, 220]]])
+            predicted = np.concatenate([predicted, [[330.0, 200, 352, 220]]])
             scores = np.append(scores, rng.uniform(0.05, 0.4))
-        views.append(View(labelled, seen, scores, boxes(), (360, 240)))
+        views.append(View(labelled, predicted, scores, boxes(), (360, 240)))
     return views, truth, shifted, missing
 
 
@@ -119,9 +119,9 @@ def test_confident_is_the_mean_score_of_what_labels_confirm():
 def test_a_model_is_asked_once_an_image_and_its_word_survives_a_kill(tmp_path):
     asked = []
 
-    def predict(rgb: np.ndarray, gsd: float | None) -> Seen:
+    def predict(rgb: np.ndarray, gsd: float | None) -> Predictions:
         asked.append(gsd)
-        return Seen(boxes((1, 2, 3.456, 4)), np.array([0.51234567]), ("x",))
+        return Predictions(boxes((1, 2, 3.456, 4)), np.array([0.51234567]), ("x",))
 
     config = project_of(tmp_path).detector()
     path = tmp_path / "seen.jsonl"
@@ -143,9 +143,11 @@ def test_a_released_detector_misses_the_label_that_was_taken_away(tmp_path):
     chip = render_aircraft_chip(np.random.default_rng(3), 256, 0.8)
     rows = [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in (i.box for i in chip.instances)]
     project = project_of(tmp_path, model="aircraft")
-    seen = open_detector("aircraft", tmp_path).predict(chip.rgb, None)
+    predictions = open_detector("aircraft", tmp_path).predict(chip.rgb, None)
     truth = boxes(*(one.box for one in chip.instances))
-    clear = np.flatnonzero((pairwise_iou(truth, seen.boxes[seen.scores > 0.5]) > 0.6).any(1))
+    clear = np.flatnonzero(
+        (pairwise_iou(truth, predictions.boxes[predictions.scores > 0.5]) > 0.6).any(1)
+    )
     assert len(clear), "the detector sees nothing of a rendered airfield"
     gone = int(clear[0])
     coco(tmp_path / "data", "train", {"t.png": chip.rgb}, {"t.png": rows[:gone] + rows[gone + 1 :]})

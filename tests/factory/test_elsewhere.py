@@ -53,10 +53,10 @@ def test_paths_of_another_machine_are_found_by_their_end(tmp_path, names):
         shutil.move(tmp_path / "raw.png", tmp_path / f"set/img/{name}")
     found = read(coco(tmp_path, names), format="coco")
     assert found_at(found, tmp_path) == {"set/img/a.jpg": 0, "set/img/b.jpg": 1}
-    [told] = found.skipped
-    assert told.kind == "adjusted"
-    assert told.what.startswith("images: 2 (")
-    assert "found by the end of their path" in told.why
+    [skip] = found.skipped
+    assert skip.kind == "adjusted"
+    assert skip.what.startswith("images: 2 (")
+    assert "found by the end of their path" in skip.why
 
 
 def test_of_images_called_alike_the_one_with_the_longest_end_is_meant(tmp_path):
@@ -173,7 +173,7 @@ def test_lists_of_images(tmp_path, line, by):
 
 
 @pytest.mark.parametrize(
-    ("data", "splits", "said"),
+    ("data", "splits", "message"),
     [
         ("train: images/train2017", {"test": "test"},
          r"'test': is no folder below .*nor does data.yaml have it; give splits: {train: train}"),
@@ -185,10 +185,10 @@ def test_lists_of_images(tmp_path, line, by):
          r"none of its 1 images has a label file, such as labels/bare/b.txt"),
     ],
 )  # fmt: skip
-def test_what_the_data_file_says_and_is_not_there(tmp_path, data, splits, said):
+def test_what_the_data_file_says_and_is_not_there(tmp_path, data, splits, message):
     root = yolo(tmp_path, data)
     draw(root / "images/bare/b.png")
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=message):
         read(root, format="yolo", splits=splits)
 
 

@@ -308,8 +308,8 @@ def test_the_step_leaves_figures_table_pictures_and_report(bench):
     first = ((folder := project.step_dir("evaluate")) / "figures.json").read_bytes()
     figures = json.loads(first)["test"]["figures"]
     assert outcome.summary["test"]["f1"] == figures["f1"]["value"]
-    shown = {(path.suffix, path.is_file()) for path in outcome.show}
-    assert shown == {(".html", True), (".png", True)}
+    files = {(path.suffix, path.is_file()) for path in outcome.show}
+    assert files == {(".html", True), (".png", True)}
     rows = (folder / "objects.csv").read_text().splitlines()
     counts = json.loads(first)["test"]["counts"]
     missed = sum(",missed," in row for row in rows)
@@ -338,15 +338,17 @@ def otherwise(project: Project, folder: Path, changes: dict[str, object]) -> Pro
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"chain_until": "identfy"}, "no step of the chain"),
         ({"splits": ["test", "tset"]}, "evaluate.splits 'tset'.*name one of test, valid"),
         ({"calibrate_on": "held"}, "evaluate.calibrate_on 'held'.*name one of test, valid"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_any_network_runs(bench, tmp_path, changes, said):
-    with pytest.raises((ConfigError, DatasetError), match=said):
+def test_what_cannot_be_measured_is_refused_before_any_network_runs(
+    bench, tmp_path, changes, message
+):
+    with pytest.raises((ConfigError, DatasetError), match=message):
         evaluate.run(otherwise(bench["tiny"], tmp_path, changes))
     assert not list(tmp_path.rglob("raw"))
 

@@ -54,13 +54,13 @@ def on_the_object(found) -> None:
 @pytest.mark.parametrize("ending", ["png", "webp", "tif"])
 def test_pixels_are_turned_as_viewers_show_them(tmp_path, turn, ending):
     path = tmp_path / f"a.{ending}"
-    shown = photo(path, turn)
+    pixels = photo(path, turn)
     assert orientation(path) == turn
-    assert np.array_equal(read_rgb(path), shown)
+    assert np.array_equal(read_rgb(path), pixels)
     with Image.open(path) as image:
         # Pillow turns a TIFF by itself.
-        seen = image if ending == "tif" else ImageOps.exif_transpose(image)
-        assert np.array_equal(np.asarray(seen.convert("RGB")), shown)
+        viewed = image if ending == "tif" else ImageOps.exif_transpose(image)
+        assert np.array_equal(np.asarray(viewed.convert("RGB")), pixels)
     assert verify(path) == image_size(path) == (W, H)
 
 
@@ -134,10 +134,10 @@ def test_yolo_labels_are_of_the_image_as_it_is_shown(tmp_path):
     found = read(root, format="yolo")
     assert len(found.samples) == 8
     on_the_object(found)
-    [told] = found.skipped
-    assert told.kind == "adjusted"
-    assert "images: 7" in told.what
-    assert "shown pixels; where they lie beside their objects give options: {exif: st" in told.why
+    [skip] = found.skipped
+    assert skip.kind == "adjusted"
+    assert "images: 7" in skip.what
+    assert "shown pixels; where they lie beside their objects give options: {exif: st" in skip.why
 
 
 def test_yolo_labels_of_stored_pixels_by_the_option(tmp_path):
@@ -164,8 +164,8 @@ def write_coco(root: Path, turns, box, size) -> Path:
 
 
 def test_coco_says_by_its_size_which_pixels_it_counts(tmp_path):
-    shown = write_coco(tmp_path / "shown", TURNS, lambda _: OBJECT, lambda _: (W, H))
-    found = read(shown, format="coco")
+    root = write_coco(tmp_path / "shown", TURNS, lambda _: OBJECT, lambda _: (W, H))
+    found = read(root, format="coco")
     assert len(found.samples) == 8
     on_the_object(found)
     stored = write_coco(tmp_path / "stored", SIDEWAYS, stored_box, stored_size)
@@ -216,8 +216,8 @@ def test_voc_without_a_size_and_boxes_that_fit_one_way_alone(tmp_path):
 @pytest.mark.parametrize("frame", ["shown", "stored"])
 def test_masks_of_either_size_come_out_on_the_object(tmp_path, frame):
     for turn in SIDEWAYS:
-        shown = photo(tmp_path / f"images/{turn}.png", turn)
-        mask = (shown[..., 0] > 200).astype(np.uint8)
+        pixels = photo(tmp_path / f"images/{turn}.png", turn)
+        mask = (pixels[..., 0] > 200).astype(np.uint8)
         back = {6: 8, 8: 6}.get(turn, turn)
         write_png(mask if frame == "shown" else upright(mask, back), tmp_path / f"masks/{turn}.png")
     found = read(tmp_path, format="masks", classes={"road": "road"})
@@ -231,14 +231,14 @@ def test_a_network_looks_at_the_image_as_its_mask_lies(tmp_path):
     """What evaluate and ignore_unseen_lines show to networks is turned too."""
     from lanner.synth.road_chips import render_road_chip
 
-    made = render_road_chip(np.random.default_rng(3), 448, 1.0)
+    chip = render_road_chip(np.random.default_rng(3), 448, 1.0)
     mask = np.zeros((448, 448), np.uint8)
-    for one in made.roads:
+    for one in chip.roads:
         if one.width >= 5:
             line = np.round((one.line - 0.5) * 8).astype(np.int32).reshape(-1, 1, 2)
             cv2.polylines(mask, [line], False, 1, 7, cv2.LINE_8, 3)
     write_png(mask, tmp_path / "mask.png")
-    picture = Image.fromarray(upright(made.rgb, 8))
+    picture = Image.fromarray(upright(chip.rgb, 8))
     tags = picture.getexif()
     tags[274] = 6
     picture.save(tmp_path / "a.png", exif=tags)
@@ -246,8 +246,8 @@ def test_a_network_looks_at_the_image_as_its_mask_lies(tmp_path):
     op = {"op": "ignore_unseen_lines", "model": str(ROOT / "configs" / "roads.yaml")}
     project = project_of(tmp_path, [op], [sample.but(gsd=1.0, mask=tmp_path / "mask.png")])
     run(project)
-    seen = read_mask(after(project)["first/a"].mask) == 1
-    assert seen[mask == 1].mean() > 0.8
+    road = read_mask(after(project)["first/a"].mask) == 1
+    assert road[mask == 1].mean() > 0.8
 
 
 # What else an image is stored as
@@ -308,8 +308,8 @@ def test_labels_on_a_placed_palette_raster(tmp_path):
 
 def test_a_palette_raster_that_is_turned_as_well(tmp_path):
     root = write_coco(tmp_path, (6,), lambda _: OBJECT, lambda _: (W, H))
-    shown = read_rgb(root / "6.png")
-    image = Image.fromarray(upright(shown, 8)[..., 0]).convert("P")
+    pixels = read_rgb(root / "6.png")
+    image = Image.fromarray(upright(pixels, 8)[..., 0]).convert("P")
     image.save(root / "6.tif", tiffinfo={274: 6})
     labels = (root / "labels.json").read_text().replace("6.png", "6.tif")
     (root / "labels.json").write_text(labels)
@@ -342,9 +342,9 @@ def test_where_alpha_is_0_there_is_no_image(tmp_path, kind):
         image.save(path, transparency=0)
     else:
         Image.fromarray(rgb).save(path, transparency=(250, 10, 250))
-    seen = read_rgb(path)
-    assert (seen[:, :20] == 0).all()
-    assert (seen[:, 20:] == 90).all()
+    pixels = read_rgb(path)
+    assert (pixels[:, :20] == 0).all()
+    assert (pixels[:, 20:] == 90).all()
     assert np.array_equal(missing(path), alpha == 0)
     write_png(np.ones((H, W), np.uint8), tmp_path / "masks/a.png")
     found = read(tmp_path, format="masks", classes={"road": "road"})
@@ -358,6 +358,6 @@ def test_a_cut_palette_raster_is_refused(tmp_path):
     path = tmp_path / "a.tif"
     write_palette(path)
     path.write_bytes(path.read_bytes()[:1500])
-    for look in (verify, read_rgb):
+    for reader in (verify, read_rgb):
         with pytest.raises(DatasetError, match="does not decode"):
-            look(path)
+            reader(path)

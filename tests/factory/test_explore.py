@@ -27,7 +27,7 @@ from lanner.factory.steps.explore.findings import (
     write_findings,
 )
 from lanner.factory.steps.explore.labels import pairwise_iou
-from lanner.factory.steps.explore.measure import content_hash, look_hash, measure, thumbnail
+from lanner.factory.steps.explore.measure import content_hash, measure, perceptual_hash, thumbnail
 from lanner.factory.steps.explore.sampling import estimate, typical
 from postprocess.aircraft.catalogue import read_catalogue
 from tests.fixtures_explore import boxes, coco, picture, project_of, sample
@@ -53,7 +53,7 @@ def test_an_image_encoded_again_looks_the_same_and_a_mirrored_one_does_not(seed)
     smaller = cv2.resize(rgb, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
 
     def apart(other: np.ndarray) -> int:
-        return (measure(rgb).look ^ measure(other).look).bit_count()
+        return (measure(rgb).phash ^ measure(other).phash).bit_count()
 
     assert content_hash(again) != content_hash(rgb)
     assert apart(again) <= 4
@@ -63,7 +63,7 @@ def test_an_image_encoded_again_looks_the_same_and_a_mirrored_one_does_not(seed)
 
 
 def test_a_hash_has_64_bits_half_of_them_set():
-    value = look_hash(thumbnail(picture(3)[..., 0]))
+    value = perceptual_hash(thumbnail(picture(3)[..., 0]))
     assert 0 <= value < 1 << 64
     assert value.bit_count() == 32
 

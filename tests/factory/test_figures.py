@@ -109,9 +109,9 @@ def test_a_slice_of_one_image_has_no_interval():
         image(name, Label("tank", REAL), source=source)
         for name, source in (("a", "alone"), ("b", "many"), ("c", "many"))
     )
-    seen = [found(REAL), found(REAL, (100.0, 100.0, 120.0, 120.0)), found()]
+    detections = [found(REAL), found(REAL, (100.0, 100.0, 120.0, 120.0)), found()]
     settings = Evaluate(bootstrap=50)
-    measured = measure_objects(seen, samples, CONFIG, settings, False)
+    measured = measure_objects(detections, samples, CONFIG, settings, False)
     slices = figures_as_data(measured, RawSet(Path(), CONFIG, samples), settings)["slices"][
         "source"
     ]

@@ -76,8 +76,8 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(tmp_path, times)
     law = Law(3.0, 0.5, 0.0)
     held = 0
     for seed in range(30):
-        seen = points_of(law, (250, 500, 1000, 2000) * times, noise=0.008, seed=1000 + seed)
-        done = forecast_points(seen, 0.95, tmp_path)
+        points = points_of(law, (250, 500, 1000, 2000) * times, noise=0.008, seed=1000 + seed)
+        done = forecast_points(points, 0.95, tmp_path)
         held += done.low <= law.labels(0.05) <= done.high
     assert held >= 26
 
@@ -97,7 +97,7 @@ def test_a_target_that_is_reached(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("labels,score\n10,0.5\n20,0.6\n", "too few"),
         ("labels,score\n10,0.5\n20,0.6\n40,1.6\n", "0 <= score <= 1"),
@@ -105,10 +105,10 @@ def test_a_target_that_is_reached(tmp_path):
         ("n,score\n10,0.5\n", "no table"),
     ],
 )
-def test_refusals(tmp_path, text, said):
+def test_refusals(tmp_path, text, message):
     path = tmp_path / "p.csv"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         forecast_points(read_points(path), 0.95, tmp_path)
 
 

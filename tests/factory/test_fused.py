@@ -38,7 +38,7 @@ def detector(**changes: object) -> DetectorConfig:
     )
 
 
-def saw(folder: Path, member: str, seen: np.ndarray) -> None:
+def write_raster(folder: Path, member: str, probability: np.ndarray) -> None:
     """A network's own raster of the image."""
     profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 1, "dtype": "uint8"}
     path = folder / store.raster(store.stem(SAMPLE), member)
@@ -46,7 +46,7 @@ def saw(folder: Path, member: str, seen: np.ndarray) -> None:
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(path, "w", **profile) as out,
     ):
-        out.write(np.rint(seen * 255).astype(np.uint8), 1)
+        out.write(np.rint(probability * 255).astype(np.uint8), 1)
         out.set_band_description(1, "road")
         out.write_mask(np.ones((SIDE, SIDE), bool))
 
@@ -71,15 +71,15 @@ def predicted(folder: Path, key: str, first: np.ndarray, second: np.ndarray) -> 
     scene = open_scene(folder / "0.png", gsd=1.0)
     facts = {"key": key, **store.geometry(scene, TilePlan(scene.grid(1.0), 512, 64))}
     store.write_json(facts, folder / f"{store.stem(SAMPLE)}.json")
-    saw(folder, "resunet", first)
-    saw(folder, "streets", second)
+    write_raster(folder, "resunet", first)
+    write_raster(folder, "streets", second)
 
 
 def stripe(level: float) -> np.ndarray:
     """A road of eight pixels across the image."""
-    seen = np.zeros((SIDE, SIDE))
-    seen[40:48] = level
-    return seen
+    probability = np.zeros((SIDE, SIDE))
+    probability[40:48] = level
+    return probability
 
 
 def together(folder: Path, config: DetectorConfig) -> np.ndarray:
@@ -88,21 +88,21 @@ def together(folder: Path, config: DetectorConfig) -> np.ndarray:
 
 
 def test_a_variant_hears_a_network_from_another_level_on(folder):
-    seen = [np.full((1, SIDE, SIDE), 0.1, np.float32), stripe(1.0)[None].astype(np.float32)]
-    for heard in (0.8, 0.1, None):
-        config = detector(override_above=heard)
-        want = np.rint(fuse_rasters(config.members, seen) * 255)[0]
+    rasters = [np.full((1, SIDE, SIDE), 0.1, np.float32), stripe(1.0)[None].astype(np.float32)]
+    for level in (0.8, 0.1, None):
+        config = detector(override_above=level)
+        want = np.rint(fuse_rasters(config.members, rasters) * 255)[0]
         assert np.abs(together(folder, config) - want).max() <= 1
         (found,) = load_raw(folder).detect(config, Calibration())
-        assert (len(found.scores) > 0) == (heard is not None)
+        assert (len(found.scores) > 0) == (level is not None)
     with pytest.raises(ConfigError, match="differs in more than its say"):
         load_raw(folder).detect(detector(mirror=True), Calibration())
 
 
 def test_rasters_of_variants_that_were_tried_do_not_stay(folder):
     mine = together(folder, detector())
-    for heard in (0.1, 0.2, 0.3):
-        together(folder, detector(override_above=heard))
+    for level in (0.1, 0.2, 0.3):
+        together(folder, detector(override_above=level))
     assert len(list(folder.glob("*.fused.tif"))) == 4
     load_raw(folder).forget_variants(detector())
     (left,) = folder.glob("*.fused.tif")

@@ -215,8 +215,8 @@ COORDINATE = st.floats(-60, 140, allow_nan=False)
 def test_shapes_stay_on_the_image_and_lose_no_area_there(points):
     ring = shapely.Polygon(points)
     frame = shapely.box(0, 0, W, H)
-    seen = shapely.make_valid(ring).intersection(frame)
-    areas = [part for part in getattr(seen, "geoms", [seen]) if "Polygon" in part.geom_type]
+    inside = shapely.make_valid(ring).intersection(frame)
+    areas = [part for part in getattr(inside, "geoms", [inside]) if "Polygon" in part.geom_type]
     want = shapely.GeometryCollection(areas)
     found = list(shapes(1, ring, (W, H), (5, 5)))
     whole = frame.covers(shapely.MultiPoint(points))

@@ -75,7 +75,7 @@ def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
     first = commit(clone, a__txt="no factory here")
     second = commit(clone, tanks__factory__yaml=BROKEN)
     started = time.monotonic()
-    said = git("push", bare, f"{first}:refs/heads/train/none", "HEAD:train/tanks", cwd=clone)
+    output = git("push", bare, f"{first}:refs/heads/train/none", "HEAD:train/tanks", cwd=clone)
     git(
         "push",
         bare,
@@ -84,7 +84,7 @@ def test_a_push_starts_its_factory_and_does_not_wait(bare, clone, tmp_path):
         cwd=clone,
     )
     pushed = time.monotonic() - started
-    assert "train/tanks starts in the background" in said
+    assert "train/tanks starts in the background" in output
     # Without a factory file: said, and the next one has its turn.
     assert ended(work / "none" / f"{first}.json") == {"state": "failed", "exit": 14}
     assert "*.factory.yaml" in (work / "none" / f"{first}.log").read_text()
@@ -111,14 +111,14 @@ def test_what_is_pushed_stands_in_for_no_library(bare, clone, tmp_path):
 
 
 def test_a_release_is_kept_when_its_checkout_goes(tmp_path):
-    made = tmp_path / "tree" / "weights" / "tanks" / "0.1.0"
-    made.mkdir(parents=True)
-    (made / "card.yaml").write_text("card")
+    release = tmp_path / "tree" / "weights" / "tanks" / "0.1.0"
+    release.mkdir(parents=True)
+    (release / "card.yaml").write_text("card")
     step = tmp_path / "run" / "07_release"
     step.mkdir(parents=True)
     with pytest.raises(DatasetError, match=r"step\.json cannot be read"):
         keep_release(tmp_path / "run", tmp_path / "kept")
-    (step / "step.json").write_text(json.dumps({"summary": {"release": str(made)}}))
+    (step / "step.json").write_text(json.dumps({"summary": {"release": str(release)}}))
     for _ in range(2):  # a commit may be pushed again
         keep_release(tmp_path / "run", tmp_path / "kept")
         assert (tmp_path / "kept" / "card.yaml").read_text() == "card"
@@ -206,10 +206,12 @@ def test_only_bare_repositories_get_a_hook(clone, tmp_path):
 
 def test_a_hook_that_git_would_not_find_is_not_written(bare, tmp_path):
     git("--git-dir", bare, "config", "core.hooksPath", tmp_path / "ours", cwd=tmp_path)
-    with pytest.raises(ConfigError, match=r"core\.hooksPath '.*ours'.*run: git --git-dir ") as told:
+    with pytest.raises(
+        ConfigError, match=r"core\.hooksPath '.*ours'.*run: git --git-dir "
+    ) as caught:
         install(bare)
     assert not (bare / "hooks" / "post-receive").exists()
-    remedy = shlex.split(told.value.remedy.removeprefix("run: "))
+    remedy = shlex.split(caught.value.remedy.removeprefix("run: "))
     git(*remedy[1:], cwd=tmp_path)
     assert install(bare).exists()
 
@@ -236,23 +238,23 @@ def hosted(tree: Path) -> tuple[int, str, str]:
     """Exit code, words and chosen file of the example for hosted git, as a runner runs it."""
     facts = yaml.safe_load((ROOT / "docs" / "ci-train.example.yml").read_text())
     (step,) = (one for one in facts["jobs"]["factory"]["steps"] if one.get("id") == "file")
-    said = tree.parent / "output"
-    said.write_text("")
+    output = tree.parent / "output"
+    output.write_text("")
     done = subprocess.run(
         ["bash", "-e", "-c", step["run"]],
         cwd=tree,
         capture_output=True,
         text=True,
         check=False,
-        env={**ENV, "GITHUB_OUTPUT": str(said)},
+        env={**ENV, "GITHUB_OUTPUT": str(output)},
     )
-    return done.returncode, done.stdout, said.read_text()
+    return done.returncode, done.stdout, output.read_text()
 
 
 def test_the_example_for_hosted_git_finds_what_the_hook_finds(clone):
-    code, said, chosen = hosted(clone)
+    code, output, chosen = hosted(clone)
     assert (code, chosen) == (1, "")
-    assert "name one factory file" in said
+    assert "name one factory file" in output
     (clone / "o\u00f9 #1").mkdir()
     odd = clone / "o\u00f9 #1" / "a.factory.yaml"
     odd.write_text(BROKEN)
@@ -260,9 +262,9 @@ def test_the_example_for_hosted_git_finds_what_the_hook_finds(clone):
     assert hosted(clone) == (0, "", "path=o\u00f9 #1/a.factory.yaml\n")
     assert find_factory(clone) == odd
     commit(clone, b__factory__yaml=BROKEN)
-    code, said, chosen = hosted(clone)
+    code, output, chosen = hosted(clone)
     assert (code, chosen) == (1, "")
-    assert "a.factory.yaml" in said and "b.factory.yaml" in said
+    assert "a.factory.yaml" in output and "b.factory.yaml" in output
     for pointer in ("b.factory.yaml", "b.factory.yaml\r\nmore\n"):
         (clone / ".lanner-train").write_text(pointer, newline="")
         assert hosted(clone) == (0, "", "path=b.factory.yaml\n")

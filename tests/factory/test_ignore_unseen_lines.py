@@ -21,16 +21,16 @@ def crossing(width=7):
     half = width // 2
     mask[60 - half : 61 + half, 5:155] = 1
     mask[10:115, 80 - half : 81 + half] = 1
-    seen = np.zeros(mask.shape, np.float32)
-    seen[60, 5:155] = 0.9
-    seen[10:61, 80] = 0.4
-    return mask, seen
+    probability = np.zeros(mask.shape, np.float32)
+    probability[60, 5:155] = 0.9
+    probability[10:61, 80] = 0.4
+    return mask, probability
 
 
 def test_a_stretch_that_is_not_seen_is_unknown_over_its_width():
-    mask, seen = crossing()
+    mask, probability = crossing()
     mask[100:, 120:] = MASK_UNKNOWN
-    out = ignore_unseen_lines(mask, seen, unseen=0.05, reach=4, least=30)
+    out = ignore_unseen_lines(mask, probability, unseen=0.05, reach=4, least=30)
     kept = out != MASK_UNKNOWN
     np.testing.assert_array_equal(out[kept], mask[kept])
     assert (out[100:, 120:] == MASK_UNKNOWN).all()
@@ -50,8 +50,10 @@ def test_a_stretch_that_is_not_seen_is_unknown_over_its_width():
     ],
 )
 def test_how_far_a_detector_is_believed(settings, stays):
-    mask, seen = crossing()
-    out = ignore_unseen_lines(mask, seen, **{"unseen": 0.05, "reach": 4, "least": 30, **settings})
+    mask, probability = crossing()
+    out = ignore_unseen_lines(
+        mask, probability, **{"unseen": 0.05, "reach": 4, "least": 30, **settings}
+    )
     assert (out == mask).all() == stays
     if not stays:  # the upper road is fainter than what is asked for
         assert (out[14:50, 77:84] == MASK_UNKNOWN).all()
@@ -67,38 +69,38 @@ def test_a_mask_without_lines_stays():
 @pytest.fixture(scope="module")
 def country():
     """A rendered piece of country, its roads, and a way through the fields that is not there."""
-    made = render_road_chip(np.random.default_rng(3), 448, 1.0)
+    chip = render_road_chip(np.random.default_rng(3), 448, 1.0)
     mask = np.zeros((448, 448), np.uint8)
-    for one in made.roads:
+    for one in chip.roads:
         if one.width >= 5:
             line = np.round((one.line - 0.5) * 8).astype(np.int32).reshape(-1, 1, 2)
             cv2.polylines(mask, [line], False, 1, 7, cv2.LINE_8, 3)
     near = cv2.dilate(mask, np.ones((41, 41), np.uint8))
     column = int(np.argmin(near.sum(axis=0)))
-    made_up = np.zeros_like(mask)
-    made_up[:, column - 3 : column + 4] = 1
-    return made.rgb, mask, made_up & (near == 0)
+    false_road = np.zeros_like(mask)
+    false_road[:, column - 3 : column + 4] = 1
+    return chip.rgb, mask, false_road & (near == 0)
 
 
 def test_the_released_detector_takes_out_what_no_picture_shows(tmp_path, country):
-    rgb, true, made_up = country
+    rgb, true, false_road = country
     samples = []
     for split in ("train", "test"):
         one = stored(tmp_path, f"first/{split}", rgb, split=split, gsd=1.0)
-        write_png(true | made_up, tmp_path / f"{split}.png")
+        write_png(true | false_road, tmp_path / f"{split}.png")
         samples.append(one.but(mask=tmp_path / f"{split}.png"))
     op = {"op": "ignore_unseen_lines", "model": ROADS, "sources": ["first"]}
     project = project_of(tmp_path, [op], samples)
     run(project)
     found = after(project)
     mask = read_mask(found["first/train"].mask)
-    assert (mask[made_up > 0] == MASK_UNKNOWN).mean() > 0.8
+    assert (mask[false_road > 0] == MASK_UNKNOWN).mean() > 0.8
     assert (mask[true > 0] == 1).mean() > 0.8
-    assert (mask == MASK_UNKNOWN)[(true | made_up) == 0].sum() == 0
+    assert (mask == MASK_UNKNOWN)[(true | false_road) == 0].sum() == 0
     assert found["first/test"].mask == tmp_path / "test.png"
-    (told,) = changes(project)
-    assert told[:2] == ("00_ignore_unseen_lines", "first/train")
-    assert "is not seen" in told[2]
+    (change,) = changes(project)
+    assert change[:2] == ("00_ignore_unseen_lines", "first/train")
+    assert "is not seen" in change[2]
     # Looked at once: the second time what was seen is found.
     before = found["first/train"].mask.stat().st_mtime_ns
     run(project)
@@ -106,8 +108,8 @@ def test_the_released_detector_takes_out_what_no_picture_shows(tmp_path, country
 
 
 def test_what_has_no_ground_sampling_keeps_its_labels(tmp_path, country):
-    rgb, true, made_up = country
-    write_png(true | made_up, tmp_path / "mask.png")
+    rgb, true, false_road = country
+    write_png(true | false_road, tmp_path / "mask.png")
     one = stored(tmp_path, "first/a", rgb, gsd=30.0).but(mask=tmp_path / "mask.png")
     project = project_of(tmp_path, [{"op": "ignore_unseen_lines", "model": ROADS}], [one])
     run(project)

@@ -56,8 +56,8 @@ def test_deep_grey_beside_an_alpha_band_keeps_its_lower_bits(tmp_path):
         + chunk(b"IEND", b"")
     )  # fmt: skip
     write_png(ramp, tmp_path / "b.png")
-    seen, alone = read_rgb(path), read_rgb(tmp_path / "b.png")
-    assert np.abs(seen.astype(int) - alone).max() <= 1
+    pixels, alone = read_rgb(path), read_rgb(tmp_path / "b.png")
+    assert np.abs(pixels.astype(int) - alone).max() <= 1
     assert verify(path) == image_size(path) == (W, H)
 
 
@@ -83,6 +83,6 @@ def test_cut_images_are_refused_by_name(tmp_path, ending):
     assert verify(path) == (W * 4, H * 4)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    for look in (read_rgb, verify):
+    for reader in (read_rgb, verify):
         with pytest.raises(DatasetError, match=r"cut\..*does not decode"):
-            look(path)
+            reader(path)

@@ -21,7 +21,7 @@ def init(folder: Path, form: str, classes: str, data: str = "../data"):
     return CliRunner().invoke(app, ["factory", *words])
 
 
-def made(folder: Path, form: str, classes: str, data: str = "../data"):
+def source_config(folder: Path, form: str, classes: str, data: str = "../data"):
     """The source that init writes, and what it tells beside the files."""
     done = init(folder, form, classes, data)
     assert done.exit_code == 0, done.stderr
@@ -77,12 +77,12 @@ def coco(path: Path, names, used=None) -> None:
 )  # fmt: skip
 def test_classes_go_by_the_names_of_the_labels(tmp_path, classes, data, table, drop):
     yolo(tmp_path / "data", (0, 1), data)
-    config, told = made(tmp_path, "yolo", classes)
+    config, text = source_config(tmp_path, "yolo", classes)
     assert config.sources[0].classes == table
     assert config.sources[0].drop == drop
     for theirs, ours in table.items():
-        assert f"{theirs} is {ours}" in told
-    assert ("left out" in told) == bool(drop)
+        assert f"{theirs} is {ours}" in text
+    assert ("left out" in text) == bool(drop)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_classes_go_by_the_names_of_the_labels(tmp_path, classes, data, table, d
 )  # fmt: skip
 def test_one_class_of_one(tmp_path, numbers, data, table):
     yolo(tmp_path / "data", numbers, data)
-    assert made(tmp_path, "yolo", "pool")[0].sources[0].classes == table
+    assert source_config(tmp_path, "yolo", "pool")[0].sources[0].classes == table
 
 
 @pytest.mark.parametrize(
-    ("classes", "numbers", "data", "said"),
+    ("classes", "numbers", "data", "message"),
     [
         ("pool,car", (0, 1), "names: [car, bassin]",
          "'pool': is no class of data.yaml: there are car, bassin; say which is which, as in "
@@ -110,17 +110,17 @@ def test_one_class_of_one(tmp_path, numbers, data, table):
         ("pool,Pool", (0, 1), "names: [pool, car]", "'Pool': is no class of data.yaml"),
     ],
 )  # fmt: skip
-def test_what_is_not_clear_is_asked_for(tmp_path, classes, numbers, data, said):
+def test_what_is_not_clear_is_asked_for(tmp_path, classes, numbers, data, message):
     yolo(tmp_path / "data", numbers, data)
     done = init(tmp_path, "yolo", classes)
     assert done.exit_code == 14
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "message"),
     [
         ("a=pool,a=car", "names one twice"),
         ("pool,a=pool", "names one twice"),
@@ -128,10 +128,10 @@ def test_what_is_not_clear_is_asked_for(tmp_path, classes, numbers, data, said):
         ("a=", "names no class"),
     ],
 )
-def test_classes_that_contradict_themselves(tmp_path, classes, said):
+def test_classes_that_contradict_themselves(tmp_path, classes, message):
     done = init(tmp_path, "yolo", classes)
     assert done.exit_code == 14
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -146,25 +146,25 @@ def test_classes_that_contradict_themselves(tmp_path, classes, said):
 )
 def test_several_classes_are_never_taught_as_one(tmp_path, form, table):
     """Before there are labels: what is written is told, and a class of another name is refused."""
-    config, told = made(tmp_path, form, "pool,car")
+    config, text = source_config(tmp_path, form, "pool,car")
     assert config.sources[0].classes == table
-    assert told
+    assert text
     assert config.sources[0].options.get("field") == ("class" if form == "geo" else None)
 
 
 def test_coco_by_its_categories(tmp_path):
     (tmp_path / "data").mkdir()
     coco(tmp_path / "data/labels.json", ["thing", "car", "Pool"], ["car", "Pool"])
-    config, told = made(tmp_path, "coco", "pool,car")
+    config, text = source_config(tmp_path, "coco", "pool,car")
     assert config.sources[0].classes == {"Pool": "pool", "car": "car"}
     assert config.sources[0].drop == ("thing",)
-    assert "of labels.json" in told
+    assert "of labels.json" in text
 
 
 def test_coco_of_one_class_that_is_used(tmp_path):
     (tmp_path / "data").mkdir()
     coco(tmp_path / "data/labels.json", ["supercategory", "bassin"], ["bassin"])
-    assert made(tmp_path, "coco", "pool")[0].sources[0].classes == {"bassin": "pool"}
+    assert source_config(tmp_path, "coco", "pool")[0].sources[0].classes == {"bassin": "pool"}
 
 
 def test_voc_and_dota_by_what_their_objects_are_called(tmp_path):
@@ -176,7 +176,7 @@ def test_voc_and_dota_by_what_their_objects_are_called(tmp_path):
         (tmp_path / "dota/labelTxt").mkdir(exist_ok=True, parents=True)
         (tmp_path / f"dota/labelTxt/{k}.txt").write_text(f"gsd:1\n1 1 9 1 9 9 1 9 {name} 0\n")
     for form in ("voc", "dota"):
-        config, _ = made(tmp_path / form, form, "pool,car", f"../../{form}")
+        config, _ = source_config(tmp_path / form, form, "pool,car", f"../../{form}")
         assert config.sources[0].classes == {"pool": "pool", "car": "car"}
         assert config.sources[0].drop == ("tree",)
         done = init(tmp_path / "other", form, "lake", f"../../{form}")
@@ -193,10 +193,10 @@ def geo(root: Path, name: str = "a.gpkg", **columns) -> None:
 
 def test_vector_files_by_the_column_that_holds_the_classes(tmp_path):
     geo(tmp_path / "data", kind=["Pool", "car"], remark=["x", "y"])
-    config, told = made(tmp_path, "geo", "pool,car")
+    config, text = source_config(tmp_path, "geo", "pool,car")
     assert config.sources[0].classes == {"Pool": "pool", "car": "car"}
     assert config.sources[0].options == {"field": "kind"}
-    assert "column kind of a.gpkg" in told
+    assert "column kind of a.gpkg" in text
 
 
 def test_vector_files_by_values_that_are_said(tmp_path):
@@ -204,26 +204,26 @@ def test_vector_files_by_values_that_are_said(tmp_path):
     done = init(tmp_path, "geo", "3=pool,7=car")
     assert "is in several columns of all.gpkg: code, number" in done.stderr
     geo(tmp_path / "data", "all.gpkg", class_code=[3, 7], number=[3, 7])
-    config, _ = made(tmp_path, "geo", "3=pool,7=car")
+    config, _ = source_config(tmp_path, "geo", "3=pool,7=car")
     assert config.sources[0].classes == {"3": "pool", "7": "car"}
     assert config.sources[0].options == {"labels": "all.gpkg", "field": "class_code"}
 
 
 def test_one_class_of_a_column_leaves_the_others_out(tmp_path):
     geo(tmp_path / "data", "a.geojson", type=["tank", "silo"])
-    config, told = made(tmp_path, "geo", "tank")
+    config, text = source_config(tmp_path, "geo", "tank")
     assert config.sources[0].classes == {"tank": "tank"}
     assert config.sources[0].drop == ("silo",)
-    assert "left out: silo" in told
+    assert "left out: silo" in text
 
 
 def test_one_class_of_no_column_takes_every_feature_and_says_so(tmp_path):
     geo(tmp_path / "data", remark=["x", "y"])
-    config, told = made(tmp_path, "geo", "tank")
+    config, text = source_config(tmp_path, "geo", "tank")
     assert config.sources[0].classes == {"*": "tank"}
     assert config.sources[0].options == {}
-    assert "every feature is taken as tank" in told
-    assert "remark: x, y" in told
+    assert "every feature is taken as tank" in text
+    assert "remark: x, y" in text
 
 
 def test_several_classes_of_no_column_are_asked_for(tmp_path):
@@ -239,7 +239,7 @@ def test_tables_are_looked_into_as_well(tmp_path):
     rows = "".join(f'"{one.wkt}",{name}\n' for one, name in zip(SHAPES, "xy", strict=True))
     (tmp_path / "data/a.csv").write_text(f"wkt,sort\n{rows}")
     (tmp_path / "data/stats.json").write_text('{"mean": 3}')
-    config, _ = made(tmp_path, "geo", "x=pool,y=car")
+    config, _ = source_config(tmp_path, "geo", "x=pool,y=car")
     assert config.sources[0].options == {"field": "sort"}
 
 
@@ -248,14 +248,14 @@ def test_tables_are_looked_into_as_well(tmp_path):
 
 def test_splits_are_where_the_labels_are(tmp_path):
     yolo(tmp_path / "keys", (0,), "train: images/a\nval: images/b\nnames: [pool]", "a")
-    config, _ = made(tmp_path / "k", "yolo", "pool", "../../keys")
+    config, _ = source_config(tmp_path / "k", "yolo", "pool", "../../keys")
     assert config.sources[0].splits == {"train": "train", "valid": "val"}
     for folder in ("train", "val"):
         yolo(tmp_path / "folders", (0,), "", folder)
-    config, _ = made(tmp_path / "f", "yolo", "pool", "../../folders")
+    config, _ = source_config(tmp_path / "f", "yolo", "pool", "../../folders")
     assert config.sources[0].splits == {"train": "train", "valid": "val"}
     yolo(tmp_path / "none", (0,))
-    config, _ = made(tmp_path / "n", "yolo", "pool", "../../none")
+    config, _ = source_config(tmp_path / "n", "yolo", "pool", "../../none")
     assert (config.sources[0].splits, config.dataset.split.by) == ({}, "hash")
 
 
@@ -263,7 +263,7 @@ def test_coco_files_name_splits(tmp_path):
     for name in ("train/_annotations.coco.json", "valid/_annotations.coco.json"):
         (tmp_path / "data" / name).parent.mkdir(parents=True)
         coco(tmp_path / "data" / name, ["pool"])
-    config, _ = made(tmp_path, "coco", "pool")
+    config, _ = source_config(tmp_path, "coco", "pool")
     assert config.sources[0].splits == {
         "train": "train/_annotations.coco.json", "valid": "valid/_annotations.coco.json",
     }  # fmt: skip
@@ -274,7 +274,7 @@ def test_what_init_writes_is_explored(tmp_path):
     for folder in ("train", "val"):
         yolo(tmp_path / "data", (0, 1), "train: images/train\nval: images/val\nnames: [a, car]",
              folder)  # fmt: skip
-    made(tmp_path, "yolo", "a=pool,car")
+    source_config(tmp_path, "yolo", "a=pool,car")
     words = ["factory", "explore", str(tmp_path / "new/mine.factory.yaml"), "--json",
              "--workdir", str(tmp_path / "w")]  # fmt: skip
     # Pictures are the same in both splits, which the starter's limits refuse.
@@ -293,7 +293,7 @@ def test_what_init_writes_is_explored(tmp_path):
 
 def test_a_class_may_be_written_as_a_number(tmp_path):
     yolo(tmp_path / "data", (0, 1))
-    made(tmp_path, "yolo", "pool,car")
+    source_config(tmp_path, "yolo", "pool,car")
     file = tmp_path / "new/mine.factory.yaml"
     file.write_text(file.read_text().replace('"0": pool, "1": car}', "0: pool}\n    drop: [1]"))
     source = load_factory(file).sources[0]

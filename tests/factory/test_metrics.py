@@ -86,10 +86,12 @@ def test_sizes_leave_other_objects_out():
 def test_ignored_regions_count_neither_way():
     real = truth(square(0), (100, 0, 200, 100), ignored=[1])
     found = boxes(square(0), square(120), square(150), square(95), square(400))
-    seen = match(found, np.array([0.9, 0.8, 0.7, 0.6, 0.5]), real.boxes, HALF, None, real.ignored)
+    matches = match(
+        found, np.array([0.9, 0.8, 0.7, 0.6, 0.5]), real.boxes, HALF, None, real.ignored
+    )
     # One that lies half in the region is ignored too; a region takes any number.
-    assert seen.ignored[0].tolist() == [False, True, True, True, False]
-    assert seen.hit[0].tolist() == [True, False, False, False, False]
+    assert matches.ignored[0].tolist() == [False, True, True, True, False]
+    assert matches.hit[0].tolist() == [True, False, False, False, False]
     one = pool([(found, np.array([0.9, 0.8, 0.7, 0.6, 0.5]))], [real], HALF)
     assert [part.tolist() for part in per_image(one)] == [[1], [2], [1]]
 
@@ -97,10 +99,10 @@ def test_ignored_regions_count_neither_way():
 def test_the_better_score_takes_the_object_and_the_next_takes_another():
     found = boxes((0, 0, 10, 10), (1, 0, 11, 10))
     real = boxes((1, 0, 11, 10), (0, 0, 10, 10))
-    seen = match(found, np.array([0.5, 0.9]), real, HALF)
-    assert seen.truth[0].tolist() == [1, 0]
-    seen = match(found, np.array([0.5, 0.9]), real[:1], HALF)
-    assert seen.truth[0].tolist() == [-1, 0]
+    matches = match(found, np.array([0.5, 0.9]), real, HALF)
+    assert matches.truth[0].tolist() == [1, 0]
+    matches = match(found, np.array([0.5, 0.9]), real[:1], HALF)
+    assert matches.truth[0].tolist() == [-1, 0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -117,10 +119,10 @@ def test_an_image_counted_twice_is_two_images(seed):
     one = pool(found, real, COCO_IOU)
     twice = pool([found[0], found[0], found[2]], [real[0], real[0], real[2]], COCO_IOU)
     np.testing.assert_allclose(one.statistic()(weights)[0], value(twice.statistic(), 3))
-    right, seen, objects = per_image(one)
+    right, claims, objects = per_image(one)
     other = per_image(twice)
     assert (weights @ right)[0] == other[0].sum()
-    assert value(f1(*other), 3) == pytest.approx(float(f1(right, seen, objects)(weights)[0]))
+    assert value(f1(*other), 3) == pytest.approx(float(f1(right, claims, objects)(weights)[0]))
 
 
 def test_mean_over_classes_leaves_out_those_without_objects():
@@ -142,13 +144,13 @@ def test_intervals_hold_the_value_and_pairs_are_narrower():
     assert weights.shape == (400, 60)
     assert (weights.sum(axis=1) == 60).all()
     one, two = ratio(right, found), ratio(better, found)
-    told_of = estimate(one, 60, weights)
-    assert told_of["low"] < told_of["value"] < told_of["high"]
-    assert told_of["value"] == pytest.approx(right.sum() / found.sum(), abs=1e-6)
+    interval = estimate(one, 60, weights)
+    assert interval["low"] < interval["value"] < interval["high"]
+    assert interval["value"] == pytest.approx(right.sum() / found.sum(), abs=1e-6)
     gap = paired(one, two, weights)
     assert 0 < gap["low"] < gap["value"] < gap["high"]
     assert gap["above"] == 1
-    assert gap["high"] - gap["low"] < told_of["high"] - told_of["low"]
+    assert gap["high"] - gap["low"] < interval["high"] - interval["low"]
     assert paired(one, one, weights)["value"] == 0
 
 
@@ -168,10 +170,10 @@ def test_a_single_image_has_no_interval():
 def test_calibration_error_by_hand():
     scores = np.array([0.95, 0.95, 0.15, 0.15])
     right = np.array([1.0, 0.0, 0.0, 0.0])
-    said = reliability(scores, right, np.array([0, 0, 1, 1]), 2)
-    assert value(said.error(), 2) == pytest.approx((0.45 * 2 + 0.15 * 2) / 4)
-    assert float(said.error()(np.array([[0.0, 1.0]]))[0]) == pytest.approx(0.15)
-    assert said.diagram() == [
+    bins = reliability(scores, right, np.array([0, 0, 1, 1]), 2)
+    assert value(bins.error(), 2) == pytest.approx((0.45 * 2 + 0.15 * 2) / 4)
+    assert float(bins.error()(np.array([[0.0, 1.0]]))[0]) == pytest.approx(0.15)
+    assert bins.diagram() == [
         {"said": 0.15, "right": 0.0, "share": 0.5},
         {"said": 0.95, "right": 0.5, "share": 0.5},
     ]
@@ -255,11 +257,11 @@ def test_topo_counts_holes_and_marbles():
     grid = noded(GRID)
     assert topo(grid, grid).f1 == 1
     whole, half = lines([(0, 0), (200, 0)]), lines([(0, 0), (100, 0)])
-    seen = topo(half, whole)
+    counts = topo(half, whole)
     # From the start at 50 all 20 marbles are reached, from that at 150 none; both see 40 holes.
-    assert (seen.matched, seen.marbles, seen.holes) == (20, 20, 80)
-    assert seen.precision == 1
-    assert seen.recall == 0.25
+    assert (counts.matched, counts.marbles, counts.holes) == (20, 20, 80)
+    assert counts.precision == 1
+    assert counts.recall == 0.25
     assert topo(whole, whole[:0]).precision == 0
     assert topo(whole[:0], whole).recall == 0
 
@@ -267,22 +269,22 @@ def test_topo_counts_holes_and_marbles():
 def test_topo_punishes_a_road_that_is_not_there():
     whole = lines([(0, 0), (200, 0)])
     more = noded(np.concatenate([whole, lines([(100, 0), (100, 200)])]))
-    seen = topo(more, whole)
-    assert seen.recall == 1
+    counts = topo(more, whole)
+    assert counts.recall == 1
     # Twice as many marbles; the three nearest to the junction find no free hole.
-    assert seen.precision == pytest.approx(0.5, abs=0.02)
+    assert counts.precision == pytest.approx(0.5, abs=0.02)
 
 
 def test_types_and_the_level_that_is_sure():
     path = ["aircraft", "airliner", "narrow"]
-    said = rank_types(
+    ranks = rank_types(
         [["A320", "B738"], ["C172"], ["B738", "A320"]],
         [path, ["aircraft", "light"], ["aircraft", "airliner"]],
         ["A320", "C172", "A320"],
         [[*path, "A-320"], ["aircraft", "airliner"], [*path, "A-320"]],
     )
-    assert said.rank.tolist() == [0, 0, 1]
-    assert [one["precision"] for one in levels(said)] == [1, pytest.approx(2 / 3, abs=1e-6), 1]
-    assert [one["given"] for one in levels(said)] == [1, 1, pytest.approx(1 / 3, abs=1e-6)]
-    assert deepest(said, 0.95) == 0
-    assert deepest(said, 0.6) == 2
+    assert ranks.rank.tolist() == [0, 0, 1]
+    assert [one["precision"] for one in levels(ranks)] == [1, pytest.approx(2 / 3, abs=1e-6), 1]
+    assert [one["given"] for one in levels(ranks)] == [1, 1, pytest.approx(1 / 3, abs=1e-6)]
+    assert deepest(ranks, 0.95) == 0
+    assert deepest(ranks, 0.6) == 2

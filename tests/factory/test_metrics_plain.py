@@ -55,11 +55,11 @@ def coco(found, truth, low: float, high: float) -> float:
     """As COCO's `accumulate` and `summarize` have it."""
     values = []
     for least in COCO_IOU:
-        seen = [coco_image(f, t, least, low, high) for f, t in zip(found, truth, strict=True)]
-        objects = sum(count for _, count in seen)
+        images = [coco_image(f, t, least, low, high) for f, t in zip(found, truth, strict=True)]
+        objects = sum(count for _, count in images)
         if not objects:
             return float("nan")
-        rows = sorted((row for rows, _ in seen for row in rows), key=lambda row: -row[0])
+        rows = sorted((row for rows, _ in images for row in rows), key=lambda row: -row[0])
         hit = np.cumsum([right for _, right in rows])
         precision = hit / np.arange(1, len(rows) + 1)
         at_least = [
@@ -171,5 +171,5 @@ def test_apls_and_topo_are_those_of_networkx(seed):
                 if np.hypot(*(hole_xy[hole] - marble_xy[marble])) <= 8:
                     pairs.add_edge(("hole", hole), ("marble", marble))
         counts += (len(nx.max_weight_matching(pairs, True)), len(dropped), len(sunk))
-    seen = topo(found, truth)
-    assert (seen.matched, seen.marbles, seen.holes) == tuple(counts)
+    found_counts = topo(found, truth)
+    assert (found_counts.matched, found_counts.marbles, found_counts.holes) == tuple(counts)

@@ -38,22 +38,22 @@ def cells(picture, across):
 def test_every_image_is_laid_once_a_turn_and_the_last_picture_is_full(tmp_path):
     samples = [painted(tmp_path, k, gsd=0.3) for k in range(10)]
     project = mosaics(tmp_path, samples, across=2, times=3)
-    made = after(project)
-    assert sorted(made) == [f"mosaics/{k:05d}" for k in range(9)]
-    shown = [
+    pictures = after(project)
+    assert sorted(pictures) == [f"mosaics/{k:05d}" for k in range(9)]
+    numbers = [
         [int(np.unique(cell).item()) - 10 for cell in cells(read_rgb(one.image)[..., 0], 2)]
-        for _, one in sorted(made.items())
+        for _, one in sorted(pictures.items())
     ]
-    for turn in (shown[:3], shown[3:6], shown[6:]):
+    for turn in (numbers[:3], numbers[3:6], numbers[6:]):
         flat = [k for group in turn for k in group]
         assert sorted(flat[:10]) == list(range(10))
         assert len(flat) == 12
-    assert shown[:3] != shown[3:6]
-    first = made["mosaics/00000"]
+    assert numbers[:3] != numbers[3:6]
+    first = pictures["mosaics/00000"]
     assert (first.width, first.height, first.gsd, first.split) == (80, 80, 0.3, "train")
-    said = {name: did for _, name, did in changes(project)}
-    assert said["first/3"] == "laid into mosaics: mosaics"
-    assert all(f"first/{k}" in said["mosaics/00000"] for k in shown[0])
+    notes = {name: note for _, name, note in changes(project)}
+    assert notes["first/3"] == "laid into mosaics: mosaics"
+    assert all(f"first/{k}" in notes["mosaics/00000"] for k in numbers[0])
 
 
 def test_labels_and_masks_go_where_their_image_goes(tmp_path):

@@ -33,7 +33,7 @@ def test_an_address_is_found_from_the_page(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("figure", "whole", "said"),
+    ("figure", "whole", "expected"),
     [
         ({"value": 0.12345, "low": 0.1, "high": 0.2}, False, ("0.123", "0.100 to 0.200", True)),
         ({"value": 3.0, "low": 2.0, "high": 4.0}, True, ("3", "2 to 4", False)),
@@ -42,11 +42,11 @@ def test_an_address_is_found_from_the_page(tmp_path):
         ({"value": 0.5, "low": None, "high": None}, False, ("0.500", "", False)),
     ],
 )
-def test_a_figure_and_its_interval_stand_apart(figure, whole, said):
-    shown = bar(figure)
-    assert (number(figure["value"], whole), span(figure, whole), shown is not None) == said
-    if shown is not None:
-        assert shown == {"from": "10.0%", "width": "10.0%", "at": "12.3%"}
+def test_a_figure_and_its_interval_stand_apart(figure, whole, expected):
+    bounds = bar(figure)
+    assert (number(figure["value"], whole), span(figure, whole), bounds is not None) == expected
+    if bounds is not None:
+        assert bounds == {"from": "10.0%", "width": "10.0%", "at": "12.3%"}
 
 
 def test_jpegs_are_whole_and_the_same_for_the_same_picture(tmp_path):

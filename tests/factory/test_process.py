@@ -13,7 +13,7 @@ from lanner.factory.ops.resample import scale_mask
 from lanner.factory.ops.work import Work
 from lanner.factory.project import SAMPLES, Project
 from lanner.factory.samples import IDS_UNKNOWN, MASK_UNKNOWN, Label, Sample
-from lanner.factory.steps.explore.predictions import Seen
+from lanner.factory.steps.explore.predictions import Predictions
 from lanner.factory.steps.process import run
 from lanner.factory.steps.train.pictures import pictures
 from tests.fixtures_process import after, changes, cross, plane, project_of, stored, write_cutouts
@@ -35,7 +35,7 @@ def test_every_operation_can_be_had_by_its_name():
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ({"op": "repairs"}, "did you mean 'repair'"),
         ({"op": "repair", "shift": "drop"}, "did you mean 'shifted'"),
@@ -49,10 +49,10 @@ def test_every_operation_can_be_had_by_its_name():
         ({"op": "render", "kind": "aircraft", "shadow": [1, 2]}, "must rise within 0 to"),
     ],
 )
-def test_what_is_not_known_is_refused_before_anything_is_made(tmp_path, spec, said):
+def test_what_is_not_known_is_refused_before_anything_is_made(tmp_path, spec, message):
     samples = [stored(tmp_path, "first/a")]
     project = project_of(tmp_path, [{"op": "select"}, spec], samples)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         run(project)
     assert not (project.step_dir("process") / SAMPLES).exists()
 
@@ -60,28 +60,32 @@ def test_what_is_not_known_is_refused_before_anything_is_made(tmp_path, spec, sa
 # ---------------------------------------------------------------- pseudo-labels
 
 
-SEEN = Seen(np.array([[10.0, 5, 30, 25], [50, 5, 70, 25]]), np.array([0.9, 0.6]), ("x", "x"))
+PREDICTIONS = Predictions(
+    np.array([[10.0, 5, 30, 25], [50, 5, 70, 25]]), np.array([0.9, 0.6]), ("x", "x")
+)
 
 
 def test_two_looks_agree_on_what_both_see():
-    back = pseudo_labels.mirrored(pseudo_labels.mirrored(SEEN, 100), 100)
-    np.testing.assert_allclose(back.boxes, SEEN.boxes)
-    other = Seen(SEEN.boxes[:1] + 2, np.array([0.7]), ("x",))
-    both = pseudo_labels.agreed(SEEN, other)
+    back = pseudo_labels.mirrored(pseudo_labels.mirrored(PREDICTIONS, 100), 100)
+    np.testing.assert_allclose(back.boxes, PREDICTIONS.boxes)
+    other = Predictions(PREDICTIONS.boxes[:1] + 2, np.array([0.7]), ("x",))
+    both = pseudo_labels.agreed(PREDICTIONS, other)
     np.testing.assert_allclose(both.scores, [0.8, 0.3])
-    np.testing.assert_allclose(both.boxes[0], SEEN.boxes[0] + 1)
-    apart = pseudo_labels.agreed(SEEN, Seen(SEEN.boxes, SEEN.scores, ("y", "y")))
+    np.testing.assert_allclose(both.boxes[0], PREDICTIONS.boxes[0] + 1)
+    apart = pseudo_labels.agreed(
+        PREDICTIONS, Predictions(PREDICTIONS.boxes, PREDICTIONS.scores, ("y", "y"))
+    )
     assert sorted(apart.scores) == [0.3, 0.3, 0.45, 0.45]
-    nothing = Seen(np.zeros((0, 4)), np.zeros(0), ())
+    nothing = Predictions(np.zeros((0, 4)), np.zeros(0), ())
     assert len(pseudo_labels.agreed(nothing, nothing).boxes) == 0
 
 
 def test_what_is_not_sure_is_ignored():
     params = pseudo_labels.Params(model="m", accept=0.8, ignore=0.5, weight=0.7)
-    found = pseudo_labels.labels_of(SEEN, params)
+    found = pseudo_labels.labels_of(PREDICTIONS, params)
     assert [(one.box[0], one.weight) for one in found] == [(10, 0.7), (50, 0)]
     stricter = params.model_copy(update={"ignore": 0.7})
-    assert len(pseudo_labels.labels_of(SEEN, stricter)) == 1
+    assert len(pseudo_labels.labels_of(PREDICTIONS, stricter)) == 1
 
 
 # ---------------------------------------------------------------- the step
@@ -99,7 +103,7 @@ def test_selection_weights_and_what_they_leave_out(tmp_path):
     kept = after(project)
     assert len(kept) == 5
     assert "roads/0" in kept
-    dropped = {name for op, name, did in changes(project) if "is over the 4 of first" in did}
+    dropped = {name for op, name, note in changes(project) if "is over the 4 of first" in note}
     assert dropped == {one.id for one in samples} - set(kept)
     assert {(one.weight, one.labels[0].weight) for n, one in kept.items() if n[0] == "f"} == {
         (2, 0.5)
@@ -125,7 +129,7 @@ def test_scaled_and_cut_images_carry_their_masks_and_labels(tmp_path):
     run(project)
     tiles = after(project)
     assert len(tiles) == 9
-    seen = {1: 0, 2: 0}
+    counts = {1: 0, 2: 0}
     for name, tile in tiles.items():
         x0, y0 = map(int, name.rsplit("/", 1)[1].split("_"))
         assert (tile.width, tile.height, tile.gsd) == (128, 128, 0.25)
@@ -140,9 +144,9 @@ def test_scaled_and_cut_images_carry_their_masks_and_labels(tmp_path):
             )  # fmt: skip
             part = scale_mask(masks[which - 1], (320, 240))[y0 : y0 + 128, x0 : x0 + 128]
             np.testing.assert_array_equal(numbers == k + 1, part)
-            seen[which] += label.weight > 0
-    assert all(seen.values())
-    assert any("cut into 9 tiles" in did for _, _, did in changes(project))
+            counts[which] += label.weight > 0
+    assert all(counts.values())
+    assert any("cut into 9 tiles" in note for _, _, note in changes(project))
 
 
 def test_tiles_that_no_road_crosses_are_learned_from_too(tmp_path):
@@ -251,9 +255,9 @@ def test_masks_and_made_sources(cutouts, mixed):
             assert one.split == "train"
         if one.ids is not None:
             assert read_mask(one.ids).shape == (one.height, one.width)
-    made = [one for one in samples.values() if one.source == "composites"]
-    assert all("on roads/b" in one.history[0] for one in made)
-    assert {label.kind for one in made for label in one.labels} <= {"C130", "KC135"}
+    composites = [one for one in samples.values() if one.source == "composites"]
+    assert all("on roads/b" in one.history[0] for one in composites)
+    assert {label.kind for one in composites for label in one.labels} <= {"C130", "KC135"}
     planes = [
         label for n, one in samples.items() if n.startswith("rendered/") for label in one.labels
     ]
@@ -280,8 +284,8 @@ def test_backgrounds_that_may_be_tested_on_are_not_pasted_on(cutouts, mixed):
 def test_types_left_out_are_pasted_nowhere(cutouts, mixed):
     project = project_of(cutouts, [{**OPS[3], "count": 6, "skip": ["C130"]}], mixed)
     run(project)
-    made = [one for one in after(project).values() if one.source == "composites"]
-    assert {label.kind for one in made for label in one.labels} == {"KC135"}
+    composites = [one for one in after(project).values() if one.source == "composites"]
+    assert {label.kind for one in composites for label in one.labels} == {"KC135"}
     with pytest.raises(ConfigError, match=r"skip 'C13': is no folder.*C130, KC135"):
         run(project_of(cutouts, [{**OPS[3], "skip": ["C13"]}], mixed))
 
@@ -293,7 +297,7 @@ def test_each_picture_made_of_an_image_knows_which(tmp_path):
     for ops in ([scaled], [tiled], [scaled, tiled], [tiled, scaled]):
         project = project_of(tmp_path, ops, [one])
         run(project)
-        assert {made.origin for made in after(project).values()} == {own}
+        assert {picture.origin for picture in after(project).values()} == {own}
     project = project_of(tmp_path, [{"op": "resample", "gsd": 0.5}, {**tiled, "side": 512}], [one])
     run(project)
     assert after(project)["first/a"].origin is None

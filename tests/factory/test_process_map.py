@@ -28,19 +28,19 @@ def note_slowly(path: Path) -> None:
 
 
 def test_several_processes_do_everything_once_and_tell(tmp_path):
-    told = []
+    events = []
     paths = [tmp_path / str(k) for k in range(48)]
-    process_map(note, paths, told.append, workers=3)
+    process_map(note, paths, events.append, workers=3)
     by = {path.read_text() for path in paths}
     assert str(os.getpid()) not in by
-    assert told == list(range(49))
+    assert events == list(range(49))
 
 
 def test_few_things_are_done_here(tmp_path):
-    told = []
-    process_map(note, [tmp_path / "one", tmp_path / "two"], told.append, workers=3)
+    events = []
+    process_map(note, [tmp_path / "one", tmp_path / "two"], events.append, workers=3)
     assert (tmp_path / "two").read_text() == str(os.getpid())
-    assert told == [0, 1]
+    assert events == [0, 1]
 
 
 def test_what_fails_in_a_process_is_raised_here(tmp_path):

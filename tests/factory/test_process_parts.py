@@ -31,14 +31,14 @@ def length(line) -> float:
 @settings(max_examples=80, deadline=None)
 def test_windows_cover_an_image_and_never_leave_it(width, height, side, overlap):
     found = list(windows(width, height, side, overlap))
-    seen = np.zeros((height, width), bool)
+    covered = np.zeros((height, width), bool)
     for x0, y0, x1, y1 in found:
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
         assert x1 - x0 == min(side, width)
         assert y1 - y0 == min(side, height)
-        seen[y0:y1, x0:x1] = True
-    assert seen.all()
+        covered[y0:y1, x0:x1] = True
+    assert covered.all()
     starts = sorted({x0 for x0, *_ in found})
     assert all(b - a <= side - overlap for a, b in itertools.pairwise(starts))
 
@@ -49,31 +49,31 @@ def test_windows_cover_an_image_and_never_leave_it(width, height, side, overlap)
 @settings(max_examples=80, deadline=None)
 def test_a_cut_label_stays_in_its_window_and_counts_by_what_is_seen(x, y, w, h, least):
     label = plane(x, y, x + w, y + h, polygon=((x, y), (x + w, y), (x + w, y + h), (x, y + h)))
-    [seen] = cut(label, (10, 20, 74, 84), least) or [None]
+    [piece] = cut(label, (10, 20, 74, 84), least) or [None]
     inside = max(0.0, min(x + w, 74) - max(x, 10)) * max(0.0, min(y + h, 84) - max(y, 20))
-    if seen is None:
+    if piece is None:
         assert inside == pytest.approx(0, abs=1e-6)
         return
-    x0, y0, x1, y1 = seen.box
+    x0, y0, x1, y1 = piece.box
     assert 0 <= x0 <= x1 <= 64
     assert 0 <= y0 <= y1 <= 64
     # Coordinates are kept to a millionth of a pixel.
     assert (x1 - x0) * (y1 - y0) == pytest.approx(inside, abs=2e-4)
-    assert ("cut" in seen.flags) == (inside < w * h * (1 - 1e-9))
+    assert ("cut" in piece.flags) == (inside < w * h * (1 - 1e-9))
     if abs(inside / (w * h) - least) > 1e-6:
-        assert (seen.weight == 1) == (inside / (w * h) > least)
-    if seen.polygon is not None and inside > 1:
+        assert (piece.weight == 1) == (inside / (w * h) > least)
+    if piece.polygon is not None and inside > 1:
         assert (
-            seen.polygon[0] in {(x0, y0), (x1, y0), (x1, y1), (x0, y1)}
-            or np.isclose(np.array(seen.polygon).min(0), (x0, y0)).all()
+            piece.polygon[0] in {(x0, y0), (x1, y0), (x1, y1), (x0, y1)}
+            or np.isclose(np.array(piece.polygon).min(0), (x0, y0)).all()
         )
 
 
 def test_a_cut_line_keeps_all_its_pieces():
     line = Label("road", (0, 5, 100, 30), line=((0, 5), (60, 5), (60, 30), (100, 30)))
-    [seen] = cut(line, (20, 0, 80, 20), 0.5)
-    assert seen.line == ((0, 5), (40, 5), (40, 20))
-    assert (seen.box, seen.flags) == ((0, 5, 40, 20), ("cut",))
+    [piece] = cut(line, (20, 0, 80, 20), 0.5)
+    assert piece.line == ((0, 5), (40, 5), (40, 20))
+    assert (piece.box, piece.flags) == ((0, 5, 40, 20), ("cut",))
     assert cut(line, (0, 40, 50, 90), 0.5) == ()
     bend = Label("road", (10, 10, 90, 30), line=((10, 10), (90, 10), (90, 30), (10, 30)))
     pieces = cut(bend, (0, 0, 64, 64), 0.5)
@@ -82,8 +82,8 @@ def test_a_cut_line_keeps_all_its_pieces():
 
 def test_a_line_that_meets_itself_is_one_line_as_long_as_it_is_in_sight():
     loop = ((10.0, 10.0), (50.0, 10.0), (50.0, 50.0), (30.0, 50.0), (30.0, 5.0))
-    [seen] = cut(Label("road", (10, 5, 50, 50), line=loop), (0, 0, 64, 64), 0.5)
-    assert (seen.line, seen.flags) == (loop, ())
+    [piece] = cut(Label("road", (10, 5, 50, 50), line=loop), (0, 0, 64, 64), 0.5)
+    assert (piece.line, piece.flags) == (loop, ())
     cut_up = cut(Label("road", (10, 5, 50, 50), line=loop), (20, 0, 84, 64), 0.5)
     assert sum(length(one.line) for one in cut_up) == pytest.approx(length(loop) - 10)
 
@@ -91,9 +91,9 @@ def test_a_line_that_meets_itself_is_one_line_as_long_as_it_is_in_sight():
 def test_a_slanting_outline_has_the_box_of_what_is_seen_of_it():
     corners = ((0.0, 10.0), (10.0, 0.0), (100.0, 90.0), (90.0, 100.0))
     slanting = plane(0, 0, 100, 100, polygon=corners)
-    [seen] = cut(slanting, (0, 0, 64, 200), 0.5)
-    assert seen.box == (0, 0, 64, 74)
-    assert (seen.weight, seen.flags) == (1, ("cut",))
+    [piece] = cut(slanting, (0, 0, 64, 200), 0.5)
+    assert piece.box == (0, 0, 64, 74)
+    assert (piece.weight, piece.flags) == (1, ("cut",))
     # A box that is drawn a pixel wider stays so.
     [wider] = cut(plane(-1, -1, 101, 101, polygon=corners), (-9, -9, 64, 200), 0.5)
     assert wider.box == (8, 8, 73, 84)
@@ -103,8 +103,8 @@ def test_a_slanting_outline_has_the_box_of_what_is_seen_of_it():
 
 def test_an_outline_in_sight_stays_as_it_was_drawn():
     tie = ((10.0, 10.0), (40.0, 30.0), (40.0, 10.0), (10.0, 30.0))
-    [seen] = cut(plane(10, 10, 40, 30, polygon=tie), (5, 5, 69, 69), 0.5)
-    assert seen.polygon == tuple((x - 5, y - 5) for x, y in tie)
+    [piece] = cut(plane(10, 10, 40, 30, polygon=tie), (5, 5, 69, 69), 0.5)
+    assert piece.polygon == tuple((x - 5, y - 5) for x, y in tie)
     # What is left of this one are two legs: one of them alone would be half an object.
     legs = ((10.0, 50.0), (10.0, 10.0), (40.0, 10.0), (40.0, 50.0), (30.0, 50.0), (30.0, 20.0),
             (20.0, 20.0), (20.0, 50.0))  # fmt: skip
@@ -231,14 +231,14 @@ def test_a_composite_is_exact_and_repeats(seed):
     alpha = np.where(mask, 255, 0).astype(np.uint8)
     shapes = [Cutout(rgb, alpha, alpha, False, "C130")]
     ground = cross(at=())[0]
-    made, again = (
+    picture, again = (
         composite(np.random.default_rng(seed), shapes, ground, 96, 5, (12, 40)) for _ in range(2)
     )
-    np.testing.assert_array_equal(made.rgb, again.rgb)
-    assert made.rgb.shape == (96, 96, 3)
-    assert len(made.boxes) == len(made.kinds) == made.ids.max()
-    for k, (x0, y0, x1, y1) in enumerate(made.boxes):
-        ys, xs = np.nonzero(made.ids == k + 1)
+    np.testing.assert_array_equal(picture.rgb, again.rgb)
+    assert picture.rgb.shape == (96, 96, 3)
+    assert len(picture.boxes) == len(picture.kinds) == picture.ids.max()
+    for k, (x0, y0, x1, y1) in enumerate(picture.boxes):
+        ys, xs = np.nonzero(picture.ids == k + 1)
         assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x0, y0, x1, y1)
 
 

@@ -241,10 +241,10 @@ def test_voc_is_read_in_the_encoding_that_it_says(tmp_path):
         "s": ("utf-8", "gbk", "飞机"),
     }
     (tmp_path / "Annotations").mkdir()
-    for k, (name, (said, real, word)) in enumerate(names.items()):
+    for k, (name, (declared, real, word)) in enumerate(names.items()):
         draw(tmp_path / f"JPEGImages/{name}.png", k)
         text = (
-            f"<?xml version='1.0' encoding='{said}'?><annotation><object><name>{word}</name>"
+            f"<?xml version='1.0' encoding='{declared}'?><annotation><object><name>{word}</name>"
             "<bndbox><xmin>10</xmin><ymin>5</ymin><xmax>30</xmax><ymax>15</ymax></bndbox>"
             "</object></annotation>"
         )

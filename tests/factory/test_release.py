@@ -255,18 +255,18 @@ def two_networks(first, second):
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (("a.safetensors", "a.safetensors"), r"members\.masks\.weights .*such as masks\."),
         (("a.safetensors", "nets/b.safetensors"), r"members\.masks\.weights .*leave its folder"),
     ],
 )
-def test_no_network_is_released_with_the_weights_of_another(tmp_path, names, said):
+def test_no_network_is_released_with_the_weights_of_another(tmp_path, names, message):
     files = {name: tmp_path / name for name in ("boxes", "masks")}
     for name, path in files.items():
         path.write_text(name)
     target = Target(tmp_path / "weights" / "tanks" / "1.1.0")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         stage(target, two_networks(*names), files, Calibration(), {}, {})
     assert not target.part.exists()
     # The same network twice, say at two thresholds, is one file.
@@ -342,9 +342,9 @@ def test_a_run_of_a_lanner_with_other_words_is_told(tmp_path, record):
     (tmp_path / "raw").mkdir()
     (tmp_path / "step.json").write_text(json.dumps(record))
     (tmp_path / "figures.json").write_text("{}")
-    for look in (reproduce_run, lambda run: open_evaluated("A", run, "test")):
+    for reader in (reproduce_run, lambda run: open_evaluated("A", run, "test")):
         with pytest.raises(DatasetError, match="recorded by an earlier Lanner"):
-            look(tmp_path)
+            reader(tmp_path)
 
 
 def test_a_card_holds_plain_data_alone(staged):

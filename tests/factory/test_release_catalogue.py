@@ -129,9 +129,9 @@ def test_a_detector_of_ones_own_may_name_another_catalogue(home, scene, tmp_path
     assert [code[:2] for code in best(second)] == ["YZ"] * len(best(first))
     assert (run / "tiles.sqlite").read_bytes() == tiles
     assert one["key"] == two["key"]
-    told = [one["detector"]["chain_files"], two["detector"]["chain_files"]]
-    assert told[0][str(mine)] != told[1][str(mine)]
-    assert told[0]["taxonomy.yaml"] == told[1]["taxonomy.yaml"]
+    files = [one["detector"]["chain_files"], two["detector"]["chain_files"]]
+    assert files[0][str(mine)] != files[1][str(mine)]
+    assert files[0]["taxonomy.yaml"] == files[1]["taxonomy.yaml"]
     mine.unlink()
     with pytest.raises(ConfigError, match=r"mine\.yaml"):
         found(scene, str(own), run)

@@ -236,15 +236,15 @@ def test_release_reproduce_and_refuse(root, monkeypatch):
     assert sorted((root / "weights").rglob("*")) == there
     assert (project.step_dir("release") / "gates.png").exists()
     summary = release.run(project).summary
-    made = resolve(str(path), None)
-    assert made.release_dir == root / "weights" / "aircraft" / "9.9.9"
-    checked = check_release(made)
+    entry = resolve(str(path), None)
+    assert entry.release_dir == root / "weights" / "aircraft" / "9.9.9"
+    checked = check_release(entry)
     assert checked.card.data[0].attribution == "ours"
     assert {one.name for one in checked.card.data} > {"rendered"}  # the networks came with theirs
     assert {"golden.json", "detector.yaml", "factory.yaml"} <= set(checked.card.files)
     assert checked.chain_files.keys() == {"types.yaml", "taxonomy.yaml"}
     for one in checked.chain_files.values():
-        assert one.path.parent == made.release_dir
+        assert one.path.parent == entry.release_dir
         assert one.path.read_bytes() == (ROOT / "configs" / one.path.name).read_bytes()
     assert summary["measured against"] == load_config(ROOT / "configs" / "aircraft.yaml").release
     # None of the rendered aircraft is large: such a gate is not passed over in silence.
@@ -252,10 +252,10 @@ def test_release_reproduce_and_refuse(root, monkeypatch):
     at = summary["accept"]["accept_at"]
     assert search.value_at(load_config(path), "chain.triage.accept_at") == at
     assert "# the networks' metres a pixel" in path.read_text()
-    golden = json.loads((made.release_dir / "golden.json").read_text())
+    golden = json.loads((entry.release_dir / "golden.json").read_text())
     assert len(golden) == 1
     assert golden[0]["features"]
-    check_again(root, made.release_dir)
+    check_again(root, entry.release_dir)
     # The evaluation is done again with the detector it had, though release has changed it since.
     again = reproduce_run(root / "run")
     assert again.differences == ()
@@ -299,8 +299,8 @@ def test_another_catalogue_wants_another_number(root, tmp_path, monkeypatch):
     path.write_text(edited(path.read_text(), {"release": "9.9.9"}))
     release.run(project)
     types.unlink()
-    said = check_release(resolve(str(path), None)).chain_files["types.yaml"].path.read_text()
-    assert '"icao": "Z' in said
+    text = check_release(resolve(str(path), None)).chain_files["types.yaml"].path.read_text()
+    assert '"icao": "Z' in text
 
 
 def test_a_gate_that_is_no_figure_is_refused_at_the_first_release(root):
@@ -329,10 +329,10 @@ def check_again(root: Path, folder: Path) -> None:
         done = CliRunner().invoke(app, ["detectors", str(path), "--check", *map(str, words)])
         return done.exit_code, done.stdout, done.stderr
 
-    code, said, _ = checked("--data", root)
-    assert (code, ": identical, " in said) == (0, True)
-    code, said, _ = checked("--data", root / "configs")
-    assert (code, "not checked, image 3.tif" in said) == (0, True)
+    code, output, _ = checked("--data", root)
+    assert (code, ": identical, " in output) == (0, True)
+    code, output, _ = checked("--data", root / "configs")
+    assert (code, "not checked, image 3.tif" in output) == (0, True)
     # As if it had been released by another machine, and then by another network.
     file, card = folder / "golden.json", load_card(folder)
     facts = {k: v for k, v in card.model_dump(mode="json").items() if k != "files"}
@@ -342,8 +342,8 @@ def check_again(root: Path, folder: Path) -> None:
         rows[0]["features"][0]["properties"]["confidence"] += change
         file.write_text(json.dumps(rows))
         seal(folder, facts)
-        code, said, wrong = checked("--data", root)
-        assert (code, expected[1] in said) == (expected[0], True)
+        code, output, wrong = checked("--data", root)
+        assert (code, expected[1] in output) == (expected[0], True)
     assert "\nerror: golden " in wrong
     file.write_text("[]")
     code, _, wrong = checked()

@@ -17,10 +17,10 @@ from lanner.factory.steps.process import run
 from tests.fixtures_process import after, changes, cross, plane, project_of, stored
 
 
-def plan(labels, findings=(), seen=None, levels=None, **rules):
+def plan(labels, findings=(), originals=None, levels=None, **rules):
     one = Sample("a", "first", "train", Path("a.png"), 200, 100, labels=tuple(labels))
     levels = {"": 0.5} if levels is None else levels
-    known = {"a": one if seen is None else one.but(labels=tuple(seen))}
+    known = {"a": one if originals is None else one.but(labels=tuple(originals))}
     return repair.plan_of(one, findings, known, repair.Params(**rules), levels)
 
 
@@ -63,8 +63,8 @@ def test_rules_on_a_models_word():
 def test_findings_find_their_label_after_others_went():
     labels = [plane(10, 10, 30, 30), plane(60, 60, 80, 80)]
     found = [Finding("shifted", "a", "", 1, 0.9, (64, 60, 84, 80), "aircraft")]
-    assert set(plan(labels[1:], found, seen=labels, shifted="drop").drop) == {0}
-    assert plan(labels[:1], found, seen=labels, shifted="drop").drop == {}
+    assert set(plan(labels[1:], found, originals=labels, shifted="drop").drop) == {0}
+    assert plan(labels[:1], found, originals=labels, shifted="drop").drop == {}
 
 
 def test_of_two_copies_the_one_in_train_goes():
@@ -175,9 +175,9 @@ def test_repair_records_every_change_and_keeps_masks_right(tmp_path):
     assert (numbers[masks[1]] == 1).all()
     assert (numbers[masks[0]] == IDS_UNKNOWN).all()
     assert (numbers[80:100, 10:30] == IDS_UNKNOWN).all()
-    said = [did for _, _, did in changes(project)]
-    assert len(said) == 3
-    assert new.history == tuple(f"repair: {did}" for did in said)
+    notes = [note for _, _, note in changes(project)]
+    assert len(notes) == 3
+    assert new.history == tuple(f"repair: {note}" for note in notes)
 
 
 def test_a_road_that_leaves_its_image_keeps_the_piece_that_comes_back(tmp_path):
@@ -187,4 +187,4 @@ def test_a_road_that_leaves_its_image_keeps_the_piece_that_comes_back(tmp_path):
     run(project)
     found = after(project)["roads/a"].labels
     assert [one.line for one in found] == [((10, 10), (160, 10)), ((160, 30), (10, 30))]
-    assert any("clipped to 10.0" in did and " and " in did for _, _, did in changes(project))
+    assert any("clipped to 10.0" in note and " and " in note for _, _, note in changes(project))

@@ -94,7 +94,7 @@ def test_ranges_are_read_in_every_form(detector):
 
 
 @pytest.mark.parametrize(
-    ("path", "given", "said"),
+    ("path", "given", "message"),
     [
         ("fusion.iuo", [0.3, 0.7], "did you mean 'fusion.iou'?"),
         ("chain.triage.acept_at", [0.3, 0.7], "did you mean 'chain.triage.accept_at'?"),
@@ -116,11 +116,11 @@ def test_ranges_are_read_in_every_form(detector):
         ("chain.triage.review_cut", {"one_of": [True, True]}, "each plain value once"),
     ],
 )
-def test_a_wrong_range_names_its_line_and_the_remedy(detector, path, given, said):
+def test_a_wrong_range_names_its_line_and_the_remedy(detector, path, given, message):
     space = {"fusion.min_score": [0.1, 0.2], path: given}
     with pytest.raises(ConfigError) as refused:
         parse_space(space, detector, factory_text(space))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "(line 5)" in str(refused.value)
 
 
@@ -245,16 +245,16 @@ def test_a_value_that_is_named_is_tried_to_its_last_digit(detector):
     }
     found = search_points(axes, parse_objectives(["f1"]), bowl, points=30, seed=3, now=now)
     assert found.points[0].point == now
-    seen = [one.point for one in found.points]
-    assert {one["fusion.iou"] for one in seen} == {0.123456, 0.654321}
-    assert {one["chain.outline.simplify_px"] for one in seen} <= {
+    points = [one.point for one in found.points]
+    assert {one["fusion.iou"] for one in points} == {0.123456, 0.654321}
+    assert {one["chain.outline.simplify_px"] for one in points} <= {
         100.25,
         100.5,
         100.75,
         101.0,
         101.25,
     }
-    rest = [one["members.masks.weight"] for one in seen[1:]]
+    rest = [one["members.masks.weight"] for one in points[1:]]
     assert rest == [float(f"{value:.4g}") for value in rest]
 
 
@@ -349,8 +349,8 @@ def test_a_point_of_which_an_objective_says_nothing_is_passed_over(axes, tmp_pat
     # A restart finds them as they were, for these objectives and for others.
     again = search_points(axes, objectives, None, kept=Kept(path, "k"), **rest)
     assert again.points == found.points
-    for text, said in (("precison", "did you mean 'precision'"), ("x", "f1, review, precision")):
-        with pytest.raises(ConfigError, match=said):
+    for text, message in (("precison", "did you mean 'precision'"), ("x", "f1, review, precision")):
+        with pytest.raises(ConfigError, match=message):
             search_points(axes, parse_objectives([text]), sparse, kept=Kept(path, "k"), **rest)
 
     def never(points):

@@ -92,18 +92,18 @@ def test_a_step_that_does_not_divide_a_range_of_whole_numbers_ends_below_it():
 HELD: list[RasterChain] = []
 
 
-def hold_one(told) -> None:
+def hold_one(queue) -> None:
     """Hold rasters until this process ends, as one that measures points does."""
     HELD.append(RasterChain(Memory(1)))
-    told.put(HELD[0].root.name)
+    queue.put(HELD[0].root.name)
 
 
 def test_a_process_of_a_search_leaves_no_rasters_behind():
     context = fresh(RasterChain.__module__)
-    told = context.Queue()
-    process = context.Process(target=hold_one, args=(told,))
+    queue = context.Queue()
+    process = context.Process(target=hold_one, args=(queue,))
     process.start()
-    folder = Path(told.get(timeout=120))
+    folder = Path(queue.get(timeout=120))
     process.join()
     assert process.exitcode == 0
     assert not folder.exists()

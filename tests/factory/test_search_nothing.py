@@ -52,7 +52,7 @@ WRONG = [(box, 0.7) for box in FALSE]
 RIGHT = [(box, 0.7) for box in TRUE]
 
 
-def written(folder: Path, config: DetectorConfig, seen, labels) -> None:
+def written(folder: Path, config: DetectorConfig, predictions, labels) -> None:
     """Raw predictions of two images in which every network saw the same."""
     folder.mkdir(parents=True)
     samples = []
@@ -69,8 +69,8 @@ def written(folder: Path, config: DetectorConfig, seen, labels) -> None:
         tiles = []
         for tile in plan:
             shift = np.tile([tile.window.x0, tile.window.y0], 2)
-            boxes = np.asarray([box for box, _ in seen], np.float64).reshape(-1, 4) - shift
-            views = Views.of(boxes, np.asarray([score for _, score in seen], np.float64))
+            boxes = np.asarray([box for box, _ in predictions], np.float64).reshape(-1, 4) - shift
+            views = Views.of(boxes, np.asarray([score for _, score in predictions], np.float64))
             tiles.append((tile.index, np.ones((256, 256), bool), (views,) * len(config.members)))
         store.write_views(tiles, folder / f"{name}.npz")
         store.write_json({"key": "", **store.geometry(scene, plan)}, folder / f"{name}.json")
@@ -79,7 +79,9 @@ def written(folder: Path, config: DetectorConfig, seen, labels) -> None:
     store.write_json(facts, folder / store.FACTS)
 
 
-def searched(home: Path, seen, *, held=None, labels=True, networks=1, space=None, **settings):
+def searched(
+    home: Path, predictions, *, held=None, labels=True, networks=1, space=None, **settings
+):
     """The summary of a search, its table, and the folder it left."""
     config = DetectorConfig.model_validate({**DETECTOR, "members": NETWORKS[:networks]})
     (home / "tanks.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
@@ -101,8 +103,8 @@ def searched(home: Path, seen, *, held=None, labels=True, networks=1, space=None
     project = Project(FactoryConfig.model_validate(facts), path, home / "run")
     truth = [Label("tank", box) for box in TRUE] if labels else []
     raw = project.step_dir("evaluate") / "raw"
-    written(raw / "test", config, seen, truth)
-    written(raw / "valid", config, seen if held is None else held, truth)
+    written(raw / "test", config, predictions, truth)
+    written(raw / "valid", config, predictions if held is None else held, truth)
     folder = project.step_dir("search")
     folder.mkdir()
     outcome = search.run(project)
@@ -143,10 +145,10 @@ def test_points_that_find_nothing_are_behind_those_that_do(tmp_path, networks):
     assert text.index("nothing can be said of review") > text.rindex(">front<")
 
 
-@pytest.mark.parametrize("seen", [WRONG, RIGHT])
+@pytest.mark.parametrize("predictions", [WRONG, RIGHT])
 @pytest.mark.parametrize("held", [NOTHING, WRONG, RIGHT])
 @pytest.mark.parametrize("networks", [1, 2])
-def test_nothing_to_calibrate_by_is_no_obstacle(tmp_path, seen, held, networks):
-    summary, rows, _ = searched(tmp_path, seen, held=held, networks=networks)
-    assert summary["best"]["f1"] == (1.0 if seen is RIGHT else 0.0)
+def test_nothing_to_calibrate_by_is_no_obstacle(tmp_path, predictions, held, networks):
+    summary, rows, _ = searched(tmp_path, predictions, held=held, networks=networks)
+    assert summary["best"]["f1"] == (1.0 if predictions is RIGHT else 0.0)
     assert any(not row["error"] for row in rows)

@@ -174,7 +174,7 @@ def test_what_is_remembered_and_cut_off_changes_no_line(folder, tmp_path):
 
 def test_a_point_says_what_an_evaluation_of_its_own_says(folder):
     bench = bench_of(folder, DETECTOR, Evaluate())
-    seen = set()
+    values = set()
     for one in POINTS:
         measured = measure(bench, one)
         if one["chain.threshold.high"] < one["chain.threshold.low"]:
@@ -187,9 +187,9 @@ def test_a_point_says_what_an_evaluation_of_its_own_says(folder):
         whole = plain_figures(whole)
         assert measured.figures == {name: whole[name] for name in measured.figures}
         assert {"f1", "graph_f1", "recall", "accepted", "ece"} <= set(measured.figures)
-        seen.add(measured.figures["f1"])
-    assert len(seen) > 3
-    assert 0.3 < max(seen) < 1
+        values.add(measured.figures["f1"])
+    assert len(values) > 3
+    assert 0.3 < max(values) < 1
 
 
 def test_a_point_is_calibrated_on_what_evaluate_calibrates_on(folder, tmp_path):
@@ -275,8 +275,8 @@ def test_a_lines_confidence_is_the_share_of_such_lines_that_is_right(folder):
     raw, settings = load_raw(folder), Evaluate(bootstrap=0)
     fitted = fit_calibration(raw, DETECTOR)
     assert isinstance(fitted.curve, Platt)
-    told = [figures_of(raw, DETECTOR, one, settings, True) for one in (Calibration(), fitted)]
-    before, after = (one["figures"]["ece"]["value"] for one in told)
+    reports = [figures_of(raw, DETECTOR, one, settings, True) for one in (Calibration(), fitted)]
+    before, after = (one["figures"]["ece"]["value"] for one in reports)
     assert after < 0.5 * before
     # Lines are the same ones, with another score.
     lines = [raw.detect(DETECTOR, one)[0] for one in (Calibration(), fitted)]
@@ -312,8 +312,8 @@ def test_processes_with_images_of_their_own_measure_the_same(folder):
     for count in (1, 2, 3):
         parts = [parts_of(bench, share, POINTS) for share in shared_out([1, 2, 3], count)]
         assert [
-            joined(bench, one, said)
-            for one, said in zip(POINTS, zip(*parts, strict=True), strict=True)
+            joined(bench, one, part)
+            for one, part in zip(POINTS, zip(*parts, strict=True), strict=True)
         ] == alone
 
 

@@ -241,8 +241,8 @@ def test_a_changed_catalogue_puts_what_tells_types_out_of_date(file):
     text = (ROOT / "configs" / "aircraft.yaml").read_text(encoding="utf-8")
     own = file.parent / "own.yaml"
     own.write_text(text.replace("- step: identify", f"- step: identify\n    catalogue: {types}"))
-    said = file.read_text(encoding="utf-8")
-    file.write_text(said.replace(str(ROOT / "configs" / "roads.yaml"), str(own)))
+    factory_text = file.read_text(encoding="utf-8")
+    file.write_text(factory_text.replace(str(ROOT / "configs" / "roads.yaml"), str(own)))
     project = opened(file)
     steps = ("dataset", "train", "evaluate", "search", "release")
     before = {step: step_key(project, step) for step in steps}

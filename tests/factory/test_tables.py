@@ -37,10 +37,10 @@ def test_a_shapefile_without_prj_is_where_its_images_are_and_told(tmp_path, crs,
     (tmp_path / "a.prj").unlink()
     found = read(tmp_path, format="geo", options=options)
     assert boxes(found) == [(20, 10, 60, 50)]
-    [told] = found.skipped
-    assert told.kind == "adjusted"
-    assert "state no CRS (of a Shapefile its .prj does): taken as" in told.why
-    assert name in told.why
+    [skip] = found.skipped
+    assert skip.kind == "adjusted"
+    assert "state no CRS (of a Shapefile its .prj does): taken as" in skip.why
+    assert name in skip.why
 
 
 def test_without_a_crs_in_the_wrong_place_it_is_told_which_was_taken(tmp_path):
@@ -53,17 +53,17 @@ def test_without_a_crs_in_the_wrong_place_it_is_told_which_was_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("gone", "options", "said"),
+    ("gone", "options", "message"),
     [
         (".shx", {}, r"a.shp.*cannot be read.*put its .shx and .dbf beside it"),
         (".dbf", {"field": "cls"}, r"a.shp.*has no field cls"),
     ],
 )
-def test_parts_of_a_shapefile_that_are_gone(tmp_path, gone, options, said):
+def test_parts_of_a_shapefile_that_are_gone(tmp_path, gone, options, message):
     raster(tmp_path / "a.tif")
     features(tmp_path / "a.shp", [SQUARE], cls=["plane"])
     (tmp_path / "a").with_suffix(gone).unlink()
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=message):
         read(tmp_path, format="geo", options=options)
 
 
@@ -96,7 +96,7 @@ def test_tables_with_columns_that_say_where(tmp_path, name, one):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", r"is empty; give a table with columns wkt"),
         ("foo,bar\n1,2\n", r"has no column that says where labels are, only foo, bar; name colum"),
@@ -105,22 +105,22 @@ def test_tables_with_columns_that_say_where(tmp_path, name, one):
         ("wkt,wkt2\n" + '"' + "x" * 200_000 + '"\n', r"is no CSV \(field larger than"),
     ],
 )
-def test_tables_that_are_none(tmp_path, text, said):
+def test_tables_that_are_none(tmp_path, text, message):
     raster(tmp_path / "a.tif")
     (tmp_path / "a.csv").write_text(text)
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=message):
         read(tmp_path, format="geo")
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (f"{LOW},{HIGH},oops,{Y1}", "oops"),
         (f"{X1},{HIGH},{LOW},{Y1}", "xmin or ymin is above xmax or ymax"),
         (f"{LOW},{HIGH}", "could not convert"),
     ],
 )
-def test_an_image_with_a_row_that_cannot_be_read_is_left_out(tmp_path, row, said):
+def test_an_image_with_a_row_that_cannot_be_read_is_left_out(tmp_path, row, message):
     for name in "ab":
         raster(tmp_path / f"{name}.tif")
         more = f"{row}\n" if name == "b" else ""
@@ -128,11 +128,11 @@ def test_an_image_with_a_row_that_cannot_be_read_is_left_out(tmp_path, row, said
         (tmp_path / f"{name}.csv").write_text(f"xmin,ymin,xmax,ymax\n{good}\n{more}")
     found = read(tmp_path, format="geo")
     assert [one.id for one in found.samples] == ["s/a"]
-    [told] = [one for one in found.skipped if one.kind == "unreadable_labels"]
-    assert told.what == "b.csv"
-    assert told.why.startswith("row 2 is malformed (")
-    assert said in told.why
-    assert told.why.endswith("so b.tif is left out")
+    [skip] = [one for one in found.skipped if one.kind == "unreadable_labels"]
+    assert skip.what == "b.csv"
+    assert skip.why.startswith("row 2 is malformed (")
+    assert message in skip.why
+    assert skip.why.endswith("so b.tif is left out")
     # Of one table for all nobody knows which image such a row is of.
     both = read(tmp_path, format="geo", options={"labels": "b.csv"})
     assert len(both.samples) == 2
@@ -162,20 +162,20 @@ def test_tables_count_only_where_there_is_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("labels.shp", r"'labels.shp': is called like no image.*options: {labels: labels.shp}"),
         ("labels.csv", r"'labels.csv': is called like no image.*options: {labels: labels.csv}"),
         ("a.kml", r"'a.kml': is of no format that is read.*ogr2ogr a.gpkg a.kml"),
     ],
 )
-def test_labels_that_are_there_and_not_read_are_named(tmp_path, name, said):
+def test_labels_that_are_there_and_not_read_are_named(tmp_path, name, message):
     raster(tmp_path / "a.tif")
     if name.endswith(".shp"):
         features(tmp_path / name, [SQUARE])
     else:
         (tmp_path / name).write_text("x")
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=message):
         read(tmp_path, format="geo")
 
 

@@ -98,10 +98,10 @@ def samples_of(project):
 
 @pytest.mark.slow
 def test_a_killed_member_goes_on_to_the_same_bytes_and_is_then_kept(project_of, tmp_path):
-    seen = []
+    events = []
 
     def kill(progress):
-        seen.append(progress)
+        events.append(progress)
         if progress.stage == "train shapes" and progress.done == 3:
             lock = tmp_path / "work" / "04_train" / "shapes" / "lock"
             os.kill(int(lock.read_text()), signal.SIGKILL)
@@ -111,23 +111,23 @@ def test_a_killed_member_goes_on_to_the_same_bytes_and_is_then_kept(project_of, 
     with pytest.raises(TrainingError, match="ended by SIGKILL; run it again to resume"):
         run(project)
     assert not (folder / "shapes.safetensors").exists()
-    assert {p.stage for p in seen} == {"decode", "train shapes"}
-    (remark,) = (p for p in seen if p.remark)
+    assert {p.stage for p in events} == {"decode", "train shapes"}
+    (remark,) = (p for p in events if p.remark)
     assert (remark.done, remark.total) == (0, 6) and "6 steps" in remark.remark
 
     # Gone on with on a machine where other workers read.
-    seen.clear()
-    outcome = run(project_of({"shapes": {**SHAPES, "workers": 0}}, tell=seen.append))
+    events.clear()
+    outcome = run(project_of({"shapes": {**SHAPES, "workers": 0}}, tell=events.append))
     # Of a run that is gone on with its own steps tell; they say what they know.
-    assert not any(one.remark for one in seen)
-    told_of = [one for one in seen if one.stage == "train shapes"]
-    assert told_of[-1].done == 6 and told_of[-1].detail.startswith("loss ")
+    assert not any(one.remark for one in events)
+    later_events = [one for one in events if one.stage == "train shapes"]
+    assert later_events[-1].done == 6 and later_events[-1].detail.startswith("loss ")
     store = f"sqlite:///{tmp_path / 'work' / 'mlflow.db'}"
     assert shlex.split(outcome.summary["all runs"])[-3:] == ["ui", "--backend-store-uri", store]
     weights = (folder / "shapes.safetensors").read_bytes()
-    said = outcome.summary["members"]["shapes"]
-    assert said["steps"] == 6
-    assert 0 <= said["valid_f1"] <= 1
+    member = outcome.summary["members"]["shapes"]
+    assert member["steps"] == 6
+    assert 0 <= member["valid_f1"] <= 1
     for path in outcome.show:
         assert path.read_bytes().startswith(b"\x89PNG")
     rows = [json.loads(line) for line in (folder / "shapes" / "log.jsonl").open()]
@@ -140,21 +140,21 @@ def test_a_killed_member_goes_on_to_the_same_bytes_and_is_then_kept(project_of, 
     straight = job.model_copy(
         update={"folder": tmp_path / "straight", "weights": tmp_path / "straight.safetensors"}
     )
-    told = []
-    train(straight, lambda what, facts: told.append(what))
+    stages = []
+    train(straight, lambda what, facts: stages.append(what))
     assert (tmp_path / "straight.safetensors").read_bytes() == weights
-    assert told.count("step") == 6
+    assert stages.count("step") == 6
 
     with sqlite3.connect(tmp_path / "work" / "mlflow.db") as database:
         runs = database.execute("select run_uuid, status, name from runs").fetchall()
-        assert runs == [(said["mlflow"], "FINISHED", "shapes")]
+        assert runs == [(member["mlflow"], "FINISHED", "shapes")]
         (steps,) = database.execute("select value from params where key = 'steps'").fetchone()
         assert steps == "6"
         logged = database.execute("select step from metrics where key = 'loss'").fetchall()
         assert {step for (step,) in logged} == {1, 2, 3, 4, 5, 6}
 
     again = run(project_of({"shapes": {**SHAPES, "workers": 0}}))
-    assert again.summary["members"]["shapes"] == {**said, "kept": True}
+    assert again.summary["members"]["shapes"] == {**member, "kept": True}
 
 
 @pytest.mark.slow
@@ -182,8 +182,8 @@ def test_a_file_of_the_current_folder_stands_in_for_no_library(project_of, tmp_p
     here.mkdir()
     (here / "yaml.py").write_text("raise SystemExit('another')")
     monkeypatch.chdir(here)
-    said = run(project_of({"shapes": {**SHAPES, "steps": 1}})).summary["members"]["shapes"]
-    assert said["steps"] == 1
+    member = run(project_of({"shapes": {**SHAPES, "steps": 1}})).summary["members"]["shapes"]
+    assert member["steps"] == 1
 
 
 def test_a_work_folder_that_mlflow_would_miss_is_refused(project_of, tmp_path):

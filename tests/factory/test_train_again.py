@@ -94,13 +94,15 @@ def evaluated(project: Project) -> Path:
 
 @pytest.mark.slow
 def test_two_processes_train_and_are_reproduced(tmp_path):
-    told: list[int] = []
-    project = shop_at(tmp_path, tell=lambda p: told.append(p.done) if "shapes" in p.stage else None)
+    counts: list[int] = []
+    project = shop_at(
+        tmp_path, tell=lambda p: counts.append(p.done) if "shapes" in p.stage else None
+    )
     train.run(project)
     old = project.step_dir("train")
     assert "MEMBER: 2/2" in (old / "shapes" / OUTPUT).read_text()
     # The first process alone tells and writes: what it will take, then every step once.
-    assert told == [0, 1, 2, 3, 4, 5, 6]
+    assert counts == [0, 1, 2, 3, 4, 5, 6]
     rows = [json.loads(line) for line in (old / "shapes" / "log.jsonl").open()]
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
     # Done again from the record: the same bytes, with the threads of the record.

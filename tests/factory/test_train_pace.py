@@ -81,11 +81,11 @@ def test_the_rate_is_that_of_the_last_steps():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (3599, "1 h 0 min"), (43_200, "12 h 0 min")],
 )
-def test_times_as_people_say_them(seconds, said):
-    assert spell(seconds) == said
+def test_times_as_people_say_them(seconds, text):
+    assert spell(seconds) == text
 
 
 def test_a_long_training_says_what_would_make_it_shorter():

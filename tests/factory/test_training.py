@@ -25,7 +25,7 @@ from detectors.training.instances import (
 from detectors.training.metrics import BoxMeter, PixelMeter
 from detectors.training.pictures import IDS_UNKNOWN, Album
 from detectors.training.roads import RoadTask, road_loss, soft_cldice
-from detectors.training.views import Look, Mixing, Pool
+from detectors.training.views import ColourJitter, Mixing, Pool
 from detectors.views import Views
 from lanner.factory.metrics.precision import Truth as Objects
 from lanner.factory.metrics.precision import pool
@@ -52,15 +52,15 @@ def test_a_marked_rectangle_and_its_box_move_together(seed, scale, x, y, w, h, f
     matrix = view_matrix(rng, 256, scale, (x + w / 2 + 5, y + h / 2 - 3), free)
     ys, xs = np.nonzero(warp(image, matrix, 256, scale, nearest=True))
     x0, y0, x1, y1 = warp_boxes(box, matrix)[0]
-    seen = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    sides = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
     centre = (xs.mean() + 0.5, ys.mean() + 0.5)
     assert np.allclose(centre, ((x0 + x1) / 2, (y0 + y1) / 2), atol=1.2)
     if not free:
-        assert np.allclose(seen, [x0, y0, x1, y1], atol=1.01)
+        assert np.allclose(sides, [x0, y0, x1, y1], atol=1.01)
     else:
         # The ellipse in the rectangle never reaches past the rectangle.
-        assert seen[0] <= x0 + 1.5
-        assert seen[3] >= y1 - 1.5
+        assert sides[0] <= x0 + 1.5
+        assert sides[3] >= y1 - 1.5
 
 
 def test_quarter_turns_are_exact():
@@ -75,9 +75,9 @@ def test_quarter_turns_are_exact():
 
 def test_cut_boxes_say_what_is_left():
     boxes = np.array([[-10, 0, 10, 10], [2, 2, 6, 6], [70, 0, 80, 8]], np.float32)
-    cut, seen = cut_boxes(boxes, 64, 64)
+    cut, share = cut_boxes(boxes, 64, 64)
     assert cut.tolist() == [[0, 0, 10, 10], [2, 2, 6, 6], [64, 0, 64, 8]]
-    assert seen.tolist() == [0.5, 1.0, 0.0]
+    assert share.tolist() == [0.5, 1.0, 0.0]
 
 
 @settings(max_examples=25, deadline=None)
@@ -90,9 +90,9 @@ def test_masks_and_boxes_of_a_view_agree(seed, k):
         if box.min() < 1 or box.max() > 127:
             continue
         ys, xs = np.nonzero(ids == n + 1)
-        seen = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        sides = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
         # A box that another was drawn over is smaller in the mask.
-        assert np.allclose(seen, box, atol=1.6)
+        assert np.allclose(sides, box, atol=1.6)
 
 
 def test_sources_are_drawn_by_their_odds_and_never_with_none():
@@ -108,10 +108,10 @@ def test_without_colour_changes_a_view_keeps_its_values():
     pool = Pool(Album(pictures(), masks=False), dataclasses.replace(SMALL, colour=0.0))
     rng = np.random.default_rng(0)
     view = pool.view(rng, 64, 0.5)
-    same = pool.colours(rng, view, view.there(), Look(1.0, 1.0, 1.0))
+    same = pool.colours(rng, view, view.there(), ColourJitter(1.0, 1.0, 1.0))
     assert np.array_equal((same * 255).round(), view.pixels())
     pool = Pool(Album(pictures(), masks=False), SMALL)
-    assert not np.allclose(pool.colours(rng, view, view.there(), Look(1.0, 1.0, 1.0)), same)
+    assert not np.allclose(pool.colours(rng, view, view.there(), ColourJitter(1.0, 1.0, 1.0)), same)
 
 
 def test_a_made_up_sensor_is_as_likely_as_the_recipe_says():
@@ -121,8 +121,10 @@ def test_a_made_up_sensor_is_as_likely_as_the_recipe_says():
         recipe = dataclasses.replace(SMALL, colour=0.01, sensor=sensor)
         pool = Pool(Album(pictures(), masks=False), recipe)
         view = pool.view(rng, 64, 0.5)
-        seen = (pool.colours(rng, view, view.there(), Look(1.0, 0.0, 0.0)) for _ in range(60))
-        return sum(float(np.ptp(one, axis=2).max()) < 1e-3 for one in seen)
+        images = (
+            pool.colours(rng, view, view.there(), ColourJitter(1.0, 0.0, 0.0)) for _ in range(60)
+        )
+        return sum(float(np.ptp(one, axis=2).max()) < 1e-3 for one in images)
 
     # A third of the made-up sensors have one band, a seventh of all plain changes has.
     assert grey(1.0) > grey(0.0) + 5
@@ -333,11 +335,11 @@ def test_missing_image_is_never_judged_and_shown_white_or_not_at_all():
     task = RoadTask(Album([torn], masks=True), recipe, ROAD)
     kinds = set()
     for seed in range(24):
-        image, shown, target, judged = task.item(np.random.default_rng(seed), 64)
+        image, valid, target, judged = task.item(np.random.default_rng(seed), 64)
         assert target.shape == (2, 64, 64)
         white = (image == 1).all(2)
         assert not (judged & white).any()
-        kinds.add("white" if (white & shown).any() else "hidden" if not shown.all() else "whole")
+        kinds.add("white" if (white & valid).any() else "hidden" if not valid.all() else "whole")
     assert {"white", "hidden"} <= kinds
 
 

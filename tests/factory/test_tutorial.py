@@ -104,11 +104,11 @@ def test_most_tanks_of_scenes_it_never_saw_are_found(followed, tmp_path):
     # One scene may be an easy one.
     for seed in ("3", "4", "5"):
         folder = tmp_path / seed
-        told = lanner("sample", folder, "--images", 1, "--size", "512x512", "--seed", seed)
-        assert told.exit_code == 0, told.output
+        result = lanner("sample", folder, "--images", 1, "--size", "512x512", "--seed", seed)
+        assert result.exit_code == 0, result.output
         scene, out = folder / "001.tif", folder / "found.geojson"
-        told = lanner("detect", scene, "-d", followed / "tanks/configs/tanks.yaml", "-o", out)
-        assert told.exit_code == 0, told.output
+        result = lanner("detect", scene, "-d", followed / "tanks/configs/tanks.yaml", "-o", out)
+        assert result.exit_code == 0, result.output
         counts.update(judged(scene, out))
     assert counts["tanks"] > 150, counts
     assert counts["met"] >= 0.8 * counts["tanks"], counts
@@ -125,10 +125,10 @@ def test_the_release_is_whole_and_is_listed(followed):
     assert release.card.licence == "CC0-1.0"
     accept = next(step for step in entry.config.chain if step.step == "triage").params["accept_at"]
     assert f"accept_at: {accept}" in (release.folder / "detector.yaml").read_text()
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["detectors", "--json"], env={"LANNER_HOME": str(followed / "tanks")}
     )
-    assert [(one["name"], one["release"]) for one in json.loads(told.stdout)] == [
+    assert [(one["name"], one["release"]) for one in json.loads(result.stdout)] == [
         ("tanks", "0.1.0")
     ]
     named, by_file = (gpd.read_file(followed / f"tanks.{end}") for end in ("gpkg", "geojson"))
@@ -188,7 +188,7 @@ def test_the_sample_is_labelled_georeferenced_and_reproducible(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["--images", "0"], 14, "--images"),
         (["--size", "64"], 14, "384x384"),
@@ -196,10 +196,10 @@ def test_the_sample_is_labelled_georeferenced_and_reproducible(tmp_path):
         (["--gsd", "0"], 14, "gsd"),
     ],
 )
-def test_sample_refuses_in_one_line(tmp_path, words, code, said):
+def test_sample_refuses_in_one_line(tmp_path, words, code, message):
     done = lanner("sample", tmp_path / "new", *words)
     assert done.exit_code == code
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()
 

@@ -23,7 +23,7 @@ def yolo(root: Path, files: dict[str, str], data: str = "names: [plane, ship]\n"
     return root
 
 
-def told(found, kind: str) -> list[str]:
+def skips(found, kind: str) -> list[str]:
     return [f"{one.what}: {one.why}" for one in found.skipped if one.kind == kind]
 
 
@@ -48,19 +48,19 @@ def test_an_image_with_a_yolo_line_that_cannot_be_read_is_left_out(tmp_path, lin
     root = yolo(tmp_path, {"a": BOX, "b": f"{BOX}\n{line}\n"})
     found = read(root, format="yolo")
     assert [one.id for one in found.samples] == ["s/a"]
-    [said] = told(found, "unreadable_labels")
-    assert said.startswith("labels/b.txt: line 2 is malformed (")
-    assert why in said
-    assert said.endswith("so images/b.png is left out")
+    [text] = skips(found, "unreadable_labels")
+    assert text.startswith("labels/b.txt: line 2 is malformed (")
+    assert why in text
+    assert text.endswith("so images/b.png is left out")
     assert [one.kind for one in found.skipped] == ["unreadable_labels"]
 
 
 def test_many_such_lines_are_one_finding_an_image(tmp_path):
     root = yolo(tmp_path, {"a": BOX, "b": "x\n" * 9, "c": "0 1\n"})
-    said = told(read(root, format="yolo"), "unreadable_labels")
-    assert len(said) == 2
-    assert "line 1 " in said[0] and "line 3 " in said[0] and "line 4 " not in said[0]
-    assert "and 6 more" in said[0]
+    texts = skips(read(root, format="yolo"), "unreadable_labels")
+    assert len(texts) == 2
+    assert "line 1 " in texts[0] and "line 3 " in texts[0] and "line 4 " not in texts[0]
+    assert "and 6 more" in texts[0]
 
 
 def test_where_all_are_left_out_the_first_reason_is_told(tmp_path):
@@ -90,7 +90,7 @@ def test_an_image_with_a_dota_line_that_cannot_be_read_is_left_out(tmp_path, lin
         (tmp_path / f"labelTxt/{name}.txt").write_text(f"gsd:0.5\n{good}\n{more}\n")
     found = read(tmp_path, format="dota")
     assert [one.id for one in found.samples] == ["s/a"]
-    assert "labelTxt/b.txt: line 3 is malformed" in told(found, "unreadable_labels")[0]
+    assert "labelTxt/b.txt: line 3 is malformed" in skips(found, "unreadable_labels")[0]
 
 
 def test_a_voc_file_that_is_no_xml_counts_as_well(tmp_path):
@@ -101,8 +101,8 @@ def test_a_voc_file_that_is_no_xml_counts_as_well(tmp_path):
     good = f"<annotation><object><name>plane</name>{box}</object></annotation>"
     (tmp_path / "Annotations/a.xml").write_text(good)
     (tmp_path / "Annotations/b.xml").write_text(good[:-3])
-    [said] = told(read(tmp_path, format="voc"), "unreadable_labels")
-    assert "b.xml: is no XML" in said
+    [text] = skips(read(tmp_path, format="voc"), "unreadable_labels")
+    assert "b.xml: is no XML" in text
 
 
 def test_explore_counts_the_images_that_are_left_out(tmp_path):
@@ -146,10 +146,10 @@ def test_ids_that_are_texts_on_one_side_are_found(tmp_path, image, of):
     root = coco(tmp_path, image, of, 1, 1)
     found = read(root, format="coco", classes={"plane": "thing"})
     assert [len(one.labels) for one in found.samples] == [1, 0]
-    assert "numbers of images as texts" in told(found, "adjusted")[0]
+    assert "numbers of images as texts" in skips(found, "adjusted")[0]
     found = read(coco(tmp_path, 1, 1, image, of), format="coco", classes={"plane": "thing"})
     assert [len(one.labels) for one in found.samples] == [1, 0]
-    assert "numbers of classes as texts" in told(found, "adjusted")[0]
+    assert "numbers of classes as texts" in skips(found, "adjusted")[0]
 
 
 def test_ids_that_are_the_same_but_for_their_type_are_told_apart(tmp_path):
@@ -178,8 +178,8 @@ def test_annotations_of_no_image_at_all_are_told(tmp_path):
 def pose(box, points, dims) -> str:
     x, y, w, h = box
     numbers = [x, y, w, h]
-    for dx, dy, seen in points:
-        numbers += [x + dx * w, y + dy * h, *([seen] if dims == 3 else [])]
+    for dx, dy, visible in points:
+        numbers += [x + dx * w, y + dy * h, *([visible] if dims == 3 else [])]
     return "0 " + " ".join(f"{value:.6g}" for value in numbers)
 
 
@@ -207,7 +207,7 @@ def test_of_keypoints_the_box_is_read(tmp_path, count, dims, stated):
     wanted = [(36, 24, 44, 36), (16, 15, 32, 21), (56, 24, 64, 36)]
     assert [label.box for label in sample.labels] == wanted
     assert [label.polygon for label in sample.labels] == [None] * 3
-    assert "have keypoints: their boxes are read" in told(found, "adjusted")[0]
+    assert "have keypoints: their boxes are read" in skips(found, "adjusted")[0]
 
 
 OUTLINE = "0 .4 .4 .6 .4 .6 .6 .4 .6"
@@ -240,7 +240,7 @@ def test_outlines_stay_outlines(tmp_path, lines):
     root = yolo(tmp_path, {str(k): line for k, line in enumerate(lines)})
     found = read(root, format="yolo")
     assert all(one.labels[0].polygon is not None for one in found.samples)
-    assert not told(found, "adjusted")
+    assert not skips(found, "adjusted")
 
 
 @pytest.mark.parametrize("shape", ["17", "[0, 3]", "[2, 4]", "[a, 2]", "[2]"])

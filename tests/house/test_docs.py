@@ -18,7 +18,7 @@ from lanner.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lanner", "server", "postprocess", "detectors", "tiling")
 FOLDERS = (*PACKAGES, "benchmarks", "configs", "docs", "proto", "scripts", "tests")
-MADE = ("benchmarks/results/",)
+RESULTS = ("benchmarks/results/",)
 """What commands leave there."""
 GROUPS = ("lanner.steps", "lanner.factory.ops")
 """Entry-point groups, which look like modules."""
@@ -32,7 +32,7 @@ SOURCES = sorted(
 )
 
 
-def said_in(path: Path) -> str:
+def text_of(path: Path) -> str:
     """Where a document or source may be wrong: its text."""
     return path.read_text(encoding="utf-8")
 
@@ -40,7 +40,7 @@ def said_in(path: Path) -> str:
 def strings(path: Path) -> str:
     """Every text of a source: docstrings, messages, help. Parts of one text are joined."""
     found = []
-    for node in ast.walk(ast.parse(said_in(path))):
+    for node in ast.walk(ast.parse(text_of(path))):
         if isinstance(node, ast.JoinedStr):
             parts = [one.value if isinstance(one, ast.Constant) else "{}" for one in node.values]
             found.append("".join(str(one) for one in parts))
@@ -50,7 +50,7 @@ def strings(path: Path) -> str:
 
 
 def comments(path: Path) -> str:
-    return "\n".join(re.findall(r"#\s(.*)", said_in(path)))
+    return "\n".join(re.findall(r"#\s(.*)", text_of(path)))
 
 
 def named(path: Path) -> Path:
@@ -68,7 +68,7 @@ def slug(title: str) -> str:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_links_lead_somewhere(path):
     broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", said_in(path)):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(path)):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, anchor = target.partition("#")
@@ -76,7 +76,7 @@ def test_links_lead_somewhere(path):
         if not there.exists():
             broken.append(target)
         elif anchor and there.suffix == ".md":
-            titles = re.findall(r"^#+ (.*)", said_in(there), re.M)
+            titles = re.findall(r"^#+ (.*)", text_of(there), re.M)
             if anchor not in {slug(title) for title in titles}:
                 broken.append(target)
     assert not broken
@@ -86,7 +86,7 @@ def paths_in(text: str) -> set[str]:
     """What begins with a folder of the project and goes on as the path of a file does."""
     folder = "|".join(FOLDERS)
     found = re.findall(rf"(?<![\w/.$~<>{{}}-])(?:{folder})/[\w./*<>-]*[\w*>/]", text)
-    return {one for one in found if "NAME" not in one and not one.startswith(MADE)}
+    return {one for one in found if "NAME" not in one and not one.startswith(RESULTS)}
 
 
 def is_there(path: str) -> bool:
@@ -98,7 +98,7 @@ def is_there(path: str) -> bool:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_paths_in_documents_are_there(path):
-    assert not {one for one in paths_in(said_in(path)) if not is_there(one)}
+    assert not {one for one in paths_in(text_of(path)) if not is_there(one)}
 
 
 def test_paths_in_docstrings_messages_and_comments_are_there():
@@ -119,7 +119,7 @@ def test_paths_in_docstrings_messages_and_comments_are_there():
 def test_sources_that_are_named_without_a_folder_are_there(path):
     every = {one.name for one in SOURCES}
     every |= {one.name for one in ROOT.glob("*.py")}
-    found = set(re.findall(r"(?<![\w/.*-])\w+\.py\b", said_in(path)))
+    found = set(re.findall(r"(?<![\w/.*-])\w+\.py\b", text_of(path)))
     assert not found - every
 
 
@@ -129,7 +129,7 @@ def test_sources_that_are_named_without_a_folder_are_there(path):
 @cache
 def names_of(path: Path) -> dict[str, ast.AST | None]:
     """What a module or class defines or imports, by name."""
-    return held(ast.parse(said_in(path)))
+    return held(ast.parse(text_of(path)))
 
 
 def held(tree: ast.AST) -> dict[str, ast.AST | None]:
@@ -150,7 +150,7 @@ def resolves(dotted: str) -> bool:
     """Whether `package.module.Name.attribute` is there, as far as the text tells."""
     parts = dotted.split(".")
     if parts[:2] == ["lanner", "v1"]:  # generated
-        return any(parts[-1] in said_in(one) for one in ROOT.glob("proto/**/*.proto"))
+        return any(parts[-1] in text_of(one) for one in ROOT.glob("proto/**/*.proto"))
     place = ROOT
     for number, part in enumerate(parts):
         if (place / part).is_dir():
@@ -174,7 +174,7 @@ def dotted_in(text: str) -> set[str]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_modules_in_documents_are_there(path):
-    assert not {one for one in dotted_in(said_in(path)) if not resolves(one)}
+    assert not {one for one in dotted_in(text_of(path)) if not resolves(one)}
 
 
 def test_modules_in_docstrings_are_there():
@@ -246,13 +246,13 @@ def options(reached: list[Any]) -> set[str]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_commands_in_documents_are_the_programs(path):
-    wrong = {" ".join(words): said for words in commands(said_in(path)) if (said := problem(words))}
+    wrong = {" ".join(words): text for words in commands(text_of(path)) if (text := problem(words))}
     assert not wrong
 
 
 def test_documents_hold_commands_to_check():
     """Or the test above checks nothing."""
-    guide = list(commands(said_in(ROOT / "docs" / "factory.md")))
+    guide = list(commands(text_of(ROOT / "docs" / "factory.md")))
     assert len(guide) > 15
     assert problem(["detect", "a.tif", "--detektor", "aircraft"]) == "no option --detektor"
     assert problem(["factory", "trane", "a.yaml"]) == "no command trane"
@@ -275,11 +275,11 @@ def test_commands_in_messages_and_docstrings_are_the_programs():
 
 
 def test_targets_of_make_are_there():
-    targets = set(re.findall(r"^([a-z-]+):", said_in(ROOT / "Makefile"), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.M))
     found = {
         word
         for path in DOCUMENTS
-        for line in code(said_in(path))
+        for line in code(text_of(path))
         for word in re.findall(r"^make ([a-z-]+)", line)
     }
     assert found and not found - targets

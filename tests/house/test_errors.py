@@ -127,11 +127,11 @@ def test_any_error_is_copied_and_pickled_whole(before):
 def test_a_front_end_writes_arguments_its_own_way():
     error = GsdError(Argument("gsd"), 99, "is coarse beside `tile`", "correct `gsd` or `nothing`")
     assert str(error) == "gsd '99': is coarse beside `tile`; correct `gsd` or `nothing`"
-    said = error.spelled(FLAGS)
-    assert type(said) is GsdError
-    assert str(said) == "--gsd '99': is coarse beside --tile; correct --gsd or `nothing`"
-    assert (said.argument, said.value) == ("--gsd", 99)
-    assert said.remedy == "correct --gsd or `nothing`"
+    cli_error = error.spelled(FLAGS)
+    assert type(cli_error) is GsdError
+    assert str(cli_error) == "--gsd '99': is coarse beside --tile; correct --gsd or `nothing`"
+    assert (cli_error.argument, cli_error.value) == ("--gsd", 99)
+    assert cli_error.remedy == "correct --gsd or `nothing`"
     assert error.argument == "gsd"
 
 

@@ -55,9 +55,9 @@ def test_every_dependency_has_a_floor_and_its_reason():
     groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
     for text in (text for group in groups for text in group):
         assert any(one.operator == ">=" for one in Requirement(text).specifier), text
-        said = [line for line in lines if f'"{text}"' in line]
-        assert len(said) == 1, text
-        assert re.search(r"# .{12,}$", said[0]), f"{text}: say why this floor, on its line"
+        entries = [line for line in lines if f'"{text}"' in line]
+        assert len(entries) == 1, text
+        assert re.search(r"# .{12,}$", entries[0]), f"{text}: say why this floor, on its line"
 
 
 def test_lock_pins_every_dependency_and_holds_nothing_else():

@@ -116,9 +116,9 @@ def test_a_failed_installation_is_tried_again(checkout):
 
 def test_no_python_new_enough(checkout):
     old = script(checkout.parent / "old", "#!/bin/bash\nexit 1\n")
-    code, said, lines = bootstrap(checkout, PYTHON=str(old))
+    code, output, lines = bootstrap(checkout, PYTHON=str(old))
     assert code == 1
-    assert f"{old} is not Python 3.11 or newer" in said
+    assert f"{old} is not Python 3.11 or newer" in output
     assert lines == []
 
 
@@ -129,13 +129,13 @@ def test_without_venv_root_installs_it_and_others_are_told(checkout, root):
     script(tools / "apt-get", f'#!/bin/bash\necho "$*" >>{log}\n')
     python = script(checkout.parent / "python", PYTHON)
     package = f"python3.{sys.version_info.minor}-venv"
-    code, said, _ = bootstrap(
+    code, output, _ = bootstrap(
         checkout, PYTHON=str(python), FAKE_ENSUREPIP="1", PATH=f"{tools}:{os.environ['PATH']}"
     )
     if root:
         assert log.read_text().splitlines()[-1].endswith(f"install -y -qq {package}")
-        assert f"installing {package}" in said
+        assert f"installing {package}" in output
     else:
         assert code == 1
-        assert f"sudo apt install {package}" in said
+        assert f"sudo apt install {package}" in output
         assert not log.exists()

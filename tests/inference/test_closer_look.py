@@ -60,13 +60,13 @@ def test_an_outline_is_finer_and_in_its_place(scene, gsd):
     path, shape = scene
     closer, grid = _closer(path, gsd)
     box = grid.from_scene(np.array(shape.bounds).reshape(2, 2)).reshape(1, 4)
-    (look,) = closer.outlines(box, YES, 100, 1.2, 1, 0.5)
+    (view,) = closer.outlines(box, YES, 100, 1.2, 1, 0.5)
     closer.close()
-    seen = shapely.transform(look.outline, grid.to_scene)
-    assert 0.2 <= look.gsd < 0.4
-    assert seen.hausdorff_distance(shape) < 3.0  # corners are round by a pixel of 0.3 m
-    assert abs(seen.area / shape.area - 1) < 0.01
-    assert seen.centroid.distance(shape.centroid) < 0.2
+    outline = shapely.transform(view.outline, grid.to_scene)
+    assert 0.2 <= view.gsd < 0.4
+    assert outline.hausdorff_distance(shape) < 3.0  # corners are round by a pixel of 0.3 m
+    assert abs(outline.area / shape.area - 1) < 0.01
+    assert outline.centroid.distance(shape.centroid) < 0.2
 
 
 def test_no_closer_look_where_the_scene_is_no_finer(scene):
@@ -79,8 +79,8 @@ def test_no_closer_look_where_the_scene_is_no_finer(scene):
     assert closer.outlines(np.array([[10.0, 10.0, 130.0, 110.0]]), YES, 100, 1.2, 1, 0.5) == [None]
 
 
-@pytest.mark.parametrize(("enlarge", "shown"), [(1.0, None), (2.0, 0.4), (4.0, 0.2), (30.0, 0.2)])
-def test_where_the_scene_is_no_finer_its_pixels_are_enlarged(scene, tmp_path, enlarge, shown):
+@pytest.mark.parametrize(("enlarge", "gsd"), [(1.0, None), (2.0, 0.4), (4.0, 0.2), (30.0, 0.2)])
+def test_where_the_scene_is_no_finer_its_pixels_are_enlarged(scene, tmp_path, enlarge, gsd):
     """To the wanted size (24 m at 100 pixels), or as far as is allowed."""
     path, shape = scene
     coarse = tmp_path / "coarse.tif"
@@ -93,24 +93,24 @@ def test_where_the_scene_is_no_finer_its_pixels_are_enlarged(scene, tmp_path, en
         out.write(values)
     closer, grid = _closer(coarse, 0.8)
     box = grid.from_scene(np.array(shape.bounds).reshape(2, 2) / 4).reshape(1, 4)
-    (look,) = closer.outlines(box, YES, 120, 1.2, enlarge, 0.5)
+    (view,) = closer.outlines(box, YES, 120, 1.2, enlarge, 0.5)
     closer.close()
-    if shown is None:
-        assert look is None
+    if gsd is None:
+        assert view is None
         return
-    assert look.gsd == pytest.approx(shown)
-    seen = shapely.transform(look.outline, lambda xy: grid.to_scene(xy) * 4)
-    assert abs(seen.area / shape.area - 1) < 0.05
-    assert seen.centroid.distance(shape.centroid) < 0.5
+    assert view.gsd == pytest.approx(gsd)
+    outline = shapely.transform(view.outline, lambda xy: grid.to_scene(xy) * 4)
+    assert abs(outline.area / shape.area - 1) < 0.05
+    assert outline.centroid.distance(shape.centroid) < 0.5
 
 
 def test_nothing_to_see_is_said(scene):
     path, _ = scene
     closer, _ = _closer(path, 0.8)
-    (look,) = closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 1, 0.5)
+    (view,) = closer.outlines(np.array([[2.0, 2.0, 20.0, 20.0]]), YES, 100, 1.2, 1, 0.5)
     closer.close()
-    assert look is not None
-    assert look.outline is None
+    assert view is not None
+    assert view.outline is None
 
 
 def test_what_is_not_wanted_is_not_looked_at(scene):
@@ -129,22 +129,22 @@ def test_what_is_not_wanted_is_not_looked_at(scene):
 )
 def test_a_small_object_is_shown_in_a_small_picture(scene, size, side):
     path, _ = scene
-    shown = []
+    calls = []
 
-    def look(pixels, valid, box, threshold):
-        shown.append((pixels.shape, valid.shape, box))
+    def outline(pixels, valid, box, threshold):
+        calls.append((pixels.shape, valid.shape, box))
 
     opened = open_scene(str(path))
     bands, grid = ("red", "green", "blue"), opened.grid(0.4)
     stretch = scene_stretch(opened, bands, Normalise())
     ledger = partial(NamedLedger, path.with_suffix(".sqlite"), "k")
-    closer = SceneCloser(opened, bands, grid, stretch, look, Cancel(), ledger)
+    closer = SceneCloser(opened, bands, grid, stretch, outline, Cancel(), ledger)
     half = size / 4
     closer.outlines(
         np.array([[160 - half, 150 - half, 160 + half, 150 + half]]), YES, 1e4, 1.2, 1, 0.5
     )
     closer.close()
-    ((pixels, valid, box),) = shown
+    ((pixels, valid, box),) = calls
     assert pixels == (3, side, side) and valid == (side, side) and side in SIDES
     np.testing.assert_allclose(box[2:] - box[:2], size, rtol=1e-3)
     np.testing.assert_allclose(box.reshape(2, 2).mean(0), side / 2, atol=1)

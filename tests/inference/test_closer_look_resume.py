@@ -75,10 +75,10 @@ class Painter:
 
     def see(self, image, grid):
         w = image.tile.window
-        seen = shapely.intersection(SHAPES, shapely.box(w.x0, w.y0, w.x1, w.y1))
-        seen = seen[shapely.area(seen) >= 4]
-        boxes = shapely.bounds(seen).reshape(-1, 4) - [w.x0, w.y0] * 2
-        n = len(seen)
+        shapes = shapely.intersection(SHAPES, shapely.box(w.x0, w.y0, w.x1, w.y1))
+        shapes = shapes[shapely.area(shapes) >= 4]
+        boxes = shapely.bounds(shapes).reshape(-1, 4) - [w.x0, w.y0] * 2
+        n = len(shapes)
         found = Fused(
             boxes, np.full(n, 0.9), np.zeros(n, np.int64), np.full((n, 1), 0.9), (None,) * n
         )
@@ -105,7 +105,7 @@ def scene(tmp_path_factory, pictures):
 
 def config(**changes):
     """The detector; of the chain, the parameters of the closer look."""
-    look = changes.pop("look", {})
+    params = changes.pop("look", {})
     after = changes.pop("after", [])
     return DetectorConfig.model_validate(
         {
@@ -119,15 +119,15 @@ def config(**changes):
             "bands": ["gray"],
             "tile": 192,
             "halo": 64,
-            "chain": [{"step": "merge_seams"}, {"step": STEP, **look}, *after],
+            "chain": [{"step": "merge_seams"}, {"step": STEP, **params}, *after],
             "members": [{"name": "painter", "kind": "resunet", "weights": "none"}],
             **changes,
         }
     )
 
 
-def go(scene, folder, painter, cancel=None, told=None, setup=None, weights="0" * 64):
-    follow = (lambda _: None) if told is None else told.append
+def go(scene, folder, painter, cancel=None, events=None, setup=None, weights="0" * 64):
+    follow = (lambda _: None) if events is None else events.append
     return detect_with(
         setup or config(),
         lambda: LoadedDetector(painter, weights, {}),
@@ -137,8 +137,8 @@ def go(scene, folder, painter, cancel=None, told=None, setup=None, weights="0" *
     )
 
 
-def counts(told):
-    return [(one.done, one.total) for one in told if one.stage == STEP]
+def counts(events):
+    return [(one.done, one.total) for one in events if one.stage == STEP]
 
 
 def kept(folder):
@@ -157,11 +157,11 @@ def whole(scene, tmp_path_factory):
 
 
 def test_each_object_is_told_and_looked_at_once(scene, whole):
-    painter, told = Painter(), []
-    result = go(scene, None, painter, told=told)
+    painter, events = Painter(), []
+    result = go(scene, None, painter, events=events)
     assert whole[2] == painter.looks == COUNT
-    assert counts(told) == [(done, COUNT) for done in range(COUNT + 1)]
-    stages = list(dict.fromkeys(one.stage for one in told))
+    assert counts(events) == [(done, COUNT) for done in range(COUNT + 1)]
+    stages = list(dict.fromkeys(one.stage for one in events))
     assert stages.index(STEP) == stages.index(f"chain: {STEP}") + 1
     assert list(result.features) == whole[0]
     assert STEP in result.summary["seconds"]
@@ -172,7 +172,7 @@ def test_each_object_is_told_and_looked_at_once(scene, whole):
 def test_a_run_that_was_stopped_looks_at_the_others_only(stops, scene, whole, tmp_path_factory):
     folder, total = tmp_path_factory.mktemp("stopped") / "run", 0
     for stop in stops:
-        cancel, told = Cancel(), []
+        cancel, events = Cancel(), []
 
         def leave(number, stop=stop, cancel=cancel):
             if number >= stop:
@@ -182,20 +182,20 @@ def test_a_run_that_was_stopped_looks_at_the_others_only(stops, scene, whole, tm
         if COUNT - before < stop:  # nothing is left to stop at
             break
         with pytest.raises(Cancelled):
-            go(scene, folder, painter, cancel, told)
+            go(scene, folder, painter, cancel, events)
         total += painter.looks
         # It stops before the next object of each thread, and nothing it has finished is lost.
         assert stop <= painter.looks < stop + workers()
-        assert counts(told) == [(done, COUNT) for done in range(before, total + 1)]
-    painter, told = Painter(), []
-    result = go(scene, folder, painter, told=told)
+        assert counts(events) == [(done, COUNT) for done in range(before, total + 1)]
+    painter, events = Painter(), []
+    result = go(scene, folder, painter, events=events)
     assert painter.looks == COUNT - total
-    assert counts(told) == [(done, COUNT) for done in range(total, COUNT + 1)]
+    assert counts(events) == [(done, COUNT) for done in range(total, COUNT + 1)]
     assert (list(result.features), kept(folder)) == whole[:2]
 
 
 def test_cancelled_by_whoever_hears_of_progress(scene, whole, tmp_path):
-    cancel, folder, told = Cancel(), tmp_path / "run", []
+    cancel, folder, events = Cancel(), tmp_path / "run", []
 
     class Leaving(list):
         def append(self, one):
@@ -207,7 +207,7 @@ def test_cancelled_by_whoever_hears_of_progress(scene, whole, tmp_path):
     with pytest.raises(Cancelled):
         go(scene, folder, painter, cancel, Leaving())
     assert painter.looks == 0
-    result = go(scene, folder, painter, told=told)
+    result = go(scene, folder, painter, events=events)
     assert painter.looks == COUNT
     assert (list(result.features), kept(folder)) == whole[:2]
 
@@ -219,9 +219,9 @@ def test_what_is_done_when_a_look_fails_is_kept(scene, whole, tmp_path):
 
     with pytest.raises(StepError, match="out of order"):
         go(scene, tmp_path / "run", Painter(fail))
-    painter, told = Painter(), []
-    result = go(scene, tmp_path / "run", painter, told=told)
-    begun = counts(told)[0][0]
+    painter, events = Painter(), []
+    result = go(scene, tmp_path / "run", painter, events=events)
+    begun = counts(events)[0][0]
     assert 20 - workers() <= begun < COUNT
     assert painter.looks == COUNT - begun
     assert (list(result.features), kept(tmp_path / "run")) == whole[:2]
@@ -233,10 +233,10 @@ def test_what_is_finished_is_never_looked_at_again(scene, whole, tmp_path):
     for gone in ([], [LEDGER], [f"02_{STEP}.parquet", "chain.json"]):
         for name in gone:
             (folder / name).unlink()
-        painter, told = Painter(), []
-        result = go(scene, folder, painter, told=told)
+        painter, events = Painter(), []
+        result = go(scene, folder, painter, events=events)
         assert painter.looks == 0
-        assert counts(told) == [(COUNT, COUNT)]
+        assert counts(events) == [(COUNT, COUNT)]
         assert (list(result.features), kept(folder)) == whole[:2]
     (folder / LOOKS).unlink()
     painter = Painter()
@@ -311,12 +311,14 @@ def test_killed_in_the_middle_and_run_again_to_the_same_bytes(
     detector = own_config(pictures.objects, chain=chain)
 
     def run(folder):
-        told = []
-        result = detect(DetectRequest(str(scene), detector, run_dir=folder), Cancel(), told.append)
-        return list(result.features), kept(folder), counts(told)
+        events = []
+        result = detect(
+            DetectRequest(str(scene), detector, run_dir=folder), Cancel(), events.append
+        )
+        return list(result.features), kept(folder), counts(events)
 
-    features, files, told = run(tmp_path / "whole")
-    total, stop = told[-1][0], BATCH + 4
+    features, files, events = run(tmp_path / "whole")
+    total, stop = events[-1][0], BATCH + 4
     assert total > stop + 2
     folder = tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -326,8 +328,8 @@ def test_killed_in_the_middle_and_run_again_to_the_same_bytes(
         text=True,
         env=environment,
     ) as process:
-        for said in process.stdout:
-            if said.strip() == f"{STEP} {stop}":
+        for line in process.stdout:
+            if line.strip() == f"{STEP} {stop}":
                 os.kill(process.pid, signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL

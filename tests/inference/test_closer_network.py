@@ -101,6 +101,6 @@ def test_what_it_may_be(home, tmp_path, pictures):
 def test_a_detector_without_keeps_its_checksum(tiny_home, home):
     plain, other = (resolve("tiny", place).config for place in (tiny_home, home))
     assert config_sha256(plain) != config_sha256(other)
-    said = plain.model_dump(mode="json")
-    assert config_sha256(DetectorConfig.model_validate(said)) == config_sha256(plain)
+    facts = plain.model_dump(mode="json")
+    assert config_sha256(DetectorConfig.model_validate(facts)) == config_sha256(plain)
     assert config_sha256(other.model_copy(update={"closer": None})) == config_sha256(plain)

@@ -20,7 +20,7 @@ from tiling.reader import TileImage
 
 GRID = Grid.over((64, 64), (1, 1), 1)
 PLAN = TilePlan(GRID, 64, 0)
-SAID = encode(no_candidates(1))
+PAYLOAD = encode(no_candidates(1))
 
 
 def image(side=64):
@@ -70,7 +70,7 @@ def test_every_tile_is_answered_by_the_eyes_it_was_shown_to(batch, tiles):
         one.go.set()
     with Engine(2).opened() as engine:
         answers = [ask(engine, predictor[name]) for name in tiles]
-        assert [answer.result(20) for answer in answers] == [SAID] * len(tiles)
+        assert [answer.result(20) for answer in answers] == [PAYLOAD] * len(tiles)
     for name, one in predictor.items():
         assert sum(count for count, _ in one.asked) == tiles.count(name)
         assert max((count for count, _ in one.asked), default=0) <= batch
@@ -106,7 +106,7 @@ def test_a_batch_that_stays_open_is_looked_at_soon():
     predictor.go.set()
     with Engine(2).opened() as engine:
         since = time.monotonic()
-        assert ask(engine, predictor).result(20) == SAID
+        assert ask(engine, predictor).result(20) == PAYLOAD
         assert time.monotonic() - since < 5
 
 
@@ -121,7 +121,7 @@ def test_large_tiles_take_several_workers(side, slots):
             time.sleep(0.01)
         predictor.go.set()
         wait(answers)
-    assert {said for _, said in predictor.asked} == {slots}
+    assert {width for _, width in predictor.asked} == {slots}
     assert predictor.most == 4
 
 
@@ -140,14 +140,14 @@ def test_what_fails_is_told_to_those_who_asked():
         bad, good = ask(engine, predictor, get=torn), ask(engine, predictor)
         with pytest.raises(OSError, match="torn"):
             bad.result(20)
-        assert good.result(20) == SAID
+        assert good.result(20) == PAYLOAD
         predictor.run = partial(_blind, predictor)
         lost = [ask(engine, predictor), ask(engine, predictor)]
         for one in lost:
             with pytest.raises(ValueError, match="blind"):
                 one.result(20)
         del predictor.run
-        assert ask(engine, predictor).result(20) == SAID
+        assert ask(engine, predictor).result(20) == PAYLOAD
 
 
 def _blind(predictor, images, grids, slots=None):
@@ -163,8 +163,8 @@ def test_what_is_no_longer_wanted_is_not_read():
         rest = [ask(engine, predictor, get=lambda: read.append(1) or image()) for _ in range(5)]
         assert all(one.cancel() for one in rest)
         predictor.go.set()
-        assert first.result(20) == SAID
-        assert ask(engine, predictor).result(20) == SAID
+        assert first.result(20) == PAYLOAD
+        assert ask(engine, predictor).result(20) == PAYLOAD
     assert not read
 
 
@@ -179,11 +179,11 @@ def test_lanes_end_with_the_last_who_has_the_engine_open():
     with engine.opened():
         with engine.opened():
             assert len(workers() - before) == 3
-        assert ask(engine, predictor).result(20) == SAID
+        assert ask(engine, predictor).result(20) == PAYLOAD
         assert len(workers() - before) == 3
     assert workers() <= before
     with engine.opened():
-        assert ask(engine, predictor).result(20) == SAID
+        assert ask(engine, predictor).result(20) == PAYLOAD
 
 
 def test_many_who_come_and_go_are_all_answered():
@@ -195,7 +195,7 @@ def test_many_who_come_and_go_are_all_answered():
             return [one.result(20) for one in [ask(engine, predictor) for _ in range(3)]]
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(come, range(60))) == [[SAID] * 3] * 60
+        assert list(pool.map(come, range(60))) == [[PAYLOAD] * 3] * 60
 
 
 def test_eyes_of_one_device_share_its_engine():

@@ -90,8 +90,8 @@ def test_results_do_not_depend_on_the_number_of_threads(case):
         for threads in (1, 2, 3):
             ensemble.compute = replace(whole, threads=threads)
             for slots in (None, 1):
-                seen = ensemble.run(images[:6], GRIDS, slots)
-                assert list(map(encode, seen)) == alone[:6]
+                results = ensemble.run(images[:6], GRIDS, slots)
+                assert list(map(encode, results)) == alone[:6]
                 assert torch.get_num_threads() == before
     finally:
         ensemble.compute = whole
@@ -224,8 +224,8 @@ def test_a_draft_that_cannot_be_read_stops_no_other(tiny_home, tmp_path, monkeyp
     assert "clases" in draft.problem and tiny.problem is None and "same.yaml" in roads.problem
     with pytest.raises(ConfigError, match="clases"):
         entries(home)
-    shown = CliRunner().invoke(app, ["detectors"])
-    assert shown.exit_code == 0 and "clases" in shown.stdout
+    result = CliRunner().invoke(app, ["detectors"])
+    assert result.exit_code == 0 and "clases" in result.stdout
     # A healthy detector of that name is the one that is meant.
     shutil.copy(home / "configs/tiny.yaml", home / "configs/mine.yaml")
     (home / "configs/tiny.yaml").write_text("members: [")

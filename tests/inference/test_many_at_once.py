@@ -78,8 +78,8 @@ def test_eight_cold_processes_of_sixteen_threads_read_the_same(path):
         )
         for _ in range(8 if FULL else 3)
     ]
-    said = {process.communicate(timeout=240)[0].strip() for process in running}
-    assert said == {serial(path)}
+    outputs = {process.communicate(timeout=240)[0].strip() for process in running}
+    assert outputs == {serial(path)}
 
 
 def test_threads_that_share_a_handle_read_the_same(path):
@@ -95,16 +95,17 @@ def test_threads_that_share_a_handle_read_the_same(path):
 def test_outlines_drawn_by_many_threads_at_once():
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64]
-    seen = np.zeros((3, 64, 64), np.float32)
+    probability = np.zeros((3, 64, 64), np.float32)
     for cx, cy in rng.uniform(10, 54, (4, 2)):
         far = np.hypot(x - cx, y - cy)
-        seen[0] = np.maximum(seen[0], 1 / (1 + np.exp(far - 6)))
-        seen[2] = np.maximum(seen[2], np.exp(-(far**2) / 8))
-    expected = [ring.tobytes() for ring in instances(seen, 0.5, Instances()).outlines]
+        probability[0] = np.maximum(probability[0], 1 / (1 + np.exp(far - 6)))
+        probability[2] = np.maximum(probability[2], np.exp(-(far**2) / 8))
+    expected = [ring.tobytes() for ring in instances(probability, 0.5, Instances()).outlines]
     assert expected
     with ThreadPoolExecutor(32) as pool:
         tasks = [
-            pool.submit(instances, seen, 0.5, Instances()) for _ in range(1000 if FULL else 200)
+            pool.submit(instances, probability, 0.5, Instances())
+            for _ in range(1000 if FULL else 200)
         ]
         for task in tasks:
             found = task.result(timeout=60)

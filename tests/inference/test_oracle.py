@@ -42,7 +42,7 @@ class Oracle:
     workers: int = 2
     device: str = "oracle"
     identity: str = "truth"
-    looked: int = 0
+    tiles: int = 0
     tree: shapely.STRtree | None = field(default=None, init=False)
 
     def __post_init__(self):
@@ -54,7 +54,7 @@ class Oracle:
         return () if self.probability is None else ("road", "centreline")
 
     def run(self, images, grids, slots=None):
-        self.looked += len(images)
+        self.tiles += len(images)
         return [self.see(image, grid) for image, grid in zip(images, grids, strict=False)]
 
     def see(self, image, grid):
@@ -69,11 +69,11 @@ class Oracle:
         window = shapely.box(w.x0, w.y0, w.x1, w.y1)
         near = np.sort(self.tree.query(window, predicate="intersects"))
         # A window may cut one object into several pieces, as a network would see them.
-        seen = shapely.get_parts(shapely.intersection(self.shapes[near], window))
-        seen = seen[shapely.area(seen) >= 4]
-        boxes = shapely.bounds(seen).reshape(-1, 4) - [w.x0, w.y0] * 2
-        rings = [shapely.get_coordinates(s.exterior) - [w.x0, w.y0] for s in seen]
-        n = len(seen)
+        pieces = shapely.get_parts(shapely.intersection(self.shapes[near], window))
+        pieces = pieces[shapely.area(pieces) >= 4]
+        boxes = shapely.bounds(pieces).reshape(-1, 4) - [w.x0, w.y0] * 2
+        rings = [shapely.get_coordinates(s.exterior) - [w.x0, w.y0] for s in pieces]
+        n = len(pieces)
         return place(
             Fused(
                 boxes, np.full(n, 0.9), np.zeros(n, np.int64), np.full((n, 1), 0.9), tuple(rings)
@@ -119,15 +119,15 @@ def boxes_of(result):
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory, pictures):
     """A function giving a uniform gray scene of (width, height)."""
-    folder, made = tmp_path_factory.mktemp("blank"), {}
+    folder, paths = tmp_path_factory.mktemp("blank"), {}
 
     def give(width, height, **profile):
         key = (width, height, *sorted(profile))
-        if key not in made:
-            made[key] = pictures.write_tif(
-                folder / f"{len(made)}.tif", np.full((1, height, width), 90, np.uint8), **profile
+        if key not in paths:
+            paths[key] = pictures.write_tif(
+                folder / f"{len(paths)}.tif", np.full((1, height, width), 90, np.uint8), **profile
             )
-        return made[key]
+        return paths[key]
 
     return give
 
@@ -205,8 +205,10 @@ def test_scenes_at_once_are_seen_as_if_each_were_alone(blank, shares_cores):
     # No scene's tiles divide by 7, so that its last batch has room for those of another.
     predictor = Batches(shapes, batch=7, shares_cores=shares_cores, device=f"shared {shares_cores}")
     with ThreadPoolExecutor(len(sizes)) as pool:
-        seen = pool.map(lambda size: ask(predictor, blank(*size), config(TILE, HALO), start), sizes)
-        assert [result.features for result in seen] == alone
+        results = pool.map(
+            lambda size: ask(predictor, blank(*size), config(TILE, HALO), start), sizes
+        )
+        assert [result.features for result in results] == alone
     assert max(predictor.scenes) > 1
 
 

@@ -192,9 +192,9 @@ def test_every_format_holds_every_feature(expected, tmp_path, ending):
 
 
 def test_a_notebook_shows_counts_and_a_picture(expected, texture, tmp_path):
-    shown = expected._repr_html_()
-    assert f"<b>{len(expected)}</b>" in shown
-    assert 'src="data:image/png;base64,' in shown
+    html = expected._repr_html_()
+    assert f"<b>{len(expected)}</b>" in html
+    assert 'src="data:image/png;base64,' in html
     from_array = lanner.detect(texture, "tiny", gsd=1.0)
     # The file that was made of the array is there as long as the result.
     assert 'src="data:image/png;base64,' in from_array[:2]._repr_html_()

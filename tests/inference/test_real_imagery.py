@@ -66,6 +66,8 @@ def test_a_tanker_measures_what_it_is(pairs: list[tuple[dict, dict | None]]) -> 
 def test_a_tanker_is_among_the_five_likeliest_types(
     pairs: list[tuple[dict, dict | None]],
 ) -> None:
-    told = [[one["icao"] for one in found["types"][:5]] for _, found in pairs if found is not None]
-    assert all("K35R" in five for five in told)
-    assert np.mean([five[0] == "K35R" for five in told]) >= 0.6
+    guesses = [
+        [one["icao"] for one in found["types"][:5]] for _, found in pairs if found is not None
+    ]
+    assert all("K35R" in five for five in guesses)
+    assert np.mean([five[0] == "K35R" for five in guesses]) >= 0.6

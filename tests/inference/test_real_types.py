@@ -57,7 +57,7 @@ KINDS = {
 }
 CATALOGUE = read_catalogue(configs_dir() / "types.yaml", configs_dir() / "taxonomy.yaml")
 FACTS = {facts.icao: facts for facts in CATALOGUE.types}
-SEEN_PX = 100
+SIDE_PX = 100
 """Length at which an outline is looked at, as the closer look shows it."""
 
 pytestmark = pytest.mark.skipif(
@@ -124,7 +124,7 @@ def test_a_good_outline_tells_the_type() -> None:
     ranks, rows, kinds = [], [], []
     for folder, _, rgba in cut():
         alpha = rgba[..., 3]
-        k = SEEN_PX / max(alpha.shape)
+        k = SIDE_PX / max(alpha.shape)
         rim = around(cv2.resize(alpha, None, fx=k, fy=k, interpolation=cv2.INTER_AREA))
         row = identified(rim, sampling(rim, folder))
         ranks.append(rank(row["types"], folder))
@@ -138,13 +138,13 @@ def test_a_good_outline_tells_the_type() -> None:
         + [FACTS[code].name]
         for code in kinds
     ]
-    said = rank_types(
+    type_ranks = rank_types(
         [[one["icao"] for one in row["types"]] for row in rows],
         [list(row["taxonomy"]["path"]) for row in rows],
         kinds,
         true,
     )
-    level = deepest(said)
+    level = deepest(type_ranks)
     assert level is not None and level >= 1
 
 
@@ -173,10 +173,10 @@ def test_the_whole_detector_finds_them_and_tells_some(tmp_path: Path) -> None:
         result = detect(
             DetectRequest(str(scene), "aircraft", device="cpu"), Cancel(), lambda _: None
         )
-        told_of = [json.loads(text)["properties"] for text in result.features]
-        told_of.sort(key=lambda one: -one["confidence"])
-        found += bool(told_of)
-        ranks.append(rank(told_of[0]["types"], folder) if told_of else 99)
+        objects = [json.loads(text)["properties"] for text in result.features]
+        objects.sort(key=lambda one: -one["confidence"])
+        found += bool(objects)
+        ranks.append(rank(objects[0]["types"], folder) if objects else 99)
     assert len(ranks) == len(KINDS)
     assert found >= len(KINDS) - 2
     assert sum(r < 5 for r in ranks) >= 6

@@ -53,8 +53,8 @@ def test_it_may_be_empty_or_what_a_killed_run_left(tmp_path):
     check_run_dir(filled(tmp_path / "empty", **{".DS_Store": ""}), SCENE)
     begun = {LEDGER: "", f"{LEDGER}-wal": "", f".{FILE[:-5]}.7.json": "{"}
     check_run_dir(filled(tmp_path / "early", **begun), SCENE)
-    looked = {LEDGER: "", LOOKS: "", f"{LOOKS}-wal": ""}
-    check_run_dir(filled(tmp_path / "looked", **looked), SCENE)
+    files = {LEDGER: "", LOOKS: "", f"{LOOKS}-wal": ""}
+    check_run_dir(filled(tmp_path / "looked", **files), SCENE)
     manifest = json.dumps({"lanner": "1", "key": "k"})
     check_run_dir(filled(tmp_path / "manifest", **{FILE: manifest}), SCENE)
     check_run_dir(filled(tmp_path / "run", **{FILE: manifest, "clean.tif": ""}), SCENE)

@@ -16,9 +16,9 @@ def scene(tmp_path, pictures):
     return pictures.write_tif(tmp_path / "scene.tif", pictures.texture(200, 200))
 
 
-def run(scene, folder, told=lambda _: None, **kwargs):
+def run(scene, folder, progress=lambda _: None, **kwargs):
     kwargs = {"detector": "tinyroads", **kwargs}
-    return detect(DetectRequest(str(scene), run_dir=folder, **kwargs), Cancel(), told)
+    return detect(DetectRequest(str(scene), run_dir=folder, **kwargs), Cancel(), progress)
 
 
 def test_a_scene_is_not_written_over_by_its_own_run(at_home, tmp_path, pictures):
@@ -64,9 +64,9 @@ def test_what_a_killed_run_left_is_resumed(left, at_home, scene, tmp_path):
     for path in (tmp_path / "run").iterdir():
         if path.name not in left:
             path.unlink()
-    told = []
-    assert run(scene, tmp_path / "run", told.append).features == first.features
-    begun = next(p.done for p in told if p.stage == "detect")
+    events = []
+    assert run(scene, tmp_path / "run", events.append).features == first.features
+    begun = next(p.done for p in events if p.stage == "detect")
     assert begun == (first.summary["plan"]["tiles"] if LEDGER in left else 0)
 
 

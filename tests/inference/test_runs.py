@@ -30,9 +30,9 @@ RESULTS = ("*.parquet", "*.tif", FILE)
 
 def run(scene, detector="tiny", **kwargs):
     """The result, and the progress that was told."""
-    told = []
-    result = detect(DetectRequest(str(scene), detector, **kwargs), Cancel(), told.append)
-    return result, told
+    events = []
+    result = detect(DetectRequest(str(scene), detector, **kwargs), Cancel(), events.append)
+    return result, events
 
 
 def holes():
@@ -164,18 +164,18 @@ def test_several_road_networks_speak_together_and_each_for_itself(
     scene = pictures.write_tif(tmp_path / "s.tif", pictures.texture(SIDE, SIDE))
     run(scene, detector, run_dir=tmp_path / "both")
     run(scene, detector, run_dir=tmp_path / "one", members=("masks",))
-    seen = {}
+    rasters = {}
     for path in (tmp_path / "both").glob("*.tif"):
         with rasterio.open(path) as raster:
-            seen[path.stem] = raster.read()
+            rasters[path.stem] = raster.read()
             if path.stem != "threshold":
                 assert raster.descriptions == ("road", "centreline")
                 assert raster.dataset_mask().all()
-    mine, sure = seen["vote-masks"], seen["vote-again"]
+    mine, sure = rasters["vote-masks"], rasters["vote-again"]
     config = load_config(Path(detector))
-    np.testing.assert_array_equal(seen["probability"], fuse_levels(config.members, [mine, sure]))
+    np.testing.assert_array_equal(rasters["probability"], fuse_levels(config.members, [mine, sure]))
     # There is something to hear.
-    assert (seen["probability"][0] > mine[0] + 12.0).mean() > 0.01
+    assert (rasters["probability"][0] > mine[0] + 12.0).mean() > 0.01
     with rasterio.open(tmp_path / "one" / "probability.tif") as raster:
         np.testing.assert_array_equal(raster.read(), mine)
     assert not list((tmp_path / "one").glob("vote-*.tif"))
@@ -193,14 +193,14 @@ def test_the_one_road_network_asked_votes_by_its_name(at_home, scene, pictures, 
 
 
 def test_stages_are_told_in_order(at_home, scene, tmp_path):
-    result, told = run(scene, "tinyroads", run_dir=tmp_path / "new" / "run")
-    stages = list(dict.fromkeys(p.stage for p in told))
+    result, events = run(scene, "tinyroads", run_dir=tmp_path / "new" / "run")
+    stages = list(dict.fromkeys(p.stage for p in events))
     assert stages[:5] == ["open", "load", "normalise", "detect", "blend"]
     assert any("threshold" in stage for stage in stages[5:-1])
     assert stages[-1] == "write"
     assert list(result.summary["seconds"]) == stages
     for stage in ("detect", "blend"):
-        counts = [(p.done, p.total) for p in told if p.stage == stage]
+        counts = [(p.done, p.total) for p in events if p.stage == stage]
         assert counts == sorted(counts)
         assert counts[-1][0] == counts[-1][1] == result.summary["plan"]["tiles"]
     assert json.loads(json.dumps(result.summary)) == dict(result.summary)
@@ -238,10 +238,10 @@ class StopAt:
     """Raises the flag when a stage has come so far."""
 
     def __init__(self, stage, done):
-        self.stage, self.done, self.cancel, self.when, self.told = stage, done, Cancel(), 0.0, []
+        self.stage, self.done, self.cancel, self.when, self.events = stage, done, Cancel(), 0.0, []
 
     def __call__(self, progress):
-        self.told.append(progress)
+        self.events.append(progress)
         if progress.stage.endswith(self.stage) and progress.done >= self.done:
             self.cancel.set()
             self.when = self.when or time.monotonic()
@@ -264,9 +264,9 @@ def test_cancel_stops_soon_and_the_same_request_resumes(
     with pytest.raises(Cancelled):
         detect(request, stop.cancel, stop)
     assert time.monotonic() - stop.when < 1
-    told = []
-    result = detect(request, Cancel(), told.append)
-    begun = next(p.done for p in told if p.stage == "detect")
+    events = []
+    result = detect(request, Cancel(), events.append)
+    begun = next(p.done for p in events if p.stage == "detect")
     if stage == "detect":  # tiles that were looked at together are not thrown away
         assert 3 <= begun < 16
     else:
@@ -304,13 +304,13 @@ def test_killed_and_run_again_to_the_same_bytes(detector, line, at_home, scene, 
         text=True,
         env=environment,
     ) as process:
-        for said in process.stdout:
-            if said.strip() == line:
+        for text in process.stdout:
+            if text.strip() == line:
                 os.kill(process.pid, signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    again, told = run(scene, detector, run_dir=folder)
-    begun = next(p.done for p in told if p.stage == "detect")
+    again, events = run(scene, detector, run_dir=folder)
+    begun = next(p.done for p in events if p.stage == "detect")
     assert begun >= int(line.split()[1])
     if line.startswith("detect"):
         assert begun < again.summary["plan"]["tiles"]
@@ -320,12 +320,12 @@ def test_killed_and_run_again_to_the_same_bytes(detector, line, at_home, scene, 
 def test_another_request_in_the_same_folder_starts_afresh(at_home, scene, tmp_path):
     run(scene, run_dir=tmp_path / "run")
     assert (tmp_path / "run" / LEDGER).is_file()
-    result, told = run(scene, run_dir=tmp_path / "run", members=("masks",))
-    assert next(p.done for p in told if p.stage == "detect") == 0
+    result, events = run(scene, run_dir=tmp_path / "run", members=("masks",))
+    assert next(p.done for p in events if p.stage == "detect") == 0
     assert all(set(json.loads(t)["properties"]["votes"]) == {"masks"} for t in result.features)
     # Finished tiles are not done twice.
-    second, told = run(scene, run_dir=tmp_path / "run", members=("masks",))
-    assert [p.done for p in told if p.stage == "detect"] == [result.summary["plan"]["tiles"]]
+    second, events = run(scene, run_dir=tmp_path / "run", members=("masks",))
+    assert [p.done for p in events if p.stage == "detect"] == [result.summary["plan"]["tiles"]]
     assert second.features == result.features
 
 

@@ -74,8 +74,8 @@ def objects():
 
 
 def test_a_run_leaves_objects_reasons_and_snapshots(tmp_path):
-    told = []
-    result = chain().run(objects(), context(tmp_path), progress=told.append)
+    events = []
+    result = chain().run(objects(), context(tmp_path), progress=events.append)
     assert len(result.objects) == 4
     assert list(result.rejected["rejected_by"]) == ["plausible"]
     assert result.rejected["rejected"].iloc[0].startswith("length 1")
@@ -94,7 +94,7 @@ def test_a_run_leaves_objects_reasons_and_snapshots(tmp_path):
     joined = [steps[0]["did"] for steps in result.objects["steps"]]
     assert sum(text.startswith("joined 2 views") for text in joined) == 1
     assert not {"did", "note"} & set(result.objects.columns)
-    assert [p.done for p in told] == list(range(7)) and told[-1].total == 6
+    assert [p.done for p in events] == list(range(7)) and events[-1].total == 6
 
 
 @pytest.mark.parametrize("start", [*range(1, 7), "orient"])
@@ -216,11 +216,11 @@ def test_nobody_but_the_step_holds_what_it_is_given(tmp_path):
     left = []
 
     def run(objects, context, params):
-        given, made = weakref.ref(objects), objects.copy()
+        given, result = weakref.ref(objects), objects.copy()
         del objects
         gc.collect()
         left.append(given())
-        return made
+        return result
 
     own = Chain(tuple((replace(step, run=run), params) for step, params in chain().links[:3]))
     assert len(own.run(objects(), context(tmp_path)).objects) == 6
@@ -237,15 +237,15 @@ def test_a_private_step_may_not_hide_a_builtin_one_or_be_broken(stranger):
 
 
 @pytest.mark.parametrize(
-    ("fail", "said"),
+    ("fail", "message"),
     [
         ("value", "failed with ValueError: went wrong"),
         ("frame", "returned a int"),
         ("columns", r"returned objects without the columns \['votes'\]"),
     ],
 )
-def test_a_failing_step_is_named(stranger, tmp_path, fail, said):
-    with pytest.raises(StepError, match=f"step 'acme': {said}"):
+def test_a_failing_step_is_named(stranger, tmp_path, fail, message):
+    with pytest.raises(StepError, match=f"step 'acme': {message}"):
         chain([{"step": "acme", "fail": fail}]).run(objects(), context(tmp_path))
 
 
@@ -276,13 +276,13 @@ def test_snapshots_keep_everything(tmp_path):
 
 def test_snapshots_of_several_groups_keep_everything(tmp_path):
     size = 2 * GROUP + 7
-    made = np.arange(size)
+    numbers = np.arange(size)
     frame = candidates(
-        np.stack([made, -made, made + 1, made], axis=1),
-        scores=made / size,
+        np.stack([numbers, -numbers, numbers + 1, numbers], axis=1),
+        scores=numbers / size,
         votes=[{"r": i / size} for i in range(size)],
-        tiles=made,
-        cuts=made % 16,
+        tiles=numbers,
+        cuts=numbers % 16,
         labels=["aircraft"] * size,
         outlines=[None if i % 3 else shapely.Point(i, i).buffer(1) for i in range(size)],
     )
@@ -306,11 +306,11 @@ def test_snapshots_of_several_groups_keep_everything(tmp_path):
     assert about["geometry"]["geometry_types"] == ["Polygon"]
 
 
-@pytest.mark.parametrize(("said", "kept"), [(None, "system"), ("mimalloc", "mimalloc")])
-def test_arrow_gives_its_memory_back_unless_told_otherwise(said, kept):
+@pytest.mark.parametrize(("pool", "kept"), [(None, "system"), ("mimalloc", "mimalloc")])
+def test_arrow_gives_its_memory_back_unless_told_otherwise(pool, kept):
     name = "ARROW_DEFAULT_MEMORY_POOL"
     environment = {k: v for k, v in os.environ.items() if k != name}
-    environment |= {} if said is None else {name: said}
+    environment |= {} if pool is None else {name: pool}
     code = "import postprocess.chain, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     run = [sys.executable, "-c", code]
     done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
@@ -370,14 +370,14 @@ def test_snapshots_of_another_catalogue_are_not_gone_on_from(tmp_path):
         chain(specs).run(None, where, start="triage")
     # What comes before the step that reads it is as it was.
     again = chain(specs).run(None, where, start="identify")
-    told = [[row[0]["icao"] for row in found.objects["types"]] for found in (first, again)]
-    assert told[1] == [f"Z{code}" for code in told[0]]
+    types_of = [[row[0]["icao"] for row in found.objects["types"]] for found in (first, again)]
+    assert types_of[1] == [f"Z{code}" for code in types_of[0]]
 
 
 def test_a_file_that_is_changed_under_a_running_chain_is_refused(tmp_path):
     types = tmp_path / "types.yaml"
     types.write_bytes((configs_dir() / "types.yaml").read_bytes())
     specs = [*SPECS[:4], {**SPECS[4], "catalogue": str(types)}]
-    told = lambda progress: progress.done == 2 and types.write_text("others")  # noqa: E731
+    spoil = lambda progress: progress.done == 2 and types.write_text("others")  # noqa: E731
     with pytest.raises(ConfigError, match="was changed while the chain was running"):
-        chain(specs).run(objects(), context(tmp_path), progress=told)
+        chain(specs).run(objects(), context(tmp_path), progress=spoil)

@@ -41,11 +41,11 @@ def test_silhouettes_are_filled_as_gdal_fills_them(hole):
     drawn = silhouettes(shapes)
     assert np.array_equal(drawn.stack, rasters(shapes, drawn.centre, drawn.reach))
     scale = (SIDE / 2 - 1) / drawn.reach
-    for shape, centre, by, seen in zip(shapes, drawn.centre, scale, drawn.stack, strict=True):
+    for shape, centre, by, mask in zip(shapes, drawn.centre, scale, drawn.stack, strict=True):
         local = shapely.transform(shape, lambda xy, c=centre, s=by: (xy - c) * s + SIDE / 2)
         wanted = rasterio.features.rasterize([local], out_shape=(SIDE, SIDE), dtype="uint8")
-        assert np.array_equal(seen, wanted)
-        assert 0.02 < seen.mean() < 0.9
+        assert np.array_equal(mask, wanted)
+        assert 0.02 < mask.mean() < 0.9
 
 
 @pytest.mark.parametrize("hole", [False, True])

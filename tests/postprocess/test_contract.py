@@ -32,7 +32,7 @@ def context(acquired="2024-05-01T10:00:00Z", scale=1.0):
 def frame(shapes, **columns):
     shapes = np.array(shapes, object)
     n = len(shapes)
-    made = candidates(
+    table = candidates(
         shapely.bounds(shapes),
         scores=np.linspace(0.4, 0.95, n),
         votes=[{"retinanet": 0.5, "resunet": 0.1 + 0.2}] * n,
@@ -40,12 +40,12 @@ def frame(shapes, **columns):
         cuts=[0] * n,
         labels=["aircraft"] * n,
     )
-    made["geometry"] = gpd.GeoSeries(shapes)
-    made["steps"] = column([[{"step": "triage", "did": "accept at 0.8"}]] * n)
-    made["decision"] = column(["accept", "review"] * (n // 2) + ["accept"] * (n % 2))
+    table["geometry"] = gpd.GeoSeries(shapes)
+    table["steps"] = column([[{"step": "triage", "did": "accept at 0.8"}]] * n)
+    table["decision"] = column(["accept", "review"] * (n // 2) + ["accept"] * (n % 2))
     for name, values in columns.items():
-        made[name] = values
-    return made
+        table[name] = values
+    return table
 
 
 def squares(n=5):
@@ -53,7 +53,7 @@ def squares(n=5):
 
 
 def test_the_contract_is_kept():
-    made = frame(
+    objects = frame(
         squares(2),
         length_m=[41.537, np.nan],
         heading_deg=[359.97, 12.34],
@@ -62,7 +62,7 @@ def test_the_contract_is_kept():
         taxonomy=column([{"path": ["aircraft"], "name": "aircraft", "probability": 1.0}] * 2),
         acme_grade=column(["a", None]),
     )
-    first, second = (json.loads(text)["properties"] for text in features(made, context()))
+    first, second = (json.loads(text)["properties"] for text in features(objects, context()))
     assert list(first) == [
         "id",
         "detector",
@@ -96,16 +96,16 @@ def test_the_contract_is_kept():
 
 
 def test_box_px_is_the_detected_box_in_scene_pixels():
-    made = frame(squares(1), box=column([[10.0, 20.0, 30.0, 44.0]]))
+    objects = frame(squares(1), box=column([[10.0, 20.0, 30.0, 44.0]]))
     where = context(scale=0.5)
     assert where.grid.scale == (2.0, 2.0)
-    found = json.loads(features(made, where)[0])["properties"]
+    found = json.loads(features(objects, where)[0])["properties"]
     assert found["box_px"] == [20.0, 40.0, 60.0, 88.0]
 
 
 def test_without_triage_a_person_decides_and_unknown_time_is_null():
-    made = frame(squares(1)).drop(columns="decision")
-    found = json.loads(features(made, context(acquired=None))[0])["properties"]
+    objects = frame(squares(1)).drop(columns="decision")
+    found = json.loads(features(objects, context(acquired=None))[0])["properties"]
     assert found["decision"] == "review" and found["acquired"] is None
 
 
@@ -123,20 +123,20 @@ def test_without_triage_a_person_decides_and_unknown_time_is_null():
 def test_a_time_is_in_utc(acquired, utc):
     where = context(acquired=acquired)
     assert json.loads(features(frame(squares(1)), where)[0])["properties"]["acquired"] == utc
-    told = scene_frame(frame(squares(1)), where)["acquired"]
-    assert str(told.dtype) == "datetime64[ms, UTC]"
-    assert told.isna().all() if utc is None else told[0].isoformat().startswith(utc[:-1])
+    times = scene_frame(frame(squares(1)), where)["acquired"]
+    assert str(times.dtype) == "datetime64[ms, UTC]"
+    assert times.isna().all() if utc is None else times[0].isoformat().startswith(utc[:-1])
 
 
 def test_ids_are_stable_and_never_collide():
-    made = frame([*squares(3), *squares(3)])
-    made["score"] = [0.9, 0.8, 0.7, 0.6, 0.9, 0.7]
-    texts = features(made, context())
+    objects = frame([*squares(3), *squares(3)])
+    objects["score"] = [0.9, 0.8, 0.7, 0.6, 0.9, 0.7]
+    texts = features(objects, context())
     ids = [json.loads(text)["id"] for text in texts]
     assert len(set(ids)) == 6
     for seed in range(10):
         order = np.random.default_rng(seed).permutation(6)
-        assert features(made.iloc[order].reset_index(drop=True), context()) == texts
+        assert features(objects.iloc[order].reset_index(drop=True), context()) == texts
     # Known once, known for ever.
     assert json.loads(features(frame(squares(1)), context())[0])["id"] == ID_OF_FIRST
 
@@ -150,19 +150,21 @@ def test_groups_do_not_show():
     x, y = np.divmod(np.random.default_rng(1).permutation(size), 40)
     shapes = shapely.box(20 * x, 20 * y, 20 * x + 9, 20 * y + 9)
     shapes[-3:] = shapes[0]
-    made = frame(shapes)
-    found = [json.loads(text)["properties"] for text in features(made, context())]
+    objects = frame(shapes)
+    found = [json.loads(text)["properties"] for text in features(objects, context())]
     ids = [one["id"] for one in found]
     assert len(set(ids)) == len(found) == size
     places = [(y0, x0, y1, x1) for x0, y0, x1, y1 in (one["box_px"] for one in found)]
     assert places == sorted(places)
-    alone = {json.loads(features(made.iloc[[i]], context())[0])["id"] for i in range(0, size, 97)}
+    alone = {
+        json.loads(features(objects.iloc[[i]], context())[0])["id"] for i in range(0, size, 97)
+    }
     assert alone <= set(ids)
-    table = scene_frame(made, context())
+    table = scene_frame(objects, context())
     assert table["id"].tolist() == ids
     assert table["box_px"].tolist() == [one["box_px"] for one in found]
-    turned = made.iloc[::-1].reset_index(drop=True)
-    assert features(turned, context()) == features(made, context())
+    turned = objects.iloc[::-1].reset_index(drop=True)
+    assert features(turned, context()) == features(objects, context())
 
 
 def test_order_is_by_box_from_the_top():
@@ -173,7 +175,7 @@ def test_order_is_by_box_from_the_top():
 
 def test_what_is_no_number_is_null_however_deep(tmp_path):
     """A step of one's own may measure in numpy, and find nothing to measure."""
-    made = candidates(
+    objects = candidates(
         [[1, 2, 10, 20], [30, 30, 50, 60]],
         scores=[np.nan, 0.5],
         votes=[{"a": 0.5}, {"a": np.nan}],
@@ -181,15 +183,15 @@ def test_what_is_no_number_is_null_however_deep(tmp_path):
         cuts=[0, 0],
         labels=["x", "x"],
     )
-    made["shape"] = column([{"sides": [1.5, float("inf")]}, {"sides": [np.float32(2), np.nan]}])
+    objects["shape"] = column([{"sides": [1.5, float("inf")]}, {"sides": [np.float32(2), np.nan]}])
     where = context()
-    told = [json.loads(text)["properties"] for text in features(made, where)]
-    assert [one["confidence"] for one in told] == [None, 0.5]
-    assert [one["votes"] for one in told] == [{"a": 0.5}, {"a": None}]
-    assert [one["shape"]["sides"] for one in told] == [[1.5, None], [2, None]]
+    properties = [json.loads(text)["properties"] for text in features(objects, where)]
+    assert [one["confidence"] for one in properties] == [None, 0.5]
+    assert [one["votes"] for one in properties] == [{"a": 0.5}, {"a": None}]
+    assert [one["shape"]["sides"] for one in properties] == [[1.5, None], [2, None]]
     for ending in ("gpkg", "parquet"):
         path = tmp_path / f"a.{ending}"
-        write(features(made, where), scene_frame(made, where), path)
+        write(features(objects, where), scene_frame(objects, where), path)
         back = gpd.read_file(path) if ending == "gpkg" else gpd.read_parquet(path)
         assert json.loads(back["shape"].iloc[1]) == {"sides": [2, None]}
 
@@ -202,12 +204,12 @@ def test_a_crs_that_a_format_cannot_say_is_an_error_with_a_remedy(tmp_path, endi
     )
     place = Place(Affine(1e-5, 0, 5, 0, -1e-5, 5), rotated, (1.1, 1.1))
     where = replace(context(), place=place)
-    made = frame(squares(2))
+    objects = frame(squares(2))
     path = tmp_path / f"a.{ending}"
     if ending in ("parquet", "geojson"):
-        write(features(made, where), scene_frame(made, where), path)
+        write(features(objects, where), scene_frame(objects, where), path)
         assert path.is_file()
         return
     with pytest.raises(OutputError, match="GeoJSON or GeoParquet"):
-        write(features(made, where), scene_frame(made, where), path)
+        write(features(objects, where), scene_frame(objects, where), path)
     assert list(tmp_path.iterdir()) == []

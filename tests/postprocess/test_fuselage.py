@@ -80,7 +80,7 @@ def test_a_rotodome_makes_a_surveillance_aircraft_of_a_transport():
 def test_known_widths_are_those_of_the_aircraft():
     width = {facts.icao: facts.fuselage for facts in CATALOGUE.types}
     assert (width["A320"], width["B738"], width["B77W"], width["K35R"]) == (3.95, 3.76, 6.2, 3.66)
-    told = [facts for facts in CATALOGUE.types if facts.fuselage is not None]
-    assert len(told) > 100
-    assert all(0.04 < facts.fuselage / facts.length < 0.15 for facts in told)
+    types = [facts for facts in CATALOGUE.types if facts.fuselage is not None]
+    assert len(types) > 100
+    assert all(0.04 < facts.fuselage / facts.length < 0.15 for facts in types)
     assert all(facts.family in ("surveillance",) for facts in CATALOGUE.types if facts.rotodome)

@@ -169,12 +169,12 @@ def test_a_file_that_is_open_in_wal_mode_is_old_or_new_and_never_torn(tmp_path, 
     layer = "aircraft"
     other = holder(path, IN_WAL.format(layer=layer))
     assert (tmp_path / "found.gpkg-wal").stat().st_size > 10_000, "pages are in the log alone"
-    told = write((), found(50), path)
-    assert (told is not None) == others
+    note = write((), found(50), path)
+    assert (note is not None) == others
     sound(path, layer, 50)
-    said, _ = other.communicate("\n")
+    output, _ = other.communicate("\n")
     # In its transaction it sees the old rows, after that the new ones.
-    assert said.splitlines() == ["True", "[('ok',)]", "[(50, 'aircraft')]"]
+    assert output.splitlines() == ["True", "[('ok',)]", "[(50, 'aircraft')]"]
     frame = sound(path, layer, 50)
     assert set(frame["label"]) == {"aircraft"}
     if others:
@@ -245,8 +245,8 @@ def test_who_reads_the_old_file_goes_on_reading_it(tmp_path, holder, others):
     )
     write((), found(5), path)
     sound(path, layer, 5)
-    said, _ = reader.communicate("\n")
-    assert said.splitlines() == ["3000", "[('ok',)]"]
+    output, _ = reader.communicate("\n")
+    assert output.splitlines() == ["3000", "[('ok',)]"]
 
 
 def test_a_file_that_is_being_written_is_refused_before_and_waited_for_after(tmp_path, holder):
@@ -290,8 +290,8 @@ def test_a_layer_is_added_and_replaced_and_all_else_stays(tmp_path):
     frame = sound(path, "aircraft", 4)
     assert list(frame["id"]) == [f"aircraft-{i}" for i in range(4)]
     assert users(path) == before
-    told = write((), found(3, "roads", lines=True), path)
-    assert told == "added layer roads to project.gpkg beside 4 other layers"
+    note = write((), found(3, "roads", lines=True), path)
+    assert note == "added layer roads to project.gpkg beside 4 other layers"
     sound(path, "roads", 3)
     sound(path, "aircraft", 4)
     assert users(path) == before
@@ -312,10 +312,10 @@ def test_nothing_found_leaves_an_empty_layer(tmp_path):
 def test_detectors_share_a_file(tmp_path):
     path = tmp_path / "airport.gpkg"
     assert write((), found(3), path) is None
-    told = write((), found(2, "roads", lines=True), path)
-    assert told == "added layer roads to airport.gpkg beside 1 other layer"
-    told = write((), found(5), path)
-    assert told == "replaced layer aircraft in airport.gpkg beside 1 other layer"
+    note = write((), found(2, "roads", lines=True), path)
+    assert note == "added layer roads to airport.gpkg beside 1 other layer"
+    note = write((), found(5), path)
+    assert note == "replaced layer aircraft in airport.gpkg beside 1 other layer"
     sound(path, "aircraft", 5)
     sound(path, "roads", 2)
 
@@ -348,8 +348,8 @@ def test_a_style_that_was_saved_in_a_file_of_ours_stays(tmp_path):
     assert write((), found(3), path) is None
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE layer_styles SET styleQML = 'mine'")
-    told = write((), found(3), path)
-    assert told == "replaced layer aircraft in found.gpkg; the rest of the file is as it was"
+    note = write((), found(3), path)
+    assert note == "replaced layer aircraft in found.gpkg; the rest of the file is as it was"
     sound(path, "aircraft", 3)
     assert styles(path) == [("aircraft", "mine", 1)]
 
@@ -562,7 +562,7 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path, request, holder, mode)
     code = textwrap.dedent(WRITES_ON).format(
         here=str(request.config.rootpath), path=str(path), rounds=rounds
     )
-    seen = set()
+    counts = set()
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         for _ in range(rounds):
@@ -574,9 +574,9 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path, request, holder, mode)
             with closing(sqlite3.connect(path)) as db:
                 (count,) = db.execute("SELECT count(*) FROM aircraft").fetchone()
             sound(path, "aircraft", count)
-            seen.add(count)
+            counts.add(count)
             assert users(path) == before
-    assert seen <= {2000, 3000}
+    assert counts <= {2000, 3000}
 
 
 TWO = """
@@ -621,8 +621,8 @@ def test_two_that_write_at_once_keep_each_others_layers(tmp_path, request):
         one.stdin.write("\n")
         one.stdin.flush()
     for one in both:
-        _, said = one.communicate()
-        assert one.returncode == 0, said
+        _, output = one.communicate()
+        assert one.returncode == 0, output
     sound(path, "aircraft", 1)
     sound(path, "roads", 1)
     assert [one.name for one in tmp_path.iterdir()] == ["project.gpkg"]

@@ -82,7 +82,7 @@ def test_every_family_leads_to_the_root_and_every_type_has_one():
 
 
 @pytest.mark.parametrize(
-    ("types", "taxonomy", "said"),
+    ("types", "taxonomy", "message"),
     [
         ("version: 1\ntypes: []", "version: 1\nfamilies: {aircraft: {name: a}}", "malformed"),
         ("version: 1\ntypes: [", "version: 1\nfamilies: {}", "malformed"),
@@ -96,7 +96,7 @@ def test_every_family_leads_to_the_root_and_every_type_has_one():
         ("TYPE", "version: 1\nfamilies: {aircraft: {name: a}}", "family 'jet': is not in"),
     ],
 )
-def test_a_bad_catalogue_is_refused_in_words(tmp_path, types, taxonomy, said):
+def test_a_bad_catalogue_is_refused_in_words(tmp_path, types, taxonomy, message):
     one = (
         "  - {icao: X1, name: x, family: jet, length: 9, spans: [9], wing: swept, engines: 1, "
         "engines_at: nose, built: 1, retired: false}\n"
@@ -105,7 +105,7 @@ def test_a_bad_catalogue_is_refused_in_words(tmp_path, types, taxonomy, said):
         types = "version: 1\ntypes:\n" + one * len(types.split())
     (tmp_path / "types.yaml").write_text(types)
     (tmp_path / "taxonomy.yaml").write_text(taxonomy)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         read_catalogue(tmp_path / "types.yaml", tmp_path / "taxonomy.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_catalogue(tmp_path / "none.yaml", tmp_path / "taxonomy.yaml")

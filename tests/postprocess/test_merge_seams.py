@@ -157,9 +157,9 @@ def test_wobbling_views_still_are_one_object(jitter, twice):
     boxes = scattered(2600, 700, np.random.default_rng(3), side=(14, 80))
     plan = plan_over((2600, 2600), 512)
     out = merged(views(boxes, plan, jitter=jitter, seed=4), plan)
-    seen = out["truth"].value_counts()
-    assert set(seen.index) == set(range(len(boxes)))
-    assert (seen > 1).sum() <= twice
+    counts = out["truth"].value_counts()
+    assert set(counts.index) == set(range(len(boxes)))
+    assert (counts > 1).sum() <= twice
 
 
 def test_wobbling_touching_objects_keep_their_number():
@@ -167,8 +167,8 @@ def test_wobbling_touching_objects_keep_their_number():
     boxes = np.stack([x, y, x + 28, y + 31], axis=-1).reshape(-1, 4)
     plan = plan_over((1700, 1900), 512)
     out = merged(views(boxes, plan, jitter=2.0, seed=8), plan)
-    seen = out["truth"].value_counts()
-    assert set(seen.index) == set(range(len(boxes)))
+    counts = out["truth"].value_counts()
+    assert set(counts.index) == set(range(len(boxes)))
     assert len(out) <= len(boxes) * 1.002
 
 
@@ -193,8 +193,8 @@ def test_fragments_of_rotated_aircraft_belong_to_their_aircraft():
     for tile in plan:
         w = tile.window
         for i, shape in enumerate(shapes):
-            seen = shapely.intersection(shape, shapely.box(w.x0, w.y0, w.x1, w.y1))
-            for piece in getattr(seen, "geoms", [seen]):
+            inside = shapely.intersection(shape, shapely.box(w.x0, w.y0, w.x1, w.y1))
+            for piece in getattr(inside, "geoms", [inside]):
                 if piece.area < 4:
                     continue
                 b = piece.bounds

@@ -18,11 +18,11 @@ from tests.fixtures_scenes import write_scene
 HEAD, FOOT = 46, 64
 
 
-def decided(made):
+def decided(scene):
     """The truth as if found: every second aircraft for review."""
-    for k, feature in enumerate(made.aircraft):
+    for k, feature in enumerate(scene.aircraft):
         feature["properties"] |= {"decision": ("accept", "review")[k % 2], "confidence": 0.8}
-    return made.truth["features"]
+    return scene.truth["features"]
 
 
 def near(picture, colour, tolerance=60):
@@ -32,21 +32,21 @@ def near(picture, colour, tolerance=60):
 @pytest.mark.parametrize("georeference", ["utm", "mercator", "rotated", "south_up"])
 @pytest.mark.parametrize("kind", ["mapping", "text", "frame"])
 def test_outlines_lie_on_the_aircraft(tmp_path, georeference, kind):
-    made = write_scene(tmp_path, georeference=georeference, width=420, height=420)
-    features = decided(made)
+    scene = write_scene(tmp_path, georeference=georeference, width=420, height=420)
+    features = decided(scene)
     found = {"mapping": features, "text": [json.dumps(f) for f in features]}.get(kind)
     if kind == "frame":
         frame = gpd.GeoDataFrame.from_features(features, crs="OGC:CRS84")
         import rasterio
 
-        with rasterio.open(made.path) as file:
+        with rasterio.open(scene.path) as file:
             found = frame.to_crs(file.crs)
-    out = draw_overlay(made.path, found, tmp_path / "o.png")
+    out = draw_overlay(scene.path, found, tmp_path / "o.png")
     picture = np.asarray(Image.open(out))[HEAD:-FOOT]
-    bare = np.asarray(Image.open(draw_overlay(made.path, [], tmp_path / "b.png")))[HEAD:-FOOT]
+    bare = np.asarray(Image.open(draw_overlay(scene.path, [], tmp_path / "b.png")))[HEAD:-FOOT]
     assert picture.shape[:2] == (420, 420)
     changed = np.abs(picture.astype(int) - bare).max(-1) > 40
-    for feature in made.aircraft:
+    for feature in scene.aircraft:
         colour = {"accept": ACCEPT, "review": REVIEW}[feature["properties"]["decision"]]
         ring = np.array(feature["properties"]["outline_px"])
         inside = ring[((ring > 3) & (ring < 416)).all(1)].astype(int)
@@ -58,10 +58,10 @@ def test_outlines_lie_on_the_aircraft(tmp_path, georeference, kind):
 
 
 def test_every_road_class_has_its_colour(tmp_path):
-    made = write_scene(tmp_path, width=700, height=700, gsd=2.0)
-    classes = {f["properties"]["road_class"] for f in made.roads}
+    scene = write_scene(tmp_path, width=700, height=700, gsd=2.0)
+    classes = {f["properties"]["road_class"] for f in scene.roads}
     assert len(classes) >= 2
-    picture = np.asarray(Image.open(draw_overlay(made.path, made.roads, tmp_path / "o.png")))
+    picture = np.asarray(Image.open(draw_overlay(scene.path, scene.roads, tmp_path / "o.png")))
     for name in classes:
         assert near(picture[HEAD:-FOOT], ROADS[name], 30).sum() > 20, name
 
@@ -71,34 +71,34 @@ def test_every_road_class_has_its_colour(tmp_path):
     [("uint16", "value"), ("float32", "nan"), ("int16", "mask"), ("uint8", "alpha")],
 )
 def test_dark_scenes_are_stretched_and_missing_pixels_dark(tmp_path, dtype, nodata):
-    made = write_scene(tmp_path, dtype, nodata, bands=1)
-    picture = np.asarray(Image.open(draw_overlay(made.path, [], tmp_path / "o.png")))
+    scene = write_scene(tmp_path, dtype, nodata, bands=1)
+    picture = np.asarray(Image.open(draw_overlay(scene.path, [], tmp_path / "o.png")))
     body = picture[HEAD:-FOOT, (picture.shape[1] - 320) // 2 :][:, :320]
     from tests.fixtures_scenes import validity
 
-    valid = validity(made.spec)
+    valid = validity(scene.spec)
     assert body[valid].std() > 20
     assert body[~valid].max() <= 20
 
 
 def test_picture_keeps_ground_proportions_and_largest_side(tmp_path):
-    made = write_scene(tmp_path, georeference="geographic", width=600, height=300)
-    picture = Image.open(draw_overlay(made.path, [], tmp_path / "o.png", max_side=900))
+    scene = write_scene(tmp_path, georeference="geographic", width=600, height=300)
+    picture = Image.open(draw_overlay(scene.path, [], tmp_path / "o.png", max_side=900))
     # At 48 degrees north a column is two thirds of a row on the ground.
     w, h = 600 * np.cos(np.radians(48.36)), 300
     assert picture.width == 600
     assert picture.height - HEAD - FOOT == pytest.approx(600 * h / w, abs=4)
-    small = Image.open(draw_overlay(made.path, [], tmp_path / "s.png", max_side=100))
+    small = Image.open(draw_overlay(scene.path, [], tmp_path / "s.png", max_side=100))
     assert small.height - HEAD - FOOT == pytest.approx(100 * h / w, abs=2)
 
 
 def test_close_up_shows_that_part_enlarged(tmp_path):
-    made = write_scene(tmp_path)
-    out = draw_overlay(made.path, [], tmp_path / "o.png", around=(100, 80, 200, 160))
+    scene = write_scene(tmp_path)
+    out = draw_overlay(scene.path, [], tmp_path / "o.png", around=(100, 80, 200, 160))
     picture = np.asarray(Image.open(out))
     body = picture[HEAD:-FOOT]
     assert body.shape[0] == pytest.approx(320, abs=2)
-    whole = np.asarray(Image.open(draw_overlay(made.path, [], tmp_path / "w.png")))[HEAD:-FOOT]
+    whole = np.asarray(Image.open(draw_overlay(scene.path, [], tmp_path / "w.png")))[HEAD:-FOOT]
     left = (whole.shape[1] - 320) // 2
     part = whole[80:160, left + 100 : left + 200].mean(-1)
     width = round(body.shape[0] * 1.25)
@@ -108,7 +108,7 @@ def test_close_up_shows_that_part_enlarged(tmp_path):
 
 
 def test_scene_without_crs_takes_scene_pixels(tmp_path):
-    made = write_scene(tmp_path, georeference="none")
+    scene = write_scene(tmp_path, georeference="none")
     feature = {
         "geometry": {
             "type": "Polygon",
@@ -116,7 +116,7 @@ def test_scene_without_crs_takes_scene_pixels(tmp_path):
         },
         "properties": {"label": "aircraft", "decision": "accept", "confidence": 0.9},
     }
-    out = draw_overlay(made.path, [feature], tmp_path / "o.png", gsd=0.6)
+    out = draw_overlay(scene.path, [feature], tmp_path / "o.png", gsd=0.6)
     body = np.asarray(Image.open(out))[HEAD:-FOOT]
     left = (body.shape[1] - 320) // 2
     assert near(body, ACCEPT)[60, left + 60 : left + 140].mean() > 0.9
@@ -124,13 +124,13 @@ def test_scene_without_crs_takes_scene_pixels(tmp_path):
 
 
 def test_refusals(tmp_path):
-    made = write_scene(tmp_path)
+    scene = write_scene(tmp_path)
     with pytest.raises(ConfigError, match="around"):
-        draw_overlay(made.path, [], tmp_path / "o.png", around=(900, 900, 950, 950))
+        draw_overlay(scene.path, [], tmp_path / "o.png", around=(900, 900, 950, 950))
     with pytest.raises(ConfigError, match="max_side"):
-        draw_overlay(made.path, [], tmp_path / "o.png", max_side=1)
+        draw_overlay(scene.path, [], tmp_path / "o.png", max_side=1)
     with pytest.raises(OutputError, match="out_png"):
-        draw_overlay(made.path, [], tmp_path / "no" / "o.png")
+        draw_overlay(scene.path, [], tmp_path / "no" / "o.png")
     with pytest.raises(SceneError):
         draw_overlay(tmp_path / "no.tif", [], tmp_path / "o.png")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from postprocess import provenance as told
+from postprocess import provenance
 from postprocess.frame import candidates, column, joined, packed
 from postprocess.provenance import ProvenanceArray
 from postprocess.snapshots import read_snapshot, write_snapshot
@@ -29,9 +29,9 @@ def test_values_are_those_put_in() -> None:
 
 def test_a_step_is_added_and_new_objects_begin_with_the_notes() -> None:
     held = ProvenanceArray.of(ROWS).longer("c", ["x", None, "y", "x", "z"], [A, A])
-    said = [{"step": "c", "did": did} for did in ("x", "kept", "y", "x", "z")]
+    entries = [{"step": "c", "did": note} for note in ("x", "kept", "y", "x", "z")]
     assert list(held) == [
-        [*([A, A] if row is None else row), last] for row, last in zip(ROWS, said, strict=True)
+        [*([A, A] if row is None else row), last] for row, last in zip(ROWS, entries, strict=True)
     ]
     assert list(ProvenanceArray.of([None]).longer("c", ["x"], [])) == [[{"step": "c", "did": "x"}]]
     assert list(ProvenanceArray.of([]).longer("c", [], [A])) == []
@@ -54,8 +54,8 @@ def test_a_frame_may_be_cut_and_joined() -> None:
 
 @pytest.mark.parametrize("few", [0, 3])
 def test_many_that_differ_are_held_part_by_part(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(told, "FEW", few)
-    monkeypatch.setattr(told, "PART", 2)
+    monkeypatch.setattr(provenance, "FEW", few)
+    monkeypatch.setattr(provenance, "PART", 2)
     rows = [[A, {"step": "b", "did": str(i)}] for i in range(9)]
     held = ProvenanceArray.of(rows)
     assert list(held) == [held[i] for i in range(9)] == rows

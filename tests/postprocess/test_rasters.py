@@ -78,41 +78,41 @@ def test_a_mask_of_another_scene_in_the_folder_is_not_used(tmp_path):
 
 
 def test_the_detectors_raster_counts_before_an_earlier_runs(tmp_path):
-    where, heard = roads(tmp_path), []
+    where, contents = roads(tmp_path), []
     fresh = tmp_path / "fresh.tif"
     fresh.write_text("fresh")
     where = replace(where, rasters={"mask": fresh})
-    own(one=says("first", "mask"), two=hears(heard, "mask")).run(empty(), where)
-    own(two=hears(heard, "mask")).run(empty(), where)
-    assert heard == ["first", "fresh"]
+    own(one=says("first", "mask"), two=hears(contents, "mask")).run(empty(), where)
+    own(two=hears(contents, "mask")).run(empty(), where)
+    assert contents == ["first", "fresh"]
 
 
 def test_a_restart_finds_what_the_steps_before_it_handed_on_and_no_more(tmp_path):
-    where, heard = roads(tmp_path), []
+    where, contents = roads(tmp_path), []
     steps = {
         "early": says("early"),
-        "middle": hears(heard),
+        "middle": hears(contents),
         "asks": lambda context: context.raster("late"),
         "late": says("late", "late"),
     }
     patient = {**steps, "asks": lambda context: None}
     own(**patient).run(empty(), where)
     own(**patient).run(None, where, start="middle")
-    assert heard == ["early", "early"]
+    assert contents == ["early", "early"]
     with pytest.raises(StepError, match=r"raster 'late'.*'their/mask.v2'"):
         own(**steps).run(None, where, start="middle")
     # Found again from any step after it, in a moved folder too.
     moved = replace(where, workdir=tmp_path / "moved")
     shutil.copytree(where.workdir, moved.workdir)
     own(**patient).run(None, moved, start="asks")
-    heard.clear()
-    last = {**patient, "late": hears(heard)}
+    contents.clear()
+    last = {**patient, "late": hears(contents)}
     own(**last).run(None, moved, start="late")
-    assert heard == ["early"]
+    assert contents == ["early"]
 
 
 def test_a_link_made_anew_is_this_runs(tmp_path):
-    where, heard = roads(tmp_path), []
+    where, contents = roads(tmp_path), []
     (tmp_path / "mine.tif").write_text("always the same")
 
     def link(context):
@@ -120,8 +120,8 @@ def test_a_link_made_anew_is_this_runs(tmp_path):
         os.symlink(tmp_path / "mine.tif", context.handed_on("mask"))
 
     for _ in range(2):
-        own(one=link, two=hears(heard, "mask")).run(empty(), where)
-    assert len(heard) == 2
+        own(one=link, two=hears(contents, "mask")).run(empty(), where)
+    assert len(contents) == 2
 
 
 def test_a_record_that_names_no_rasters_is_no_place_to_restart_from(tmp_path):

@@ -22,8 +22,8 @@ def found(*lines):
 
 def apart(one, other):
     both = found(one, other)
-    said = plainly_apart(both.points, both.start, np.array([0]), np.array([1]))
-    return bool(said[0])
+    result = plainly_apart(both.points, both.start, np.array([0]), np.array([1]))
+    return bool(result[0])
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_random_lines_agree_with_exact_geometry():
         lines.append(np.concatenate([ends[:1], middle, ends[1:]]))
     every = found(*(line for line in lines if shapely.is_simple(LineString(line))))
     one, other = np.triu_indices(len(every), 1)
-    said = plainly_apart(every.points, every.start, one, other)
-    assert 0.05 < said.mean() < 0.95
-    common = shapely.intersection(every.lines[one[said]], every.lines[other[said]])
+    clear = plainly_apart(every.points, every.start, one, other)
+    assert 0.05 < clear.mean() < 0.95
+    common = shapely.intersection(every.lines[one[clear]], every.lines[other[clear]])
     assert (shapely.length(common) == 0).all()
     places, pair = shapely.get_coordinates(common, return_index=True)
-    for line in (one[said][pair], other[said][pair]):
+    for line in (one[clear][pair], other[clear][pair]):
         tips = every.nodes[every.ends[line]]
         assert (tips == places[:, None]).all(axis=2).any(axis=1).all()
 

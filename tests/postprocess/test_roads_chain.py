@@ -133,8 +133,8 @@ def test_trees_yards_and_noise(noisy: ChainResult) -> None:
     assert np.count_nonzero(near < 3.5) >= len(CROSSINGS) - 1
     reasons = " ".join(noisy.rejected.rejected)
     assert "spur" in reasons
-    said = [step["did"] for steps in noisy.objects.steps for step in steps]
-    assert any("gap of" in text for text in said)
+    notes = [step["did"] for steps in noisy.objects.steps for step in steps]
+    assert any("gap of" in text for text in notes)
 
 
 @pytest.mark.parametrize("block", [256, 512])

@@ -274,7 +274,7 @@ def test_a_score_is_calibrated_and_the_vote_is_what_was_seen(tmp_path: Path) -> 
     mask = painted(lined(line), 8, 300)
     context = road_context(tmp_path, (mask * 0.8).astype(np.uint8))
     (context.workdir / "clean.tif").write_bytes(context.raster("probability").read_bytes())
-    context = replace(context, calibrate=lambda seen: seen / 2)
+    context = replace(context, calibrate=lambda score: score / 2)
     out = measure.run(road_frame(lined(line)), context, measure.Params())
     assert out.votes[0]["resunet"] == pytest.approx(0.8, abs=0.02)
     assert out.score[0] == pytest.approx(out.votes[0]["resunet"] / 2, abs=1e-6)
@@ -349,8 +349,8 @@ def test_gaps_do_not_depend_on_how_many_ends_look_at_once(monkeypatch: pytest.Mo
     found = network(shapely.linestrings(np.stack([begin, ends], axis=1)))
 
     def all_of_them() -> dict[str, list[object]]:
-        seen = gaps.gaps(found, gaps.tips(found, 1.0, 10.0), 40.0, 30.0, 45.0)
-        return {name: values.tolist() for name, values in vars(seen).items()}
+        result = gaps.gaps(found, gaps.tips(found, 1.0, 10.0), 40.0, 30.0, 45.0)
+        return {name: values.tolist() for name, values in vars(result).items()}
 
     whole = all_of_them()
     assert len(whole["tip"]) > 100

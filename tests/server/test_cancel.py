@@ -103,11 +103,11 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def entered(pool: ThreadPoolExecutor, client: lanner.Client, name: str, **options: object):
     """A detection that runs or stands in line."""
-    told = threading.Event()
+    event = threading.Event()
     future = pool.submit(
-        client.detect, f"{name}.tif", "slow", on_progress=lambda _: told.set(), **options
+        client.detect, f"{name}.tif", "slow", on_progress=lambda _: event.set(), **options
     )
-    assert told.wait(10)
+    assert event.wait(10)
     return future
 
 
@@ -200,20 +200,20 @@ def test_a_patient_client_outlives_many_keepalives(serving, work, pool):
 
 def test_one_runs_on_a_device_and_the_next_says_that_it_is_queued(serving, work, pool):
     with lanner.Client(serving().address) as client:
-        told: list[str] = []
+        stages: list[str] = []
         first = pool.submit(client.detect, "a.tif", "slow")
         work.until(lambda w: w.running == ["a"])
         second = pool.submit(
-            client.detect, "b.tif", "slow", on_progress=lambda p: told.append(p.stage)
+            client.detect, "b.tif", "slow", on_progress=lambda p: stages.append(p.stage)
         )
-        work.until(lambda w: told == ["queued"])
+        work.until(lambda w: stages == ["queued"])
         assert work.running == ["a"]
         work.go.set()
         assert [first.result(5).summary, second.result(5).summary] == [
             {"scene": "a"},
             {"scene": "b"},
         ]
-        assert told == ["queued", "tiles"]
+        assert stages == ["queued", "tiles"]
         assert work.most == 1
 
 
@@ -255,10 +255,10 @@ def test_a_client_killed_in_line_leaves_the_line(serving, work, pool):
         finally:
             process.kill()
             process.communicate()
-        told = threading.Event()
-        while not told.is_set():
+        event = threading.Event()
+        while not event.is_set():
             assert time.monotonic() - killed < LIMIT_S
-            future = pool.submit(client.detect, "d.tif", "slow", on_progress=lambda _: told.set())
+            future = pool.submit(client.detect, "d.tif", "slow", on_progress=lambda _: event.set())
             time.sleep(0.2)
         work.go.set()
         assert future.result(5).summary == {"scene": "d"}

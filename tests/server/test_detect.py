@@ -76,7 +76,7 @@ class Asked:
     error: BaseException | None
 
     def __init__(self) -> None:
-        self.requests, self.error, self.made = [], None, 0
+        self.requests, self.error, self.count = [], None, 0
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def running(folder: Path, asked: Asked) -> Iterator[RunningServer]:
     class Counted(tuple[str, ...]):
         def __iter__(self) -> Iterator[str]:
             for text in super().__iter__():
-                asked.made += 1
+                asked.count += 1
                 yield text
 
     def detect(
@@ -176,12 +176,12 @@ def test_detectors_are_listed_by_name_with_all_that_is_known(client):
 
 
 def test_fifty_thousand_features_arrive_as_they_were_made(client, folder):
-    told: list[Progress] = []
-    found = client.detect("all.tif", "bright", on_progress=told.append)
+    events: list[Progress] = []
+    found = client.detect("all.tif", "bright", on_progress=events.append)
     assert len(found.features) == 50_000
     assert list(found.features) == list(bright(str(folder / "all.tif"), 5))
     assert found.summary == {"count": 50_000, "scène": "é"}
-    assert told[-1] == Progress("tiles", 1, 1)
+    assert events[-1] == Progress("tiles", 1, 1)
 
 
 def test_one_feature_of_six_megabytes_arrives_whole(client, folder):
@@ -235,15 +235,15 @@ def test_a_stranger_joins_the_pieces_of_a_large_feature(stranger, folder):
 
 
 def test_a_slow_reader_does_not_make_the_server_hold_more(stranger, asked):
-    asked.made = 0
+    asked.count = 0
     events = iter(stranger.detect("wide", "one.tif"))
     while next(events).WhichOneof("event") == "progress":
         pass
     time.sleep(1)
-    ahead = asked.made
+    ahead = asked.count
     assert 0 < ahead < 20
     assert sum(len(event.features.features) for event in events) == 199
-    assert asked.made == 200
+    assert asked.count == 200
 
 
 def test_a_list_of_strangers_is_the_same_list(stranger):

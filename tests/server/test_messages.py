@@ -133,7 +133,7 @@ def test_an_event_of_a_later_release_is_skipped():
 
 
 def test_progress_crosses_unchanged():
-    told: list[Progress] = []
+    events: list[Progress] = []
     progress = Progress("tiles", 3, 2**40)
-    _collect([progress_event(progress), summary_event(0, {})], told.append, "here:1")
-    assert told == [progress]
+    _collect([progress_event(progress), summary_event(0, {})], events.append, "here:1")
+    assert events == [progress]

@@ -14,7 +14,7 @@ HIDDEN = Private((("/srv/scenes/", ""), ("/srv/scenes", "the folder of scenes"),
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("/srv/scenes/a/b.tif is torn", "a/b.tif is torn"),
         ("'/srv/scenes' is gone", "'the folder of scenes' is gone"),
@@ -30,8 +30,8 @@ HIDDEN = Private((("/srv/scenes/", ""), ("/srv/scenes", "the folder of scenes"),
         ("/x", "/x"),
     ],
 )
-def test_folders_give_way_and_the_rest_stays(text, told):
-    assert HIDDEN.hide(text) == told
+def test_folders_give_way_and_the_rest_stays(text, expected):
+    assert HIDDEN.hide(text) == expected
 
 
 def test_a_scene_is_called_as_its_caller_called_it():
@@ -45,10 +45,10 @@ def test_a_scene_is_called_as_its_caller_called_it():
 
 @given(st.text("/srvceno.t' ", max_size=12))
 def test_no_name_that_a_caller_may_choose_brings_a_folder_to_light(asked):
-    told = HIDDEN.hide("cannot open /srv/scenes/secret/x and /opt/hidden/y", asked=asked)
+    text = HIDDEN.hide("cannot open /srv/scenes/secret/x and /opt/hidden/y", asked=asked)
     if not asked.startswith("/"):
-        assert "/srv" not in told
-        assert "hidden" not in told
+        assert "/srv" not in text
+        assert "hidden" not in text
 
 
 def test_the_folders_of_this_machine_are_known(tmp_path, monkeypatch):

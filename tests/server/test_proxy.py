@@ -116,16 +116,16 @@ def test_another_machine_is_reached_by_the_proxy(proxy):
 
 def test_a_proxy_that_fails_is_named_without_its_password():
     address = f"127.0.0.1:{closed_port()}"
-    told = asked("gpu.invalid:50051", http_proxy=f"http://me:secret@{address}")
-    assert told.startswith("ServerError ")
-    assert "gpu.invalid:50051" in told
-    assert f"proxy {address} that http_proxy names" in told
-    assert "no_proxy" in told
-    assert "secret" not in told
+    message = asked("gpu.invalid:50051", http_proxy=f"http://me:secret@{address}")
+    assert message.startswith("ServerError ")
+    assert "gpu.invalid:50051" in message
+    assert f"proxy {address} that http_proxy names" in message
+    assert "no_proxy" in message
+    assert "secret" not in message
     assert TABLE[ServerError].grpc == "UNAVAILABLE"
 
 
 def test_a_server_that_is_not_there_is_not_blamed_on_the_proxy():
-    told = asked(f"127.0.0.1:{closed_port()}", http_proxy="http://127.0.0.1:9")
-    assert "start it with `lanner serve`" in told
-    assert "proxy" not in told
+    message = asked(f"127.0.0.1:{closed_port()}", http_proxy="http://127.0.0.1:9")
+    assert "start it with `lanner serve`" in message
+    assert "proxy" not in message

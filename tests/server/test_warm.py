@@ -136,12 +136,12 @@ def serving(home: Path, *words: object) -> Iterator[tuple[subprocess.Popen[str],
 
 def until_warm(server: subprocess.Popen[str]) -> list[str]:
     """What it says up to the line that tells of health."""
-    said: list[str] = []
-    while not said or '"event": "prepared"' not in said[-1]:
+    lines: list[str] = []
+    while not lines or '"event": "prepared"' not in lines[-1]:
         line = server.stderr.readline()
-        assert line, said
-        said.append(line)
-    return said
+        assert line, lines
+        lines.append(line)
+    return lines
 
 
 def test_the_port_is_open_before_anything_is_loaded(tiny_home, tmp_path, pictures):
@@ -151,8 +151,8 @@ def test_the_port_is_open_before_anything_is_loaded(tiny_home, tmp_path, picture
         assert health(address) == [NO, NO]
         assert [one.name for one in client.detectors()] == ["tiny", "tinyroads"]
         meanwhile = client.detect("town.tif", "tiny", device="cpu")
-        said = until_warm(server)
-        assert [line.split()[0] for line in said if " is warm (" in line] == ["tiny", "tinyroads"]
+        lines = until_warm(server)
+        assert [line.split()[0] for line in lines if " is warm (" in line] == ["tiny", "tinyroads"]
         assert health(address) == [YES, YES]
         for device in ("auto", "cpu"):
             assert client.detect("town.tif", "tiny", device=device).features == meanwhile.features
@@ -165,10 +165,10 @@ def test_sigterm_while_a_detector_is_warmed(tiny_home, tmp_path):
     with serving(tiny_home, "--root", tmp_path, "--warm", "tiny") as (server, address):
         assert health(address) == [NO, NO]
         server.send_signal(signal.SIGTERM)
-        said = server.stderr.read()
+        log = server.stderr.read()
         assert server.wait(60) == 0
-        assert "Traceback" not in said
-        assert '"event": "stopped"' in said
+        assert "Traceback" not in log
+        assert '"event": "stopped"' in log
 
 
 def test_weights_that_are_missing_are_told_and_end_the_server(tiny_home, tmp_path):
@@ -176,9 +176,9 @@ def test_weights_that_are_missing_are_told_and_end_the_server(tiny_home, tmp_pat
     shutil.copytree(tiny_home, home)
     next((home / "weights" / "tiny").rglob("boxes.safetensors")).unlink()
     with serving(home, "--root", tmp_path, "--warm", "tiny") as (server, _):
-        said = server.stderr.read()
+        log = server.stderr.read()
         assert server.wait(60) == TABLE[WeightsError].exit
-        assert "boxes.safetensors" in said.splitlines()[-1]
+        assert "boxes.safetensors" in log.splitlines()[-1]
 
 
 def test_the_first_request_after_warming_costs_what_the_next_one_does(

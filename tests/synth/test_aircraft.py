@@ -168,14 +168,14 @@ def test_road_chips_mostly_hold_roads_of_several_classes():
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(TYPES), st.integers(0, 2**32 - 1))
 def test_imagined_kinds_could_be_built(kind, seed):
-    made = imagined(np.random.default_rng(seed), kind)
-    assert made.role == kind.role and made.icao == kind.icao
-    outline = shapely.Polygon(build(made).outline)
+    variant = imagined(np.random.default_rng(seed), kind)
+    assert variant.role == kind.role and variant.icao == kind.icao
+    outline = shapely.Polygon(build(variant).outline)
     assert outline.is_valid
     x0, y0, x1, y1 = outline.bounds
-    assert (x1 - x0, y1 - y0) == pytest.approx((made.length, made.span), abs=1e-6)
-    assert 0.3 < made.span / made.length < 2.1
-    assert 0.1 < outline.area / (made.length * made.span) < 0.7
+    assert (x1 - x0, y1 - y0) == pytest.approx((variant.length, variant.span), abs=1e-6)
+    assert 0.3 < variant.span / variant.length < 2.1
+    assert 0.1 < outline.area / (variant.length * variant.span) < 0.7
     mirrored = shapely.transform(outline, lambda p: p * [1, -1])
     assert outline.symmetric_difference(mirrored).area < 0.01 * outline.area
 

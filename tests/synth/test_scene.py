@@ -39,11 +39,11 @@ def to_pixels(path, lonlat):
 
 @pytest.mark.parametrize("georeference", [g for g in GEOREFERENCES if g != "none"])
 def test_truth_in_lonlat_falls_on_its_pixels(tmp_path, georeference):
-    made = write_scene(tmp_path, georeference=georeference)
-    assert len(made.aircraft) >= 5
-    for feature in made.aircraft:
+    scene = write_scene(tmp_path, georeference=georeference)
+    assert len(scene.aircraft) >= 5
+    for feature in scene.aircraft:
         facts, ring = feature["properties"], feature["geometry"]["coordinates"][0]
-        pixels = to_pixels(made.path, ring)
+        pixels = to_pixels(scene.path, ring)
         expected = shapely.Polygon(facts["outline_px"])
         drawn = shapely.Polygon(pixels)
         assert drawn.symmetric_difference(expected).area < 0.01 * expected.area
@@ -52,15 +52,15 @@ def test_truth_in_lonlat_falls_on_its_pixels(tmp_path, georeference):
         assert (
             shapely.box(x0, y0, x1, y1)
             .buffer(1e-6)
-            .contains(expected.intersection(shapely.box(0, 0, made.spec.width, made.spec.height)))
+            .contains(expected.intersection(shapely.box(0, 0, scene.spec.width, scene.spec.height)))
         )
         assert shapely.is_ccw(shapely.LinearRing(ring))
 
 
 @pytest.mark.parametrize("georeference", [g for g in GEOREFERENCES if g != "none"])
 def test_aircraft_have_their_true_size_and_heading_on_the_ground(tmp_path, georeference):
-    made = write_scene(tmp_path, georeference=georeference)
-    for feature in made.aircraft:
+    scene = write_scene(tmp_path, georeference=georeference)
+    for feature in scene.aircraft:
         facts = feature["properties"]
         ring = np.array(feature["geometry"]["coordinates"][0])
         middle = ring.mean(0)
@@ -77,18 +77,18 @@ def test_aircraft_have_their_true_size_and_heading_on_the_ground(tmp_path, geore
 
 @pytest.mark.parametrize(("dtype", "nodata"), sorted({c[:2] for c in combinations()}))
 def test_missing_pixels_are_marked_as_the_spec_says(tmp_path, dtype, nodata):
-    made = write_scene(tmp_path, dtype, nodata)
-    expected = validity(made.spec)
-    with rasterio.open(made.path) as file:
+    scene = write_scene(tmp_path, dtype, nodata)
+    expected = validity(scene.spec)
+    with rasterio.open(scene.path) as file:
         assert set(file.dtypes) == {dtype}
         assert file.count == 3 + (nodata == "alpha")
         mask = file.dataset_mask() > 0
         data = file.read([1, 2, 3])
-        assert file.tags()["TIFFTAG_DATETIME"] == made.spec.acquired
+        assert file.tags()["TIFFTAG_DATETIME"] == scene.spec.acquired
     if nodata == "nan":
         assert (np.isnan(data).all(0) == ~expected).all()
     np.testing.assert_array_equal(mask, expected)
-    assert made.path.with_suffix(".tif.msk").exists() == (nodata == "sidecar")
+    assert scene.path.with_suffix(".tif.msk").exists() == (nodata == "sidecar")
     if nodata == "none":
         assert expected.all()
     else:
@@ -140,12 +140,12 @@ def test_pixels_do_not_depend_on_blocks_or_compression(tmp_path):
 
 
 def test_cells_join_without_a_seam(tmp_path):
-    made = write_scene(tmp_path, width=1100, height=560, gsd=0.8)
-    world = build_world(made.spec)
+    scene = write_scene(tmp_path, width=1100, height=560, gsd=0.8)
+    world = build_world(scene.spec)
     scale = (1 / world.place.gsd[0], 1 / world.place.gsd[1])
     whole = world.picture.render((-1, -1), (562, 1102), scale)
     light = np.moveaxis(sensor.blur(whole, 0.12), -1, 0)
-    noise = read(made.path).astype(float) - light
+    noise = read(scene.path).astype(float) - light
     # All that cells add is the sensor's noise, at their borders as elsewhere.
     inner = (light > 12) & (light < 243)
     assert noise[inner].std() == pytest.approx(1.8, rel=0.1)
@@ -165,25 +165,25 @@ def test_same_spec_same_bytes_other_seed_other_scene(tmp_path):
 
 
 def test_progress_counts_bands_of_rows(tmp_path):
-    told = []
-    render(tmp_path / "a.tif", RenderSpec(64, 1100), told.append)
-    assert [(p.stage, p.done, p.total) for p in told] == [("render", k, 3) for k in (1, 2, 3)]
+    events = []
+    render(tmp_path / "a.tif", RenderSpec(64, 1100), events.append)
+    assert [(p.stage, p.done, p.total) for p in events] == [("render", k, 3) for k in (1, 2, 3)]
 
 
 def test_a_scene_is_whole_or_not_there(tmp_path):
-    def stop(told):
+    def stop(progress):
         raise KeyboardInterrupt
 
     path, half = tmp_path / "a.tif", RenderSpec(64, 1100, nodata="sidecar", nodata_wedge=True)
     with pytest.raises(KeyboardInterrupt):
         render(path, half, stop)
     assert list(tmp_path.iterdir()) == []
-    made = render(path, RenderSpec(64, 64))
-    before = (path.read_bytes(), made.truth.read_bytes())
+    scene = render(path, RenderSpec(64, 64))
+    before = (path.read_bytes(), scene.truth.read_bytes())
     with pytest.raises(KeyboardInterrupt):
         render(path, half, stop)
-    assert (path.read_bytes(), made.truth.read_bytes()) == before
-    assert sorted(tmp_path.iterdir()) == [path, made.truth]
+    assert (path.read_bytes(), scene.truth.read_bytes()) == before
+    assert sorted(tmp_path.iterdir()) == [path, scene.truth]
 
 
 def test_the_mask_of_the_scene_before_goes_with_it(tmp_path):
@@ -239,21 +239,21 @@ def test_clouds_cover_their_share_and_hide_aircraft(tmp_path):
     folders = [tmp_path / name for name in ("cloudy", "clear")]
     for folder in folders:
         folder.mkdir()
-    made, clear = (
+    cloudy, clear = (
         write_scene(folder, clouds=share, width=1200, height=1200)
         for folder, share in zip(folders, (0.4, 0.0), strict=True)
     )
-    world = build_world(made.spec)
+    world = build_world(cloudy.spec)
     x, y = np.meshgrid(np.arange(0, 1200, 5) + 0.5, np.arange(0, 1200, 5) + 0.5)
     points = np.stack([x.ravel(), y.ravel()], 1)
     cloud = world.sky.cloud(points)
     assert (cloud > 0.5).mean() == pytest.approx(0.4, abs=0.02)
     assert {f["properties"]["visible"] for f in clear.aircraft} >= {1.0}
-    assert min(f["properties"]["visible"] for f in made.aircraft) < 0.5
-    assert max(f["properties"]["visible"] for f in made.aircraft) > 0.9
-    made_px, clear_px = (read(m.path).astype(float).mean(0) for m in (made, clear))
+    assert min(f["properties"]["visible"] for f in cloudy.aircraft) < 0.5
+    assert max(f["properties"]["visible"] for f in cloudy.aircraft) > 0.9
+    cloudy_px, clear_px = (read(m.path).astype(float).mean(0) for m in (cloudy, clear))
     thick = points[cloud > 0.99].astype(int)
-    assert (made_px - clear_px)[thick[:, 1], thick[:, 0]].mean() > 30
+    assert (cloudy_px - clear_px)[thick[:, 1], thick[:, 0]].mean() > 30
 
 
 def test_visible_counts_what_is_missing_and_outside():
@@ -265,8 +265,8 @@ def test_visible_counts_what_is_missing_and_outside():
 
 
 def test_without_roads_there_are_none(tmp_path):
-    made = write_scene(tmp_path, roads=False, width=900, height=900)
-    assert made.roads == []
+    scene = write_scene(tmp_path, roads=False, width=900, height=900)
+    assert scene.roads == []
     assert write_scene(tmp_path, width=900, height=900).roads != []
 
 
@@ -310,10 +310,10 @@ def test_unknown_crs_and_unwritable_place_are_named(tmp_path):
 
 
 def test_truth_is_strict_json(tmp_path):
-    made = write_scene(tmp_path, georeference="none")
-    text = made.path.with_suffix(".truth.geojson").read_text()
+    scene = write_scene(tmp_path, georeference="none")
+    text = scene.path.with_suffix(".truth.geojson").read_text()
     assert "NaN" not in text
     for feature in json.loads(text)["features"]:
         assert shape(feature["geometry"]).is_valid
-    with rasterio.open(made.path) as file:
+    with rasterio.open(scene.path) as file:
         assert file.crs is None

@@ -79,39 +79,39 @@ def test_a_car_park_is_background(monkeypatch):
         look = random_look(rng, sketch, 0.5)
         plan = random_plan(rng, 200.0)
         streets = draw_town(sketch, rng, look, plan, 200.0)
-        seen = shapely.box(0, 0, 200, 200)
+        extent = shapely.box(0, 0, 200, 200)
         bands = shapely.union_all(
             [shapely.LineString(s.line).buffer(s.width / 2 + 13.5) for s in plan.streets]
         )
-        assert streets.intersection(seen).difference(bands).area < 1.0
-        assert streets.intersection(seen).area < 0.75 * seen.area
+        assert streets.intersection(extent).difference(bands).area < 1.0
+        assert streets.intersection(extent).area < 0.75 * extent.area
 
 
 def test_the_operation_marks_streets_as_wide_as_labels_draw_them():
     params = Params(kind="towns", size=160, least_m=7.0)
-    made = towns(np.random.default_rng((8, 0)), 1.0, params, 2)
-    assert (made.rgb.shape, made.mask.shape) == ((160, 160, 3), (160, 160))
-    assert set(np.unique(made.mask)) <= {0, 2, MASK_UNKNOWN}
-    assert made.facts["objects"]
-    for one in made.facts["objects"]:
+    drawing = towns(np.random.default_rng((8, 0)), 1.0, params, 2)
+    assert (drawing.rgb.shape, drawing.mask.shape) == ((160, 160, 3), (160, 160))
+    assert set(np.unique(drawing.mask)) <= {0, 2, MASK_UNKNOWN}
+    assert drawing.facts["objects"]
+    for one in drawing.facts["objects"]:
         for x, y in one["line"]:
             column, row = min(int(x), 159), min(int(y), 159)
-            assert made.mask[row, column] == 2
+            assert drawing.mask[row, column] == 2
 
 
 def test_back_alleys_are_neither_street_nor_ground():
-    seen = 0
+    count = 0
     for seed in range(60):
         chip = render_town_chip(np.random.default_rng((9, seed)), 128, 1.0)
-        made = towns(np.random.default_rng((9, seed)), 1.0, Params(kind="towns", size=128), 1)
-        assert "track" not in {one["kind"] for one in made.facts["objects"]}
+        drawing = towns(np.random.default_rng((9, seed)), 1.0, Params(kind="towns", size=128), 1)
+        assert "track" not in {one["kind"] for one in drawing.facts["objects"]}
         for alley in (road for road in chip.roads if road.width < HIDDEN):
             inside = ((alley.line >= 1) & (alley.line < 127)).all(axis=1)
             column, row = np.floor(alley.line[inside]).astype(int).T
-            values = made.mask[row, column]
+            values = drawing.mask[row, column]
             assert not (values == 0).any()
-            seen += int((values == MASK_UNKNOWN).sum())
-    assert seen > 20
+            count += int((values == MASK_UNKNOWN).sum())
+    assert count > 20
 
 
 def test_plans_differ_and_freeways_have_two_carriageways():

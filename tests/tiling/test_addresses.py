@@ -83,12 +83,12 @@ def test_endpoints(url: str, expected: tuple[str, int, bool] | None) -> None:
     ],
 )
 def test_rules(rule: str, admitted: list[tuple[str, int]], refused: list[str]) -> None:
-    made = HostRule.of(rule)
-    assert all(made.admits(host, port) for host, port in admitted)
+    host_rule = HostRule.of(rule)
+    assert all(host_rule.admits(host, port) for host, port in admitted)
     wrong = [*refused, "evil.org", "evilexample.org", "data.example.org.evil.org"]
-    assert not any(made.admits(host, 80) for host in wrong)
-    if made.port is not None:
-        assert not made.admits(made.host, made.port + 1)
+    assert not any(host_rule.admits(host, 80) for host in wrong)
+    if host_rule.port is not None:
+        assert not host_rule.admits(host_rule.host, host_rule.port + 1)
 
 
 @pytest.mark.parametrize("rule", ["", " ", "*", "a.*.org", "http://h", "h/path", "u@h", "h:port"])

@@ -92,9 +92,9 @@ def test_views_that_differ_are_weighed_by_distance_from_the_border(tmp_path: Pat
             blender.add(tile, np.full((1, 96, 96), value), np.ones((96, 96), bool))
             w = tile.window
             ys, xs = slice(max(w.y0, 0), min(w.y1, 64)), slice(max(w.x0, 0), min(w.x1, 160))
-            seen = weights[ys.start - w.y0 : ys.stop - w.y0, xs.start - w.x0 : xs.stop - w.x0]
-            total[ys, xs] += seen
-            sums[ys, xs] += seen * value
+            weight = weights[ys.start - w.y0 : ys.stop - w.y0, xs.start - w.x0 : xs.stop - w.x0]
+            total[ys, xs] += weight
+            sums[ys, xs] += weight * value
     got, mask = content(tmp_path / "a.tif")
     assert mask.all() and len(np.unique(got)) > 10
     assert np.abs(got[0] - 255 * sums / total).max() <= 0.501

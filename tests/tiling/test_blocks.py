@@ -188,10 +188,10 @@ def test_a_huge_block_is_refused_cheaply(tmp_path: Path, kind: str) -> None:
         timeout=600,
         check=True,
     )
-    told = json.loads(done.stdout)
-    assert "gdal_translate" in told["said"] and "\n" not in told["said"], told
-    assert str(LARGEST_BLOCK >> 20) in told["said"]
-    assert told["peak"] < 600
+    report = json.loads(done.stdout)
+    assert "gdal_translate" in report["said"] and "\n" not in report["said"], report
+    assert str(LARGEST_BLOCK >> 20) in report["said"]
+    assert report["peak"] < 600
 
 
 @pytest.mark.parametrize(

@@ -103,26 +103,26 @@ with Ledger(sys.argv[1], "k") as ledger:
 
 def test_killed_at_any_moment_every_put_that_returned_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
-    told = -1
+    last = -1
     for pause in (0.0, 0.03, 0.11, 0.2):
         worker = subprocess.Popen(
             [sys.executable, "-c", WORKER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         assert worker.stdout is not None
         first = worker.stdout.readline()
-        assert first.startswith("open") and int(first.split()[1]) >= told + 1
+        assert first.startswith("open") and int(first.split()[1]) >= last + 1
         time.sleep(pause)
         worker.send_signal(signal.SIGKILL)
         rest = worker.stdout.read().splitlines(keepends=True)
         assert worker.wait() == -signal.SIGKILL
         whole = [int(line) for line in rest if line.endswith("\n")]
-        told = max([told, *whole])
+        last = max([last, *whole])
         with Ledger(path, "k") as ledger:
             # What was told is there; at most one more, put and not told.
-            assert told + 1 <= len(ledger) <= told + 2
+            assert last + 1 <= len(ledger) <= last + 2
             for index in range(len(ledger)):
                 assert ledger.get(index) == index.to_bytes(4, "big") * 2000
-    assert told > 20
+    assert last > 20
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     check.close()
@@ -224,8 +224,8 @@ def test_named_a_full_disk_is_told_and_breaks_nothing(tmp_path: Path) -> None:
         cwd=ROOT,
         check=True,
     )
-    number, _, said = done.stdout.partition(" ")
-    assert "l.sqlite" in said and "free space" in said
+    number, _, message = done.stdout.partition(" ")
+    assert "l.sqlite" in message and "free space" in message
     with NamedLedger(path, "k") as ledger:
         assert 0 < len(ledger) <= int(number)
         for index in range(len(ledger)):

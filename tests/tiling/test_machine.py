@@ -109,10 +109,10 @@ def test_one_by_one_and_no_further_than_wanted():
     assert len(begun) <= 5 + workers()
 
 
-@pytest.mark.parametrize(("said", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_wait_quietly_unless_told_otherwise(said, kept):
+@pytest.mark.parametrize(("policy", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_quietly_unless_told_otherwise(policy, kept):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    environment |= {} if said is None else {"OMP_WAIT_POLICY": said}
+    environment |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
     code = "import lanner, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     run = [sys.executable, "-c", code]
     done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)

@@ -122,5 +122,5 @@ def test_the_picture_of_what_was_found_is_in_colour(tmp_path: Path) -> None:
     from PIL import Image
 
     with Image.open(draw_overlay(str(path), [], tmp_path / "x.png", max_side=300)) as image:
-        shown = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    assert (shown == [200, 40, 90]).all(axis=1).mean() > 0.3
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert (pixels == [200, 40, 90]).all(axis=1).mean() > 0.3

@@ -161,12 +161,12 @@ def test_an_error_names_its_tile_and_comes_in_its_turn(scene: Scene, tmp_path: P
     path.write_bytes(data[: len(data) * 6 // 10])
     cut = open_scene(path, gsd=1.0)
     plan = TilePlan(cut.grid(1.0), 128, 0)
-    seen = []
+    indices = []
     with pytest.raises(SceneError, match=r"cut\.tif.*: tile (\d+): cannot be read at pixels") as e:
         for image in TileReader(cut, plan, RGB, PLAIN, 3).tiles(range(len(plan))):
-            seen.append(image.tile.index)
-    assert seen == list(range(len(seen))) and 0 < len(seen) < len(plan)
-    assert f"tile {len(seen)}:" in str(e.value)
+            indices.append(image.tile.index)
+    assert indices == list(range(len(indices))) and 0 < len(indices) < len(plan)
+    assert f"tile {len(indices)}:" in str(e.value)
     assert not reading_threads() and open_handles(str(path)) == 0
 
 

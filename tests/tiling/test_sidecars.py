@@ -211,16 +211,16 @@ def read_plainly(path: Path) -> None:
 def read_by_us(path: Path) -> list[np.ndarray]:
     """The same through the only door there is."""
     scene = open_scene(path, gsd=1.0)
-    seen = []
+    arrays = []
     for gsd in (1.0, 5.0, 9.0):
         grid = scene.grid(gsd)
         with GridSampler(scene, grid, RGB) as sampler:
-            seen += sampler.read(Box(0, 0, grid.width, grid.height))
+            arrays += sampler.read(Box(0, 0, grid.width, grid.height))
     scene.sha256()
     for level in range(3):
         with suppress(LannerError), opened(str(path), level) as dataset:
-            seen.append(dataset.read())
-    return seen
+            arrays.append(dataset.read())
+    return arrays
 
 
 @pytest.mark.parametrize("kind", TRAPS)

@@ -108,8 +108,8 @@ def _add(
             there = inside & (x >= 0) & (x < tile)
             at = y * tile + x
             image = tl.cast(i, tl.int64) * tile * tile
-            seen = tl.load(valid + image + at, mask=there, other=0) != 0
-            weight = tl.load(weights + at, mask=there & seen, other=0.0)
+            present = tl.load(valid + image + at, mask=there, other=0) != 0
+            weight = tl.load(weights + at, mask=there & present, other=0.0)
             counts = weight > 0.0
             whole += weight
             share = tl.div_rn(weight, tl.where(counts, whole, 1.0))

@@ -17,10 +17,10 @@ def add(
     at: Sequence[tuple[int, int]],
 ) -> None:
     """See `detectors.kernels.blend.add`."""
-    for value, seen, (y, x) in zip(values, valid, at, strict=True):
+    for value, mask, (y, x) in zip(values, valid, at, strict=True):
         ours, theirs = _shared(y, total.shape[0], len(weights))
         here, there = _shared(x, total.shape[1], len(weights))
-        weight = weights[theirs, there] * seen[theirs, there]
+        weight = weights[theirs, there] * mask[theirs, there]
         whole = total[ours, here]
         whole += weight
         share = torch.where(weight > 0, weight / whole, 0.0)

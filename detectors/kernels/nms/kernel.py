@@ -102,16 +102,16 @@ def _overlaps(
     start = tl.program_id(1) * PER
     for k in range(start, tl.minimum(start + PER, left)):
         column = first + k * BLOCK + worker
-        seen = column < end
-        a0 = tl.load(boxes + column, mask=seen, other=0.0)[None, :]
-        b0 = tl.load(boxes + n + column, mask=seen, other=0.0)[None, :]
-        a1 = tl.load(boxes + 2 * n + column, mask=seen, other=0.0)[None, :]
-        b1 = tl.load(boxes + 3 * n + column, mask=seen, other=0.0)[None, :]
+        inside = column < end
+        a0 = tl.load(boxes + column, mask=inside, other=0.0)[None, :]
+        b0 = tl.load(boxes + n + column, mask=inside, other=0.0)[None, :]
+        a1 = tl.load(boxes + 2 * n + column, mask=inside, other=0.0)[None, :]
+        b1 = tl.load(boxes + 3 * n + column, mask=inside, other=0.0)[None, :]
         wide = tl.maximum(tl.minimum(x1, a1) - tl.maximum(x0, a0), 0.0)
         high = tl.maximum(tl.minimum(y1, b1) - tl.maximum(y0, b0), 0.0)
         shared = wide * high
         overlap = tl.div_rn(shared, area + (a1 - a0) * (b1 - b0) - shared)
-        later = (row[:, None] < column[None, :]) & seen[None, :]
+        later = (row[:, None] < column[None, :]) & inside[None, :]
         hit = (overlap > bar) & later
         word = tl.sum(hit.to(tl.int32) << worker[:, None], axis=0)
         tl.store(words + (tile + k) * BLOCK + worker, word)

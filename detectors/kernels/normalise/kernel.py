@@ -65,7 +65,7 @@ def _normalise(
     there = pixel < pixels
     both = there[:, None] & (band < bands)[None, :]
     at = (image * bands + band[None, :]) * pixels + pixel[:, None]
-    seen = tl.load(valid + image * pixels + pixel, mask=there, other=0) != 0
+    present = tl.load(valid + image * pixels + pixel, mask=there, other=0) != 0
     low = tl.load(table + band * 3, mask=band < bands, other=0.0)
     span = tl.load(table + band * 3 + 1, mask=band < bands, other=1.0)
     flat = tl.load(table + band * 3 + 2, mask=band < bands, other=0.0)
@@ -75,6 +75,6 @@ def _normalise(
     x = tl.minimum(tl.maximum(x, 0.0), 1.0)
     x = tl.where(flat[None, :] != 0, 0.5, x)
     x = tl.div_rn(x - MEAN, tl.full((BLOCK, WIDE), STD, tl.float32))
-    x = tl.where(seen[:, None], x, 0.0)
+    x = tl.where(present[:, None], x, 0.0)
     to = (image * pixels + pixel[:, None]) * bands + band[None, :]
     tl.store(out + to, x.to(out.dtype.element_ty), mask=both)

@@ -25,7 +25,7 @@ BEFORE = ("open", "load", "normalise", "detect")
 
 
 @dataclass
-class Seen:
+class NetworkInputs:
     """What one network was shown: `tiles` of it counted, `inputs` (n, 3, tile, tile) kept."""
 
     tiles: int = 0
@@ -49,7 +49,7 @@ def record(
     nets: dict[str, nn.Module],
     tile: int,
     run: Callable[[Cancel, Callable[[Progress], None]], object],
-) -> dict[str, Seen]:
+) -> dict[str, NetworkInputs]:
     """Copies of what each network is shown of whole tiles, up to `HELD_MB` in all.
 
     Args:
@@ -57,11 +57,11 @@ def record(
         tile: side of a tile; other inputs are closer looks at single objects.
         run: a run that shows tiles to these networks; it is stopped when enough is held.
     """
-    cancel, seen = Cancel(), {name: Seen() for name in nets}
+    cancel, records = Cancel(), {name: NetworkInputs() for name in nets}
     room, turn = HELD_MB * 1e6 / max(1, len(nets)), Lock()
 
     def keep(name: str, inputs: Tensor) -> None:
-        one = seen[name]
+        one = records[name]
         size = inputs.element_size() * inputs.numel()
         if tuple(inputs.shape[-2:]) != (tile, tile):
             return
@@ -79,7 +79,7 @@ def record(
 
     with watching(nets, keep), suppress(Cancelled):
         run(cancel, stop_after)
-    return seen
+    return records
 
 
 def replay(net: nn.Module, inputs: list[Tensor], where: Compute) -> float:

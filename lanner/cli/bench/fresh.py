@@ -34,10 +34,10 @@ def measure(job: Job) -> Measured:
             code = _finished(answer, job, env, stderr)
         if code != 0 or not answer.exists():
             raise _broken(job, code, errors.read_text(errors="replace"))
-        told = json.loads(answer.read_text(encoding="utf-8"))
-    if "error" in told:
-        raise _error(told["error"], told["facts"])
-    return Measured.from_facts(told["measured"])
+        reply = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in reply:
+        raise _error(reply["error"], reply["facts"])
+    return Measured.from_facts(reply["measured"])
 
 
 def _finished(answer: Path, job: Job, env: dict[str, str], stderr: IO[bytes]) -> int:

@@ -80,8 +80,8 @@ def run(ask: Ask, tell: Tell) -> Report:
         taken[job].append(measure(job))
     tell(Progress("measure", len(order), len(order)))
     rows = tuple(summed(repeats) for repeats in taken.values())
-    said = ask.job.scene or f"rendered, {GSD:g} m a pixel"
-    return Report(machine(rows[0].gpu), said, rows, tuple(judge(rows, ask.scaling)))
+    scene = ask.job.scene or f"rendered, {GSD:g} m a pixel"
+    return Report(machine(rows[0].gpu), scene, rows, tuple(judge(rows, ask.scaling)))
 
 
 def sizes(most: int) -> tuple[int, ...]:

@@ -79,18 +79,18 @@ def measure(job: Job) -> Measured:
 
 def main(answer: Path) -> None:
     """Measure the job on stdin; an error of ours is written like an answer."""
-    told: dict[str, Any]
+    reply: dict[str, Any]
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         job = Job.from_json(stdin.readline().decode())
     Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        told = {"measured": asdict(measure(job))}
+        reply = {"measured": asdict(measure(job))}
     except LannerError as error:
         # `lanner bench` asked for it, so in the words of the command line.
-        said = error.spelled(FLAGS)
-        facts = [said.argument, str(said.value), said.problem, said.remedy]
-        told = {"error": type(error).__name__, "facts": facts}
-    answer.write_text(json.dumps(told), encoding="utf-8")
+        cli_error = error.spelled(FLAGS)
+        facts = [cli_error.argument, str(cli_error.value), cli_error.problem, cli_error.remedy]
+        reply = {"error": type(error).__name__, "facts": facts}
+    answer.write_text(json.dumps(reply), encoding="utf-8")
 
 
 def _end_with_stdin() -> None:
@@ -173,15 +173,15 @@ def _bare(
     def run(cancel: Cancel, tell: Callable[[Progress], None]) -> DetectResult:
         return detect(request, cancel, tell)
 
-    shown = record(nets, tile, run)
+    records = record(nets, tile, run)
     bare, share = {}, 1.0
-    for name, seen in shown.items():
+    for name, network in records.items():
         whole = counted[name]
-        if seen.tiles == 0 or whole == 0:
+        if network.tiles == 0 or whole == 0:
             # Nothing valid in the scene: no network was asked.
             return {}, 0.0
-        bare[name] = replay(nets[name], seen.inputs, compute) * whole / seen.tiles
-        share = min(share, seen.tiles / whole)
+        bare[name] = replay(nets[name], network.inputs, compute) * whole / network.tiles
+        share = min(share, network.tiles / whole)
     return bare, share
 
 

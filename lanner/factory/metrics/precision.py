@@ -84,12 +84,12 @@ def pool(
     scores, hits, counts, images, objects = [], [], [], [], []
     for i, ((boxes, score), real) in enumerate(zip(found, truth, strict=True)):
         other = np.zeros(len(real.boxes), bool) if area is None else _outside(real.boxes, area)
-        seen = match(boxes, score, real.boxes, thresholds, other, real.ignored)
-        ignored = seen.ignored
+        matches = match(boxes, score, real.boxes, thresholds, other, real.ignored)
+        ignored = matches.ignored
         if area is not None:
-            ignored = ignored | ((seen.truth < 0) & _outside(boxes, area)[None])
+            ignored = ignored | ((matches.truth < 0) & _outside(boxes, area)[None])
         scores.append(score)
-        hits.append(seen.hit)
+        hits.append(matches.hit)
         counts.append(~ignored)
         images.append(np.full(len(score), i, np.int64))
         objects.append(np.count_nonzero(~other & ~real.ignored))

@@ -52,26 +52,26 @@ def rank_types(
     return TypeRanks(np.asarray(rank, np.int64), given, right)
 
 
-def levels(said: TypeRanks) -> list[dict[str, float]]:
+def levels(ranks: TypeRanks) -> list[dict[str, float]]:
     """By level: `given`, the share of objects that it was told of, and its `precision`."""
-    count = max(len(said.rank), 1)
+    count = max(len(ranks.rank), 1)
     return [
         {
             "level": level,
-            "given": round(int(said.given[level].sum()) / count, 6),
+            "given": round(int(ranks.given[level].sum()) / count, 6),
             "precision": round(
-                int(said.right[level].sum()) / max(int(said.given[level].sum()), 1), 6
+                int(ranks.right[level].sum()) / max(int(ranks.given[level].sum()), 1), 6
             ),
         }
-        for level in range(len(said.given))
+        for level in range(len(ranks.given))
     ]
 
 
-def deepest(said: TypeRanks, precision: float = 0.95) -> int | None:
+def deepest(ranks: TypeRanks, precision: float = 0.95) -> int | None:
     """The deepest level that is right so often, with every level above it; None if none is."""
     best = None
-    for level, facts in enumerate(levels(said)):
-        if not said.given[level].any() or facts["precision"] < precision:
+    for level, facts in enumerate(levels(ranks)):
+        if not ranks.given[level].any() or facts["precision"] < precision:
             break
         best = level
     return best

@@ -46,7 +46,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     changed = {}
     for sample in work.each(rasters):
         key = params.model_dump(mode="json", include={"bands", "normalise"})
-        path = work.made(".png", partial(_write, sample, params), key, sample.image)
+        path = work.file(".png", partial(_write, sample, params), key, sample.image)
         work.note(sample.id, f"bands {', '.join(map(str, params.bands))}")
         changed[sample.id] = sample.but(image=path, origin=origin_of(sample))
     return replaced(samples, changed)

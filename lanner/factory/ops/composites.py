@@ -113,28 +113,28 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         parts = [*key, name, work.project.config.seed, work.number, ground.image]
         planned[name] = ground, drawn.planned(work, draw, parts, mask="ids")
     drawn.draw_all([drawing for _, drawing in planned.values()], work)
-    made = []
+    pictures = []
     for name, (ground, drawing) in planned.items():
         objects = drawing.read_facts()
         labels = tuple(
             Label(params.label, tuple(map(float, box)), kind=kind)  # type: ignore[arg-type]
             for box, kind in zip(objects["boxes"], objects["kinds"], strict=True)
         )
-        made.append(
+        pictures.append(
             Sample(
                 name, params.source, "train", drawing.image, params.size, params.size,
                 labels=labels, ids=drawing.mask, weight=params.weight,
             )
         )  # fmt: skip
         work.note(name, f"{len(labels)} cut-outs on {ground.id}")
-    return (*samples, *made)
+    return (*samples, *pictures)
 
 
 def _paste(rng: np.random.Generator, cutouts: _Cutouts, background: Path, params: Params) -> Drawn:
-    made = composite(
+    picture = composite(
         rng, _read(cutouts), read_rgb(background), params.size, params.most, params.sides
     )
-    return Drawn(made.rgb, as_ids(made.ids), {"boxes": made.boxes, "kinds": made.kinds})
+    return Drawn(picture.rgb, as_ids(picture.ids), {"boxes": picture.boxes, "kinds": picture.kinds})
 
 
 @lru_cache(1)

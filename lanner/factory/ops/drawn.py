@@ -43,8 +43,8 @@ class Drawing:
 
     def read_facts(self) -> dict[str, Any]:
         """What is known of the picture."""
-        said: dict[str, Any] = json.loads(self.facts.read_text(encoding="utf-8"))
-        return said
+        facts: dict[str, Any] = json.loads(self.facts.read_text(encoding="utf-8"))
+        return facts
 
 
 def planned(
@@ -80,10 +80,10 @@ def draw_all(drawings: Sequence[Drawing], work: Work) -> None:
 
 
 def _draw(drawing: Drawing) -> None:
-    made = drawing.draw()
-    keep(partial(write_png, made.rgb), drawing.image)
-    keep(partial(write_png, made.mask), drawing.mask)
-    keep(partial(_write_facts, made.facts), drawing.facts)
+    result = drawing.draw()
+    keep(partial(write_png, result.rgb), drawing.image)
+    keep(partial(write_png, result.mask), drawing.mask)
+    keep(partial(_write_facts, result.facts), drawing.facts)
 
 
 def _write_facts(facts: Mapping[str, Any], path: Path) -> None:

@@ -66,10 +66,10 @@ def copies(
     return gone
 
 
-def require_as_seen(
+def require_unchanged(
     samples: Sequence[Sample],
     findings: Sequence[Finding],
-    seen: Mapping[str, Sample],
+    originals: Mapping[str, Sample],
     mosaics: Collection[str],
 ) -> None:
     """Make sure that the images that findings are about are there as explore saw them.
@@ -79,16 +79,18 @@ def require_as_seen(
     Args:
         samples: as they are now.
         findings: those that are acted upon.
-        seen: samples as explore saw them, by id.
+        originals: samples as explore saw them, by id.
         mosaics: sources that were laid into mosaics.
 
     Raises:
         DatasetError: one was cut, scaled or laid into a mosaic.
     """
     there = {one.id: one for one in samples}
-    cut_up = {head for name in there if name not in seen for head in _heads(name)}
+    cut_up = {head for name in there if name not in originals for head in _heads(name)}
     for finding in findings:
-        for was in (seen[name] for name in (finding.sample, finding.other or "") if name in seen):
+        for was in (
+            originals[name] for name in (finding.sample, finding.other or "") if name in originals
+        ):
             now = there.get(was.id)
             if now is None:
                 changed = was.id in cut_up or was.source in mosaics

@@ -84,8 +84,10 @@ def one_mask(
     if label is None:
         return None, window
     if guess is not None:
-        seen = cv2.resize(np.ascontiguousarray(guess[wy0:wy1, wx0:wx1], np.float32), (cw, ch))
-        _follow(label, np.asarray(seen), here)
+        probability = cv2.resize(
+            np.ascontiguousarray(guess[wy0:wy1, wx0:wx1], np.float32), (cw, ch)
+        )
+        _follow(label, np.asarray(probability), here)
     for j, other in enumerate(boxes):
         near = other[0] < wx1 and other[2] > wx0 and other[1] < wy1 and other[3] > wy0
         if j != k and near:
@@ -176,10 +178,10 @@ def _start(crop: Pixels, box: Window) -> Pixels | None:
     return label
 
 
-def _follow(label: Pixels, seen: Floats, box: Window) -> None:
+def _follow(label: Pixels, probability: Floats, box: Window) -> None:
     """Where GrabCut begins instead when a network has looked."""
     x0, y0, x1, y1 = box
-    inside, sure = label[y0:y1, x0:x1], seen[y0:y1, x0:x1]
+    inside, sure = label[y0:y1, x0:x1], probability[y0:y1, x0:x1]
     inside[:] = cv2.GC_PR_BGD
     inside[sure > 0.7] = cv2.GC_PR_FGD
     inside[sure > 0.97] = cv2.GC_FGD

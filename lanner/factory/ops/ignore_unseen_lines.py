@@ -25,7 +25,7 @@ from lanner.factory.samples import MASK_UNKNOWN
 if TYPE_CHECKING:
     from lanner.factory.steps.evaluate.networks import SamplePredictor
 
-SEEN = "seen"
+FOLDER = "seen"
 """Folder of predictions, in that of process; images that were looked at are not seen again."""
 
 _ALL_AROUND = np.ones((3, 3), np.uint8)
@@ -71,13 +71,13 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             work.note(sample.id, f"labels stay: {refusal}")
             continue
         mask = read_mask(sample.mask).astype(np.uint8)
-        seen = _probability(looker, sample.id, looker.predict(sample)["key"], mask.shape)
-        unsure = ignore_unseen_lines(mask, seen, params.unseen, params.reach, params.least)
+        probability = _probability(looker, sample.id, looker.predict(sample)["key"], mask.shape)
+        unsure = ignore_unseen_lines(mask, probability, params.unseen, params.reach, params.least)
         gone, all_of_it = int((unsure != mask).sum()), int(((mask > 0) & (mask < 255)).sum())
         if not gone:
             continue
         make = partial(write_png, unsure)
-        path = work.made(".png", make, params.model_dump(), looker.key, sample.mask, sample.image)
+        path = work.file(".png", make, params.model_dump(), looker.key, sample.mask, sample.image)
         work.note(sample.id, f"unknown: {gone / all_of_it:.1%} of the foreground is not seen")
         changed[sample.id] = sample.but(mask=path)
     return replaced(samples, changed)
@@ -128,7 +128,7 @@ def _open(work: Work, params: Params) -> SamplePredictor:
             "name a detector of rasters",
         )
     members = {one.name: entry.release_dir / one.weights for one in entry.config.members}
-    folder = work.project.step_dir("process") / SEEN
+    folder = work.project.step_dir("process") / FOLDER
     return SamplePredictor.ready(
         entry.config, members, folder, work.project.config.evaluate.pretend_gsd
     )

@@ -59,11 +59,11 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         key = ["drawn", label_facts(sample.labels), sample.width, sample.height]
         new = sample
         if len(lines) < len(sample.labels):
-            path = work.made(".png", partial(_write_ids, sample), *key, "ids")
+            path = work.file(".png", partial(_write_ids, sample), *key, "ids")
             new = new.but(ids=path)
         if lines or params.classes or not sample.labels:
             values = [work.class_value(one.label) for one in sample.labels]
-            path = work.made(
+            path = work.file(
                 ".png",
                 partial(_write_classes, sample, values, width, params.rim_px),
                 *key,

@@ -70,17 +70,17 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             "choose a smaller `across`",
         )
     side = min(min(one.width, one.height) for one in parts)
-    made: list[Sample] = []
+    mosaics: list[Sample] = []
     groups = [group for turn in range(params.times) for group in _dealt(parts, need, work, turn)]
     for k, group in enumerate(groups):
         work.step(k, len(groups))
-        made.append(_mosaic(f"{params.source}/{k:05d}", group, side, work, params))
-        work.note(made[-1].id, f"of {', '.join(one.id for one in group)}")
+        mosaics.append(_mosaic(f"{params.source}/{k:05d}", group, side, work, params))
+        work.note(mosaics[-1].id, f"of {', '.join(one.id for one in group)}")
     work.step(len(groups), len(groups))
     gone = {one.id for one in parts}
     for one in parts:
         work.note(one.id, f"laid into mosaics: {params.source}")
-    return (*(one for one in samples if one.id not in gone), *made)
+    return (*(one for one in samples if one.id not in gone), *mosaics)
 
 
 def _dealt(parts: Sequence[Sample], need: int, work: Work, turn: int) -> list[list[Sample]]:
@@ -146,11 +146,11 @@ def _mosaic(name: str, group: list[Sample], side: int, work: Work, params: Param
         laid = layout.lay([_ids(one, own) for one, own in zip(group, numbers, strict=True)])
         write_png(np.where(rim(), np.uint16(IDS_UNKNOWN), laid), path)
 
-    made = Sample(
+    sample = Sample(
         name,
         params.source,
         "train",
-        work.made(
+        work.file(
             ".png",
             lambda path: write_png(layout.lay([read_rgb(one.image) for one in group]), path),
             "rgb",
@@ -163,12 +163,12 @@ def _mosaic(name: str, group: list[Sample], side: int, work: Work, params: Param
     )
     known = [one.mask or bool(one.labels) for one in group]
     if any(one.mask for one in group):
-        made = made.but(mask=work.made(".png", masks, "mask", *key, *known))
+        sample = sample.but(mask=work.file(".png", masks, "mask", *key, *known))
     known = [one.ids or bool(one.labels) for one in group]
     if any(one.ids for one in group):
         order = [sorted(own.items()) for own in numbers]
-        made = made.but(ids=work.made(".png", ids, "ids", *key, *known, order))
-    return made
+        sample = sample.but(ids=work.file(".png", ids, "ids", *key, *known, order))
+    return sample
 
 
 def _mask(sample: Sample) -> NDArray[np.uint8]:

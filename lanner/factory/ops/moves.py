@@ -69,13 +69,13 @@ def cut(label: Label, window: Window, least: float) -> tuple[Label, ...]:
             for one in shapes(0, line, size, NO_POINT)
         )
     bx0, by0, bx1, by1 = label.box
-    seen: Box = (max(bx0, x0), max(by0, y0), min(bx1, x1), min(by1, y1))
-    if seen[2] <= seen[0] or seen[3] <= seen[1]:
+    visible: Box = (max(bx0, x0), max(by0, y0), min(bx1, x1), min(by1, y1))
+    if visible[2] <= visible[0] or visible[3] <= visible[1]:
         return ()
-    share = (seen[2] - seen[0]) * (seen[3] - seen[1]) / ((bx1 - bx0) * (by1 - by0))
+    share = (visible[2] - visible[0]) * (visible[3] - visible[1]) / ((bx1 - bx0) * (by1 - by0))
     there = dataclasses.replace(
         label,
-        box=(seen[0] - x0, seen[1] - y0, seen[2] - x0, seen[3] - y0),
+        box=(visible[0] - x0, visible[1] - y0, visible[2] - x0, visible[3] - y0),
         weight=label.weight if share >= least - 1e-9 else 0.0,
         flags=label.flags if share > 1 - 1e-9 else _with(label, "cut"),
     )

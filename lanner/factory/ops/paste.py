@@ -105,13 +105,13 @@ def registered(
         small = cv2.resize(cutout, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         if small.shape[0] > small_photo.shape[0] or small.shape[1] > small_photo.shape[1]:
             continue
-        seen = np.repeat((small[..., 3:] > 127).astype(np.float32), 3, 2)
+        opaque = np.repeat((small[..., 3:] > 127).astype(np.float32), 3, 2)
         fit = np.asarray(
             cv2.matchTemplate(
                 small_photo.astype(np.float32),
                 np.ascontiguousarray(small[..., :3], np.float32),
                 cv2.TM_CCOEFF_NORMED,
-                mask=seen,
+                mask=opaque,
             )
         )
         fit = np.where(np.isfinite(fit), fit, -1)

@@ -13,7 +13,7 @@ from lanner.factory.samples import Label
 from lanner.factory.steps.explore.disagree import assign
 from lanner.factory.steps.explore.labels import pairwise_iou
 from lanner.factory.steps.explore.measure import content_hash
-from lanner.factory.steps.explore.predictions import Memory, Seen, open_detector
+from lanner.factory.steps.explore.predictions import Memory, Predictions, open_detector
 
 MEMORY = "predictions.jsonl"
 
@@ -61,15 +61,15 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     for sample in work.each(todo):
         rgb = read_rgb(sample.image)
         try:
-            seen = memory.predict(rgb, content_hash(rgb), sample.gsd)
+            predictions = memory.predict(rgb, content_hash(rgb), sample.gsd)
             if params.agree:
                 other = np.ascontiguousarray(rgb[:, ::-1])
                 again = memory.predict(other, content_hash(other), sample.gsd)
-                seen = agreed(seen, mirrored(again, sample.width))
+                predictions = agreed(predictions, mirrored(again, sample.width))
         except GsdError as error:
             work.note(sample.id, f"stays unlabelled: {error.problem}")
             continue
-        labels = labels_of(seen, params)
+        labels = labels_of(predictions, params)
         sure = sum(one.weight > 0 for one in labels)
         if not sure and params.empty == "drop":
             dropped.add(sample.id)
@@ -80,13 +80,15 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     return tuple(one for one in replaced(samples, changed) if one.id not in dropped)
 
 
-def mirrored(seen: Seen, width: int) -> Seen:
+def mirrored(predictions: Predictions, width: int) -> Predictions:
     """What was seen on the mirrored image, in the image's own pixels."""
-    x0, y0, x1, y1 = seen.boxes.T
-    return Seen(np.stack([width - x1, y0, width - x0, y1], 1), seen.scores, seen.labels)
+    x0, y0, x1, y1 = predictions.boxes.T
+    return Predictions(
+        np.stack([width - x1, y0, width - x0, y1], 1), predictions.scores, predictions.labels
+    )
 
 
-def agreed(first: Seen, second: Seen) -> Seen:
+def agreed(first: Predictions, second: Predictions) -> Predictions:
     """Two looks at one image as one: means of boxes and scores; half the score of a lone look.
 
     Boxes of one class that overlap by half are the same object.
@@ -106,17 +108,19 @@ def agreed(first: Seen, second: Seen) -> Seen:
                 scores.append(float(side.scores[k]) / 2)
                 labels.append(side.labels[k])
     order = sorted(range(len(scores)), key=lambda k: (-scores[k], boxes[k].tolist()))
-    return Seen(
+    return Predictions(
         np.array([boxes[k] for k in order], np.float64).reshape(-1, 4),
         np.array([scores[k] for k in order], np.float64),
         tuple(labels[k] for k in order),
     )
 
 
-def labels_of(seen: Seen, params: Params) -> tuple[Label, ...]:
+def labels_of(predictions: Predictions, params: Params) -> tuple[Label, ...]:
     """Labels of what is sure, ignored ones of what may be."""
     out = []
-    for box, score, name in zip(seen.boxes, seen.scores, seen.labels, strict=True):
+    for box, score, name in zip(
+        predictions.boxes, predictions.scores, predictions.labels, strict=True
+    ):
         if score >= params.ignore:
             x0, y0, x1, y1 = box.round(2).tolist()
             weight = params.weight if score >= params.accept else 0.0

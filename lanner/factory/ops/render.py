@@ -88,12 +88,12 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         parts = [key, name, gsd, value, work.project.config.seed, work.number]
         planned[name] = gsd, drawn.planned(work, draw, parts)
     drawn.draw_all([drawing for _, drawing in planned.values()], work)
-    made = []
+    pictures = []
     for name, (gsd, drawing) in planned.items():
-        said = drawing.read_facts()
-        objects, metres = said["objects"], said.get("gsd", gsd)
+        facts = drawing.read_facts()
+        objects, metres = facts["objects"], facts.get("gsd", gsd)
         ids = drawing.mask if params.kind == "aircraft" else None
-        made.append(
+        pictures.append(
             Sample(
                 name, source, "train", drawing.image, params.size, params.size, gsd=metres,
                 labels=tuple(_label(label, one) for one in objects),
@@ -101,7 +101,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             )
         )  # fmt: skip
         work.note(name, f"rendered at {metres:g} m with {len(objects)} objects")
-    return (*samples, *made)
+    return (*samples, *pictures)
 
 
 def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -> Drawn:
@@ -110,34 +110,34 @@ def aircraft(rng: np.random.Generator, gsd: float, params: Params, value: int) -
 
     del value
     if params.across is None:
-        made = render_aircraft_chip(rng, params.size, gsd, params.sun, params.shadow)
+        chip = render_aircraft_chip(rng, params.size, gsd, params.sun, params.shadow)
     else:
-        made, gsd = render_closeup(rng, params.size, params.across, params.sun, params.shadow)
+        chip, gsd = render_closeup(rng, params.size, params.across, params.sun, params.shadow)
     ids = np.zeros((params.size, params.size), np.int32)
     objects = []
-    for n, one in enumerate(made.instances):
+    for n, one in enumerate(chip.instances):
         x0, y0, x1, y1 = one.box
         ids[y0:y1, x0:x1][one.mask] = n + 1
         ring = np.asarray(one.polygon).round(2).tolist()
         objects.append({"box": list(one.box), "kind": one.icao, "polygon": ring})
-    return Drawn(made.rgb, as_ids(ids), {"objects": objects, "gsd": round(gsd, 4)})
+    return Drawn(chip.rgb, as_ids(ids), {"objects": objects, "gsd": round(gsd, 4)})
 
 
 def roads(rng: np.random.Generator, gsd: float, params: Params, value: int) -> Drawn:
     """A piece of country, its mask of classes with tracks unknown, and `objects` with lines."""
     from lanner.synth.road_chips import render_road_chip
 
-    made = render_road_chip(rng, params.size, gsd)
+    chip = render_road_chip(rng, params.size, gsd)
     road, track = np.zeros((2, params.size, params.size), np.uint8)
     objects = []
-    for one in made.roads:
+    for one in chip.roads:
         hidden = one.width < HIDDEN
         wide = one.width + 4 if hidden else max(0.8 * one.width, params.least_m)
         _stroke(track if hidden else road, np.asarray(one.line), wide / gsd)
         if not hidden:
             objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
     mask = np.where(road > 0, value, np.where(track > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
-    return Drawn(made.rgb, mask, {"objects": objects})
+    return Drawn(chip.rgb, mask, {"objects": objects})
 
 
 def towns(rng: np.random.Generator, gsd: float, params: Params, value: int) -> Drawn:
@@ -148,17 +148,17 @@ def towns(rng: np.random.Generator, gsd: float, params: Params, value: int) -> D
     """
     from lanner.synth.town_chips import render_town_chip
 
-    made = render_town_chip(rng, params.size, gsd)
-    road, alley = made.mask.astype(np.uint8), np.zeros_like(made.mask, np.uint8)
+    chip = render_town_chip(rng, params.size, gsd)
+    road, alley = chip.mask.astype(np.uint8), np.zeros_like(chip.mask, np.uint8)
     objects = []
-    for one in made.roads:
+    for one in chip.roads:
         if one.width < HIDDEN:
             _stroke(alley, np.asarray(one.line), (one.width + 4) / gsd)
             continue
         _stroke(road, np.asarray(one.line), max(one.width, params.least_m) / gsd)
         objects += [{"line": part, "kind": one.kind} for part in within(one.line, params.size)]
     mask = np.where(road > 0, value, np.where(alley > 0, MASK_UNKNOWN, 0)).astype(np.uint8)
-    return Drawn(made.rgb, mask, {"objects": objects})
+    return Drawn(chip.rgb, mask, {"objects": objects})
 
 
 DRAW = {"aircraft": aircraft, "roads": roads, "towns": towns}

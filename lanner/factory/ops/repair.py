@@ -16,7 +16,7 @@ from pydantic import Field
 from lanner.core.config import Strict
 from lanner.core.errors import DatasetError
 from lanner.factory.images import read_mask, write_png
-from lanner.factory.ops.explored import copies, require_as_seen, rule_of, strength
+from lanner.factory.ops.explored import copies, require_unchanged, rule_of, strength
 from lanner.factory.ops.moves import cut
 from lanner.factory.ops.tile import renumbered
 from lanner.factory.ops.work import Samples, Work, of_sources
@@ -73,14 +73,14 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
             is about images that were since cut, scaled or laid into a mosaic.
     """
     work.require_sources(params.sources, samples, "sources")
-    by_sample, seen = _findings(work, params)
+    by_sample, originals = _findings(work, params)
     levels = _levels(work, params)
     findings = [one for many in by_sample.values() for one in many]
-    ruled = {one.id for one in of_sources(tuple(seen.values()), params.sources)}
+    ruled = {one.id for one in of_sources(tuple(originals.values()), params.sources)}
     acted = [
         one for one in findings if one.sample in ruled and rule_of(one, params, levels) != "keep"
     ]
-    require_as_seen(samples, acted, seen, _laid(work))
+    require_unchanged(samples, acted, originals, _laid(work))
     gone = copies(samples, findings, params)
     out = []
     for sample in work.each(samples):
@@ -89,7 +89,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
         elif sample.id in gone:
             work.note(sample.id, f"dropped: {gone[sample.id]}")
         else:
-            plan = plan_of(sample, by_sample.get(sample.id, ()), seen, params, levels)
+            plan = plan_of(sample, by_sample.get(sample.id, ()), originals, params, levels)
             out.append(_mended(sample, plan, params, work))
     return tuple(out)
 
@@ -97,7 +97,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
 def plan_of(
     sample: Sample,
     findings: Sequence[Finding],
-    seen: Mapping[str, Sample],
+    originals: Mapping[str, Sample],
     params: Params,
     levels: Mapping[str, float],
 ) -> _Plan:
@@ -106,7 +106,7 @@ def plan_of(
     Args:
         sample: as it is now.
         findings: explore's, of this sample.
-        seen: samples as explore saw them, by id: findings are held against their labels.
+        originals: samples as explore saw them, by id: findings are held against their labels.
         params: the rules.
         levels: least suspicion by class; of `""` where the class is not there.
     """
@@ -115,7 +115,7 @@ def plan_of(
         _judge(k, one, sample, params, plan)
     _twice(sample, params, plan)
     for finding in findings:
-        rule, at = rule_of(finding, params, levels), _where(sample, finding, seen)
+        rule, at = rule_of(finding, params, levels), _where(sample, finding, originals)
         if finding.kind == "missing":
             _add(plan, finding, rule)
         elif at is not None:
@@ -202,11 +202,11 @@ def _add(plan: _Plan, finding: Finding, rule: str) -> None:
     plan.add.append((label, f"{rule}, missing ({finding.score:.2f})"))
 
 
-def _where(sample: Sample, finding: Finding, seen: Mapping[str, Sample]) -> int | None:
+def _where(sample: Sample, finding: Finding, originals: Mapping[str, Sample]) -> int | None:
     """Which of a sample's labels a finding is about; None where it is not there any more."""
-    if finding.label is None or sample.id not in seen:
+    if finding.label is None or sample.id not in originals:
         return None
-    meant = seen[sample.id].labels[finding.label]
+    meant = originals[sample.id].labels[finding.label]
     same = (
         k
         for k, one in enumerate(sample.labels)
@@ -257,7 +257,7 @@ def _ids(sample: Sample, numbers: dict[int, int], loose: Sequence[Box], work: Wo
         and len(numbers) == len(sample.labels)
     ):
         return source
-    return work.made(
+    return work.file(
         ".png",
         partial(_write_ids, source, numbers, loose),
         source, sorted(numbers.items()), list(loose),
@@ -281,8 +281,8 @@ def _findings(work: Work, params: Params) -> tuple[dict[str, list[Finding]], dic
     found: dict[str, list[Finding]] = {}
     for one in read_findings(work.project.need("explore", explore.FINDINGS)):
         found.setdefault(one.sample, []).append(one)
-    seen = {one.id: one for one in read_samples(work.project.need("explore", SAMPLES))}
-    return found, seen
+    originals = {one.id: one for one in read_samples(work.project.need("explore", SAMPLES))}
+    return found, originals
 
 
 def _levels(work: Work, params: Params) -> dict[str, float]:

@@ -77,7 +77,7 @@ def along(sample: Sample, gsd: float) -> tuple[float, float]:
 
 def resized(sample: Sample, size: tuple[int, int], work: Work) -> Sample:
     """A sample scaled to a width and height in pixels."""
-    image = work.made(".png", partial(_write_rgb, sample.image, size), size, sample.image)
+    image = work.file(".png", partial(_write_rgb, sample.image, size), size, sample.image)
     masks: dict[str, Path | None] = {}
     for name, path in (("mask", sample.mask), ("ids", sample.ids)):
         masks[name] = None if path is None else _mask(path, size, work)
@@ -116,4 +116,4 @@ def _write_mask(source: Path, size: tuple[int, int], path: Path) -> None:
 
 
 def _mask(path: Path, size: tuple[int, int], work: Work) -> Path:
-    return work.made(".png", partial(_write_mask, path, size), "mask", size, path)
+    return work.file(".png", partial(_write_mask, path, size), "mask", size, path)

@@ -68,10 +68,10 @@ def cut_labels(
     kept: list[Label] = []
     numbers: dict[int, int] = {}
     for k, one in enumerate(labels):
-        seen = cut(one, window, visible)
-        if seen:
+        pieces = cut(one, window, visible)
+        if pieces:
             numbers[k + 1] = len(kept) + 1
-            kept += seen
+            kept += pieces
     return tuple(kept), numbers
 
 
@@ -108,7 +108,7 @@ def _tiles(sample: Sample, work: Work, params: Params) -> tuple[list[Sample], in
         key = [window, sample.image]
         tile = sample.but(
             id=f"{sample.id}/{x0}_{y0}",
-            image=work.made(".png", partial(write_png, rgb[view]), *key),
+            image=work.file(".png", partial(write_png, rgb[view]), *key),
             width=x1 - x0,
             height=y1 - y0,
             labels=labels,
@@ -128,4 +128,4 @@ def _tiles(sample: Sample, work: Work, params: Params) -> tuple[list[Sample], in
 
 
 def _part(values: NDArray[Any], work: Work, *key: object) -> Path:
-    return work.made(".png", partial(write_png, values), *key)
+    return work.file(".png", partial(write_png, values), *key)

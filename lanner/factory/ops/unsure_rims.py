@@ -41,7 +41,7 @@ def run(samples: Samples, work: Work, params: Params) -> Samples:
     for sample in work.each(todo):
         assert sample.ids is not None
         make = partial(_write, sample.ids, params)
-        path = work.made(".png", make, params.inside, params.outside, sample.ids)
+        path = work.file(".png", make, params.inside, params.outside, sample.ids)
         work.note(sample.id, f"rims unknown: {params.inside} px inside, {params.outside} outside")
         changed[sample.id] = sample.but(ids=path)
     return replaced(samples, changed)

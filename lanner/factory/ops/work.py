@@ -45,11 +45,11 @@ class Work:
         digest = hashlib.sha256(text.encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
-    def note(self, sample: str, did: str) -> None:
+    def note(self, sample: str, text: str) -> None:
         """Record what was done to a sample: it goes into its history and into changes.jsonl."""
-        self.notes.append((sample, did))
+        self.notes.append((sample, text))
 
-    def made(self, suffix: str, make: Callable[[Path], None], *parts: object) -> Path:
+    def file(self, suffix: str, make: Callable[[Path], None], *parts: object) -> Path:
         """A file that follows from `parts`; made where it is not there yet.
 
         Args:
@@ -67,7 +67,7 @@ class Work:
         return path
 
     def named(self, suffix: str, *parts: object) -> Path:
-        """Where the file that follows from `parts` is, or will be; see `made`."""
+        """Where the file that follows from `parts` is, or will be; see `file`."""
         facts = [file_sha256(one) if isinstance(one, Path) else one for one in parts]
         text = json.dumps([self.op, facts], sort_keys=True, default=str)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}{suffix}"
@@ -139,7 +139,7 @@ def origin_of(sample: Sample) -> str:
 
 
 def label_facts(labels: Sequence[Label]) -> list[Any]:
-    """Labels as plain data for `Work.made`: their geometry, in order."""
+    """Labels as plain data for `Work.file`: their geometry, in order."""
     return [[one.label, one.box, one.polygon, one.line, one.weight] for one in labels]
 
 

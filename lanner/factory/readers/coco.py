@@ -42,16 +42,16 @@ def read(reading: Reading, split: str | None, name: str) -> None:
     notes = _by_image(reading, path, data)
     sized = [_sized(one) for one in data["images"]]
     named = find_images((one[0] for one in sized if one is not None), (base,), reading.root)
-    for one, said in zip(data["images"], sized, strict=True):
+    for one, entry in zip(data["images"], sized, strict=True):
         mine = notes[key(one.get("id"))]
         image = None
-        if said is None:
+        if entry is None:
             reading.skip(
                 f"{reading.name_of(path)} image {one.get('id')}", "has no file_name or size"
             )
         else:
-            where = reading.found(said[0], named[said[0]])
-            image = None if where is None else reading.open_image(where, said[1])
+            where = reading.found(entry[0], named[entry[0]])
+            image = None if where is None else reading.open_image(where, entry[1])
         if image is not None:
             problems: list[str] = []
             labels = [_label(reading, note, classes, problems) for note in mine]

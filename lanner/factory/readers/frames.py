@@ -63,7 +63,7 @@ class Turned:
             return self
         return replace(self, frame="shown" if size == self.shown else "stored", stated=True)
 
-    def said(self, switched: bool = False) -> str:
+    def remark(self, switched: bool = False) -> str:
         """What was done, and what to do if that is wrong.
 
         Args:
@@ -81,13 +81,13 @@ class Turned:
         )
 
 
-def turned_by(path: Path, shown: Size, said: Size | None, given: str) -> Turned | None:
+def turned_by(path: Path, shown: Size, label_size: Size | None, given: str) -> Turned | None:
     """How EXIF turns an image, and what its labels are counted in as far as it alone can say.
 
     Args:
         path: the image.
         shown: width and height as it is shown.
-        said: those that its labels state, None where they do not.
+        label_size: those that its labels state, None where they do not.
         given: what the option says; "" where it says nothing.
 
     Returns:
@@ -107,7 +107,7 @@ def turned_by(path: Path, shown: Size, said: Size | None, given: str) -> Turned 
         frame: Frame = "shown" if given == "shown" else "stored"
         return Turned(turn, shown, frame, stated=True, given=True)
     plain = Turned(turn, shown)
-    return plain if said is None else plain.stating(said)
+    return plain if label_size is None else plain.stating(label_size)
 
 
 def settled(
@@ -135,7 +135,7 @@ def settled(
         for k, one in alike.items():
             final = switched(one) if other else one
             labels = tuple(as_shown(label, final) for label in samples[k].labels)
-            yield k, labels, final.said(other)
+            yield k, labels, final.remark(other)
 
 
 def contradicted(images: Sequence[tuple[Turned, Sequence[Label]]]) -> bool:
@@ -169,12 +169,12 @@ def switched(one: Turned) -> Turned:
     return replace(one, frame="stored" if one.frame == "shown" else "shown")
 
 
-def misfit(shown: Size, said: Size, one: Turned | None) -> str:
+def misfit(shown: Size, label_size: Size, one: Turned | None) -> str:
     """What to say where labels state a size that the image does not have."""
     how = f"is {shown[0]}x{shown[1]}"
     if one is not None:
         how += f" as shown and {one.stored[0]}x{one.stored[1]} as stored"
-    return f"{how}, and its labels are for {said[0]}x{said[1]} pixels"
+    return f"{how}, and its labels are for {label_size[0]}x{label_size[1]} pixels"
 
 
 def _size(one: Turned, frame: Frame) -> Size:

@@ -49,8 +49,8 @@ class MaskReading(Reading):
             DatasetError: they are such masks, or a class is empty.
         """
         classes = list(self.source.classes)
-        told = self.source.role == "labelled" and classes and MASK_UNKNOWN in self.values
-        if told and self.values <= {0, MASK_UNKNOWN}:
+        has_unknown = self.source.role == "labelled" and classes and MASK_UNKNOWN in self.values
+        if has_unknown and self.values <= {0, MASK_UNKNOWN}:
             raise DatasetError(
                 f"sources.{self.source.name}.options",
                 self.source.options,
@@ -97,7 +97,7 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
             continue
         if turned is not None:
             raw = upright(raw, turned.turn) if turned.frame == "stored" else raw
-            reading.note("images", image.name, turned.said())
+            reading.note("images", image.name, turned.remark())
         if bits or reading.option("binary", False):
             raw = (raw > 0).astype(np.uint8)
         mask = _classes(reading, raw, reading.name_of(file))

@@ -58,7 +58,7 @@ class Reading(Telling):
         self.samples: list[Sample] = []
         self._ids: set[str] = set()
         self.classes: Counter[tuple[str, str]] = Counter()
-        self._seen: Counter[str] = Counter()
+        self._objects: Counter[str] = Counter()
         self._turned: dict[int, frames.Turned] = {}
         if not self.root.is_dir():
             raise DatasetError(
@@ -153,7 +153,7 @@ class Reading(Telling):
                 "is a class of the source, neither in classes nor in drop",
                 f"add it to one of them; {near}" if near else "add it to one of them",
             )
-        self._seen[theirs if theirs in classes else ANY] += 1
+        self._objects[theirs if theirs in classes else ANY] += 1
         ours = classes.get(theirs, classes.get(ANY))
         self.classes[theirs, ours or ""] += 1
         return ours
@@ -178,7 +178,7 @@ class Reading(Telling):
             return
         for ours in dict.fromkeys(classes.values()):
             keys = [key for key, value in classes.items() if value == ours]
-            if not any(self._seen[key] for key in keys):
+            if not any(self._objects[key] for key in keys):
                 raise DatasetError(
                     f"sources.{name}.classes",
                     ours,
@@ -186,7 +186,7 @@ class Reading(Telling):
                     "correct the name in classes or take it out",
                 )
         for key in classes:
-            if not self._seen[key] and key != ANY:
+            if not self._objects[key] and key != ANY:
                 self.skip(f"class {key}", "no object is called so")
 
     def found(self, name: str, where: Found) -> Path | None:
@@ -198,12 +198,12 @@ class Reading(Telling):
             self.note("images", f"{name} in {self.name_of(where.path)}", why)
         return where.path
 
-    def open_image(self, path: Path, said: tuple[int, int] | None = None) -> Image | None:
+    def open_image(self, path: Path, label_size: tuple[int, int] | None = None) -> Image | None:
         """Decode an image; None, recorded, where it cannot be used.
 
         Args:
             path: the image.
-            said: width and height that the labels state, None where they do not.
+            label_size: width and height that the labels state, None where they do not.
         """
         self.project.cancel.check()
         done = len(self.samples)
@@ -219,10 +219,10 @@ class Reading(Telling):
             return None
         if origin is not None:
             self.note("images", name, "have a palette: read in its colours")
-        turned = frames.turned_by(path, (width, height), said, self.option(frames.OPTION, ""))
+        turned = frames.turned_by(path, (width, height), label_size, self.option(frames.OPTION, ""))
         sizes = {(width, height)} if turned is None else {turned.shown, turned.stored}
-        if said is not None and said not in sizes:
-            self.skip(name, frames.misfit((width, height), said, turned))
+        if label_size is not None and label_size not in sizes:
+            self.skip(name, frames.misfit((width, height), label_size, turned))
             return None
         gsd, place = located(plain, width, height)
         return Image(plain, name, width, height, gsd, place, turned, origin)
@@ -245,7 +245,7 @@ class Reading(Telling):
 
         Args:
             split: ours.
-            image: from `look`.
+            image: from `open_image`.
             labels: in our classes.
             role: the source's where None.
             mask: PNG of classes.

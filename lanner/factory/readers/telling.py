@@ -62,8 +62,8 @@ class Telling:
             problems: one a label, such as "line 4 is malformed (...)".
         """
         more = len(problems) - _PROBLEMS
-        said = "; ".join(problems[:_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
-        self.skipped.append(Skip(file, f"{said}, so {image} is left out", "unreadable_labels"))
+        text = "; ".join(problems[:_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+        self.skipped.append(Skip(file, f"{text}, so {image} is left out", "unreadable_labels"))
 
     def tell_notes(self) -> None:
         """Put the notes, those alike together, to what is told."""

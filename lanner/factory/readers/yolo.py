@@ -81,7 +81,7 @@ def _found(reading: Reading, name: str) -> tuple[DataFile | None, _Pairs]:
                 f"sources.{reading.source.name}.splits",
                 name,
                 f"is no folder below {reading.root}, nor does {reading.name_of(data.path)} have it",
-                f"give {data.said}",
+                f"give {data.splits_option}",
             )
     if reading.source.labels is None and usual in Path(name).parts and folders[0].is_dir():
         # The folder of images itself, as data files name it.
@@ -94,7 +94,7 @@ def _found(reading: Reading, name: str) -> tuple[DataFile | None, _Pairs]:
         if data is None or not data.splits or name:
             raise
         raise DatasetError(
-            error.argument, error.value, error.problem, f"give {data.said}"
+            error.argument, error.value, error.problem, f"give {data.splits_option}"
         ) from error
     return data_file(reading, both[1]), list(pairs)
 

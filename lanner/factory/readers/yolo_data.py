@@ -44,7 +44,7 @@ class DataFile:
     keypoints: tuple[int, int] | None = None
 
     @property
-    def said(self) -> str:
+    def splits_option(self) -> str:
         """The splits that it has, as the source would name them."""
         pairs = (f"{'valid' if key == 'val' else key}: {key}" for key in self.splits)
         return f"splits: {{{', '.join(pairs)}}}"

@@ -33,7 +33,7 @@ class Poses:
         self._known = None if shape is None else _BOX + shape[0] * shape[1]
         self._lines = lines
         self._even: int | None = None
-        self._looked = False
+        self._ready = False
 
     def is_pose(self, values: Sequence[float]) -> bool:
         """Whether a line is a box with keypoints, from its numbers after the class."""
@@ -45,8 +45,8 @@ class Poses:
         if count % 2:
             # No outline has so many numbers.
             return (count - _BOX) % 3 == 0 and _inside(values, 3, _FAR)
-        if not self._looked:
-            self._even, self._looked = _agreed(self._lines()), True
+        if not self._ready:
+            self._even, self._ready = _agreed(self._lines()), True
         return count == self._even
 
 

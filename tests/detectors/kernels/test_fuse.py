@@ -91,10 +91,10 @@ def test_the_published_method(seed, models, classes):
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, 0.7, (12, 2))
     true = np.concatenate([low, low + rng.uniform(0.1, 0.3, (12, 2))], 1)
-    seen = [rng.integers(12, size=rng.integers(1, 25)) for _ in range(models)]
-    boxes = [(true[rows] + rng.normal(0, 0.01, (len(rows), 4))).clip(0, 1) for rows in seen]
-    scores = [rng.uniform(0.01, 1, len(rows)) for rows in seen]
-    labels = [rows % classes for rows in seen]
+    rows_of = [rng.integers(12, size=rng.integers(1, 25)) for _ in range(models)]
+    boxes = [(true[rows] + rng.normal(0, 0.01, (len(rows), 4))).clip(0, 1) for rows in rows_of]
+    scores = [rng.uniform(0.01, 1, len(rows)) for rows in rows_of]
+    labels = [rows % classes for rows in rows_of]
     weights = rng.uniform(0.5, 3, models).tolist()
     fused, score, kind = weighted_boxes_fusion(boxes, scores, labels, weights, 0.55)
     expected = published(boxes, scores, labels, weights, 0.55)

@@ -94,9 +94,9 @@ def hash_keys(samples: Sequence[Sample], content: Callable[[Sample], str]) -> di
         content: checksum of a sample's image, hexadecimal.
     """
     originals = {one.id: one.origin or content(one) for one in samples}
-    shown = Counter(originals.values())
+    counts = Counter(originals.values())
     return {
-        one.id: originals[one.id] if shown[originals[one.id]] > 1 else content(one)
+        one.id: originals[one.id] if counts[originals[one.id]] > 1 else content(one)
         for one in samples
     }
 

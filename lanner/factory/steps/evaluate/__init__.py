@@ -169,5 +169,5 @@ def _short(chapter: Chapter) -> dict[str, Any]:
     """The figures that the terminal shows, and how many images they say nothing of."""
     figures = chapter.figures["figures"]
     left_out = len(chapter.raw.facts["left_out"])
-    told = {name: figures[name]["value"] for name in SHORT if name in figures}
-    return {**told, "images left out": left_out} if left_out else told
+    values = {name: figures[name]["value"] for name in SHORT if name in figures}
+    return {**values, "images left out": left_out} if left_out else values

@@ -94,14 +94,20 @@ def _fused(
 def _lone(raw: RawSet, config: DetectorConfig, number: int, iou: float) -> tuple[Floats, Bools]:
     """The same of one member's own boxes, each from the tile in whose core its middle lies."""
     member = config.members[number]
-    seen = raw.member_predictions(member)
+    predictions = raw.member_predictions(member)
     parts = []
     for i, sample in enumerate(raw.samples):
         for k, name in enumerate(config.classes):
-            rows = (seen.image == i) & (seen.labels == k)
+            rows = (predictions.image == i) & (predictions.labels == k)
             truth = truth_of(sample, name)
             parts.append(
-                _judged(seen.boxes[rows], seen.scores[rows], truth.boxes, truth.ignored, iou)
+                _judged(
+                    predictions.boxes[rows],
+                    predictions.scores[rows],
+                    truth.boxes,
+                    truth.ignored,
+                    iou,
+                )
             )
     return _together(parts)
 

@@ -19,7 +19,7 @@ from detectors.windows import BOTTOM, LEFT, NEAR_EDGE, RIGHT, TOP
 from lanner.core.config import DetectorConfig, Member
 from lanner.core.errors import ConfigError
 from lanner.factory.steps.evaluate.mosaic import Layout
-from lanner.factory.steps.evaluate.store import Seen
+from lanner.factory.steps.evaluate.store import ImageViews
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -33,8 +33,8 @@ class Stack:
     """What was seen on all images, in rows by tile, then member.
 
     `tile` (n,) is numbered through all images, `member` (n,) by `names`, `boxes` (n, 4) in
-    pixels of the tile. `windows` and `full` (tiles, 4): see `tiling.grid` and `Seen`. `shapes`
-    (n,) are the outlines as polygons on the mosaic, None where there is none.
+    pixels of the tile. `windows` and `full` (tiles, 4): see `tiling.grid` and `ImageViews`.
+    `shapes` (n,) are the outlines as polygons on the mosaic, None where there is none.
     """
 
     names: tuple[str, ...]
@@ -66,11 +66,11 @@ class FusedSet:
     outline: Ints
 
 
-def stacked(names: Sequence[str], every: Sequence[Seen], layout: Layout) -> Stack:
+def stacked(names: Sequence[str], every: Sequence[ImageViews], layout: Layout) -> Stack:
     """Put the images' rows together.
 
     Args:
-        names: members, in the order of `Seen.member`.
+        names: members, in the order of `ImageViews.member`.
         every: what was seen on each image of the layout.
         layout: where the images lie.
     """
@@ -79,7 +79,7 @@ def stacked(names: Sequence[str], every: Sequence[Seen], layout: Layout) -> Stac
     from lanner.inference.tiles import valid_polygons
 
     first = layout.first_tiles[:-1]
-    tile = _joined([seen.tile + at for seen, at in zip(every, first.tolist(), strict=True)])
+    tile = _joined([views.tile + at for views, at in zip(every, first.tolist(), strict=True)])
     windows = [
         (t.window.x0, t.window.y0, t.window.x1, t.window.y1)
         for picture in layout.pictures
@@ -90,7 +90,7 @@ def stacked(names: Sequence[str], every: Sequence[Seen], layout: Layout) -> Stac
     ends = [g.from_scene(np.array([g.scene_width, g.scene_height], np.float64)) for g in grids]
     sizes = [(g.width, g.height) for g in grids]
     window = np.asarray(windows, np.int64).reshape(-1, 4)
-    rings = [ring for seen in every for ring in seen.rings]
+    rings = [ring for views in every for ring in views.rings]
     origin = window[tile, :2].astype(np.float64)
     drawn = [i for i, ring in enumerate(rings) if ring is not None]
     moved = [
@@ -107,20 +107,20 @@ def stacked(names: Sequence[str], every: Sequence[Seen], layout: Layout) -> Stac
     shapes[there] = shapely.set_coordinates(shapes[there], points + shift[owner])
     holes = {
         int(at) + index: valid
-        for seen, at in zip(every, first, strict=True)
-        for index, valid in seen.holes.items()
+        for views, at in zip(every, first, strict=True)
+        for index, valid in views.holes.items()
     }
     return Stack(
         tuple(names),
         tile,
-        _joined([seen.member for seen in every]),
-        np.concatenate([np.empty((0, 4)), *(seen.boxes for seen in every)]),
-        np.concatenate([np.empty(0), *(seen.scores for seen in every)]),
-        _joined([seen.labels for seen in every]),
+        _joined([views.member for views in every]),
+        np.concatenate([np.empty((0, 4)), *(views.boxes for views in every)]),
+        np.concatenate([np.empty(0), *(views.scores for views in every)]),
+        _joined([views.labels for views in every]),
         tuple(rings),
         shapes,
         window,
-        np.concatenate([np.empty((0, 4), np.int64), *(seen.full for seen in every)]),
+        np.concatenate([np.empty((0, 4), np.int64), *(views.full for views in every)]),
         holes,
         image,
         np.asarray(ends, np.float64).reshape(-1, 2),

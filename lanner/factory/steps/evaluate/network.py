@@ -69,10 +69,10 @@ def measure_roads(
     for number, (one, sample) in enumerate(pairs):
         mine, gsd = _lines_of(one), raw.metres(number)
         truth, (road, known) = true_lines(sample, gsd), road_mask(sample)
-        seen = raster_mask(raw, number, config, known.shape)
+        mask = raster_mask(raw, number, config, known.shape)
         # Of lines alone nobody knows how wide their roads are.
-        told = sample.mask is not None or not any(one.line for one in sample.labels)
-        masks.append(relaxed_masks(seen, road, settings.relax_px, known if told else ~known))
+        has_widths = sample.mask is not None or not any(one.line for one in sample.labels)
+        masks.append(relaxed_masks(mask, road, settings.relax_px, known if has_widths else ~known))
         ways.append(apls(mine, truth, 1 / gsd))
         walks.append(topo(mine, truth, 1 / gsd))
     statistics = {**measured.statistics, **_relaxed(masks, "mask_")}
@@ -108,10 +108,10 @@ def judge(one: Detections, raw: RawSet, number: int, reach: float) -> MatchedLin
     key = (sample, gsd, reach, _digest(one))
     known: MatchedLines | None = _JUDGED.get(key)
     if known is None:
-        truth, (_, seen) = true_lines(sample, gsd), road_mask(sample)
+        truth, (_, valid) = true_lines(sample, gsd), road_mask(sample)
         known = MatchedLines(
-            relaxed_lines(mine, truth, reach, seen),
-            _by_line(mine, truth, one, seen, reach),
+            relaxed_lines(mine, truth, reach, valid),
+            _by_line(mine, truth, one, valid, reach),
             float(shapely.length(mine).sum()) * gsd / 1000,
         )
         _JUDGED.put(key, known)

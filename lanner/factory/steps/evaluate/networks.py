@@ -354,7 +354,8 @@ def _boxes(name: str, plan: TilePlan, reader: TileReader, work: SamplePredictor)
         views = work.predictor.views(images)
         spent += time.monotonic() - before
         tiles += [
-            (image.tile.index, image.valid, seen) for image, seen in zip(images, views, strict=True)
+            (image.tile.index, image.valid, tile_views)
+            for image, tile_views in zip(images, views, strict=True)
         ]
     store.write_views(tiles, work.folder / f"{name}.npz")
     return spent
@@ -382,9 +383,9 @@ def _rasters(
         ]
         for images in _chunks(reader, work):
             before = time.monotonic()
-            seen = work.predictor.rasters(images)
+            tile_rasters = work.predictor.rasters(images)
             spent += time.monotonic() - before
-            for image, results in zip(images, seen, strict=True):
+            for image, results in zip(images, tile_rasters, strict=True):
                 inside = image.valid & trusted(plan, image.tile)
                 for blender, result in zip(blenders, results, strict=True):
                     if result.probability is None:

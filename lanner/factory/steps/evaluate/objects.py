@@ -72,11 +72,11 @@ def _judged(
     boxes, scores = one.boxes[rows], one.scores[rows]
     real = np.asarray([label.box for label in objects], np.float64).reshape(-1, 4)
     regions = np.asarray([label.weight <= 0 for label in objects], bool)
-    seen = match(boxes, scores, real, np.asarray([least]), None, regions)
+    matches = match(boxes, scores, real, np.asarray([least]), None, regions)
     iou = overlaps(boxes, real, np.zeros(len(real), bool))
     result = []
     for k, row in enumerate(rows):
-        which, ignored = int(seen.truth[0, k]), bool(seen.ignored[0, k])
+        which, ignored = int(matches.truth[0, k]), bool(matches.ignored[0, k])
         best = float(iou[k].max()) if len(objects) else 0.0
         result.append(
             MatchedDetection(
@@ -91,7 +91,7 @@ def _judged(
                 float(iou[k, which]) if which >= 0 else best,
             )
         )
-    hit = set(seen.truth[0].tolist())
+    hit = set(matches.truth[0].tolist())
     for number, label in enumerate(objects):
         if number not in hit and not regions[number]:
             far = float(iou[:, number].max()) if len(rows) else 0.0
@@ -115,14 +115,14 @@ def measure_objects(
     """
     at = [_pools(found, samples, name, np.asarray([settings.iou])) for name in config.classes]
     every = judged(found, samples, config.classes, settings.iou)
-    right, seen, real = (np.sum([ap.per_image(pool)[i] for pool in at], axis=0) for i in range(3))
+    right, claims, real = (np.sum([ap.per_image(pool)[i] for pool in at], axis=0) for i in range(3))
     half = at
     if settings.iou != 0.5:
         half = [_pools(found, samples, name, np.asarray([0.5])) for name in config.classes]
     calibrated = _reliability(every, len(samples))
     statistics: dict[str, Statistic] = {
-        "f1": f1(right, seen, real),
-        "precision": ratio(right, seen),
+        "f1": f1(right, claims, real),
+        "precision": ratio(right, claims),
         "recall": ratio(right, real),
         "f1_half": _f1_from(every, len(samples), real, 0.5),
         "ap50": ap.mean_statistic(half),
@@ -134,7 +134,7 @@ def measure_objects(
     counts: dict[str, int | float] = {
         "images": len(samples),
         "objects": int(real.sum()),
-        "found": int(seen.sum()),
+        "found": int(claims.sum()),
         "right": int(right.sum()),
         "ignored": sum(one.outcome == "ignored" for one in every),
     }
@@ -189,13 +189,13 @@ def _of_size(
     half = pools
     if iou != 0.5:
         half = [_pools(found, samples, name, np.asarray([0.5]), area) for name in config.classes]
-    right, seen, real = (
+    right, claims, real = (
         np.sum([ap.per_image(pool)[i] for pool in pools], axis=0) for i in range(3)
     )
     return {
         "objects": lambda weights: weights @ real,
-        "f1": f1(right, seen, real),
-        "precision": ratio(right, seen),
+        "f1": f1(right, claims, real),
+        "precision": ratio(right, claims),
         "recall": ratio(right, real),
         "ap50": ap.mean_statistic(half),
     }
@@ -313,13 +313,13 @@ def _types(
             paths.append([*names, facts[kind].name])
         else:
             paths.append([])
-    said = rank_types(
+    ranks = rank_types(
         [[guess["icao"] for guess in row["types"]] for _, row, _ in hits],
         [list(row["taxonomy"]["path"]) for _, row, _ in hits],
         [kind for *_, kind in hits],
         paths,
     )
-    return said, [one.image for one, *_ in hits]
+    return ranks, [one.image for one, *_ in hits]
 
 
 def _catalogue(config: DetectorConfig, files: Mapping[str, PinnedFile]) -> Catalogue:
@@ -328,14 +328,14 @@ def _catalogue(config: DetectorConfig, files: Mapping[str, PinnedFile]) -> Catal
     from postprocess.aircraft.identify import Params
     from postprocess.chain_files import find_files
 
-    said = next((spec.params for spec in config.chain if spec.step == "identify"), {})
-    params = Params.model_validate(said)
+    options = next((spec.params for spec in config.chain if spec.step == "identify"), {})
+    params = Params.model_validate(options)
     found = find_files((params.catalogue, params.taxonomy), files)
     return read_catalogue(found[params.catalogue].path, found[params.taxonomy].path)
 
 
-def _guesses(said: TypeRanks, image: Sequence[int], images: int) -> dict[str, Statistic]:
-    rows = [(float(rank == 0), float(0 <= rank < 5), 1.0) for rank in said.rank.tolist()]
+def _guesses(ranks: TypeRanks, image: Sequence[int], images: int) -> dict[str, Statistic]:
+    rows = [(float(rank == 0), float(0 <= rank < 5), 1.0) for rank in ranks.rank.tolist()]
     first, five, count = sums(rows, 3)
     by = [
         np.asarray(np.bincount(image, values, images), np.float64)

@@ -57,10 +57,10 @@ class RasterState:
 
 def _room() -> tempfile.TemporaryDirectory[str]:
     """A folder that goes with its owner, or with the process."""
-    made = tempfile.TemporaryDirectory(prefix="lanner-")
+    folder = tempfile.TemporaryDirectory(prefix="lanner-")
     # A process of a pool ends without the interpreter's farewell, which alone would remove it.
-    Finalize(made, shutil.rmtree, (made.name, True), exitpriority=0)
-    return made
+    Finalize(folder, shutil.rmtree, (folder.name, True), exitpriority=0)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class RasterChain:
         while done < len(steps):
             folder = self._folder()
             rest = [spec.step for spec in steps[done:]] if lean else None
-            made = _stepped(state, links[done], context_in(folder), base, rest, cut)
-            self._after[key_of(state.content, links[done])] = made.content
+            next_state = _stepped(state, links[done], context_in(folder), base, rest, cut)
+            self._after[key_of(state.content, links[done])] = next_state.content
             if self.memory.get(state.content) is not state:
                 state.forget()
-            held = self._held(made, base, done + 1, links)
+            held = self._held(next_state, base, done + 1, links)
             # Another way may have led here before, and on from here.
             state, done = self._furthest(held, links, done + 1)
         return state
@@ -129,18 +129,18 @@ class RasterChain:
             state.forget()
         return last
 
-    def _held(self, made: RasterState, base: str, done: int, links: Sequence[str]) -> RasterState:
+    def _held(self, state: RasterState, base: str, done: int, links: Sequence[str]) -> RasterState:
         """A state, kept where chains part or end, or nothing is known of either yet."""
-        known: RasterState | None = self.memory.get(made.content)
+        known: RasterState | None = self.memory.get(state.content)
         if known is not None:
-            made.forget()
+            state.forget()
             return known
         first = (base, done) not in self._asked
         asked = self._asked.setdefault((base, done), set())
         asked.update(links[done : done + 1])
         if first or len(asked) != 1:
-            self.memory.put(made.content, made)
-        return made
+            self.memory.put(state.content, state)
+        return state
 
     def _cut(
         self, key: str, steps: Sequence[StepSpec], context_in: Callable[[Path], Context]

@@ -148,8 +148,8 @@ class RawSet:
 
     def metres(self, number: int) -> float:
         """Metres a pixel of one image: as it says, else as it was taken when it was predicted."""
-        said = self.samples[number].gsd
-        return sum(self.place(number).place.gsd) / 2 if said is None else said
+        gsd = self.samples[number].gsd
+        return sum(self.place(number).place.gsd) / 2 if gsd is None else gsd
 
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
@@ -203,8 +203,8 @@ class RawSet:
                 files=self.files,
             )
 
-        said = fusion_facts(config.members)
-        key = key_of(self.samples[number].id, said, curve.model_dump(mode="json"))
+        fusion = fusion_facts(config.members)
+        key = key_of(self.samples[number].id, fusion, curve.model_dump(mode="json"))
         state = self._rasters.run(steps_until(config, self.until), context_in, key, empty())
         return roads(state.objects, picture, raster, frames)
 
@@ -241,12 +241,12 @@ def _fused_raster(files: Sequence[Path], members: Sequence[Member], path: Path) 
     from lanner.core.files import replacing
     from tiling.access import writing_env
 
-    seen = []
+    rasters = []
     for file in files:
         with rasterio.open(file) as source:
-            seen.append(source.read())
+            rasters.append(source.read())
             profile, names, mask = source.profile, source.descriptions, source.read_masks(1)
-    fused = fuse_levels(members, seen)
+    fused = fuse_levels(members, rasters)
     profile = {**profile, "driver": "GTiff"}
     with (
         replacing(path, WORKDIR) as beside,

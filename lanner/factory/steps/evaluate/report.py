@@ -79,8 +79,8 @@ def write_report(
     Returns:
         The sheets and curves.
     """
-    shown: list[Path] = []
-    told = [_chapter_data(chapter, settings, path.parent, shown) for chapter in chapters]
+    pictures: list[Path] = []
+    chapter_data = [_chapter_data(chapter, settings, path.parent, pictures) for chapter in chapters]
     names = ("figures.json", "objects.csv", "timing.json", FILE)
     files = [path.with_name(name) for name in names]
     write_page(
@@ -90,24 +90,24 @@ def write_report(
         detector=config.name,
         raster=config.output == "raster",
         settings=settings,
-        chapters=told,
+        chapters=chapter_data,
         files=[file for file in files if file.exists()],
     )
-    return tuple(shown)
+    return tuple(pictures)
 
 
 def _chapter_data(
-    chapter: Chapter, settings: Evaluate, folder: Path, shown: list[Path]
+    chapter: Chapter, settings: Evaluate, folder: Path, paths: list[Path]
 ) -> dict[str, Any]:
-    """What the template is told of one split; adds to `shown` what was drawn."""
+    """What the template is told of one split; adds to `paths` what was drawn."""
     curves = folder / f"curves-{chapter.split}.png"
     _write(curves, draw_curves(chapter.figures["curves"]))
-    shown.append(curves)
+    paths.append(curves)
     found = cases(chapter, settings)
     sheet, sheet_file = sheet_of(found, chapter), folder / f"worst-{chapter.split}.png"
     if sheet is not None:
         write_png(sheet, sheet_file)
-        shown.append(sheet_file)
+        paths.append(sheet_file)
     pictures = folder / "pictures" / chapter.split
     shutil.rmtree(pictures, ignore_errors=True)  # of an earlier run
     images = images_of(chapter, settings)
@@ -134,7 +134,7 @@ def _chapter_data(
         "curves_file": curves,
         "cases": [
             {
-                "said": one.said,
+                "said": one.caption,
                 "name": samples[one.image].id,
                 "uri": inside(jpeg(one.rgb)),
                 "picture": drawn[one.image],
@@ -205,7 +205,7 @@ def _rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
-    told = []
+    tables = []
     for by, groups in slices.items():
         if not groups:  # sizes of roads
             continue
@@ -224,5 +224,5 @@ def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
             )
             for group, one in groups.items()
         ]
-        told.append({"by": by, "names": names, "rows": rows})
-    return told
+        tables.append({"by": by, "names": names, "rows": rows})
+    return tables

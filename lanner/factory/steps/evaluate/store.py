@@ -36,7 +36,7 @@ _ARRAYS = (*_ROWS, "full", "holed", "bits", "side")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageViews:
     """What all members saw on one image; rows in order of tile, member, then as they came.
 
     `tile` and `member` (n,) numbers, `boxes` (n, 4) in pixels of the tile, `scores` and `labels`
@@ -130,7 +130,7 @@ def write_views(
         )
 
 
-def read_views(path: Path) -> Seen:
+def read_views(path: Path) -> ImageViews:
     """What `write_views` wrote.
 
     Raises:
@@ -152,7 +152,7 @@ def read_views(path: Path) -> Seen:
         int(index): np.unpackbits(row, count=side * side).reshape(side, side).astype(bool)
         for index, row in zip(data["holed"], data["bits"], strict=True)
     }
-    return Seen(
+    return ImageViews(
         data["tile"],
         data["member"],
         data["boxes"],

@@ -33,7 +33,7 @@ class Case:
     """One of the worst cases: the number of its image, what it is, and its picture, (h, w, 3)."""
 
     image: int
-    said: str
+    caption: str
     rgb: Pixels
 
 
@@ -46,7 +46,7 @@ def sheet_of(found: Sequence[Case], chapter: Chapter) -> Pixels | None:
     """Cases on one sheet, (h, w, 3) uint8; None where there are none."""
     ids = [chapter.raw.samples[one.image].id for one in found]
     cells = [
-        draw.Cell(one.rgb, f"{one.said} {_name(sample)}")
+        draw.Cell(one.rgb, f"{one.caption} {_name(sample)}")
         for one, sample in zip(found, ids, strict=True)
     ]
     return draw.sheet(cells, columns=6, side=SIDE) if cells else None
@@ -88,7 +88,7 @@ def overlay(chapter: Chapter, settings: Evaluate, number: int) -> Pixels:
         draw.Mark((b[0], b[1], b[2], b[3]), FOUND, f"{score:.2f}")
         for b, score in zip(one.boxes.tolist(), one.scores.tolist(), strict=True)
     )
-    return draw.picture(sample, side, draw.Look(masks=False, marks=marks))
+    return draw.picture(sample, side, draw.DrawOptions(masks=False, marks=marks))
 
 
 def ranked(every: Sequence[MatchedDetection], most: int) -> list[MatchedDetection]:
@@ -118,13 +118,13 @@ def _objects(chapter: Chapter, settings: Evaluate) -> list[Case]:
         others = tuple(
             draw.Mark((b[0], b[1], b[2], b[3]), FOUND) for b in found[one.image].boxes.tolist()
         )
-        look = draw.Look(masks=False, window=draw.around(box, MARGIN), marks=others)
-        said = {
+        options = draw.DrawOptions(masks=False, window=draw.around(box, MARGIN), marks=others)
+        caption = {
             "missed": "missed",
             "false": f"false {one.score:.2f}",
             "hit": f"overlap {one.iou:.2f}",
         }[one.outcome]
-        result.append(Case(one.image, said, draw.picture(sample, SIDE, look)))
+        result.append(Case(one.image, caption, draw.picture(sample, SIDE, options)))
     return result
 
 

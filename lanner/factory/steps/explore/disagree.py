@@ -151,8 +151,8 @@ def _doubts(k: int, view: View, pairs: _Pairs, usual: float) -> list[Doubt]:
             out.append(Doubt("missing", score, k, None, j, detail))
     overlap = pairwise_iou(view.labels, view.boxes)
     for i in pairs.labels:
-        seen = float((overlap[i] * view.scores).max()) if len(view.boxes) else 0.0
-        score = SPURIOUS * (1 - seen) * (0.5 if _cut(view.labels[i], view) else 1)
+        support = float((overlap[i] * view.scores).max()) if len(view.boxes) else 0.0
+        score = SPURIOUS * (1 - support) * (0.5 if _cut(view.labels[i], view) else 1)
         out.append(Doubt("spurious", score, k, i, None, "nothing is seen there"))
     return out
 

@@ -55,7 +55,7 @@ def near(samples: Sequence[Sample], facts: Mapping[str, Facts], most: int) -> li
     if len(known) < 2:
         return []
     thumbs = np.stack([facts[one.id].thumb for one in known])
-    hashes = np.array([facts[one.id].look for one in known], np.uint64)
+    hashes = np.array([facts[one.id].phash for one in known], np.uint64)
     best: dict[tuple[int, bool], tuple[float, int, int]] = {}
     for first, second, distance in close_pairs(hashes, most):
         a, b = known[first], known[second]

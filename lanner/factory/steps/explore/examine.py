@@ -17,7 +17,7 @@ from lanner.factory.steps.explore.disagree import Doubt, View, confident, rank
 from lanner.factory.steps.explore.findings import Finding
 from lanner.factory.steps.explore.labels import boxes_of
 from lanner.factory.steps.explore.measure import Facts, measure
-from lanner.factory.steps.explore.predictions import Detector, Memory, Seen, open_detector
+from lanner.factory.steps.explore.predictions import Detector, Memory, Predictions, open_detector
 
 MEMORY = "predictions.jsonl"
 """What the model saw, by content of the image, in the folder of explore."""
@@ -28,7 +28,7 @@ class Examined:
     """What the pass gave, by sample id, and what went wrong on the way."""
 
     facts: Mapping[str, Facts]
-    seen: Mapping[str, Seen]
+    predictions: Mapping[str, Predictions]
     findings: tuple[Finding, ...]
     detector: Detector | None = None
 
@@ -58,7 +58,7 @@ def examine(project: Project, samples: Sequence[Sample]) -> Examined:
     detector = None if name is None else open_detector(name, project.path.parent, project.cancel)
     memory = None if detector is None else Memory(folder / MEMORY, detector)
     facts: dict[str, Facts] = {}
-    seen: dict[str, Seen] = {}
+    predictions: dict[str, Predictions] = {}
     found: list[Finding] = []
     for k, sample in enumerate(samples):
         project.cancel.check()
@@ -71,11 +71,11 @@ def examine(project: Project, samples: Sequence[Sample]) -> Examined:
         facts[sample.id] = measure(rgb)
         if memory is not None and sample.role != "unlabelled":
             try:
-                seen[sample.id] = memory.predict(rgb, facts[sample.id].content, sample.gsd)
+                predictions[sample.id] = memory.predict(rgb, facts[sample.id].content, sample.gsd)
             except GsdError as error:
                 found.append(Finding("not_predicted", sample.id, error.problem))
     project.tell(Progress("look at images", len(samples), len(samples)))
-    return Examined(facts, seen, tuple(found), detector)
+    return Examined(facts, predictions, tuple(found), detector)
 
 
 def disagreement(samples: Sequence[Sample], examined: Examined) -> Disagreement:
@@ -88,22 +88,24 @@ def disagreement(samples: Sequence[Sample], examined: Examined) -> Disagreement:
     if examined.detector is None:
         return Disagreement(unchecked="explore.model names no detector")
     classes = examined.detector.config.classes
-    judged = [one for one in samples if one.id in examined.seen]
+    judged = [one for one in samples if one.id in examined.predictions]
     ranked: list[tuple[Sample, str, Doubt]] = []
     thresholds: dict[str, float] = {}
     for name in classes:
-        views = [view_of(one, examined.seen[one.id], name) for one in judged]
+        views = [view_of(one, examined.predictions[one.id], name) for one in judged]
         thresholds[name] = round(confident(views), 6)
         ranked += [(judged[doubt.image], name, doubt) for doubt in rank(views)]
     ranked.sort(key=lambda one: -one[2].score)
-    found = [_finding(sample, examined.seen[sample.id], name, d) for sample, name, d in ranked]
+    found = [
+        _finding(sample, examined.predictions[sample.id], name, d) for sample, name, d in ranked
+    ]
     return Disagreement(tuple(found), thresholds)
 
 
-def view_of(sample: Sample, seen: Seen, name: str) -> View:
+def view_of(sample: Sample, predictions: Predictions, name: str) -> View:
     """Labels and boxes of one class of one image; labels of weight 0 are ground not judged."""
     own = [one for one in sample.labels if one.label == name]
-    lone = seen.of(name)
+    lone = predictions.of(name)
     return View(
         boxes_of([one for one in own if one.weight > 0]),
         lone.boxes,
@@ -130,7 +132,7 @@ def empty_classes(samples: Sequence[Sample]) -> list[Finding]:
     ]
 
 
-def _finding(sample: Sample, seen: Seen, name: str, doubt: Doubt) -> Finding:
+def _finding(sample: Sample, predictions: Predictions, name: str, doubt: Doubt) -> Finding:
     label = None
     if doubt.label is not None:
         own = [k for k, one in enumerate(sample.labels) if one.label == name and one.weight > 0]
@@ -138,7 +140,7 @@ def _finding(sample: Sample, seen: Seen, name: str, doubt: Doubt) -> Finding:
     if doubt.box is None:
         box = None if label is None else sample.labels[label].box
     else:
-        x0, y0, x1, y1 = np.asarray(seen.of(name).boxes[doubt.box]).round(2).tolist()
+        x0, y0, x1, y1 = np.asarray(predictions.of(name).boxes[doubt.box]).round(2).tolist()
         box = (x0, y0, x1, y1)
     where: Box | None = box
     return Finding(

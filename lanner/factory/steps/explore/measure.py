@@ -24,7 +24,7 @@ class Facts:
 
     `brightness` and `contrast` are mean and standard deviation of the grey values (0..255),
     `sharpness` the variance of their Laplacian. `content` is the SHA-256 of the pixels, so that
-    a lossless copy in another format is the same image. `look` is a 64-bit perceptual hash and
+    a lossless copy in another format is the same image. `phash` is a 64-bit perceptual hash and
     `thumb` (THUMB * THUMB,) float32 the thumbnail, of mean 0 and length 1; all 0 where flat.
     """
 
@@ -32,7 +32,7 @@ class Facts:
     contrast: float
     sharpness: float
     content: str
-    look: int
+    phash: int
     thumb: Floats
 
 
@@ -56,7 +56,7 @@ def measure(rgb: Pixels) -> Facts:
         float(grey.std()),
         float(edges.var()),
         content_hash(rgb),
-        look_hash(small),
+        perceptual_hash(small),
         _unit(small),
     )
 
@@ -74,7 +74,7 @@ def thumbnail(grey: Pixels) -> Floats:
     return np.asarray(small, np.float32)
 
 
-def look_hash(small: Floats) -> int:
+def perceptual_hash(small: Floats) -> int:
     """A 64-bit perceptual hash: which low frequencies lie above their median.
 
     The discrete cosine transform hash of Zauner, 2010, "Implementation and benchmarking of

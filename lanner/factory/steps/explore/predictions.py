@@ -25,17 +25,17 @@ UNTIL = "merge_seams"
 
 
 @dataclass(frozen=True)
-class Seen:
+class Predictions:
     """Boxes of one image: (n, 4) x0 y0 x1 y1 pixels, (n,) scores 0..1, n classes; best first."""
 
     boxes: Floats
     scores: Floats
     labels: tuple[str, ...]
 
-    def of(self, label: str) -> Seen:
+    def of(self, label: str) -> Predictions:
         """Those of one class."""
         keep = np.array([one == label for one in self.labels], bool)
-        return Seen(self.boxes[keep], self.scores[keep], (label,) * int(keep.sum()))
+        return Predictions(self.boxes[keep], self.scores[keep], (label,) * int(keep.sum()))
 
     def facts(self) -> dict[str, Any]:
         """Plain data, rounded to hundredths of a pixel and millionths of a score."""
@@ -46,16 +46,16 @@ class Seen:
         }
 
     @staticmethod
-    def from_facts(facts: dict[str, Any]) -> Seen:
+    def from_facts(facts: dict[str, Any]) -> Predictions:
         """What `facts` gave."""
-        return Seen(
+        return Predictions(
             np.array(facts["boxes"], np.float64).reshape(-1, 4),
             np.array(facts["scores"], np.float64),
             tuple(facts["labels"]),
         )
 
 
-Predict = Callable[[Pixels, float | None], Seen]
+Predict = Callable[[Pixels, float | None], Predictions]
 """An image (h, w, 3) uint8 and its metres a pixel (None: the detector's own) to what is seen."""
 
 
@@ -92,7 +92,7 @@ def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detect
     config = cut(entry.config)
     stop = cancel or Cancel()
 
-    def predict(rgb: Pixels, gsd: float | None) -> Seen:
+    def predict(rgb: Pixels, gsd: float | None) -> Predictions:
         from lanner.inference.pipeline import detect_with
 
         with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
@@ -100,7 +100,7 @@ def open_detector(name: str, base: Path, cancel: Cancel | None = None) -> Detect
             write_tiff(rgb, path)
             request = DetectRequest(str(path), name, gsd=gsd or config.gsd)
             done = detect_with(config, lambda: loaded, request, stop, lambda _: None)
-        return seen_of(done.features)
+        return predictions_of(done.features)
 
     return Detector(config, f"{config_sha256(config)}-{loaded.weights_sha256}", predict)
 
@@ -112,11 +112,11 @@ def cut(config: DetectorConfig) -> DetectorConfig:
     return config.model_copy(update={"chain": config.chain[:until]})
 
 
-def seen_of(features: Sequence[str]) -> Seen:
+def predictions_of(features: Sequence[str]) -> Predictions:
     """Boxes from the texts of features, best first."""
     facts = [json.loads(text)["properties"] for text in features]
     facts.sort(key=lambda one: (-one["confidence"], one["box_px"]))
-    return Seen(
+    return Predictions(
         np.array([one["box_px"] for one in facts], np.float64).reshape(-1, 4),
         np.array([one["confidence"] for one in facts], np.float64),
         tuple(one["label"] for one in facts),
@@ -143,7 +143,7 @@ class Memory:
                 if one["by"] == detector.key:
                     self._known[one["image"]] = one
 
-    def predict(self, rgb: Pixels, content: str, gsd: float | None) -> Seen:
+    def predict(self, rgb: Pixels, content: str, gsd: float | None) -> Predictions:
         """Look, or remember.
 
         Args:
@@ -157,17 +157,17 @@ class Memory:
         key = f"{content}@{gsd or self.detector.config.gsd:.6g}"
         if key not in self._known:
             try:
-                said: dict[str, Any] = self.detector.predict(rgb, gsd).facts()
+                facts: dict[str, Any] = self.detector.predict(rgb, gsd).facts()
             except GsdError as error:
-                said = {"refused": [error.argument, error.value, error.problem, error.remedy]}
-            self._known[key] = {"image": key, "by": self.detector.key, **said}
+                facts = {"refused": [error.argument, error.value, error.problem, error.remedy]}
+            self._known[key] = {"image": key, "by": self.detector.key, **facts}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(self._known[key], sort_keys=True) + "\n")
         one = self._known[key]
         if "refused" in one:
             raise GsdError(*one["refused"])
-        return Seen.from_facts(one)
+        return Predictions.from_facts(one)
 
 
 def write_tiff(rgb: Pixels, path: Path) -> None:

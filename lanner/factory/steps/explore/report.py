@@ -75,15 +75,15 @@ def example(finding: Finding, by_id: Mapping[str, Sample], side: int = _SIDE) ->
     """The picture of one finding: the place it is about, or the image beside its twin."""
     sample = by_id[finding.sample]
     if finding.box is None:
-        pictures = [draw.picture(sample, side, draw.Look(masks=False))]
+        pictures = [draw.picture(sample, side, draw.DrawOptions(masks=False))]
         if finding.other is not None and finding.other in by_id:
-            pictures += [draw.picture(by_id[finding.other], side, draw.Look(masks=False))]
+            pictures += [draw.picture(by_id[finding.other], side, draw.DrawOptions(masks=False))]
         return draw.sheet([draw.Cell(one) for one in pictures], 2, side)
     marks = [draw.Mark(finding.box, draw.WRONG)]
     if finding.label is not None and finding.kind in DISAGREEMENT:
         marks.insert(0, draw.Mark(sample.labels[finding.label].box, draw.DOUBTED))
     window = draw.around(finding.box, 0.9)
-    return draw.picture(sample, side, draw.Look(True, False, window, tuple(marks)))
+    return draw.picture(sample, side, draw.DrawOptions(True, False, window, tuple(marks)))
 
 
 def rows(samples: Iterable[Sample]) -> dict[str, list[Sample]]:

@@ -105,37 +105,37 @@ def recorded(before: Samples, after: Samples, work: Work) -> tuple[Samples, list
         work: with its notes.
     """
     old, new = {one.id: one for one in before}, {one.id for one in after}
-    said: dict[str, list[str]] = {}
-    for name, did in work.notes:
-        said.setdefault(name, []).append(did)
+    changes: dict[str, list[str]] = {}
+    for name, text in work.notes:
+        changes.setdefault(name, []).append(text)
     for one in after:
-        if one.id not in said and old.get(one.id) != one:
-            said[one.id] = ["changed" if one.id in old else "made"]
+        if one.id not in changes and old.get(one.id) != one:
+            changes[one.id] = ["changed" if one.id in old else "made"]
     for name in old:
-        if name not in new and name not in said:
-            said[name] = ["dropped"]
+        if name not in new and name not in changes:
+            changes[name] = ["dropped"]
     lines = [
-        {"op": f"{work.number:02d}_{work.op}", "sample": name, "did": did}
-        for name in (*(n for n in old if n in said), *(n for n in said if n not in old))
-        for did in said[name]
+        {"op": f"{work.number:02d}_{work.op}", "sample": name, "did": text}
+        for name in (*(n for n in old if n in changes), *(n for n in changes if n not in old))
+        for text in changes[name]
     ]
-    told = tuple(
-        one.but(history=(*one.history, *(f"{work.op}: {did}" for did in said[one.id])))
-        if one.id in said
+    samples = tuple(
+        one.but(history=(*one.history, *(f"{work.op}: {text}" for text in changes[one.id])))
+        if one.id in changes
         else one
         for one in after
     )
-    return told, lines
+    return samples, lines
 
 
 def _require_unique(samples: Sequence[Sample], name: str) -> None:
-    seen: set[str] = set()
+    visited: set[str] = set()
     for one in samples:
-        if one.id in seen:
+        if one.id in visited:
             raise ConfigError(
                 "process.op", name, f"makes the sample {one.id!r} twice", "run it only once"
             )
-        seen.add(one.id)
+        visited.add(one.id)
 
 
 def _sheet(before: Samples, after: Samples, path: Path) -> Path:
@@ -149,8 +149,8 @@ def _sheet(before: Samples, after: Samples, path: Path) -> Path:
     if changed:
         picked = {one.id for one in draw.spread([new for _, new in changed], 8)}
         return draw.before_after([pair for pair in changed if pair[1].id in picked], path)
-    made = [one for one in after if one.id not in old]
-    return draw.contact_sheet(made or after, path)
+    added = [one for one in after if one.id not in old]
+    return draw.contact_sheet(added or after, path)
 
 
 def _visible(sample: Sample) -> tuple[object, ...]:

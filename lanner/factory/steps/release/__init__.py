@@ -168,9 +168,9 @@ def _verdicts(
 ) -> dict[str, str]:
     """What each gate says, by split and figure; also where one side has no such figure."""
     gates = project.config.release.gates
-    said = {f"{row['split']} {row['figure']}": str(row["verdict"]) for row in rows}
+    verdicts = {f"{row['split']} {row['figure']}": str(row["verdict"]) for row in rows}
     known = [(s, name) for s, one in figures.items() for name in gates if name in one["figures"]]
-    return {f"{s} {name}": said.get(f"{s} {name}", "cannot be told") for s, name in known}
+    return {f"{s} {name}": verdicts.get(f"{s} {name}", "cannot be told") for s, name in known}
 
 
 def _refuse(rows: list[dict[str, Any]], before: Path | None) -> None:
@@ -308,11 +308,11 @@ def credits(
         for one in project.config.sources
     ]
     named = {row["name"] for row in rows}
-    made = sorted({sample.source for sample in samples} - named)
+    sources = sorted({sample.source for sample in samples} - named)
     rows += [
         {"name": name, "source": "step process", "licence": "of what it is made of"}
         | {"attribution": "lanner factory process"}
-        for name in made
+        for name in sources
     ]
     trained = project.step_dir("train")
     folders = {path.parent for path in weights.values()} - {trained}

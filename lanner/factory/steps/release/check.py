@@ -63,13 +63,13 @@ class Checked:
     def lines(self) -> list[str]:
         """For people."""
         name = f"{self.detector} {self.release}"
-        told = [f"{name}: card and {self.files} files are whole"]
-        told += [
+        lines = [f"{name}: card and {self.files} files are whole"]
+        lines += [
             f"{name}: its chain reads {path}, which is not part of the release"
             for path in self.elsewhere
         ]
-        told += [f"{name}: {one.sample}: {one.verdict}, {one.detail}" for one in self.golden]
-        return told if self.golden else [*told, f"{name}: has no golden outputs to check"]
+        lines += [f"{name}: {one.sample}: {one.verdict}, {one.detail}" for one in self.golden]
+        return lines if self.golden else [*lines, f"{name}: has no golden outputs to check"]
 
     def facts(self) -> dict[str, Any]:
         """The same as JSON data."""
@@ -184,14 +184,14 @@ def compare(
     sure = max((abs(a["confidence"] - b["confidence"]) for a, b in both), default=0.0)
     faint = max((a["confidence"] for a in alone), default=0.0)
     decided = sum(a["decision"] != b["decision"] for a, b in both)
-    said = f"{len(both)} pairs, boxes by {moved:.2f} px, confidences by {sure:.4f} at most"
-    said += f", {decided} decisions" if decided else ""
-    said += f", {len(alone)} without a partner, of up to {faint:.4f}" if alone else ""
-    said += "".join(
+    detail = f"{len(both)} pairs, boxes by {moved:.2f} px, confidences by {sure:.4f} at most"
+    detail += f", {decided} decisions" if decided else ""
+    detail += f", {len(alone)} without a partner, of up to {faint:.4f}" if alone else ""
+    detail += "".join(
         f", other {name}" for name in PINNED if any(a.get(name) != b.get(name) for a, b in both)
     )
     close = sure <= CONFIDENCE and faint < FAINT
-    return "within tolerance" if close else "differs", said
+    return "within tolerance" if close else "differs", detail
 
 
 def _pairs(
@@ -224,10 +224,10 @@ def _again(
     texts = features_of(entry, image, row["gsd"], cancel, tell)
     if checksum(texts) == row["features_sha256"]:
         return Golden(row["sample"], "identical", f"{len(texts)} features")
-    verdict, said = compare(row["features"], [json.loads(text) for text in texts])
+    verdict, detail = compare(row["features"], [json.loads(text) for text in texts])
     then, now = row.get("runs_on", "unknown"), runs_on()
     where = f"on {now}" if then == now else f"released on {then}, here {now}"
-    return Golden(row["sample"], verdict, f"{said} ({where})")
+    return Golden(row["sample"], verdict, f"{detail} ({where})")
 
 
 def _missing(row: Mapping[str, Any], data: Path | None) -> Golden:

@@ -45,7 +45,7 @@ def golden_outputs(
 
 def golden_output(project: Project, entry: Entry, sample: Sample) -> dict[str, Any]:
     """One row of `golden_outputs`."""
-    gsd = told_gsd(project, entry, sample)
+    gsd = request_gsd(project, entry, sample)
     features = features_of(entry, sample.image, gsd, project.cancel, project.tell)
     return {
         "sample": sample.id,
@@ -59,7 +59,7 @@ def golden_output(project: Project, entry: Entry, sample: Sample) -> dict[str, A
     }
 
 
-def told_gsd(project: Project, entry: Entry, sample: Sample) -> float | None:
+def request_gsd(project: Project, entry: Entry, sample: Sample) -> float | None:
     """Metres a pixel that the detector is told, as in step evaluate; None where the image says."""
     from lanner.factory.steps.evaluate.networks import ground_sampling
     from tiling.scene import open_scene
@@ -134,6 +134,6 @@ __all__ = [
     "features_of",
     "golden_output",
     "golden_outputs",
+    "request_gsd",
     "runs_on",
-    "told_gsd",
 ]

@@ -15,7 +15,7 @@ from lanner.core.errors import DatasetError
 from lanner.core.job import Progress
 from lanner.factory.files import write_text
 from lanner.factory.project import Outcome, Project
-from lanner.factory.snapshot import said_left
+from lanner.factory.snapshot import recorded_left
 from lanner.factory.steps.evaluate import store
 from lanner.factory.steps.evaluate.raw import load_raw
 from lanner.factory.steps.search.backends import measuring
@@ -61,7 +61,7 @@ def run(project: Project) -> Outcome:
         edited(yaml_text, {axis.path: axis.ends[0]})
     now = {axis.path: value_at(detector, axis.path) for axis in axes}
     bench = bench_of(raw, detector, project.config.evaluate, other)
-    facts = [said_left(project, "evaluate"), bench.detector, bench.settings, settings.split]
+    facts = [recorded_left(project, "evaluate"), bench.detector, bench.settings, settings.split]
     if held != settings.split:
         # Points of earlier versions were calibrated on the images that they were measured on.
         facts.append(held)

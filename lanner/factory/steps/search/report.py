@@ -23,7 +23,7 @@ def write_report(
     axes: Sequence[Axis],
     objectives: Sequence[Objective],
     present: Measured,
-    said: Mapping[str, Any],
+    summary: Mapping[str, Any],
     path: Path,
 ) -> Path:
     """Write the report; it shows `pareto.png` and `importance.png` of its folder.
@@ -34,7 +34,7 @@ def write_report(
         axes: the space.
         objectives: what was raised or lowered.
         present: the present point, measured.
-        said: the summary of the step.
+        summary: the summary of the step.
         path: of the report.
     """
     best = None if found.best is None else found.points[found.best]
@@ -51,10 +51,10 @@ def write_report(
         asked=project.asked,
         split=project.config.search.split,
         points=len(found.points),
-        space=_many(said["configurations in the space"]),
-        seconds=said["seconds"],
+        space=_many(summary["configurations in the space"]),
+        seconds=summary["seconds"],
         files=[path.with_name(name) for name in names],
-        silent=said["best"] if best is None else "",
+        silent=summary["best"] if best is None else "",
         figures=[
             {
                 "name": one.figure,
@@ -65,7 +65,7 @@ def write_report(
             for one in objectives
         ],
         values=[] if best is None else _values(axes, present, best),
-        changed=bool(said["changed"]),
+        changed=bool(summary["changed"]),
         front=inside(front.read_bytes(), "png"),
         front_file=front,
         importance=inside(bars.read_bytes(), "png"),

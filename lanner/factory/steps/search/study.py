@@ -113,9 +113,9 @@ def search_points(
         batch = [_rounded(trial.params, free, now or {}) for trial in trials]
         found = cache.through(batch, measure, [one.figure for one in objectives])
         for trial, one in zip(trials, found, strict=True):
-            told, got = _judged(one, objectives)
+            point, got = _judged(one, objectives)
             _tell_study(study, trial, got)
-            done.append(told)
+            done.append(point)
             values.append(got)
         tell(len(done))
     if not any(one.figures for one in done):

@@ -80,9 +80,9 @@ def by_image(bench: Bench, count: int, context: BaseContext) -> Iterator[Measure
                 ]
                 for share, row in zip(shares, pools, strict=True)
             ]
-            said = [[one.result() for one in row] for row in asked]
+            results = [[one.result() for one in row] for row in asked]
             return [
-                joined(bench, point, [row[i % times][i // times] for row in said])
+                joined(bench, point, [row[i % times][i // times] for row in results])
                 for i, point in enumerate(points)
             ]
 
