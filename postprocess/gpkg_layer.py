@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from postprocess.style import style
+from postprocess.style import is_unedited
 
 Database = sqlite3.Connection
 Row = dict[str, Any]
@@ -83,18 +83,14 @@ def put_layer(source: Database, target: Database, layer: str) -> None:
         target.execute(sql)
 
 
-def _ours() -> list[str]:
-    """The styles that Lanner writes."""
-    return [style(lines=lines).decode() for lines in (True, False)]
-
-
 def only_our_style(db: Database, layer: str) -> bool:
     """Whether a file keeps no style but that of a layer, as Lanner wrote it."""
     if STYLES not in tables(db):
         return True
-    ours = _ours()
     held = db.execute(f"SELECT f_table_name, styleQML FROM {STYLES}").fetchall()
-    return all(name.lower() == layer.lower() and text in ours for name, text in held)
+    return all(
+        name.lower() == layer.lower() and is_unedited((text or "").encode()) for name, text in held
+    )
 
 
 def put_style(db: Database, layer: str, qml: bytes) -> None:
@@ -120,12 +116,11 @@ def put_style(db: Database, layer: str, qml: bytes) -> None:
                 "srs_id": 0,
             },
         )
-    ours = _ours()
     held = db.execute(
         f"SELECT id, styleQML FROM {STYLES} WHERE f_table_name = ?", [layer]
     ).fetchall()
     for number, text in held:
-        if text in ours:
+        if is_unedited((text or "").encode()):
             db.execute(f"UPDATE {STYLES} SET styleQML = ? WHERE id = ?", [qml.decode(), number])
     if held:
         return

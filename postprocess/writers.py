@@ -39,6 +39,11 @@ PIXELS = "lanner:coordinates"
 SCENE_PIXELS = "scene_pixels"
 EPOCH = "2000-01-01T00:00:00.000Z"
 """The date in every GeoPackage, so that equal content is equal bytes."""
+_GPKG: dict[str, dict[str, str]] = {
+    "dataset_options": {"VERSION": "1.3"},
+    "layer_options": {"DATETIME_PRECISION": "MILLISECOND"},
+}
+"""What QGIS 3.22 reads without a warning; that version of the standard wants milliseconds."""
 _OUT = Argument("path")
 
 
@@ -156,7 +161,7 @@ def write(
     else:
         told = _write_frame(frame, path, ending, detector, schema)
     if told is None and not is_stream(path):
-        write_style(path, frame)
+        write_style(path, style_of(frame, schema))
     return told
 
 
@@ -253,7 +258,7 @@ def _write_frame(
         followed(path),
         detector,
         lambda beside, layer: _by_gdal(flat, path, beside, "GPKG", layer, shape),
-        style_of(frame),
+        style_of(frame, schema),
     )
 
 
@@ -291,7 +296,10 @@ def _by_gdal(
         with _fixed_date(), warnings.catch_warnings():
             # A scene without CRS has been told so; its file is in scene pixels on purpose.
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-            pyogrio.write_dataframe(frame, beside, driver=driver, layer=layer, geometry_type=shape)
+            options = _GPKG if driver == "GPKG" else {}
+            pyogrio.write_dataframe(
+                frame, beside, driver=driver, layer=layer, geometry_type=shape, **options
+            )
     except (DataSourceError, DataLayerError) as error:
         raise OutputError(
             _OUT,
