@@ -118,9 +118,9 @@ def detect(
         else "nothing was kept: with --run DIR the same command would resume"
     )
     with reporting(debug, again):
+        check_outputs(out, scene, run)
         if not is_remote(scene):
             local_file(scene)  # a misspelt path is told before any library is loaded
-        check_outputs(out, scene, run)
         check_place(out, scene, gsd)
         if run is not None:
             check_run_dir(run, scene)

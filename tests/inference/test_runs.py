@@ -195,7 +195,7 @@ def test_the_one_road_network_asked_votes_by_its_name(at_home, scene, pictures, 
 def test_stages_are_told_in_order(at_home, scene, tmp_path):
     result, events = run(scene, "tinyroads", run_dir=tmp_path / "new" / "run")
     stages = list(dict.fromkeys(p.stage for p in events))
-    assert stages[:5] == ["open", "load", "normalise", "detect", "blend"]
+    assert stages[:5] == ["open", "normalise", "load", "detect", "blend"]
     assert any("threshold" in stage for stage in stages[5:-1])
     assert stages[-1] == "write"
     assert list(result.summary["seconds"]) == stages
