@@ -22,7 +22,15 @@ from postprocess.context import Context
 
 GROUP = "lanner.steps"
 
-_AIRCRAFT = ("merge_seams", "closer_look", "outline", "orient", "plausible", "identify")
+_AIRCRAFT = (
+    "merge_seams",
+    "suppress",
+    "closer_look",
+    "outline",
+    "orient",
+    "plausible",
+    "identify",
+)
 _ROADS = (
     "threshold",
     "clean",

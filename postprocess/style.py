@@ -54,6 +54,10 @@ _LABEL_SCALE = 20_000
 """Labels are drawn from 1 to this on."""
 
 
+CANDIDATES = {"candidate": ("not worth a look", "120,120,120,255")}
+"""The same for what was left out."""
+
+
 def _shares_style_file(path: Path) -> bool:
     """Whether a raster of the same name lies beside `path`: QGIS gives one .qml to both."""
     return any(
@@ -84,7 +88,9 @@ def style_of(frame: gpd.GeoDataFrame, schema: Schema | None = None) -> bytes | N
     """The style of a frame's features; None where neither they nor a schema tell their kind."""
     if not len(frame):
         return None if schema is None else style(lines=schema.geometry == "LineString")
-    return style(lines=bool(frame.geom_type.str.contains("LineString").any()))
+    candidates = "decision" in frame and bool((frame["decision"] == "candidate").all())
+    lines = bool(frame.geom_type.str.contains("LineString").any())
+    return style(lines=lines, candidates=candidates)
 
 
 def _held(path: Path) -> bytes:
@@ -108,8 +114,13 @@ def _marked(body: bytes) -> bytes:
     return body + _MARK + hashlib.sha256(body).hexdigest()[:16].encode() + b"-->\n"
 
 
-def style(*, lines: bool) -> bytes:
-    """The style as XML (QGIS 3.22 and later): a colour a decision, for lines or for areas."""
+def style(*, lines: bool, candidates: bool = False) -> bytes:
+    """The style as XML (QGIS 3.22 and later): a colour a decision, for lines or for areas.
+
+    Args:
+        lines: whether features are lines.
+        candidates: whether they are what was left out.
+    """
     root = ET.Element("qgis", version="3.22.0", styleCategories=_CATEGORIES)
     renderer = ET.SubElement(
         root,
@@ -122,7 +133,8 @@ def style(*, lines: bool) -> bytes:
     )
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")
-    for position, (value, (label, colour)) in enumerate(COLOURS.items()):
+    colours = CANDIDATES if candidates else COLOURS
+    for position, (value, (label, colour)) in enumerate(colours.items()):
         name = str(position)
         ET.SubElement(
             categories,

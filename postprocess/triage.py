@@ -1,4 +1,4 @@
-"""Accept or review: by calibrated confidence against what the target precision asks."""
+"""Accept, review or leave out: by calibrated confidence against what precision asks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ COLUMNS = (
 
 class Params(Strict):
     """`accept_at`: least calibrated confidence that is accepted, the one at which the detector
-    reached its target precision when it was calibrated. The rest are reasons to have a person
+    reached its target precision when it was calibrated. `floor`: what is below is not worth a
+    person's look and is left out; with it enough of what goes to review was right when the
+    detector was calibrated. The rest are reasons to have a person
     look even so: `review_box_only` objects without an outline, `largest_relative_sd` of length or
     wingspan, `least_votes` members that saw it, `review_cut` objects cut off by the scene's tiles.
     """
 
     accept_at: float = Field(ge=0, le=1)
+    floor: float = Field(0.0, ge=0, le=1)
     least_votes: int = Field(1, ge=0)
     review_box_only: bool = True
     review_cut: bool = True
@@ -37,7 +40,8 @@ class Params(Strict):
 
 def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoDataFrame:
     """Set `confidence` (score to 4 decimals), `decision` ('accept' or 'review'),
-    `review_reasons` (list of text, empty when accepted) and `reason` (the same as one text).
+    `review_reasons` (list of text, empty when accepted), `reason` (the same as one text), and
+    `rejected` below the floor.
 
     Serves any chain: a reason that speaks of a column the objects lack does not apply.
     """
@@ -51,6 +55,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     result["decision"] = column(["review" if why else "accept" for why in reasons])
     result["review_reasons"] = column(reasons)
     result["reason"] = column(["; ".join(why) or None for why in reasons])
+    below = f"confidence below {params.floor:g}, not worth a look"
+    low = (confidence < params.floor).tolist()
+    result["rejected"] = column(
+        [was or (below if out else None) for was, out in zip(objects["rejected"], low, strict=True)]
+    )
     accepted = f"accept at {params.accept_at:g}"
     result["note"] = column([f"review: {'; '.join(why)}" if why else accepted for why in reasons])
     return result

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lanner.cli.outputs import check_layers, check_outputs, check_place
+from lanner.cli.outputs import check_candidates, check_layers, check_outputs, check_place
 from lanner.cli.progress import cancel_on_signal, progress_on
 from lanner.cli.reporting import AsJson, Debug, reporting
 from lanner.cli.tables import summary_tables
@@ -50,6 +50,16 @@ def detect(
             "A GeoPackage keeps its other layers.",
         ),
     ],
+    candidates: Annotated[
+        Path | None,
+        typer.Option(
+            "--candidates",
+            metavar="FILE",
+            show_default=False,
+            help="Write what is not worth a look too, each with the reason; a GeoPackage of --out "
+            "gets a layer of it.",
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(
@@ -119,6 +129,8 @@ def detect(
     )
     with reporting(debug, again):
         check_outputs(out, scene, run)
+        if candidates is not None:
+            check_candidates(candidates, out, scene, run)
         if not is_remote(scene):
             local_file(scene)  # a misspelt path is told before any library is loaded
         check_place(out, scene, gsd)
@@ -132,9 +144,11 @@ def detect(
             tile=tile,
             members=_names(members),
             run_dir=run,
+            candidates=candidates is not None,
         )
         check_layers(out, request)
-        result, notes = detect_and_write(request, out, quiet=quiet)
+        result, notes = detect_and_write(request, out, candidates, quiet=quiet)
+        out = [*out, *([candidates] if candidates and candidates not in out else [])]
         if as_json:
             written = [str(path) for path in out]
             typer.echo(json.dumps({**result.summary, "written": written, "notes": notes}, indent=2))
@@ -154,9 +168,19 @@ def _names(members: str | None) -> tuple[str, ...] | None:
 
 
 def detect_and_write(
-    request: DetectRequest, out: Sequence[Path], *, quiet: bool = False
+    request: DetectRequest,
+    out: Sequence[Path],
+    candidates: Path | None = None,
+    *,
+    quiet: bool = False,
 ) -> tuple[DetectResult, list[str]]:
     """Run the request, showing progress on stderr, and write every file.
+
+    Args:
+        request: what to find where.
+        out: files for what was found.
+        candidates: file for what was left out, which the request asks for then.
+        quiet: without progress.
 
     Returns:
         What was found, and what there is to say of the scene and of files that hold more than
@@ -170,5 +194,5 @@ def detect_and_write(
     console, cancel = Console(stderr=True), Cancel()
     with cancel_on_signal(cancel, console), progress_on(console, quiet=quiet) as show:
         result = run_detect(request, cancel, show)
-        written = write_outputs(result, out, request.run_dir, cancel)
+        written = write_outputs(result, out, candidates, request.run_dir, cancel)
         return result, [*result.summary["notes"], *written]

@@ -61,6 +61,20 @@ def check_outputs(paths: Sequence[Path], scene: str, run: Path | None = None) ->
         visited.append(path)
 
 
+def check_candidates(path: Path, out: Sequence[Path], scene: str, run: Path | None = None) -> None:
+    """Refuse a file for candidates that could not be written, or that is one of `out` and could
+    hold one layer alone.
+
+    Raises:
+        OutputError: as said, see `check_outputs`.
+    """
+    check_outputs([path], scene, run)
+    if path.suffix.lower() != ".gpkg" and any(_is_same(path, other) for other in out):
+        raise OutputError(
+            "--candidates", path, "is given for --out too", "name another file, or a .gpkg for both"
+        )
+
+
 def _check_kind(path: Path, real: Path) -> None:
     """Refuse what is no file, nor can become one.
 

@@ -11,15 +11,23 @@ from pathlib import Path
 from lanner.core.errors import OutputError
 from lanner.core.job import Cancel, DetectResult
 
+CANDIDATES = "{}_candidates"
+"""The layer of what was left out, after the detector."""
+
 
 def write_outputs(
-    result: DetectResult, paths: Sequence[Path], run: Path | None, cancel: Cancel
+    result: DetectResult,
+    paths: Sequence[Path],
+    candidates: Path | None,
+    run: Path | None,
+    cancel: Cancel,
 ) -> list[str]:
     """Write every file; one that cannot be written keeps no other from it.
 
     Args:
         result: what was found.
         paths: the files, in the order asked.
+        candidates: the file for `result.candidates`.
         run: the folder that keeps the run, if there is one.
         cancel: looked at before each file.
 
@@ -35,10 +43,13 @@ def write_outputs(
     detector = result.summary["detector"]["name"]
     notes: list[str] = []
     failed: list[tuple[Path, OutputError]] = []
-    for path in paths:
+    files = [(path, result, detector) for path in paths]
+    if candidates is not None and result.candidates is not None:
+        files.append((candidates, result.candidates, CANDIDATES.format(detector)))
+    for path, found, layer in files:
         cancel.check()
         try:
-            note = write(result.features, result.frame, path, detector, result.schema)
+            note = write(found.features, found.frame, path, layer, found.schema)
         except OutputError as error:
             failed.append((path, error))
         else:

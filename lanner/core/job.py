@@ -24,7 +24,7 @@ class DetectRequest:
     a YAML file; `gsd` overrides the scene's ground sampling in metres (needed without a CRS):
     all lengths follow it, coordinates stay the file's; `tile` overrides the read tile in
     detector pixels; `members` leaves ensemble members out; `run_dir` keeps snapshots there and
-    resumes from them.
+    resumes from them; `candidates` asks for what was left out, too.
     """
 
     scene: str
@@ -34,6 +34,7 @@ class DetectRequest:
     tile: int | None = None
     members: tuple[str, ...] | None = None
     run_dir: Path | None = None
+    candidates: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,15 @@ class DetectResult:
     plain JSON data (notes on the scene, counts by label and decision, seconds by stage, scene,
     detector, checksums).
     `frame` is the same as a GeoDataFrame in the scene's CRS, `schema` says which columns it has.
+    `candidates` are those that the chain left out, where they were asked for: `decision` is
+    'candidate' and `reason` says why each was.
     """
 
     features: Sequence[str]
     summary: Mapping[str, Any]
     frame: Any = field(repr=False, compare=False)
     schema: Schema | None = field(default=None, repr=False, compare=False)
+    candidates: DetectResult | None = field(default=None, repr=False, compare=False)
 
 
 class Cancel:

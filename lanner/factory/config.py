@@ -227,10 +227,12 @@ class Search(Strict):
 class Release(Strict):
     """`precision` is what accepted objects must reach; `gates` are metrics that may not get worse.
 
-    `golden` images are kept with their exact outputs.
+    `review_precision` is the least share of what goes to review that is right: 0.5 are two looks a
+    find. `golden` images are kept with their exact outputs.
     """
 
     precision: float = Field(0.95, gt=0, le=1)
+    review_precision: float = Field(0.5, ge=0, le=1)
     gates: tuple[str, ...] = ("f1", "ap50")
     golden: int = Field(2, ge=0)
     licence: str = ""

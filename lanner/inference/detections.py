@@ -42,12 +42,14 @@ class Detections:
         summary: plain JSON data: counts, seconds by stage, scene, detector, checksums.
         scene: path or address of the scene, for `overlay`; None where it is not known here.
         gsd: ground sampling that was given for the scene, metres a pixel.
+        candidates: what was left out, where it was asked for; `reason` says why each was.
     """
 
     features: Sequence[str] = field(repr=False)
     summary: Mapping[str, Any] = field(repr=False)
     scene: str | None = None
     gsd: float | None = None
+    candidates: Detections | None = field(default=None, repr=False, compare=False)
     _frame: Any = field(default=None, repr=False, compare=False)
     _schema: Schema | None = field(default=None, repr=False, compare=False)
     # Keeps the file of a scene that came as an array for as long as the result is there.
@@ -119,11 +121,12 @@ class Detections:
         from postprocess.writers import write
 
         target = Path(path)
-        write(self.features, self.gdf, target, self._detector(), self._schema)
+        write(self.features, self.gdf, target, self._layer, self._schema)
         return target
 
-    def _detector(self) -> str | None:
-        """Who found them, where the summary says so."""
+    @property
+    def _layer(self) -> str | None:
+        """The layer's name in a file: who found them, where the summary says so."""
         named = self.summary.get("detector")
         return named.get("name") if isinstance(named, Mapping) else None
 

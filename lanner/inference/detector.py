@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import Entry, choose
 from lanner.core.config import DetectorConfig
-from lanner.core.job import Cancel, DetectRequest, Progress
+from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.inference import registry
 from lanner.inference.detections import Detections
 
@@ -60,7 +60,7 @@ def detect(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         members: only these networks of the ensemble; None for all.
         options: as `Detector.detect` takes them: `gsd`, `transform`, `crs`, `bands`, `nodata`,
-            `tile`, `run`, `on_progress`, `cancel`.
+            `tile`, `run`, `candidates`, `on_progress`, `cancel`.
 
     Raises:
         LannerError: as `load_detector` and `Detector.detect`.
@@ -100,6 +100,7 @@ class Detector:
         nodata: float | None = None,
         tile: int | None = None,
         run: str | Path | None = None,
+        candidates: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         cancel: Cancel | None = None,
     ) -> Detections:
@@ -115,6 +116,7 @@ class Detector:
             nodata: of an array: the value that means no data.
             tile: side of a tile in detector pixels; smaller needs less memory.
             run: folder to keep tiles and snapshots in; the same call resumes from it.
+            candidates: whether what is not worth a look comes too, as `Detections.candidates`.
             on_progress: called with each `Progress(stage, done, total)`.
             cancel: set it from another thread to stop: `lanner.Cancel()`.
 
@@ -131,7 +133,14 @@ class Detector:
             scene, Path(held.name), transform=transform, crs=crs, bands=bands, nodata=nodata
         )
         request = DetectRequest(
-            uri, self.name, gsd, self.device, tile, self.members, None if run is None else Path(run)
+            uri,
+            self.name,
+            gsd,
+            self.device,
+            tile,
+            self.members,
+            None if run is None else Path(run),
+            candidates,
         )
         entry = detector_for_scene(self.entry, request)
         result = detect_with(
@@ -141,9 +150,18 @@ class Detector:
             cancel or Cancel(),
             on_progress or _ignore,
         )
-        return Detections(
-            result.features, result.summary, uri, gsd, result.frame, result.schema, held
-        )
+        left_out = None
+        if result.candidates is not None:
+            left_out = _detections(result.candidates, uri, gsd, None, held)
+        return _detections(result, uri, gsd, left_out, held)
+
+
+def _detections(
+    result: DetectResult, uri: str, gsd: float | None, left_out: Detections | None, held: object
+) -> Detections:
+    return Detections(
+        result.features, result.summary, uri, gsd, left_out, result.frame, result.schema, held
+    )
 
 
 def _names(members: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -155,7 +155,10 @@ def detect_with(
         with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
             context = replace(context, closer=closer, files=files)
             done = chain.run(objects, context, progress=stages.pass_on)
-        return _written(done, chain.schema, context, manifest, capped, stages, notes)
+        result = _written(done, chain.schema, context, manifest, capped, stages, notes)
+        if not request.candidates:
+            return result
+        return replace(result, candidates=_left_out(done, chain.schema, context, result.summary))
 
 
 def _run_tiles(
@@ -244,6 +247,17 @@ def _written(
     stages.tell("write", 1, 1)
     summary = {**_summary(done, manifest, context, capped, stages), "notes": list(notes)}
     return DetectResult(texts, summary, frame, schema)
+
+
+def _left_out(
+    done: ChainResult, schema: Schema, context: Context, summary: Mapping[str, Any]
+) -> DetectResult:
+    """What the chain left out, as features: each says why."""
+    from postprocess.writers import features, scene_frame
+
+    objects = done.rejected.assign(decision="candidate", reason=done.rejected["rejected"])
+    frame = scene_frame(objects, context, schema)
+    return DetectResult(features(objects, context, schema), summary, frame, schema)
 
 
 def _summary(

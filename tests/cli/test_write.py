@@ -32,7 +32,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 
 def failure(paths: list[Path], run: Path | None = None, of: DetectResult | None = None) -> str:
     with pytest.raises(OutputError) as caught:
-        write_outputs(of or result(), paths, run, Cancel())
+        write_outputs(of or result(), paths, None, run, Cancel())
     assert caught.value.argument in ("path", "output")
     return str(caught.value)
 
@@ -78,7 +78,7 @@ def test_what_else_a_file_holds_is_told(tmp_path):
     gpd.GeoDataFrame({"n": [1]}, geometry=[shapely.Point(0, 0)], crs=32633).to_file(
         path, layer="mine"
     )
-    notes = write_outputs(result(), [tmp_path / "a.fgb", path], None, Cancel())
+    notes = write_outputs(result(), [tmp_path / "a.fgb", path], None, None, Cancel())
     assert notes == ["added layer aircraft to project.gpkg beside 1 other layer"]
 
 
@@ -86,5 +86,5 @@ def test_a_cancelled_run_writes_no_more(tmp_path):
     cancel = Cancel()
     cancel.set()
     with pytest.raises(Cancelled):
-        write_outputs(result(), [tmp_path / "a.fgb"], None, cancel)
+        write_outputs(result(), [tmp_path / "a.fgb"], None, None, cancel)
     assert not (tmp_path / "a.fgb").exists()

@@ -16,7 +16,9 @@ from postprocess.context import Context, DetectorFacts
 from tiling.grid import Box, Grid, Tile, TilePlan, Xy
 from tiling.place import Place
 
-STEPS = frozenset({"merge_seams", "outline", "orient", "plausible", "identify", "triage"})
+STEPS = frozenset(
+    {"merge_seams", "suppress", "outline", "orient", "plausible", "identify", "triage"}
+)
 """Steps that ask their context for nothing but tiles, distances and directions."""
 
 GAP = 64

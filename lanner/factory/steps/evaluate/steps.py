@@ -50,19 +50,27 @@ def key_of(*parts: Any) -> str:
 def steps_until(config: DetectorConfig, until: str | None) -> tuple[StepSpec, ...]:
     """The chain up to a step, and triage, which looks at scores and not at sizes.
 
+    Triage leaves nothing out here: objects that are not worth a look are scored too.
+
     Raises:
         ConfigError: the chain has no such step.
     """
-    names = [spec.step for spec in config.chain]
+    chain = tuple(_without_floor(spec) for spec in config.chain)
+    names = [spec.step for spec in chain]
     if until is None:
-        return config.chain
+        return chain
     if until not in names:
         raise ConfigError(
             "evaluate.chain_until", until, "is no step of the chain", f"use {', '.join(names)}"
         )
     end = names.index(until) + 1
-    rest = tuple(spec for spec in config.chain[end:] if spec.step == TRIAGE)
-    return config.chain[:end] + rest
+    return chain[:end] + tuple(spec for spec in chain[end:] if spec.step == TRIAGE)
+
+
+def _without_floor(spec: StepSpec) -> StepSpec:
+    if spec.step != TRIAGE:
+        return spec
+    return StepSpec(step=spec.step, **{**spec.params, "floor": 0.0})
 
 
 def run_steps(

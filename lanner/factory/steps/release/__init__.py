@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detectors.card import FILE as CARD
 from detectors.card import Data, load_card, seal
@@ -20,7 +21,16 @@ from lanner.factory.files import write_text
 from lanner.factory.project import SAMPLES, Outcome, Project
 from lanner.factory.releases import RELEASE, last_release, released, weights_home
 from lanner.factory.samples import Sample, read_samples
-from lanner.factory.steps.release.accept import PATH, Threshold, accept_curve, choose, draw_curve
+from lanner.factory.steps.release.accept import (
+    FLOOR,
+    PATH,
+    ReviewFloor,
+    Threshold,
+    accept_curve,
+    choose,
+    draw_curve,
+    review_floor,
+)
 from lanner.factory.steps.release.folder import Target, recover, stage, swap
 from lanner.factory.steps.release.golden import FILE as GOLDEN
 from lanner.factory.steps.release.golden import golden_outputs
@@ -28,6 +38,13 @@ from lanner.factory.steps.release.versions import DETECTOR, released_evaluation,
 from lanner.factory.steps.search.edit import edited
 from lanner.factory.steps.search.space import at_point
 from tiling.pinned import PinnedFile
+
+if TYPE_CHECKING:
+    from detectors.calibration import Calibration
+    from lanner.factory.steps.evaluate.raw import RawSet
+
+ACCEPT_PICTURE = "accept.png"
+NO_TRIAGE = "the chain has no step triage"
 
 FACTORY = "factory.yaml"
 """The factory file, in the release folder."""
@@ -63,15 +80,12 @@ def run(project: Project) -> Outcome:
     held = load_raw(split_folder(evaluated, settings.calibrate_on), settings.chain_until)
     calibration = fit_calibration(held, detector, settings)
     show: list[Path] = []
-    threshold: Threshold | None = None
     text = was = project.detector_path.read_text(encoding="utf-8")
+    triage: _Triage | None = None
     if any(spec.step == "triage" for spec in detector.chain):
-        curve = accept_curve(held, detector, calibration, settings)
-        threshold = choose(curve, wanted.precision)
-        draw_curve(curve, threshold, wanted.precision, folder / "accept.png")
-        show.append(folder / "accept.png")
-        detector = at_point(detector, {PATH: threshold.at})
-        text = edited(text, {PATH: threshold.at})
+        triage = _triage(project, held, detector, calibration)
+        show.append(folder / ACCEPT_PICTURE)
+        detector, text = at_point(detector, triage.point), edited(text, triage.point)
     figures: dict[str, Any] = {}
     sides = {}
     for split in settings.splits:
@@ -93,9 +107,8 @@ def run(project: Project) -> Outcome:
     texts = {DETECTOR: text, FACTORY: project.path.read_text(encoding="utf-8")}
     copies = stage(target, detector, weights, calibration, texts, _read_by(detector))
     samples = _golden_samples(sides[settings.splits[0]], wanted.golden) if sides else []
-    facts = _card(
-        project, detector, weights, _metrics(figures, threshold, wanted.precision), copies
-    )
+    accepted = triage.threshold if triage else None
+    facts = _card(project, detector, weights, _metrics(figures, accepted, wanted.precision), copies)
     # Sealed once without, so that the very folder that is released gives the golden outputs.
     seal(target.part, facts)
     entry = Entry(load_config(target.part / DETECTOR), target.part / DETECTOR, target.part)
@@ -109,13 +122,45 @@ def run(project: Project) -> Outcome:
         {
             "release": str(target.folder),
             "measured against": before.name if before else "nothing: it is the first",
-            "accept": threshold.facts() if threshold else "the chain has no step triage",
+            "accept": triage.threshold.facts() if triage else NO_TRIAGE,
+            "review": triage.floor.facts() if triage else NO_TRIAGE,
             "gates": _verdicts(project, figures, rows) if before else {},
             "figures": {split: _short(one) for split, one in figures.items()},
             "golden": [sample.id for sample in samples],
         },
         (*show, target.folder / "card.yaml"),
     )
+
+
+@dataclass(frozen=True)
+class _Triage:
+    """What step triage is set to."""
+
+    threshold: Threshold
+    floor: ReviewFloor
+
+    @property
+    def point(self) -> dict[str, float]:
+        """The same by dotted paths of the detector's file."""
+        # What is accepted needs no floor above it.
+        return {PATH: self.threshold.at, FLOOR: min(self.floor.at, self.threshold.at)}
+
+
+def _triage(
+    project: Project, held: RawSet, detector: DetectorConfig, calibration: Calibration
+) -> _Triage:
+    """Choose both thresholds, and draw the first.
+
+    Raises:
+        GateError: the target precision is out of reach.
+    """
+    settings, wanted = project.config.evaluate, project.config.release
+    curve = accept_curve(held, detector, calibration, settings)
+    threshold = choose(curve, wanted.precision)
+    draw_curve(curve, threshold, wanted.precision, project.step_dir("release") / ACCEPT_PICTURE)
+    variant = at_point(detector, {PATH: threshold.at})
+    floor = review_floor(held, variant, calibration, settings, wanted.review_precision)
+    return _Triage(threshold, floor)
 
 
 def _compared(

@@ -1,4 +1,4 @@
-"""The accept threshold: the lowest confidence from which the target precision is reached."""
+"""Two thresholds: from which confidence objects are accepted, and from which worth a look."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 PATH = "chain.triage.accept_at"
+FLOOR = "chain.triage.floor"
 Z = 1.6449
 """One-sided 95 %: nothing is lost by a precision above the target."""
 
@@ -155,6 +156,87 @@ def choose(curve: Curve, target: float) -> Threshold:
     )
 
 
+@dataclass(frozen=True)
+class ReviewFloor:
+    """Where the review list ends: its least confidence, and the share of the list that is right.
+
+    `precision` is nan for an empty list, and `kept` the share of what is right among everything
+    not accepted that the list holds.
+    """
+
+    at: float
+    precision: float
+    kept: float
+
+    def facts(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {
+            "floor": self.at,
+            "review_precision": None if np.isnan(self.precision) else round(self.precision, 4),
+            "review_kept": round(self.kept, 4),
+        }
+
+
+def review_floor(
+    raw: RawSet,
+    config: DetectorConfig,
+    calibration: Calibration,
+    settings: Evaluate,
+    target: float,
+) -> ReviewFloor:
+    """The lowest confidence at which a share `target` of the review list is right.
+
+    Args:
+        raw: predictions that the calibration was fitted on.
+        config: the detector, with the threshold of acceptance that was chosen.
+        calibration: its curves.
+        settings: section evaluate.
+        target: least share; of lines by length.
+    """
+    if config.output == "raster":
+        from lanner.factory.steps.evaluate.network import judged_lines
+
+        score, share, length, accepted = judged_lines(raw, config, calibration, settings)
+        open_ = accepted <= 0
+        return floor_of(score[open_], share[open_], length[open_], target)
+    from lanner.factory.steps.evaluate.objects import judged
+
+    found = raw.detect(config, calibration)
+    rows = [
+        one
+        for one in judged(found, raw.samples, config.classes, settings.iou)
+        if one.outcome in ("hit", "false") and one.decision == "review"
+    ]
+    right = np.asarray([one.outcome == "hit" for one in rows], np.float64)
+    score = np.asarray([one.score for one in rows], np.float64)
+    return floor_of(score, right, np.ones(len(rows)), target)
+
+
+def floor_of(score: Floats, right: Floats, weight: Floats, target: float) -> ReviewFloor:
+    """The lowest of (n,) confidences from which the list, best first, reaches the target.
+
+    Args:
+        score: of everything that is not accepted.
+        right: 0 to 1 each.
+        weight: of each.
+        target: least weighted share that is right.
+    """
+    rounded = np.floor(np.asarray(score) * 1000) / 1000  # a floor keeps what it was taken from
+    order = np.argsort(-rounded, kind="stable")
+    values, weights = rounded[order], np.asarray(weight)[order]
+    good = np.cumsum(weights * np.asarray(right)[order])
+    share = good / np.maximum(np.cumsum(weights), 1e-12)
+    # Equal ones go together: a list may end only where the next one is lower.
+    ends = np.append(values[1:] < values[:-1], True) if len(values) else np.empty(0, bool)
+    fit = np.flatnonzero(ends & (share >= target))
+    if not len(fit):
+        return ReviewFloor(1.0, float("nan"), 0.0)
+    last = int(fit[-1])
+    return ReviewFloor(
+        float(values[last]), float(share[last]), float(good[last] / max(good[-1], 1e-12))
+    )
+
+
 def draw_curve(curve: Curve, chosen: Threshold, target: float, path: Path) -> None:
     """Precision, its bound, and the accepted share along the threshold."""
     from matplotlib.figure import Figure
@@ -196,6 +278,3 @@ def _by_length(
     total = taken @ length
     right = np.divide(taken @ (length * share), total, out=np.zeros(len(GRID)), where=total > 0)
     return Curve(GRID, count, count * right, total / max(float(length.sum()), 1e-9))
-
-
-__all__ = ["PATH", "Curve", "Threshold", "accept_curve", "choose", "curve_of", "draw_curve"]
