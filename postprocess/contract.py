@@ -35,6 +35,7 @@ FIRST = (
     "length_m",
     "wingspan_m",
     "heading_deg",
+    "axis_deg",
     "width_m",
     "road_class",
     "from_node",

@@ -166,7 +166,7 @@ def objects(*rows):
         cuts=[0] * n,
         labels=["aircraft"] * n,
     )
-    own_columns = ("heading_deg", "heading_confidence", "symmetry")
+    own_columns = ("heading_deg", "axis_deg", "heading_confidence", "symmetry")
     names = [name for name in orient.MEASURES if name not in own_columns]
     for name, values in zip(names, table.T, strict=True):
         frame[name] = values

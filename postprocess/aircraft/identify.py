@@ -27,6 +27,9 @@ COLUMNS = (
     Column("taxonomy", "json", "path from the root to the family, its name and probability"),
 )
 
+SMALLER = 1.7
+"""Power by which the temperature rises towards few pixels, as found on rendered scenes."""
+
 CHUNK = 128
 """Objects at once against the whole catalogue: a megabyte for each of some ten arrays."""
 
@@ -35,7 +38,10 @@ class Params(Strict):
     """`top`: types told. `sure`: probability a level of the taxonomy needs. `prior_power`: how
     much numbers built count (0 not at all, 1 in full), `retired` what a type out of service
     counts for. `shape_weight`: how much the wing's sweep and place, its engine pods, the filled
-    share and the fuselage count. `catalogue` and `taxonomy` name files: of the release, or paths
+    share and the fuselage count. `temperature`: what the logarithms of probabilities are divided by
+    (Guo et al., 2017, "On Calibration of Modern Neural Networks"), below 1 the first is surer;
+    an object of `small_px` pixels of the scene has twice that, since its shape says less.
+    `catalogue` and `taxonomy` name files: of the release, or paths
     relative to configs/.
     """
 
@@ -44,6 +50,8 @@ class Params(Strict):
     prior_power: float = Field(0.35, ge=0, le=1)
     retired: float = Field(0.2, gt=0, le=1)
     shape_weight: float = Field(0.7, ge=0, le=1)
+    temperature: float = Field(1.0, gt=0)
+    small_px: float = Field(0.0, ge=0)
     catalogue: FileName = "types.yaml"
     taxonomy: FileName = "taxonomy.yaml"
 
@@ -64,7 +72,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     for low in range(0, len(objects), CHUNK):
         context.cancel.check()
         part = objects.iloc[low : low + CHUNK]
-        probability = _posterior(part, catalogue, weights, params)
+        heat = _temperature(part, context, params)
+        probability = _posterior(part, catalogue, weights, heat, params)
         types += _best(probability, catalogue, params.top)
         levels += _levels(probability, catalogue, params.sure)
     result = objects.copy()
@@ -86,7 +95,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 
 
 def _posterior(
-    part: gpd.GeoDataFrame, catalogue: Catalogue, weights: Floats, params: Params
+    part: gpd.GeoDataFrame, catalogue: Catalogue, weights: Floats, heat: Floats, params: Params
 ) -> Floats:
     def numbers(name: str) -> Floats:
         return np.asarray(part[name].to_numpy(np.float64), np.float64)
@@ -108,7 +117,18 @@ def _posterior(
     log = weights + evidence.size_and_shape(catalogue, measures, params.shape_weight)
     log = log + params.shape_weight * evidence.pods(catalogue, numbers("nacelles"))
     log = log + params.shape_weight * evidence.body(catalogue, measures)
-    return evidence.posterior(log)
+    return evidence.posterior(log / heat[:, None])
+
+
+def _temperature(part: gpd.GeoDataFrame, context: Context, params: Params) -> Floats:
+    """(n,) temperature of each object by its longer side in pixels of the scene."""
+    heat = np.full(len(part), params.temperature)
+    if params.small_px == 0:
+        return heat
+    side = np.fmax(part["length_m"].to_numpy(np.float64), part["wingspan_m"].to_numpy(np.float64))
+    pixels = np.maximum(side / max(context.place.gsd), 1.0)
+    rise: Floats = 1 + (params.small_px / pixels) ** SMALLER
+    return heat * rise
 
 
 def _best(probability: Floats, catalogue: Catalogue, top: int) -> list[list[dict[str, Any]]]:

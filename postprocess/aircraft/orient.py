@@ -27,6 +27,7 @@ COLUMNS = (
     Column("length_sd_m", "number", "1-sigma error of the length, metres"),
     Column("wingspan_sd_m", "number", "1-sigma error of the wingspan, metres"),
     Column("heading_deg", "number", "azimuth from tail to nose, degrees clockwise from north"),
+    Column("axis_deg", "number", "azimuth of the fuselage, 0 to 180 degrees, either end"),
     Column("heading_confidence", "number", "probability that the nose is at that end"),
     Column("symmetry", "number", "IoU of the outline with its mirror about the fuselage"),
     Column("sweep_deg", "number", "sweep of the wing's leading edge, degrees"),
@@ -57,6 +58,10 @@ class Params(Strict):
     `model_sd`: relative error that does not shrink with resolution (tilt, dihedral, a leaning
     tail). `asymmetry_sd`: relative error of an outline with no symmetry at all; what the two sides
     do not share is a shadow, a neighbour or a part that was not seen.
+    `swell_px`: what a network's outlines add to length and wingspan of objects of few pixels (of
+    the scene, or of the picture where that is coarser), less and less up to `swell_until_px`: a
+    blurred edge is drawn outside.
+    `heading_at` and `axis_at`: least confidence at which a heading is told, or at least the axis.
     """
 
     end_px: float = Field(0.5, gt=0)
@@ -64,6 +69,10 @@ class Params(Strict):
     tip_px: float = 0.1
     model_sd: float = Field(0.04, ge=0)
     asymmetry_sd: float = Field(0.16, ge=0)
+    swell_px: float = Field(0.0, ge=0)
+    swell_until_px: float = Field(45.0, gt=0)
+    heading_at: float = Field(0.0, ge=0, le=1)
+    axis_at: float = Field(0.0, ge=0, le=1)
 
 
 POINT_PX, POINT_SD_PX = 0.9, 1.1
@@ -81,12 +90,13 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 
     Lengths are geodesic metres with 1-sigma errors, `heading_deg` the geodesic azimuth from tail
     to nose, clockwise from true north, with `heading_confidence` that it is right to the side of
-    the nose, `symmetry` the mirror IoU about the fuselage, `sweep_deg` (and its 1-sigma error)
-    of the wing's leading edge, `wing_at` its place along the fuselage (0 nose, 1 tail),
-    `nacelles` the engine pods that stand out before each wing and `fill` (with its error) the
-    outline's area over length times wingspan. `fuselage_m` (with its error) is the width of the
-    fuselage ahead of the wing, `aft_width` what is widest between wing and tail, in such widths.
-    Where only a box is known, sizes are wide estimates and the rest is missing (NaN).
+    the nose, missing where that is too low; `axis_deg` is the same without a side. `symmetry` is
+    the mirror IoU about the fuselage, `sweep_deg` (and its 1-sigma error) that of the wing's
+    leading edge, `wing_at` its place along the fuselage (0 nose, 1 tail), `nacelles` the engine
+    pods that stand out before each wing and `fill` (with its error) the outline's area over length
+    times wingspan. `fuselage_m` (with its error) is the width of the fuselage ahead of the wing,
+    `aft_width` what is widest between wing and tail, in such widths. Where only a box is known,
+    sizes are wide estimates and the rest is missing (NaN).
     """
     result = objects.copy()
     values = {name: np.full(len(objects), np.nan) for name in MEASURES}
@@ -180,7 +190,7 @@ def _measured(
     blur_length, blur_span = (POINT_SD_PX * np.hypot(thin[i], thin[i + 1]) * gsd for i in (0, 2))
     unseen = np.hypot(short[0], short[1]) / np.sqrt(12) * gsd
     length_px, span_px = reach.front - reach.back, reach.right - reach.left
-    nose_right = 1 / (1 + np.exp(-1.5 * np.maximum(profiles.nose_first, 0)))
+    nose_right = 1 / (1 + np.exp(-1.4 * np.maximum(profiles.nose_first, 0)))
     fine = upright(drawn.stack, nose_angle, FINE_BINS)
     body = fuselage(
         fine,
@@ -191,16 +201,19 @@ def _measured(
     )
     wide = drawn.reach * gsd
     blurred = BODY_ASYMMETRY * params.asymmetry_sd * (1 - found.symmetry) * length
+    fade = [np.exp(-((n / params.swell_until_px) ** 4)) for n in (length_px, span_px)]
+    azimuth = context.azimuth_deg(*on_grid[:2])
     return {
-        "length_m": length,
-        "wingspan_m": span,
+        "length_m": np.maximum(length - params.swell_px * fade[0] * gsd, gsd),
+        "wingspan_m": np.maximum(span - params.swell_px * fade[1] * gsd, gsd),
         "length_sd_m": np.sqrt(
             noise**2 + (model_sd * length) ** 2 + mixed + blur_length**2 + unseen**2
         ),
         "wingspan_sd_m": np.sqrt(
             noise**2 + (model_sd * span) ** 2 + mixed + uneven**2 + blur_span**2
         ),
-        "heading_deg": context.azimuth_deg(*on_grid[:2]),
+        "heading_deg": np.where(axis_right * nose_right >= params.heading_at, azimuth, np.nan),
+        "axis_deg": np.where(axis_right >= params.axis_at, azimuth % 180, np.nan),
         "heading_confidence": axis_right * nose_right,
         "symmetry": found.symmetry,
         "sweep_deg": profiles.sweep_deg,
@@ -255,9 +268,8 @@ def _notes(values: dict[str, Floats], drawn: Bools) -> list[str]:
         length, span, wide, heading, sure = row
         if fine:
             body = f", fuselage {wide:.1f} m" if np.isfinite(wide) else ""
-            notes.append(
-                f"{length:.1f} x {span:.1f} m{body}, heading {heading:.0f} (nose {sure:.0%} sure)"
-            )
+            way = f"heading {heading:.0f}" if np.isfinite(heading) else "heading not known"
+            notes.append(f"{length:.1f} x {span:.1f} m{body}, {way} (nose {sure:.0%} sure)")
         else:
             notes.append(f"about {length:.0f} x {span:.0f} m, from the box alone")
     return notes
