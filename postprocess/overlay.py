@@ -39,6 +39,9 @@ ROADS: dict[str, Rgb] = {
 
 Box = tuple[float, float, float, float]
 
+LIKELY = 0.5
+"""Probability from which a type is written beside the family."""
+
 
 def draw_overlay(
     scene_uri: str | Path,
@@ -232,13 +235,14 @@ def _road_colour(facts: Mapping[str, Any]) -> Rgb:
 
 
 def _text(facts: Mapping[str, Any]) -> str:
-    """Best type or label, and the confidence in percent."""
-    types = facts.get("types")
-    if isinstance(types, str):
-        types = json.loads(types)
-    name = facts.get("icao") or (types[0].get("icao") if types else None) or facts.get("label")
+    """Family or label with the object's confidence; the type with its own, where it is likely."""
+    name = facts.get("icao") or facts.get("family") or facts.get("label")
     percent = f"{_confidence(facts):.0%}" if facts.get("confidence") is not None else ""
-    return " ".join(filter(None, [str(name) if name else "", percent]))
+    whole = " ".join(filter(None, [str(name) if name else "", percent]))
+    probability = facts.get("type_probability")
+    if isinstance(probability, float) and probability >= LIKELY:
+        whole += f", {facts.get('type')} {probability:.0%}"
+    return whole
 
 
 def _keys(rows: Iterable[Mapping[str, Any]]) -> tuple[Key, ...]:
