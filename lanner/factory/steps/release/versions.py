@@ -75,18 +75,31 @@ def released_evaluation(
     weights = {member.name: folder / member.weights for member in config.members}
     raw_folder = split_folder(project.step_dir("evaluate"), split)
     settings = project.config.evaluate
+    until = _last_common(config, project.detector(), settings.chain_until)
     if _same_networks(config, weights, new):
-        raw = load_raw(raw_folder, settings.chain_until)
+        raw = load_raw(raw_folder, until)
     else:
         path = own if own.exists() else project.detector_path
         settings_of = project.config.model_copy(update={"detector": str(path.resolve())})
         other = replace(project, config=settings_of)
         where = project.step_dir("release") / "released" / folder.name / split
         predict(other, split, weights, where)
-        raw = load_raw(where, settings.chain_until)
+        raw = load_raw(where, until)
     calibration = load_calibration(folder / FILE)
     raw = replace(raw, files=chain_files(folder, card))
     return EvaluatedDetector(f"release {folder.name}", raw, config, calibration, settings)
+
+
+def _last_common(
+    released: DetectorConfig, detector: DetectorConfig, until: str | None
+) -> str | None:
+    """The step that the released chain is run to: a later one has steps that it does not know."""
+    if until is None:
+        return None
+    there = {spec.step for spec in released.chain}
+    names = [spec.step for spec in detector.chain]
+    before = names[: names.index(until) + 1]
+    return next((name for name in reversed(before) if name in there), until)
 
 
 def _same_networks(
