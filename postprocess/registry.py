@@ -42,6 +42,7 @@ _ROADS = (
     "junctions",
     "measure",
     "classify",
+    "airfields",
 )
 
 BUILTIN: dict[str, str] = {

@@ -33,6 +33,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "junctions": ("clean",),
     "measure": ("clean",),
     "classify": (),
+    "airfields": (),
     "triage": (),
 }
 """Steps that ask for nothing but objects, their probability, and these rasters of earlier steps."""
