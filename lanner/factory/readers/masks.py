@@ -121,7 +121,7 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
 def image_pixels(rgb: NDArray[np.uint8], blank: str = "white") -> NDArray[np.bool_]:
     """Where there is image, (h, w): large areas of pure white are none, bright roofs are.
 
-    With `blank` black large areas of black are none, and shadows are.
+    With `blank` given as "black" it is large areas of black that are none.
     """
     empty = (rgb > WHITE).all(axis=2) if blank == "white" else (rgb < BLACK).all(axis=2)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(np.asarray(empty, np.uint8))

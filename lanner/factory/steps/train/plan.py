@@ -32,7 +32,7 @@ NO_MATTER = {"workers", "checkpoint_every", "threads"}
 
 
 LATER: dict[str, Any] = {"sensor": None, "single_band": False, "encoder_rate": 1.0}
-"""Settings that came later, with what training without them did: it keeps its key."""
+"""Settings that came later, with the values that change nothing: such a training keeps its key."""
 
 
 class Job(Strict):
