@@ -26,7 +26,7 @@ from detectors.device import Compute
 from detectors.inputs import BANDS
 from detectors.instances import CHANNELS, instances
 from detectors.ready import ready
-from detectors.resunet import ResUNet, ResUNetSpec
+from detectors.resunet import ENCODERS, ResUNet, ResUNetSpec
 from detectors.retinanet import RetinaNet, RetinaNetSpec
 from detectors.views import Views
 from lanner.core.config import DetectorConfig, Member
@@ -185,8 +185,13 @@ def _spec(config: DetectorConfig, member: Member) -> RetinaNetSpec | ResUNetSpec
     """The architecture that `arch` describes over the usual one."""
     if member.kind == "retinanet":
         return _described(RetinaNetSpec, member, classes=len(config.classes))
-    usual = RASTER_OUTPUTS if config.output == "raster" else CHANNELS
-    return _described(ResUNetSpec, member, outputs=usual)
+    usual: dict[str, Any] = {
+        "outputs": RASTER_OUTPUTS if config.output == "raster" else CHANNELS,
+    }
+    encoder = ENCODERS.get(str(member.arch.get("encoder", ResUNetSpec.encoder)))
+    if encoder is not None:
+        usual["decoder_channels"] = encoder.decoder_channels
+    return _described(ResUNetSpec, member, **usual)
 
 
 def _described(kind: type[Spec], member: Member, **usual: Any) -> Spec:

@@ -49,4 +49,10 @@ def fold(net: nn.Module) -> None:
         for (first, conv), (second, norm) in pairwise(siblings):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, first, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, second, nn.Identity())
+                setattr(parent, second, activation_of(norm))
+
+
+def activation_of(norm: nn.BatchNorm2d) -> nn.Module:
+    """What a batch norm does after it has normalised: timm's bring their activation along."""
+    activation = getattr(norm, "act", None)
+    return activation if isinstance(activation, nn.Module) else nn.Identity()

@@ -198,7 +198,8 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.AdamW:
         """AdamW, with the state of the checkpoint."""
-        optimiser = adamw(self.net, self.settings.lr, self.settings.weight_decay)
+        said = self.settings
+        optimiser = adamw(self.net, said.lr, said.weight_decay, said.encoder_rate)
         if self._optimiser is not None:
             optimiser.load_state_dict(self._optimiser)
             self._optimiser = None
@@ -225,7 +226,8 @@ class Learner(lightning.LightningModule):
         """The weighted loss of one batch."""
         step, settings = self.state.step, self.settings
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = settings.lr * cosine(step, settings.steps, settings.warmup)
+            rate = settings.lr * group.get("share", 1.0)  # former checkpoints have none
+            group["lr"] = rate * cosine(step, settings.steps, settings.warmup)
         terms = self.outputs_and_terms(self.net, batch)[1]
         loss = self.weighted(terms)
         if self.anywhere(not torch.isfinite(loss)):

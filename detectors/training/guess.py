@@ -45,8 +45,7 @@ class Guess:
     def predict(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of object, (h, w) float32 0..1, of an image (h, w, 3) uint8."""
         h, w = rgb.shape[:2]
-        side = 2 * STRIDE
-        pixels = torch.zeros(1, 3, -(-h // side) * side, -(-w // side) * side)
+        pixels = torch.zeros(1, 3, -(-h // STRIDE) * STRIDE, -(-w // STRIDE) * STRIDE)
         valid = torch.zeros(1, *pixels.shape[2:], dtype=torch.bool)
         pixels[0, :, :h, :w] = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
         valid[0, :h, :w] = True

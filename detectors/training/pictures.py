@@ -16,8 +16,8 @@ IDS_UNKNOWN = 65535
 MASK_UNKNOWN = 255
 """In a picture's `mask`: the class is not known."""
 
-BLANK = 250
-"""Unknown pixels above this in every channel are no image at all (a white border)."""
+WHITE, BLACK = 250, 8
+"""Unknown pixels above the first in every channel, or below the second, are no image at all."""
 
 Array = NDArray[np.uint8]
 
@@ -88,9 +88,12 @@ def decode(picture: Picture, masks: bool) -> Loaded:
     line = skeletonize(road) if road.any() else road  # type: ignore[no-untyped-call]
     missing = None
     if not known.all():
-        white = (~known & (rgb > BLANK).all(2)).astype(np.uint8)
+        white = (~known & (rgb > WHITE).all(2)).astype(np.uint8)
+        # A shadow is black too, but no square of 9 pixels of an unknown rim.
+        black = (~known & (rgb < BLACK).all(2)).astype(np.uint8)
+        black = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
         # Lossy coding greys the rim of what is missing.
-        missing = (cv2.dilate(white, np.ones((9, 9), np.uint8)) > 0) & ~known
+        missing = (cv2.dilate(white | black, np.ones((9, 9), np.uint8)) > 0) & ~known
         missing = missing if missing.any() else None
     return Loaded(rgb, None, road, line, known, missing)
 

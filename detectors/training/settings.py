@@ -16,7 +16,8 @@ from lanner.core.errors import ConfigError, DeviceError
 class Settings:
     """One training run.
 
-    `lr` rises over `warmup` steps and falls as half a cosine; `ema` is the decay of the averaged
+    `lr` rises over `warmup` steps and falls as half a cosine; the encoder learns at `encoder_rate`
+    times that (Howard and Ruder, 2018, "discriminative" rates); `ema` is the decay of the averaged
     weights; `loss` overrides the weights of loss terms. A checkpoint is left every
     `checkpoint_every` steps. Every `valid_every` steps (0: only at the end) `valid_batches`
     batches of held-out views are looked at. `precision` is auto, bf16 or fp32; `devices` auto,
@@ -26,6 +27,7 @@ class Settings:
 
     steps: int
     lr: float = 8e-4
+    encoder_rate: float = 1.0
     weight_decay: float = 0.05
     warmup: int = 100
     ema: float = 0.998

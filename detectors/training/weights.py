@@ -28,11 +28,23 @@ def cosine(step: int, total: int, warmup: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
 
 
-def adamw(net: nn.Module, lr: float, decay: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, 2019) without weight decay on norms and biases."""
-    flat = [p for p in net.parameters() if p.ndim <= 1]
-    deep = [p for p in net.parameters() if p.ndim > 1]
-    groups = [{"params": deep, "weight_decay": decay}, {"params": flat, "weight_decay": 0.0}]
+def adamw(net: nn.Module, lr: float, decay: float, encoder_rate: float = 1.0) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter, 2019) without weight decay on norms and biases.
+
+    Groups of parameters say in `share` which share of the rate is theirs: `encoder_rate` of the
+    encoder's, 1 of the others.
+    """
+    named = list(net.named_parameters())
+    groups: list[dict[str, Any]] = []
+    for share in sorted({1.0, encoder_rate}, reverse=True):
+        mine = [
+            p for name, p in named if (encoder_rate if name.startswith(ENCODERS) else 1.0) == share
+        ]
+        deep, flat = [p for p in mine if p.ndim > 1], [p for p in mine if p.ndim <= 1]
+        groups += [
+            {"params": deep, "weight_decay": decay, "share": share},
+            {"params": flat, "weight_decay": 0.0, "share": share},
+        ]
     # One pass over memory: on a CPU that is a tenth of a whole step.
     return torch.optim.AdamW(groups, lr=lr, fused=True)
 

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lanner.core.errors import Argument, ConfigError
 from lanner.core.renamed import current_name
 
+ENCODERS = ("resnet18", "lite0", "lite1", "lite2")
+"""What `encoder` in the `arch` of a Res-UNet may be: a ResNet-18, or an EfficientNet-Lite."""
+
 VOTE = "vote-"
 """Begin of the names of rasters that hold one network's own word."""
 
@@ -111,6 +114,14 @@ class Member(Strict):
     mirror: bool = False
     override_above: float | None = Field(None, ge=0, lt=1)
     instances: Instances = Instances()
+
+    @model_validator(mode="after")
+    def _known_encoder(self) -> Member:
+        encoder = self.arch.get("encoder", ENCODERS[0])
+        if self.kind == "resunet" and encoder not in ENCODERS:
+            known = ", ".join(ENCODERS)
+            raise ValueError(f"arch.encoder of {self.name} is one of {known}, not {encoder!r}")
+        return self
 
     @property
     def vote(self) -> str:

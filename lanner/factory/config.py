@@ -128,14 +128,17 @@ class Mix(Strict):
 class Training(Strict):
     """How one member is trained; the keys of the mixing table are sources.
 
-    `pixels` a batch stay about constant whatever the crop size. `start` is a weights file, or
-    `release` for the released ones. `checkpoint_every` steps the run can be resumed from.
+    `pixels` a batch stay about constant whatever the crop size. `start` is a weights file,
+    `release` for the released ones, or `imagenet` for an encoder that was trained there.
+    `encoder_rate` is the share of `lr` that the encoder learns at. `checkpoint_every` steps the
+    run can be resumed from.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"one_band": "single_band"}
 
     steps: int = Field(3000, ge=1)
     lr: float = Field(8e-4, gt=0)
+    encoder_rate: float = Field(1.0, gt=0, le=1)
     weight_decay: float = Field(0.05, ge=0)
     warmup: int = Field(100, ge=0)
     pixels: int = Field(1_000_000, ge=4096)

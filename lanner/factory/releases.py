@@ -13,6 +13,9 @@ from lanner.factory.project import Project
 RELEASE = "release"
 """Says, in place of a weights file, the one of the detector's last release."""
 
+IMAGENET = "imagenet"
+"""Says, in place of a weights file, the encoder's weights from ImageNet."""
+
 
 def weights_home(detector_path: Path) -> Path:
     """The `weights/` folder beside a detector's file, or beside its `configs/` folder."""
@@ -92,6 +95,7 @@ def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 __all__ = [
+    "IMAGENET",
     "RELEASE",
     "homes",
     "last_release",

@@ -11,7 +11,7 @@ from typing import Any
 from lanner.core.errors import ConfigError, LannerError
 from lanner.factory.files import files_below
 from lanner.factory.project import SAMPLES, Project
-from lanner.factory.releases import RELEASE
+from lanner.factory.releases import IMAGENET, RELEASE
 
 RECORD = "step.json"
 """In the folder of each step: what it was made from and what it said, once it is done."""
@@ -165,7 +165,7 @@ def _weights(project: Project) -> Iterator[Any]:
     trained = project.config.train.trained
     for one in trained.values():
         for text, but in ((one.start, ()), (one.encoder_from, trained)):
-            if text and text != RELEASE and text not in but:
+            if text and text not in (RELEASE, IMAGENET) and text not in but:
                 yield from _named(project, "factory", text)
 
 

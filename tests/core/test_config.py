@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from detectors import resunet
 from detectors.members import build
-from lanner.core.config import DetectorConfig, load_config, read_yaml
+from lanner.core.config import ENCODERS, DetectorConfig, load_config, read_yaml
 from lanner.core.errors import ConfigError
 from tests.fixtures_process import ROOT
 
@@ -160,7 +161,7 @@ def test_networks_take_three_bands(name: str, bands: list[str]) -> None:
         ("resunet", {"outputs": "road"}, r"eye\.arch\.outputs 'road'"),
         ("resunet", {"decoder_channels": ["wide"]}, r"decoder_channels.*\[128, 64, 48, 32\]"),
         ("resunet", {"decoder_channels": [16, -8, 16, 8]}, r"eye\.arch .*makes no resunet"),
-        ("resunet", {"encoder": "resnet19"}, r"eye\.arch .*makes no resunet"),
+        ("resunet", {"encoder": "lite0", "decoder_channels": [16, 8, 8, 8]}, r"lite0 takes 5 dec"),
         ("retinanet", {"channels": "many"}, r"eye\.arch\.channels 'many'.*like 128"),
         ("retinanet", {"channels": 20}, r"eye\.arch .*makes no retinanet"),
         ("retinanet", {"backbone": "resnet19"}, r"eye\.arch .*makes no retinanet"),
@@ -176,3 +177,22 @@ def test_an_architecture_that_cannot_be_built(
     config = with_arch("roads" if kind == "resunet" else "aircraft", kind, **arch)
     with pytest.raises(ConfigError, match=words):
         build(config, config.members[0])
+
+
+@pytest.mark.parametrize("name", ["resnet19", "tu-tf_efficientnet_lite0", "Lite0", 18, None])
+def test_an_unknown_encoder_names_the_known_ones(tmp_path: Path, name: object) -> None:
+    path = tmp_path / "own.yaml"
+    facts = yaml.safe_load(TEXT)
+    facts["members"][0] |= {"kind": "resunet", "arch": {"encoder": name}}
+    path.write_text(yaml.safe_dump(facts), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"one of resnet18, lite0, lite1, lite2, not"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_makes_a_network(name: str) -> None:
+    assert tuple(resunet.ENCODERS) == ENCODERS
+    config = with_arch("roads", "resunet", encoder=name)
+    net = build(config, config.members[0])
+    assert isinstance(net, resunet.ResUNet)
+    assert net.spec.decoder_channels == resunet.ENCODERS[name].decoder_channels

@@ -11,11 +11,14 @@ from torch import nn
 
 from detectors.device import compute, running
 from detectors.ready import SteadyGroupNorm, ready
-from detectors.resunet import ResUNet, ResUNetSpec
+from detectors.resunet import ENCODERS, ResUNet, ResUNetSpec
 from detectors.retinanet import RetinaNet, RetinaNetSpec
 
 NETWORKS = {
     "resunet": lambda: ResUNet(ResUNetSpec(("road", "centreline"))),
+    "lite": lambda: ResUNet(
+        ResUNetSpec(("road", "centreline"), "lite0", ENCODERS["lite0"].decoder_channels)
+    ),
     "retinanet": lambda: RetinaNet(RetinaNetSpec(classes=2)),
 }
 

@@ -322,6 +322,20 @@ def test_white_is_no_image_where_there_is_much_of_it(tmp_path):
     assert np.array_equal(got[:, 44:], plain[:, 44:])
     with pytest.raises(ConfigError, match="did you mean 'missing'"):
         read(tmp_path, **facts, options={"mising": "white"})
+    with pytest.raises(ConfigError, match="'grey': is not known; give white or black"):
+        read(tmp_path, **facts, options={"missing": "grey"})
+
+
+def test_black_is_no_image_where_there_is_much_of_it(tmp_path):
+    rgb = RNG.integers(20, 255, (100, 120, 3), np.uint8)
+    rgb[:, :40] = 3
+    rgb[50:60, 80:90] = 0
+    write_png(rgb, tmp_path / "images/a.png")
+    write_png(np.eye(100, 120, dtype=np.uint8), tmp_path / "masks/a.png")
+    facts = {"format": "masks", "classes": {"road": "road"}, "options": {"missing": "black"}}
+    got = read_mask(read(tmp_path, **facts).samples[0].mask)
+    assert (got[:, :44] == MASK_UNKNOWN).all()
+    assert np.array_equal(got[:, 44:], np.eye(100, 120, dtype=np.uint8)[:, 44:])
 
 
 def test_bare_images_with_ids_of_their_own(tmp_path):

@@ -389,5 +389,6 @@ def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
     # Data without words of its owner is another's all the same, unless it has the same name.
     assert named(words="", start=file) == ["new", "farms", "ports", "sheds"]
     assert named("sheds", "", start=file) == ["sheds", "farms", "ports"]
+    assert named(start="imagenet") == ["new", "imagenet"]
     # What is called alike may be another's.
     assert named("ports", "The divers", start=file) == ["ports", "farms", "ports", "sheds"]

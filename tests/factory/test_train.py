@@ -6,14 +6,25 @@ import shlex
 import signal
 import sqlite3
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from detectors.card import seal
 from detectors.training.checkpoint import load_checkpoint
-from lanner.core.errors import Cancelled, ConfigError, DatasetError, OutputError, TrainingError
+from detectors.training.imagenet import PUBLISHED, Published, published
+from lanner.core.errors import (
+    Cancelled,
+    ConfigError,
+    DatasetError,
+    OutputError,
+    TrainingError,
+    WeightsError,
+)
 from lanner.core.job import Cancel
 from lanner.factory.config import load_factory
 from lanner.factory.images import write_png
@@ -202,6 +213,7 @@ def test_what_a_member_follows_from(project_of, tmp_path):
 
     first = key()
     assert key(workers=3, checkpoint_every=9, threads=2) == first
+    assert key(encoder_rate=1.0) == first != key(encoder_rate=0.5)
     assert key(steps=7) != first
     assert key(mix={"drawn": {"odds": 2}}) != first
     project = project_of({"shapes": SHAPES})
@@ -271,6 +283,48 @@ def test_starts_are_files_or_releases(project_of, tmp_path):
     assert first.encoder_from == donor
     donor.write_bytes(b"two")
     assert job_of(project, project.detector(), "shapes", "d").key != first.key
+
+
+def test_a_start_from_imagenet_is_a_file_of_a_package(project_of, tmp_path, monkeypatch):
+    package = tmp_path / "lite_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "lite0.pth").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = Published("lite_of_a_test", "lite0.pth", "")
+    monkeypatch.setitem(PUBLISHED, "lite0", known)
+    members = {"shapes": {**SHAPES, "start": "imagenet"}}
+    with pytest.raises(
+        ConfigError, match=r"start 'imagenet': has no weights of the encoder resnet18"
+    ):
+        run(project_of(members))
+    with pytest.raises(ConfigError, match=r"start 'imagenet': is no start of a retinanet"):
+        run(project_of({"boxes": {"start": "imagenet"}}))
+    arch = {**DETECTOR["members"][1]["arch"], "encoder": "lite0", "decoder_channels": [8] * 5}
+    monkeypatch.setitem(DETECTOR["members"][1], "arch", arch)
+    project = project_of(members)
+    job = job_of(project, project.detector(), "shapes", "d")
+    assert job.start == package / "lite0.pth"
+    again = project_of({"boxes": {}, "shapes": {**members["shapes"], "encoder_from": "boxes"}})
+    with pytest.raises(ConfigError, match="gives the encoder, and so does start: imagenet"):
+        check(again, again.detector(), samples_of(again))
+    # What is in the file is looked at by the member's own process.
+    with pytest.raises(WeightsError, match="checksum differs"):
+        run(project)
+
+
+@pytest.mark.slow
+def test_a_lite_member_trains_from_imagenet(project_of, tmp_path, monkeypatch):
+    if find_spec(PUBLISHED["lite0"].package) is None:
+        pytest.skip("the extra factory is not installed")
+    arch = {**DETECTOR["members"][1]["arch"], "encoder": "lite0", "decoder_channels": [8] * 5}
+    monkeypatch.setitem(DETECTOR["members"][1], "arch", arch)
+    slow = {**SHAPES, "steps": 2, "start": "imagenet", "encoder_rate": 0.1, "lr": 1e-4}
+    project = project_of({"shapes": slow})
+    assert run(project).summary["members"]["shapes"]["steps"] == 2
+    made = load_file(project.step_dir("train") / "shapes.safetensors")
+    begun = torch.load(published("lite0"), weights_only=True)["_conv_stem.weight"]
+    assert float((made["net.encoder.model.conv_stem.weight"].float() - begun).abs().max()) < 0.01
 
 
 def test_kept_members_have_the_weights_of_the_last_release(project_of, tmp_path):

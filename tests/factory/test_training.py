@@ -326,10 +326,11 @@ def test_cldice_follows_lines_not_width():
     assert float(soft_cldice(away, line)) > 0.9
 
 
-def test_missing_image_is_never_judged_and_shown_white_or_not_at_all():
+@pytest.mark.parametrize("blank", [0, 255])
+def test_missing_image_is_never_judged_and_shown_white_or_not_at_all(blank):
     one = picture(2)
     mask, rgb = one.mask().copy(), one.rgb().copy()
-    mask[:, 50:], rgb[:, 50:] = 255, 255
+    mask[:, 50:], rgb[:, 50:] = 255, blank
     torn = dataclasses.replace(one, rgb=lambda: rgb, mask=lambda: mask)
     recipe = dataclasses.replace(SMALL, colour=0.0, mix={"drawn": Mixing(1, (1.0, 1.0))})
     task = RoadTask(Album([torn], masks=True), recipe, ROAD)

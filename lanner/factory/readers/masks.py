@@ -18,15 +18,16 @@ from lanner.factory.readers.reading import Reading, class_order
 from lanner.factory.samples import MASK_UNKNOWN
 
 OPTIONS = frozenset({"images", "masks", "missing", "binary", "no_file", "exif"})
-"""`images`, `masks`: folder names. `missing: white`: large areas of pure white are no image.
-`binary`: whatever is not 0 is the first class, as always in masks of 1 bit. `no_file`: images
-without a mask are `unlabelled` (and recorded), `negative`, or with `leave` not taken in (and
-recorded). `exif`: whether masks of images that EXIF turns are of the `shown` or of the `stored`
-pixels; else their size says it."""
+"""`images`, `masks`: folder names. `missing: white` or `missing: black`: large areas of pure white
+or black are no image. `binary`: whatever is not 0 is the first class, as always in masks of 1 bit.
+`no_file`: images without a mask are `unlabelled` (and recorded), `negative`, or with `leave` not
+taken in (and recorded). `exif`: whether masks of images that EXIF turns are of the `shown` or of
+the `stored` pixels; else their size says it."""
 
-WHITE, WHITE_PX, BORDER_PX = 250, 2000, 9
-"""Brighter than this in all bands is white; that many connected pixels of it are no image, and
-half the border's pixels around them are blends of the two."""
+WHITE, BLACK, BLANK_PX, BORDER_PX = 250, 8, 2000, 9
+"""Brighter than the first in all bands is white, darker than the second is black; that many
+connected pixels of it are no image, and half the border's pixels around them are blends of the
+two."""
 
 Mask = NDArray[np.uint8]
 
@@ -74,8 +75,10 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
         DatasetError: a value without a class.
     """
     missing = reading.option("missing", "")
-    if missing not in ("", "white"):
-        raise ConfigError("options.missing", missing, "is not known", "give white, or nothing")
+    if missing not in ("", "white", "black"):
+        raise ConfigError(
+            "options.missing", missing, "is not known", "give white or black, or nothing"
+        )
     _, pairs = reading.pairs(name, "images", "masks", ".png", option="masks")
     for path, file in pairs:
         image = reading.open_image(path)
@@ -102,7 +105,7 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
             raw = (raw > 0).astype(np.uint8)
         mask = _classes(reading, raw, reading.name_of(file))
         if missing:
-            mask[~image_pixels(read_rgb(image.path))] = MASK_UNKNOWN
+            mask[~image_pixels(read_rgb(image.path), missing)] = MASK_UNKNOWN
         empty = holes(image.path)
         if empty is not None:
             mask[empty] = MASK_UNKNOWN
@@ -115,11 +118,14 @@ def read(reading: MaskReading, split: str | None, name: str) -> None:
         reading.samples[-1] = sample.but(mask=target.resolve())
 
 
-def image_pixels(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where there is image, (h, w): large areas of pure white are none, bright roofs are."""
-    white = np.asarray((rgb > WHITE).all(axis=2), np.uint8)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(white)
-    large = np.flatnonzero(stats[:count, cv2.CC_STAT_AREA] > WHITE_PX)
+def image_pixels(rgb: NDArray[np.uint8], blank: str = "white") -> NDArray[np.bool_]:
+    """Where there is image, (h, w): large areas of pure white are none, bright roofs are.
+
+    With `blank` given as "black" it is large areas of black that are none.
+    """
+    empty = (rgb > WHITE).all(axis=2) if blank == "white" else (rgb < BLACK).all(axis=2)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(np.asarray(empty, np.uint8))
+    large = np.flatnonzero(stats[:count, cv2.CC_STAT_AREA] > BLANK_PX)
     absent = np.isin(parts, large[large > 0]).astype(np.uint8)
     near = cv2.dilate(absent, np.ones((BORDER_PX, BORDER_PX), np.uint8))
     return np.asarray(near == 0, np.bool_)

@@ -19,7 +19,7 @@ from lanner.factory.compare import draw_differences
 from lanner.factory.evaluated import EvaluatedDetector, differences, split_folder
 from lanner.factory.files import write_text
 from lanner.factory.project import SAMPLES, Outcome, Project
-from lanner.factory.releases import RELEASE, last_release, released, weights_home
+from lanner.factory.releases import IMAGENET, RELEASE, last_release, released, weights_home
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.steps.release.accept import (
     FLOOR,
@@ -359,11 +359,25 @@ def credits(
         | {"attribution": "lanner factory process"}
         for name in sources
     ]
+    if any(one.start == IMAGENET for one in project.config.train.trained.values()):
+        rows.append(imagenet_credit())
     trained = project.step_dir("train")
     folders = {path.parent for path in weights.values()} - {trained}
     for folder in sorted(folders | _started_from(project)):
         rows += [one.model_dump() for one in load_card(folder).data if not _credited(one, rows)]
     return rows
+
+
+def imagenet_credit() -> dict[str, str]:
+    """What a network that began with `start: imagenet` learned from before."""
+    from detectors.training.imagenet import ATTRIBUTION, LICENCE
+
+    return {
+        "name": IMAGENET,
+        "source": "an encoder's weights, as published",
+        "licence": LICENCE,
+        "attribution": ATTRIBUTION,
+    }
 
 
 def _credited(one: Data, rows: Sequence[Mapping[str, str]]) -> bool:
@@ -383,7 +397,7 @@ def _started_from(project: Project) -> set[Path]:
     for name in [name for one in trained.values() for name in (one.start, one.encoder_from)]:
         if name == RELEASE:
             found.add(last_release(project))
-        elif name is not None and name not in trained:
+        elif name is not None and name != IMAGENET and name not in trained:
             found.add((project.path.parent / name).resolve().parent)
     return {folder for folder in found if folder is not None and (folder / CARD).is_file()}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lanner.core.errors import LannerError, TrainingError
+from lanner.factory.releases import IMAGENET
 from lanner.factory.samples import read_samples
 from lanner.factory.steps.train.plan import TERMS, Job, member_of
 
@@ -106,6 +107,7 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
 
     from detectors.members import build
     from detectors.training.fit import fit
+    from detectors.training.imagenet import imagenet_encoder
     from detectors.training.pace import seconds_a_step
     from detectors.training.settings import hardware
     from detectors.training.weights import encoder_from, rare_at_first, start_from
@@ -126,10 +128,12 @@ def train(job: Job, tell: Any, draw: bool = True) -> dict[str, Any]:
     net = build(job.detector, member_of(job.detector, job.member))
     if job.encoder_from is not None:
         encoder_from(net, job.encoder_from)
-    if job.start is not None:
+    if job.start is not None and job.training.start != IMAGENET:
         start_from(net, job.start)
     elif job.task == "instances":
         rare_at_first(net)
+    if job.start is not None and job.training.start == IMAGENET:
+        imagenet_encoder(net, job.start)
     if draw and task.objects():
         task.pool.read_styles()
         draw_batches(task, job.seed, job.folder / "batches.png")
@@ -156,6 +160,7 @@ def settings_of(job: Job) -> Any:
     return Settings(
         steps=said.steps,
         lr=said.lr,
+        encoder_rate=said.encoder_rate,
         weight_decay=said.weight_decay,
         warmup=said.warmup,
         ema=said.ema,

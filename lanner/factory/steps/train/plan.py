@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lanner.core.config import DetectorConfig, Member, Strict
+from lanner.core.config import ENCODERS, DetectorConfig, Member, Strict
 from lanner.core.errors import ConfigError, TrainingError
 from lanner.core.machine import cores
 from lanner.factory.config import Training
 from lanner.factory.project import SAMPLES, Project
-from lanner.factory.releases import weights_of
+from lanner.factory.releases import IMAGENET, weights_of
 from lanner.factory.samples import Sample
 
 FORMAT = 2
@@ -29,6 +29,10 @@ TERMS = {
 
 NO_MATTER = {"workers", "checkpoint_every", "threads"}
 """Settings that the weights do not hang on (threads are kept through a resume)."""
+
+
+LATER: dict[str, Any] = {"sensor": None, "single_band": False, "encoder_rate": 1.0}
+"""Settings that came later, with the values that change nothing: such a training keeps its key."""
 
 
 class Job(Strict):
@@ -94,7 +98,8 @@ def check(project: Project, detector: DetectorConfig, samples: Iterable[Sample])
     """Refuse what cannot be trained, before hours are spent on the member before it.
 
     Raises:
-        ConfigError: an unknown member, source, loss term or order; a size that no network takes.
+        ConfigError: an unknown member, source, loss term or order; a size that no network takes;
+            weights from ImageNet that are not there.
         TrainingError: split train has nothing to learn from.
     """
     for name in project.config.train.keep:
@@ -106,8 +111,18 @@ def check(project: Project, detector: DetectorConfig, samples: Iterable[Sample])
     train = [one for one in everything if one.split == "train" and one.role != "unlabelled"]
     known = {one.source for one in everything} | {one.name for one in project.config.sources}
     for place, (name, training) in enumerate(members.items()):
-        task = task_of(detector, member_of(detector, name))
+        member = member_of(detector, name)
+        task = task_of(detector, member)
         where = f"train.members.{name}"
+        if training.start == IMAGENET:
+            imagenet_of(member, f"{where}.start")
+            if training.encoder_from is not None:
+                raise ConfigError(
+                    f"{where}.encoder_from",
+                    training.encoder_from,
+                    f"gives the encoder, and so does start: {IMAGENET}",
+                    "leave one of them out",
+                )
         for source in training.mix:
             if source not in known:
                 raise ConfigError(
@@ -206,9 +221,7 @@ def job_of(project: Project, detector: DetectorConfig, name: str, dataset: str) 
         "training": {
             key: value
             for key, value in training.model_dump(mode="json").items()
-            # These came later: what was trained without them keeps its key.
-            if key not in NO_MATTER
-            and (key, value) not in (("sensor", None), ("single_band", False))
+            if key not in NO_MATTER and (key, value) not in LATER.items()
         },
         "seed": project.config.seed,
         "devices": project.config.train.devices,
@@ -252,7 +265,22 @@ def _start(
     if training.start is None:
         return None
     where = f"train.members.{member.name}.start"
+    if training.start == IMAGENET:
+        return imagenet_of(member, where)
     return weights_of(project, training.start, member.weights, where, ConfigError)
+
+
+def imagenet_of(member: Member, where: str) -> Path:
+    """The file of a member's encoder as it was trained on ImageNet.
+
+    Raises:
+        ConfigError: there is none of this encoder, or its package is not installed.
+    """
+    from detectors.training.imagenet import published
+
+    if member.kind != "resunet":
+        raise ConfigError(where, IMAGENET, f"is no start of a {member.kind}", "leave it out")
+    return published(str(member.arch.get("encoder", ENCODERS[0])), where)
 
 
 def _encoder(project: Project, member: Member, training: Training) -> Path | None:
