@@ -21,7 +21,7 @@ unexport GDAL_DATA GDAL_DRIVER_PATH GDAL_CONFIG_FILE GDAL_SKIP PROJ_LIB PROJ_DAT
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONHASHSEED PYTEST_ADDOPTS VIRTUAL_ENV
 unexport LANNER_HOME
 
-.PHONY: help setup demo test check lint types imports generated unit bench bench-gpu peers peers-lock accept proto lock clean distclean
+.PHONY: help setup demo test test-system check lint types imports generated unit bench bench-gpu peers peers-lock accept proto lock clean distclean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -51,7 +51,10 @@ generated: setup ## lanner/v1 is what proto/ says
 
 unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 	@OMP_NUM_THREADS=$$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )) \
-		$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+		$(BIN)/pytest -n $(JOBS) --dist loadfile --ignore tests/system $(ARGS)
+
+test-system: setup ## Tests that need QGIS (Debian: qgis python3-qgis qgis-providers)
+	@$(BIN)/pytest tests/system $(ARGS)
 
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
 	@LANNER_FULL=1 $(BIN)/pytest tests/cli tests/inference tests/server tests/synth $(ARGS)
