@@ -52,6 +52,7 @@ def draw_overlay(
     around: Box | None = None,
     title: str | None = None,
     gsd: float | None = None,
+    crs: str | None = None,
 ) -> Path:
     """Write a PNG of the scene with detections outlined, labelled and explained by a legend.
 
@@ -64,6 +65,7 @@ def draw_overlay(
         around: scene pixels (x0, y0, x1, y1) for a close-up; clipped to the scene.
         title: heading; by default the scene's name.
         gsd: metres a pixel where the scene cannot say.
+        crs: its CRS where the scene says none.
 
     Returns:
         `out_png`.
@@ -75,7 +77,7 @@ def draw_overlay(
     """
     if not 64 <= max_side <= 8000:
         raise ConfigError("max_side", max_side, "is not between 64 and 8000", "choose one that is")
-    scene = open_scene(scene_uri, gsd=gsd)
+    scene = open_scene(scene_uri, gsd=gsd, crs=crs)
     box = _clip(around, scene)
     rgb = _picture(scene, box, max_side)
     scale = np.array([rgb.shape[1] / (box[2] - box[0]), rgb.shape[0] / (box[3] - box[1])])

@@ -9,6 +9,7 @@ import pyproj
 from affine import Affine
 from pyproj.exceptions import CRSError as ProjError
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
 from lanner.core.errors import Argument, GsdError, PlaceError
@@ -28,7 +29,9 @@ _WARP = "warp it first: gdalwarp {how}-t_srs EPSG:CODE SCENE out.tif"
 _GSD = "or give `gsd` in metres a pixel, to work in pixels only"
 
 
-def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Place:
+def place_of(
+    dataset: DatasetReader, uri: str, gsd: float | None = None, crs: str | None = None
+) -> Place:
     """The place of an open raster.
 
     Args:
@@ -37,6 +40,8 @@ def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Plac
         gsd: metres a pixel, given by the caller; then a scene that cannot be placed on the
             Earth is still taken, without a CRS. Where the CRS makes it another, what is given
             counts: sampling and all metres follow it, so that one feature has one scale.
+        crs: the CRS of a file that says none, such as a JPEG with a world file; anything that
+            rasterio takes for one.
 
     Raises:
         GsdError: `gsd` is no positive number.
@@ -49,20 +54,20 @@ def place_of(dataset: DatasetReader, uri: str, gsd: float | None = None) -> Plac
         )
     size = (dataset.width, dataset.height)
     try:
-        affine, crs = _affine_and_crs(dataset, uri)
-        place = Place(affine, crs, (1.0, 1.0))
+        affine, known = _affine_and_crs(dataset, uri, crs)
+        place = Place(affine, known, (1.0, 1.0))
         measured = ground_sampling(place, size)
     except _OtherWorldError:
         raise
     except PlaceError:
-        if gsd is None:
+        if gsd is None or crs is not None:
             raise
         affine = dataset.transform
         return Place(affine if _usable(affine) else Affine.identity(), None, (gsd, gsd))
     if gsd is None:
-        return Place(affine, crs, measured)
+        return Place(affine, known, measured)
     overruled = any(abs(gsd / own - 1) > GSD_TOLERANCE for own in measured)
-    return Place(affine, crs, (gsd, gsd), overruled)
+    return Place(affine, known, (gsd, gsd), overruled)
 
 
 def ground_sampling(place: Place, size: tuple[int, int]) -> tuple[float, float]:
@@ -101,7 +106,9 @@ class _OtherWorldError(PlaceError):
     """A known place that is not on the Earth: no ground sampling makes it usable."""
 
 
-def _affine_and_crs(dataset: DatasetReader, uri: str) -> tuple[Affine, pyproj.CRS]:
+def _affine_and_crs(
+    dataset: DatasetReader, uri: str, given: str | None
+) -> tuple[Affine, pyproj.CRS]:
     """The file's own affine or one fitted to its GCPs, with an Earth CRS."""
     affine, raw = dataset.transform, dataset.crs
     points, gcp_crs = dataset.gcps
@@ -119,12 +126,15 @@ def _affine_and_crs(dataset: DatasetReader, uri: str) -> tuple[Affine, pyproj.CR
             "assign one with gdal_translate -a_srs EPSG:CODE -a_ullr "
             "ULX ULY LRX LRY SCENE out.tif, " + _GSD,
         )
+    if given is not None:
+        raw = _given_crs(given, raw, uri)
     if not raw:
         raise PlaceError(
             "scene",
             uri,
             "has no CRS",
-            "assign one with gdal_edit.py -a_srs EPSG:CODE SCENE, " + _GSD,
+            "give `crs`, such as EPSG:32633, or assign one with gdal_edit.py -a_srs EPSG:CODE "
+            "SCENE, " + _GSD,
         )
     if not _usable(affine):
         raise PlaceError(
@@ -134,6 +144,24 @@ def _affine_and_crs(dataset: DatasetReader, uri: str) -> tuple[Affine, pyproj.CR
             "correct it with gdal_edit.py -a_ullr ULX ULY LRX LRY SCENE, " + _GSD,
         )
     return affine, _earth_crs(raw, uri)
+
+
+def _given_crs(given: str, own: CRS | None, uri: str) -> CRS:
+    """The CRS that the caller names for a file that says none."""
+    try:
+        crs = CRS.from_user_input(given)
+    except CRSError as error:
+        raise PlaceError(
+            Argument("crs"), given, f"is no CRS ({error})", "give one such as EPSG:32633"
+        ) from error
+    if own and own != crs:
+        raise PlaceError(
+            Argument("crs"),
+            given,
+            f"is given, and {uri} says {own.to_string()[:60]}",
+            "leave `crs` out, or correct the file: gdal_edit.py -a_srs EPSG:CODE SCENE",
+        )
+    return crs
 
 
 def _usable(affine: Affine) -> bool:

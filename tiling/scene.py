@@ -152,17 +152,19 @@ class Scene:
         return hashlib.sha256(f"{digest} {metadata}".encode()).hexdigest()
 
 
-def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
+def open_scene(uri: str | Path, *, gsd: float | None = None, crs: str | None = None) -> Scene:
     """Look at a raster and let it in, or refuse it in words that say what to do.
 
     Args:
         uri: path, or http(s):// or s3:// URL.
         gsd: metres a pixel where the raster cannot say or is known to be wrong.
+        crs: the CRS where the raster has an affine and says none.
 
     Raises:
         SceneError: missing, not a raster, a format that is not let in, or pixels that are no
             measurements (complex numbers, palette numbers beside bands).
-        PlaceError: it cannot be placed on the Earth and no `gsd` was given.
+        PlaceError: it cannot be placed on the Earth and no `gsd` was given, or `crs` is none, or
+            another than the file's.
         GsdError: `gsd` is no positive number.
         BandError: bands with descriptions that are no UTF-8.
     """
@@ -179,7 +181,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None) -> Scene:
             height=dataset.height,
             found=name_bands(dataset, display_name(uri)),
             dtype="uint8" if coloured else str(np.result_type(*dataset.dtypes)),
-            place=place_of(dataset, display_name(uri), gsd),
+            place=place_of(dataset, display_name(uri), gsd, crs),
             acquired=_acquired(dataset),
             overviews=_overviews(dataset, uri),
             notes=_notes(dataset),

@@ -80,6 +80,15 @@ def detect(
             "metres follow it, coordinates stay those of the file.",
         ),
     ] = None,
+    crs: Annotated[
+        str | None,
+        typer.Option(
+            "--crs",
+            metavar="EPSG:CODE",
+            show_default=False,
+            help="CRS of a scene that says none, such as a JPEG with a world file.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     tile: Annotated[
         int | None,
@@ -133,7 +142,7 @@ def detect(
             check_candidates(candidates, out, scene, run)
         if not is_remote(scene):
             local_file(scene)  # a misspelt path is told before any library is loaded
-        check_place(out, scene, gsd)
+        check_place(out, scene, gsd, crs)
         if run is not None:
             check_run_dir(run, scene)
         request = DetectRequest(
@@ -145,6 +154,7 @@ def detect(
             members=_names(members),
             run_dir=run,
             candidates=candidates is not None,
+            crs=crs,
         )
         check_layers(out, request)
         result, notes = detect_and_write(request, out, candidates, quiet=quiet)

@@ -129,7 +129,9 @@ def check_layers(paths: Sequence[Path], request: DetectRequest) -> None:
         check_geopackage(followed(path), detector)
 
 
-def check_place(paths: Sequence[Path], scene: str, gsd: float | None) -> None:
+def check_place(
+    paths: Sequence[Path], scene: str, gsd: float | None, crs: str | None = None
+) -> None:
     """Refuse GeoJSON of a scene without a CRS: it would have no longitude and latitude.
 
     Raises:
@@ -142,7 +144,7 @@ def check_place(paths: Sequence[Path], scene: str, gsd: float | None) -> None:
         return
     from tiling.scene import open_scene
 
-    if open_scene(scene, gsd=gsd).place.crs is None:
+    if open_scene(scene, gsd=gsd, crs=crs).place.crs is None:
         raise OutputError(
             "--out",
             geojson[0],

@@ -21,6 +21,7 @@ LONGEST = 300
 """Characters of a value that a message shows; a whole file is no help in one line."""
 
 FLAGS = {
+    "crs": "--crs",
     "detector": "--detector",
     "device": "--device",
     "gsd": "--gsd",

@@ -42,6 +42,7 @@ class Detections:
         summary: plain JSON data: counts, seconds by stage, scene, detector, checksums.
         scene: path or address of the scene, for `overlay`; None where it is not known here.
         gsd: ground sampling that was given for the scene, metres a pixel.
+        crs: CRS that was given for the scene.
         candidates: what was left out, where it was asked for; `reason` says why each was.
     """
 
@@ -49,6 +50,7 @@ class Detections:
     summary: Mapping[str, Any] = field(repr=False)
     scene: str | None = None
     gsd: float | None = None
+    crs: str | None = None
     candidates: Detections | None = field(default=None, repr=False, compare=False)
     _frame: Any = field(default=None, repr=False, compare=False)
     _schema: Schema | None = field(default=None, repr=False, compare=False)
@@ -155,7 +157,9 @@ class Detections:
             raise SceneError(
                 "scene", "", "is not known here: a server read it", "give `scene=`, its path here"
             )
-        return draw_overlay(where, self.features, Path(path), max_side=max_side, gsd=self.gsd)
+        return draw_overlay(
+            where, self.features, Path(path), max_side=max_side, gsd=self.gsd, crs=self.crs
+        )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of features by label and decision, of those that are here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class Detector:
                 rioxarray, or an array (bands, height, width).
             gsd: metres a pixel, where the scene has no CRS or a wrong one.
             transform: of an array: rasterio's affine of its pixel corners.
-            crs: of an array: its CRS, such as "EPSG:32633".
+            crs: of an array, or of a file that says none: its CRS, such as "EPSG:32633".
             bands: of an array: names of its bands; three are red, green, blue.
             nodata: of an array: the value that means no data.
             tile: side of a tile in detector pixels; smaller needs less memory.
@@ -129,9 +130,16 @@ class Detector:
         from tiling.arrays import scene_file
 
         held = tempfile.TemporaryDirectory(prefix="lanner-")
+        named = isinstance(scene, str | os.PathLike)
         uri = scene_file(
-            scene, Path(held.name), transform=transform, crs=crs, bands=bands, nodata=nodata
+            scene,
+            Path(held.name),
+            transform=transform,
+            crs=None if named else crs,
+            bands=bands,
+            nodata=nodata,
         )
+        spoken = None if crs is None or not named else str(crs)
         request = DetectRequest(
             uri,
             self.name,
@@ -141,6 +149,7 @@ class Detector:
             self.members,
             None if run is None else Path(run),
             candidates,
+            spoken,
         )
         entry = detector_for_scene(self.entry, request)
         result = detect_with(
@@ -152,15 +161,23 @@ class Detector:
         )
         left_out = None
         if result.candidates is not None:
-            left_out = _detections(result.candidates, uri, gsd, None, held)
-        return _detections(result, uri, gsd, left_out, held)
+            left_out = _detections(result.candidates, request, None, held)
+        return _detections(result, request, left_out, held)
 
 
 def _detections(
-    result: DetectResult, uri: str, gsd: float | None, left_out: Detections | None, held: object
+    result: DetectResult, request: DetectRequest, left_out: Detections | None, held: object
 ) -> Detections:
     return Detections(
-        result.features, result.summary, uri, gsd, left_out, result.frame, result.schema, held
+        result.features,
+        result.summary,
+        request.scene,
+        request.gsd,
+        request.crs,
+        left_out,
+        result.frame,
+        result.schema,
+        held,
     )
 
 

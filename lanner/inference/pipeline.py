@@ -74,7 +74,7 @@ def detector_for_scene(entry: Entry, request: DetectRequest) -> Entry:
     config = entry.config
     if config.panchromatic_detector is None or request.members is not None:
         return entry
-    bands = open_scene(request.scene, gsd=request.gsd).band_indices(config.bands)
+    bands = open_scene(request.scene, gsd=request.gsd, crs=request.crs).band_indices(config.bands)
     if len(set(bands)) > 1 or len(set(config.bands)) == 1:
         return entry
     return find_beside(entry.path.parent, config.panchromatic_detector)
@@ -292,7 +292,7 @@ def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
     """The scene, with the bands and the ground sampling that the detector needs."""
     from tiling.scene import open_scene
 
-    scene = open_scene(request.scene, gsd=request.gsd)
+    scene = open_scene(request.scene, gsd=request.gsd, crs=request.crs)
     scene.band_indices(config.bands)
     low, high = config.gsd_range
     worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))

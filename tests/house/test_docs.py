@@ -290,3 +290,16 @@ def test_no_remedy_asks_for_large_file_storage():
     every = [one for one in SOURCES if "tests" not in named(one).parts]
     assert every
     assert not [str(named(path)) for path in every if re.search(r"\blfs\b", strings(path))]
+
+
+@pytest.mark.parametrize("name", ["aircraft", "roads"])
+def test_every_column_of_a_detector_is_described(name):
+    from lanner.core.config import load_config
+    from postprocess.chain import Chain
+
+    text = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {name}: ")[2].partition("\n## ")[0]
+    schema = Chain.from_specs(load_config(ROOT / "configs" / f"{name}.yaml").chain).schema
+    rows = [f"| `{one.name}` | {one.kind} | {one.about} |" for one in schema.columns]
+    assert section.startswith(schema.geometry)
+    assert [line for line in section.splitlines() if line.startswith("| `")] == rows

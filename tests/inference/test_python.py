@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+import yaml
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
@@ -212,3 +213,22 @@ def test_threads_share_a_detector(path, expected):
         thread.join()
     assert len(results) == 3
     assert all(same(found, expected) for found in results)
+
+
+def test_candidates_come_where_they_are_asked_for(at_home, path, expected, tmp_path):
+    every = sorted(one["properties"]["confidence"] for one in expected)
+    floor = every[len(every) // 2]
+    config = yaml.safe_load((at_home / "configs" / "tiny.yaml").read_text())
+    config["chain"].append({"step": "triage", "accept_at": 1.0, "floor": floor})
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(config))
+    plain = lanner.detect(path, str(own))
+    found = lanner.detect(path, str(own), candidates=True)
+    assert plain.candidates is None
+    assert list(plain.features) == list(found.features)
+    assert len(found) + len(found.candidates) == len(expected)
+    assert len(found.candidates) > 0
+    assert all(one["properties"]["decision"] == "candidate" for one in found.candidates)
+    assert all(one["properties"]["reason"] for one in found.candidates)
+    assert all(one["properties"]["confidence"] >= floor for one in found)
+    assert found.candidates.to_file(tmp_path / "left.gpkg").is_file()
