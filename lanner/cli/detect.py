@@ -142,7 +142,8 @@ def detect(
             check_candidates(candidates, out, scene, run)
         if not is_remote(scene):
             local_file(scene)  # a misspelt path is told before any library is loaded
-        check_place(out, scene, gsd, crs)
+        every = [*out, *([candidates] if candidates else [])]
+        check_place(every, scene, gsd, crs)
         if run is not None:
             check_run_dir(run, scene)
         request = DetectRequest(
@@ -156,9 +157,9 @@ def detect(
             candidates=candidates is not None,
             crs=crs,
         )
-        check_layers(out, request)
+        check_layers(every, request)
         result, notes = detect_and_write(request, out, candidates, quiet=quiet)
-        out = [*out, *([candidates] if candidates and candidates not in out else [])]
+        out = list(dict.fromkeys(every))
         if as_json:
             written = [str(path) for path in out]
             typer.echo(json.dumps({**result.summary, "written": written, "notes": notes}, indent=2))

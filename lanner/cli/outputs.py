@@ -29,13 +29,16 @@ _OF_A_RUN = re.compile(r"manifest\.json|rejected\.parquet|\d\d_.*\.parquet").ful
 """Names that a run gives to files of its folder which end as outputs do."""
 
 
-def check_outputs(paths: Sequence[Path], scene: str, run: Path | None = None) -> None:
+def check_outputs(
+    paths: Sequence[Path], scene: str, run: Path | None = None, argument: str = "--out"
+) -> None:
     """Refuse outputs that could not be written, or that would overwrite the scene.
 
     Args:
         paths: the files asked for, in the order given.
         scene: path or URL of the scene.
         run: the folder of the run, if one is asked for.
+        argument: what named the files.
 
     Raises:
         OutputError: unknown ending, a name that is no Unicode or too long, missing or read-only
@@ -44,20 +47,20 @@ def check_outputs(paths: Sequence[Path], scene: str, run: Path | None = None) ->
     """
     visited: list[Path] = []
     for path in paths:
-        _check_ending(path)
-        check_name("--out", path)
+        _check_ending(path, argument)
+        check_name(argument, path)
         real = followed(path)
-        _check_kind(path, real)
+        _check_kind(path, real, argument)
         if path.exists() and not os.access(path, os.W_OK):
-            raise OutputError("--out", path, "exists and is read-only", "choose another name")
+            raise OutputError(argument, path, "exists and is read-only", "choose another name")
         if _is_same(path, Path(scene)):
-            raise OutputError("--out", path, "is the scene itself", "choose another name")
+            raise OutputError(argument, path, "is the scene itself", "choose another name")
         if any(_is_same(path, other) for other in visited):
-            raise OutputError("--out", path, "is given twice", "name each file once")
+            raise OutputError(argument, path, "is given twice", "name each file once")
         if run is not None and real.parent.resolve() == run.resolve() and _OF_A_RUN(real.name):
-            raise OutputError("--out", path, "is a file of the run itself", "choose another name")
+            raise OutputError(argument, path, "is a file of the run itself", "choose another name")
         if path.suffix.lower() == ".gpkg":
-            check_sqlite("--out", path)
+            check_sqlite(argument, path)
         visited.append(path)
 
 
@@ -68,14 +71,14 @@ def check_candidates(path: Path, out: Sequence[Path], scene: str, run: Path | No
     Raises:
         OutputError: as said, see `check_outputs`.
     """
-    check_outputs([path], scene, run)
+    check_outputs([path], scene, run, "--candidates")
     if path.suffix.lower() != ".gpkg" and any(_is_same(path, other) for other in out):
         raise OutputError(
             "--candidates", path, "is given for --out too", "name another file, or a .gpkg for both"
         )
 
 
-def _check_kind(path: Path, real: Path) -> None:
+def _check_kind(path: Path, real: Path, argument: str) -> None:
     """Refuse what is no file, nor can become one.
 
     Raises:
@@ -84,17 +87,17 @@ def _check_kind(path: Path, real: Path) -> None:
     if is_stream(path):
         if path.suffix.lower() not in STREAMED:
             raise OutputError(
-                "--out", path, "is a pipe or a device, which takes GeoJSON alone", "name a file"
+                argument, path, "is a pipe or a device, which takes GeoJSON alone", "name a file"
             )
         return
     if real.is_symlink():
-        raise OutputError("--out", path, "is a link that leads to itself", "choose another name")
-    check_folder("--out", path.parent)  # takes the style
-    check_folder("--out", real.parent)
+        raise OutputError(argument, path, "is a link that leads to itself", "choose another name")
+    check_folder(argument, path.parent)  # takes the style
+    check_folder(argument, real.parent)
     if path.is_dir():
-        raise OutputError("--out", path, "is a folder", "name a file in it")
+        raise OutputError(argument, path, "is a folder", "name a file in it")
     if path.exists() and not path.is_file():
-        raise OutputError("--out", path, "is no file that can be written", "choose another name")
+        raise OutputError(argument, path, "is no file that can be written", "choose another name")
 
 
 def _is_same(path: Path, other: Path) -> bool:
@@ -153,7 +156,7 @@ def check_place(
         )
 
 
-def _check_ending(path: Path) -> None:
+def _check_ending(path: Path, argument: str) -> None:
     ending = path.suffix.lower()
     if ending in FORMATS:
         return
@@ -161,4 +164,4 @@ def _check_ending(path: Path) -> None:
     known = ", ".join(FORMATS)
     near = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}? (one of {known})" if near else f"end it in one of {known}"
-    raise OutputError("--out", path, problem, remedy)
+    raise OutputError(argument, path, problem, remedy)

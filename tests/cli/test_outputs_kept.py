@@ -129,3 +129,23 @@ def test_umlauts_on_a_terminal_of_ascii_end_no_run(at_home, scene, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert b"\\xe4.gpkg" in done.stdout
+
+
+def test_what_is_wrong_with_the_file_of_candidates_is_told_of_it(at_home, scene, tmp_path):
+    out = tmp_path / "a.geojson"
+    for path in (out, tmp_path / "a.shp", tmp_path / "none" / "a.gpkg"):
+        done = run(scene, "-d", "tiny", "-o", out, "--candidates", path)
+        assert done.exit_code == 18
+        assert done.stderr.startswith("error: --candidates '"), done.stderr
+    assert not out.exists()
+
+
+def test_candidates_are_written_beside_what_was_found(at_home, scene, tmp_path):
+    both, alone = tmp_path / "a.gpkg", tmp_path / "left.geojson"
+    done = run(scene, "-d", "tiny", "-o", both, "--candidates", both, "-q")
+    assert done.exit_code == 0, done.output
+    assert run(scene, "-d", "tiny", "-o", both, "--candidates", alone, "-q").exit_code == 0
+    names = {name for name, _ in pyogrio.list_layers(both)}
+    assert {"tiny", "tiny_candidates"} <= names
+    left = gpd.read_file(both, layer="tiny_candidates")
+    assert len(left) == len(json.loads(alone.read_text())["features"])

@@ -21,7 +21,7 @@ from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.steps import release
 from lanner.factory.steps.release import credits
 from lanner.factory.steps.release import folder as folder_module
-from lanner.factory.steps.release.accept import choose, curve_of, draw_curve
+from lanner.factory.steps.release.accept import choose, curve_of, draw_curve, floor_of
 from lanner.factory.steps.release.folder import Target, recover, stage, swap
 from lanner.factory.steps.release.versions import weights_files
 
@@ -392,3 +392,45 @@ def test_what_earlier_releases_learned_from_is_credited_once(tmp_path):
     assert named(start="imagenet") == ["new", "imagenet"]
     # What is called alike may be another's.
     assert named("ports", "The divers", start=file) == ["ports", "farms", "ports", "sheds"]
+
+
+def test_the_floor_is_the_lowest_at_which_enough_of_the_review_list_is_right():
+    score = np.array([0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    right = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    found = floor_of(score, right, np.ones(6), 0.5)
+    assert (found.at, found.precision, found.kept) == (0.3, 0.5, 1.0)
+    assert floor_of(score, right, np.ones(6), 0.6).at == 0.4
+    assert floor_of(score, right, np.ones(6), 0.0).at == 0.1
+
+
+def test_equal_confidences_are_above_a_floor_together():
+    score, right = np.full(4, 0.3), np.array([1.0, 0.0, 0.0, 0.0])
+    found = floor_of(score, right, np.ones(4), 0.5)
+    assert (found.at, found.kept) == (1.0, 0.0), "one of four is too few, whichever comes first"
+    assert floor_of(score, right, np.ones(4), 0.25).at == 0.3
+
+
+def test_lines_count_by_their_length():
+    score, right = np.array([0.6, 0.5]), np.array([1.0, 0.0])
+    assert floor_of(score, right, np.array([1.0, 9.0]), 0.5).at == 0.6
+    assert floor_of(score, right, np.array([9.0, 1.0]), 0.5).at == 0.5
+
+
+def test_a_review_list_of_nothing_has_a_floor_and_no_precision():
+    nothing = np.empty(0)
+    found = floor_of(nothing, nothing, nothing, 0.5)
+    assert found.at == 1.0 and found.facts()["review_precision"] is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40),
+    st.floats(0.05, 1),
+)
+def test_what_is_above_the_floor_is_right_often_enough(rows, target):
+    score = np.array([row[0] for row in rows])
+    right = np.array([row[1] for row in rows], float)
+    found = floor_of(score, right, np.ones(len(rows)), target)
+    above = score >= found.at
+    if found.kept > 0:
+        assert right[above].mean() >= target
+        assert right[above].mean() == pytest.approx(found.precision)
