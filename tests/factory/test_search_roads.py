@@ -55,7 +55,7 @@ DETECTOR = DetectorConfig.model_validate(
             {"step": "threshold", "low": 0.4, "high": 0.6},
             {"step": "clean", "piece_m2": 60},
             *({"step": name} for name in ("skeletonise", "trace", "prune", "bridge", "smooth")),
-            *({"step": name} for name in ("junctions", "measure", "classify")),
+            *({"step": name} for name in ("junctions", "measure", "classify", "airfields")),
             {"step": "triage", "accept_at": 0.6, "review_box_only": False, "review_cut": False},
         ],
     }

@@ -130,7 +130,7 @@ def test_half_a_place_wrong_names_and_words_for_arrays_are_refused(texture, path
         lanner.detect(texture, "tiny", transform=place["transform"], crs="EPSG:none")
     with pytest.raises(BandError):
         lanner.detect(texture, "tiny", gsd=1, bands=["red", "green"])
-    with pytest.raises(SceneError):
+    with pytest.raises(PlaceError):
         lanner.detect(path, "tiny", crs="EPSG:4326")
     with pytest.raises(UnknownDetectorError):
         lanner.detect(path, "tinny")
