@@ -84,7 +84,8 @@ class Chain:
         """The properties of features that come out, whatever goes in."""
         steps = [link[0] for link in self.links]
         shapes = [one.geometry for one in steps if one.geometry is not None]
-        return contract.schema([c for one in steps for c in one.columns], shapes[-1:])
+        columns = [column for one in steps for column in one.columns]
+        return contract.schema(columns, shapes[-1] if shapes else "Polygon")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -153,14 +154,20 @@ class Chain:
         return ChainResult(taken, rejected)
 
     def apply(
-        self, objects: gpd.GeoDataFrame, context: Context, notes: Sequence[dict[str, str]] = ()
+        self,
+        objects: gpd.GeoDataFrame,
+        context: Context,
+        notes: Sequence[dict[str, str]] = (),
+        progress: Callable[[Progress], None] | None = None,
     ) -> ChainResult:
-        """Run all steps in memory: no snapshots, and no restart in the middle.
+        """Run all steps in memory: no snapshots, and no restart in the middle. The result is that
+        of `run`.
 
         Args:
             objects: what comes in; not changed.
             context: surroundings.
             notes: what earlier steps did to the scene at large.
+            progress: as `run` tells it.
 
         Raises:
             StepError: a step failed (named).
@@ -172,9 +179,12 @@ class Chain:
         history = list(notes)
         for done, link in enumerate(self.links):
             context.cancel.check()
-            taken, rejected, note = _one(link, [taken], context, history, done)
+            _tell(progress, self, done)
+            around = _with_progress(context, progress, self.names[done])
+            taken, rejected, note = _one(link, [taken], around, history, done)
             history.append(note)
             gone.append(rejected)
+        _tell(progress, self, len(self.links))
         some = [part for part in gone if len(part)]
         if some:
             return ChainResult(taken, tidy(pd.concat(some, ignore_index=True), "rejected"))

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from lanner.core.schema import Column, Schema, Shape, unique
+from lanner.core.schema import Column, Schema, Shape
 from postprocess.context import Context
 from postprocess.shapes import Floats, Shapes, bounds
 from postprocess.snapshots import plain
@@ -105,15 +105,15 @@ def _in_order(names: Collection[str]) -> list[str]:
     return [name for name in (*FIRST, *middle, *LAST) if name in names]
 
 
-def schema(columns: Iterable[Column], shapes: Iterable[Shape] = ()) -> Schema:
+def schema(columns: Iterable[Column], geometry: Shape = "Polygon") -> Schema:
     """The schema of features from the columns that steps set.
 
     Args:
-        columns: the steps' own, in the order of steps.
-        shapes: the kind of geometry that the last step with a say in it leaves.
+        columns: the steps' own, in the order of steps; of one name the last counts.
+        geometry: the kind that the chain leaves.
     """
-    every = {one.name: one for one in unique([*COLUMNS, *columns])}
-    return Schema(tuple(every[name] for name in _in_order(every)), next(iter(shapes), "Polygon"))
+    every = {one.name: one for one in (*COLUMNS, *columns)}
+    return Schema(tuple(every[name] for name in _in_order(every)), geometry)
 
 
 PLAIN = schema(())

@@ -76,8 +76,8 @@ class Room:
     alone: bool
 
 
-def check_geopackage(path: Path, detector: str) -> None:
-    """Make sure that a layer of `detector` can be put into a file, whether or not it is there.
+def check_geopackage(path: Path, layer: str) -> None:
+    """Make sure that a layer of that name can be put into a file, whether or not it is there.
 
     Raises:
         OutputError: it is a database and no GeoPackage, is damaged, is being written by another
@@ -87,23 +87,20 @@ def check_geopackage(path: Path, detector: str) -> None:
         if db is None:
             _try(path)
             return
-        _room(path, db, detector)
+        _room(path, db, layer)
         db.execute("BEGIN IMMEDIATE")
         db.execute("ROLLBACK")
 
 
 def put(
-    path: Path,
-    detector: str,
-    make: Callable[[Path, str], object],
-    style: bytes | None,
+    path: Path, layer: str, make: Callable[[Path, str], object], style: bytes | None
 ) -> str | None:
     """Write our layer to a GeoPackage, beside what else is in it.
 
     Args:
         path: the file; a link has been followed. It need not exist.
-        detector: name of who found the objects, and of the layer. In a file that is there
-            `LAYER` is replaced where it is this detector's.
+        layer: its name, which is that of the detector where it holds what one found. In a file
+            that is there `LAYER` is replaced where it is that detector's.
         make: writes a new GeoPackage with one layer to a path, under a name.
         style: the QGIS style of the layer, kept in the file.
 
@@ -115,12 +112,12 @@ def put(
     """
     with _spoken(path):
         while True:
-            with _locked(path, detector) as db:
+            with _locked(path, layer) as db:
                 if db is not None:
-                    return _put_into(path, db, detector, make, style)
+                    return _put_into(path, db, layer, make, style)
                 with temporary(path, _OUT) as beside:
-                    make(beside, detector)
-                    _keep_style(beside, detector, style)
+                    make(beside, layer)
+                    _keep_style(beside, layer, style)
                     if _is_new(path):
                         for left in (f"{path}{ending}" for ending in SQLITE_ENDINGS):
                             if os.path.lexists(left):  # of a file that is gone
@@ -133,12 +130,12 @@ def put(
 def _put_into(
     path: Path,
     db: Database,
-    detector: str,
+    layer: str,
     make: Callable[[Path, str], object],
     style: bytes | None,
 ) -> str | None:
     """Write to a GeoPackage that is there and locked."""
-    room = _room(path, db, detector)
+    room = _room(path, db, layer)
     in_place = _in_wal(db)
     with temporary(path, _OUT) as fresh:
         make(fresh, room.layer)
@@ -198,15 +195,15 @@ def _what_was_done(path: Path, room: Room) -> str:
     return f"{action} {path.name}{beside}"
 
 
-def _room(path: Path, db: Database, detector: str) -> Room:
-    """Where our layer goes.
+def _room(path: Path, db: Database, wanted: str) -> Room:
+    """Where our layer goes, which is to have a name.
 
     Raises:
         OutputError: this is no GeoPackage, or a layer of that name is not ours.
     """
     there = tables(db)
     if not there:
-        return Room(LAYER, False, 0, True)
+        return Room(wanted, False, 0, True)
     if "gpkg_contents" not in there:
         raise OutputError(
             _OUT, path, "is an SQLite database and no GeoPackage", "choose another name"
@@ -215,8 +212,8 @@ def _room(path: Path, db: Database, detector: str) -> Room:
         name.lower(): kind
         for name, kind in db.execute("SELECT table_name, data_type FROM gpkg_contents")
     }
-    layer = detector
-    if LAYER in there and _ours(db, LAYER, layers) and _detectors(db) <= {detector}:
+    layer = wanted
+    if LAYER in there and _ours(db, LAYER, layers) and _detectors(db) <= {wanted}:
         layer = LAYER
     if layer.lower() in there and not _ours(db, layer, layers):
         raise OutputError(
@@ -275,13 +272,13 @@ def _try(path: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, detector: str) -> Iterator[Database | None]:
+def _locked(path: Path, layer: str) -> Iterator[Database | None]:
     """The database at `path` with a transaction begun; None where there is none."""
     while True:
         before = _identity(path)
         with _opened(path, WRITE_S) as db:
             if db is not None:
-                if _in_wal(db) and _room(path, db, detector).alone:
+                if _in_wal(db) and _room(path, db, layer).alone:
                     _leave_wal(db)
                 db.execute("BEGIN IMMEDIATE")
                 if _identity(path) != before:

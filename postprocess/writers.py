@@ -120,7 +120,7 @@ def write(
     features: Sequence[str],
     frame: gpd.GeoDataFrame,
     path: Path,
-    detector: str | None = None,
+    layer: str | None = None,
     schema: Schema | None = None,
 ) -> str | None:
     """Write one file by its ending, whole or not at all, and a QGIS style beside it.
@@ -133,8 +133,8 @@ def write(
         features: as `features` gives them.
         frame: as `scene_frame` gives it.
         path: file to write.
-        detector: who found them, after whom the layer is named; None: as the first feature
-            says, if there is one.
+        layer: name of the layer in a file of several; None: the detector's, as the first feature
+            says it.
         schema: the features' properties; None: as those that are there tell.
 
     Returns:
@@ -159,7 +159,7 @@ def write(
         _write_texts(features, path, pixels=frame.crs is None)
         told = None
     else:
-        told = _write_frame(frame, path, ending, detector, schema)
+        told = _write_frame(frame, path, ending, layer, schema)
     if told is None and not is_stream(path):
         write_style(path, style_of(frame, schema))
     return told
@@ -225,7 +225,7 @@ def _write_frame(
     frame: gpd.GeoDataFrame,
     path: Path,
     ending: str,
-    detector: str | None,
+    layer: str | None,
     schema: Schema | None,
 ) -> str | None:
     if is_stream(path):
@@ -247,17 +247,17 @@ def _write_frame(
     flat = frame.copy(deep=False)
     for name in nested:
         flat[name] = _lazily(frame[name])
-    if detector is None:
-        detector = str(frame["detector"].iloc[0]) if "detector" in frame and len(frame) else LAYER
+    if layer is None:
+        layer = str(frame["detector"].iloc[0]) if "detector" in frame and len(frame) else LAYER
     shape = _shape(flat, schema)
     if ending == ".fgb":
         with replacing(followed(path), _OUT) as beside:
-            _by_gdal(flat, path, beside, "FlatGeobuf", detector, shape)
+            _by_gdal(flat, path, beside, "FlatGeobuf", layer, shape)
         return None
     return put(
         followed(path),
-        detector,
-        lambda beside, layer: _by_gdal(flat, path, beside, "GPKG", layer, shape),
+        layer,
+        lambda beside, name: _by_gdal(flat, path, beside, "GPKG", name, shape),
         style_of(frame, schema),
     )
 

@@ -157,7 +157,7 @@ def detect(
             candidates=candidates is not None,
             crs=crs,
         )
-        check_layers(every, request)
+        check_layers(out, candidates, request)
         result, notes = detect_and_write(request, out, candidates, quiet=quiet)
         out = list(dict.fromkeys(every))
         if as_json:

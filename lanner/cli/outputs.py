@@ -11,7 +11,7 @@ from pathlib import Path
 from lanner.core.errors import OutputError
 from lanner.core.files import followed, is_stream
 from lanner.core.folders import check_folder, check_name, check_sqlite
-from lanner.core.job import DetectRequest
+from lanner.core.job import DetectRequest, candidates_layer
 
 FORMATS = {
     ".geojson": "GeoJSON (RFC 7946, longitude and latitude)",
@@ -110,7 +110,7 @@ def _is_same(path: Path, other: Path) -> bool:
         return False
 
 
-def check_layers(paths: Sequence[Path], request: DetectRequest) -> None:
+def check_layers(paths: Sequence[Path], candidates: Path | None, request: DetectRequest) -> None:
     """Refuse GeoPackages that could not be written: those that hold what our layer must not
     replace, that another program locks, or in a folder where SQLite cannot lock files.
 
@@ -118,7 +118,8 @@ def check_layers(paths: Sequence[Path], request: DetectRequest) -> None:
         OutputError: as said.
         LannerError: the detector or the scene cannot be opened.
     """
-    packages = [path for path in paths if path.suffix.lower() == ".gpkg"]
+    asked = [(path, False) for path in paths] + ([(candidates, True)] if candidates else [])
+    packages = [(path, left_out) for path, left_out in asked if path.suffix.lower() == ".gpkg"]
     if not packages:
         return
     from lanner.inference.pipeline import detector_for_scene
@@ -126,10 +127,10 @@ def check_layers(paths: Sequence[Path], request: DetectRequest) -> None:
     from postprocess.geopackage import check_geopackage
 
     detector = ""
-    if any(path.exists() for path in packages):
+    if any(path.exists() for path, _ in packages):
         detector = detector_for_scene(find(request.detector), request).config.name
-    for path in packages:
-        check_geopackage(followed(path), detector)
+    for path, left_out in packages:
+        check_geopackage(followed(path), candidates_layer(detector) if left_out else detector)
 
 
 def check_place(

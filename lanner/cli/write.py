@@ -11,8 +11,8 @@ from pathlib import Path
 from lanner.core.errors import OutputError
 from lanner.core.job import Cancel, DetectResult
 
-CANDIDATES = "{}_candidates"
-"""The layer of what was left out, after the detector."""
+_File = tuple[Path, DetectResult]
+"""A file, and what is to be in it."""
 
 
 def write_outputs(
@@ -40,46 +40,43 @@ def write_outputs(
     """
     from postprocess.writers import write
 
-    detector = result.summary["detector"]["name"]
     notes: list[str] = []
-    failed: list[tuple[Path, OutputError]] = []
-    files = [(path, result, detector) for path in paths]
+    failed: list[tuple[_File, OutputError]] = []
+    files: list[_File] = [(path, result) for path in paths]
     if candidates is not None and result.candidates is not None:
-        files.append((candidates, result.candidates, CANDIDATES.format(detector)))
-    for path, found, layer in files:
+        files.append((candidates, result.candidates))
+    for path, found in files:
         cancel.check()
         try:
-            note = write(found.features, found.frame, path, layer, found.schema)
+            note = write(found.features, found.frame, path, found.layer, found.schema)
         except OutputError as error:
-            failed.append((path, error))
+            failed.append(((path, found), error))
         else:
             notes += [] if note is None else [note]
     if failed:
-        raise _failure(failed, result, run)
+        raise _failure(failed, run)
     return notes
 
 
-def _failure(
-    failed: Sequence[tuple[Path, OutputError]], result: DetectResult, run: Path | None
-) -> OutputError:
+def _failure(failed: Sequence[tuple[_File, OutputError]], run: Path | None) -> OutputError:
     """All failures in one line, and where the features are."""
     if run is not None:
         where = f"the same command resumes from {run}"
     else:
-        kept = _kept([path for path, _ in failed], result)
+        kept = _kept([file for file, _ in failed])
         where = (
             f"what was found is in {' and '.join(map(str, kept))}"
             if kept
             else "what was found could not be kept elsewhere either"
         )
     _, first = failed[0]
-    also = "".join(f"; {path}: {error.problem}" for path, error in failed[1:])
+    also = "".join(f"; {path}: {error.problem}" for (path, _), error in failed[1:])
     return OutputError(
         first.argument, first.value, first.problem + also, f"{first.remedy}; {where}"
     )
 
 
-def _kept(paths: Sequence[Path], result: DetectResult) -> list[Path]:
+def _kept(files: Sequence[_File]) -> list[Path]:
     """The files in a folder for temporary ones, or else in the current one; none where none can.
 
     What another format cannot say is kept as GeoParquet.
@@ -87,18 +84,19 @@ def _kept(paths: Sequence[Path], result: DetectResult) -> list[Path]:
     for base in (None, "."):
         with suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="lanner-kept-", dir=base)).absolute()
-            kept = [one for one in (_keep(path, folder, result) for path in paths) if one]
+            kept = [one for one in (_keep(file, folder) for file in files) if one]
             if kept:
                 return list(dict.fromkeys(kept))
             shutil.rmtree(folder)
     return []
 
 
-def _keep(path: Path, folder: Path, result: DetectResult) -> Path | None:
+def _keep(file: _File, folder: Path) -> Path | None:
     from postprocess.writers import write
 
-    for name in (path.name, "features.parquet"):
+    path, found = file
+    for name in (path.name, f"{found.layer or 'features'}.parquet"):
         with suppress(OutputError):
-            write(result.features, result.frame, folder / name, schema=result.schema)
+            write(found.features, found.frame, folder / name, found.layer, found.schema)
             return folder / name
     return None

@@ -63,7 +63,8 @@ class DetectResult:
     byte for byte. They are held compressed, and are quick to go through in order. `summary` is
     plain JSON data (notes on the scene, counts by label and decision, seconds by stage, scene,
     detector, checksums).
-    `frame` is the same as a GeoDataFrame in the scene's CRS, `schema` says which columns it has.
+    `frame` is the same as a GeoDataFrame in the scene's CRS, `schema` says which columns it has,
+    `layer` how its layer is named in a file of several.
     `candidates` are those that the chain left out, where they were asked for: `decision` is
     'candidate' and `reason` says why each was.
     """
@@ -72,7 +73,13 @@ class DetectResult:
     summary: Mapping[str, Any]
     frame: Any = field(repr=False, compare=False)
     schema: Schema | None = field(default=None, repr=False, compare=False)
+    layer: str | None = field(default=None, repr=False, compare=False)
     candidates: DetectResult | None = field(default=None, repr=False, compare=False)
+
+
+def candidates_layer(detector: str) -> str:
+    """Name of the layer of what a detector left out."""
+    return f"{detector}_candidates"
 
 
 class Cancel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,9 +41,3 @@ class Schema:
     def of_kind(self, *kinds: Kind) -> frozenset[str]:
         """Names of the properties of some kinds."""
         return frozenset(column.name for column in self.columns if column.kind in kinds)
-
-
-def unique(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """The columns without those whose name a later one has: it says more of it."""
-    by_name = {column.name: column for column in columns}
-    return tuple(by_name.values())

@@ -54,6 +54,7 @@ class Detections:
     candidates: Detections | None = field(default=None, repr=False, compare=False)
     _frame: Any = field(default=None, repr=False, compare=False)
     _schema: Schema | None = field(default=None, repr=False, compare=False)
+    _layer: str | None = field(default=None, repr=False, compare=False)
     # Keeps the file of a scene that came as an array for as long as the result is there.
     _held: Any = field(default=None, repr=False, compare=False)
 
@@ -123,12 +124,12 @@ class Detections:
         from postprocess.writers import write
 
         target = Path(path)
-        write(self.features, self.gdf, target, self._layer, self._schema)
+        write(self.features, self.gdf, target, self._layer or self._detector, self._schema)
         return target
 
     @property
-    def _layer(self) -> str | None:
-        """The layer's name in a file: who found them, where the summary says so."""
+    def _detector(self) -> str | None:
+        """Who found them, where the summary says so."""
         named = self.summary.get("detector")
         return named.get("name") if isinstance(named, Mapping) else None
 

@@ -177,6 +177,7 @@ def _detections(
         left_out,
         result.frame,
         result.schema,
+        result.layer,
         held,
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from detectors.catalog import Entry, choose
 from lanner.core.config import DetectorConfig, config_sha256
 from lanner.core.errors import Argument, ConfigError, GsdError
-from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
+from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress, candidates_layer
 from lanner.inference.registry import (
     DetectorInfo,
     LoadedDetector,
@@ -122,6 +122,7 @@ def detect_with(
     from lanner.inference.manifest import Manifest
     from postprocess.chain import Chain
     from postprocess.chain_files import find_files
+    from postprocess.frame import MANY
     from tiling.ledger import Ledger
 
     chain = Chain.from_specs(config.chain)
@@ -154,7 +155,11 @@ def detect_with(
         )
         with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
             context = replace(context, closer=closer, files=files)
-            done = chain.run(objects, context, progress=stages.pass_on)
+            if request.run_dir is None and not context.rasters and len(objects) < MANY:
+                # Nobody can restart it: the snapshots of few objects take longer than the steps.
+                done = chain.apply(objects, context, progress=stages.pass_on)
+            else:
+                done = chain.run(objects, context, progress=stages.pass_on)
         result = _written(done, chain.schema, context, manifest, capped, stages, notes)
         if not request.candidates:
             return result
@@ -246,7 +251,7 @@ def _written(
     frame = scene_frame(done.objects, context, schema)
     stages.tell("write", 1, 1)
     summary = {**_summary(done, manifest, context, capped, stages), "notes": list(notes)}
-    return DetectResult(texts, summary, frame, schema)
+    return DetectResult(texts, summary, frame, schema, context.detector.name)
 
 
 def _left_out(
@@ -257,7 +262,8 @@ def _left_out(
 
     objects = done.rejected.assign(decision="candidate", reason=done.rejected["rejected"])
     frame = scene_frame(objects, context, schema)
-    return DetectResult(features(objects, context, schema), summary, frame, schema)
+    layer = candidates_layer(context.detector.name)
+    return DetectResult(features(objects, context, schema), summary, frame, schema, layer)
 
 
 def _summary(

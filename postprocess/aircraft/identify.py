@@ -72,8 +72,8 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     for low in range(0, len(objects), CHUNK):
         context.cancel.check()
         part = objects.iloc[low : low + CHUNK]
-        heat = _temperature(part, context, params)
-        probability = _posterior(part, catalogue, weights, heat, params)
+        temperature = _temperature(part, context, params)
+        probability = _posterior(part, catalogue, weights, temperature, params)
         types += _best(probability, catalogue, params.top)
         levels += _levels(probability, catalogue, params.sure)
     result = objects.copy()
@@ -95,7 +95,11 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
 
 
 def _posterior(
-    part: gpd.GeoDataFrame, catalogue: Catalogue, weights: Floats, heat: Floats, params: Params
+    part: gpd.GeoDataFrame,
+    catalogue: Catalogue,
+    weights: Floats,
+    temperature: Floats,
+    params: Params,
 ) -> Floats:
     def numbers(name: str) -> Floats:
         return np.asarray(part[name].to_numpy(np.float64), np.float64)
@@ -117,18 +121,18 @@ def _posterior(
     log = weights + evidence.size_and_shape(catalogue, measures, params.shape_weight)
     log = log + params.shape_weight * evidence.pods(catalogue, numbers("nacelles"))
     log = log + params.shape_weight * evidence.body(catalogue, measures)
-    return evidence.posterior(log / heat[:, None])
+    return evidence.posterior(log / temperature[:, None])
 
 
 def _temperature(part: gpd.GeoDataFrame, context: Context, params: Params) -> Floats:
     """(n,) temperature of each object by its longer side in pixels of the scene."""
-    heat = np.full(len(part), params.temperature)
+    temperature = np.full(len(part), params.temperature)
     if params.small_px == 0:
-        return heat
+        return temperature
     side = np.fmax(part["length_m"].to_numpy(np.float64), part["wingspan_m"].to_numpy(np.float64))
     pixels = np.maximum(side / max(context.place.gsd), 1.0)
     rise: Floats = 1 + (params.small_px / pixels) ** SMALLER
-    return heat * rise
+    return temperature * rise
 
 
 def _best(probability: Floats, catalogue: Catalogue, top: int) -> list[list[dict[str, Any]]]:

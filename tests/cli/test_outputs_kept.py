@@ -149,3 +149,15 @@ def test_candidates_are_written_beside_what_was_found(at_home, scene, tmp_path):
     assert {"tiny", "tiny_candidates"} <= names
     left = gpd.read_file(both, layer="tiny_candidates")
     assert len(left) == len(json.loads(alone.read_text())["features"])
+
+
+def test_a_layer_of_candidates_that_is_not_ours_is_refused_before_the_work(
+    at_home, scene, tmp_path
+):
+    path = tmp_path / "project.gpkg"
+    project(path, "tiny_candidates")
+    before = path.read_bytes()
+    done = run(scene, "-d", "tiny", "-o", tmp_path / "a.geojson", "--candidates", path)
+    assert done.exit_code == 18
+    assert done.stderr.count("\n") == 1, "nothing was begun"
+    assert path.read_bytes() == before

@@ -2,9 +2,11 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
+import pyogrio
 import pytest
 import shapely
 
@@ -16,7 +18,7 @@ from lanner.core.job import Cancel, DetectResult
 def result(crs: object = 32633) -> DetectResult:
     texts = ['{"type":"Feature","id":"a","geometry":{"type":"Point","coordinates":[1,2]}}']
     frame = gpd.GeoDataFrame({"id": ["a"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=crs)
-    return DetectResult(texts, {"detector": {"name": "aircraft"}}, frame)
+    return DetectResult(texts, {}, frame, layer="aircraft")
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +90,15 @@ def test_a_cancelled_run_writes_no_more(tmp_path):
     with pytest.raises(Cancelled):
         write_outputs(result(), [tmp_path / "a.fgb"], None, None, cancel)
     assert not (tmp_path / "a.fgb").exists()
+
+
+def test_candidates_that_cannot_be_written_are_kept_as_what_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = result()
+    left = replace(result(), features=(), frame=found.frame.iloc[:0], layer="aircraft_candidates")
+    gone = tmp_path / "gone" / "left.gpkg"
+    with pytest.raises(OutputError, match=r"left\.gpkg"):
+        write_outputs(replace(found, candidates=left), [tmp_path / "a.gpkg"], gone, None, Cancel())
+    (kept,) = tmp_path.glob("lanner-kept-*/left.gpkg")
+    assert pyogrio.read_info(kept, layer="aircraft_candidates")["features"] == 0
+    assert (tmp_path / "a.gpkg").is_file()

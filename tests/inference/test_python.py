@@ -16,6 +16,8 @@ import lanner
 from lanner.core.errors import BandError, ConfigError, PlaceError, SceneError, UnknownDetectorError
 from postprocess.writers import FORMATS
 
+LAYERS = ("tiny", "tiny_candidates")
+
 pytestmark = pytest.mark.usefixtures("at_home")
 
 
@@ -231,4 +233,7 @@ def test_candidates_come_where_they_are_asked_for(at_home, path, expected, tmp_p
     assert all(one["properties"]["decision"] == "candidate" for one in found.candidates)
     assert all(one["properties"]["reason"] for one in found.candidates)
     assert all(one["properties"]["confidence"] >= floor for one in found)
-    assert found.candidates.to_file(tmp_path / "left.gpkg").is_file()
+    found.to_file(tmp_path / "both.gpkg")
+    found.candidates.to_file(tmp_path / "both.gpkg")
+    layers = {name: gpd.read_file(tmp_path / "both.gpkg", layer=name) for name in LAYERS}
+    assert [len(layer) for layer in layers.values()] == [len(found), len(found.candidates)]

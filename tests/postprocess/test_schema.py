@@ -141,3 +141,23 @@ def test_flat_columns_say_what_the_nested_ones_do(outputs):
             assert (facts["type"], facts["type_name"]) == (best["icao"], best["name"])
             assert facts["type_probability"] == best["probability"]
             assert facts["family"] == family["name"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_chain_gives_the_same_in_memory_and_by_snapshots(tmp_path, count):
+    steps = chain("aircraft")
+    objects, context = airfield(count, "2024-05-01")
+    progress: dict[str, list] = {"apply": [], "run": []}
+    made = (
+        steps.apply(objects, context, progress=progress["apply"].append),
+        steps.run(objects, replace(context, workdir=tmp_path), progress=progress["run"].append),
+    )
+    assert progress["apply"] == progress["run"]
+    for part in ("objects", "rejected"):
+        texts = [features(getattr(one, part), context, steps.schema) for one in made]
+        assert texts[0] == texts[1]
+        for k, one in enumerate(made):
+            frame = scene_frame(getattr(one, part), context, steps.schema)
+            write(texts[k], frame, tmp_path / f"{k}.parquet", "aircraft", steps.schema)
+        assert (tmp_path / "0.parquet").read_bytes() == (tmp_path / "1.parquet").read_bytes()
+    assert len(made[0].objects) + len(made[0].rejected) == count
