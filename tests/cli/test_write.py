@@ -57,7 +57,7 @@ def test_a_run_keeps_what_was_found(tmp_path, temporary):
 
 def test_what_a_format_cannot_say_is_kept_in_another(tmp_path, temporary):
     text = failure([tmp_path / "a.geojson"], of=result(crs=None))
-    (kept,) = temporary.glob("*/features.parquet")
+    (kept,) = temporary.glob("*/aircraft.parquet")
     assert str(kept) in text
     assert len(gpd.read_parquet(kept)) == 1
 
