@@ -84,18 +84,18 @@ class MaskMember:
 
         With `mirror` it is the mean of two looks, one at the tile mirrored left to right.
         """
-        seen = torch.sigmoid(self.net(inputs))
+        probability = torch.sigmoid(self.net(inputs))
         if self.config.mirror:
             again = inputs.flip(-1).contiguous(memory_format=torch.channels_last)
-            seen = (seen + torch.sigmoid(self.net(again)).flip(-1)) / 2
-        return list((seen * valid[:, None]).cpu().numpy())
+            probability = (probability + torch.sigmoid(self.net(again)).flip(-1)) / 2
+        return list((probability * valid[:, None]).cpu().numpy())
 
     def closely(self, inputs: Tensor, valid: Tensor, threshold: float) -> Views:
         """Instances of one (1, 3, h, w) picture, from the mean of its four mirrored views."""
         flips = ((), (-1,), (-2,), (-2, -1))
         views = torch.cat([inputs.flip(axes) for axes in flips])
-        seen = torch.sigmoid(self.net(views.contiguous(memory_format=torch.channels_last)))
-        whole = sum((seen[k].flip(axes) for k, axes in enumerate(flips)), torch.zeros(()))
+        mirrored = torch.sigmoid(self.net(views.contiguous(memory_format=torch.channels_last)))
+        whole = sum((mirrored[k].flip(axes) for k, axes in enumerate(flips)), torch.zeros(()))
         order = [self.channels.index(name) for name in CHANNELS]
         probability = (whole.float() / len(flips) * valid[0]).cpu().numpy()[order]
         return instances(probability, threshold, self.config.instances)
@@ -104,8 +104,8 @@ class MaskMember:
         """Instances of each of (n, 3, h, w) prepared tiles."""
         order = [self.channels.index(name) for name in CHANNELS]
         return [
-            partial(instances, seen[order], self.config.threshold, self.config.instances)
-            for seen in self.probability(inputs, valid)
+            partial(instances, one[order], self.config.threshold, self.config.instances)
+            for one in self.probability(inputs, valid)
         ]
 
 

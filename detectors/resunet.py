@@ -99,8 +99,8 @@ class ResUNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, h, w) float, sides multiples of `STRIDE` -> (n, outputs, h, w) logits."""
         *levels, deepest = self.net.encoder(self.normalised(images))
-        seen = self.net.decoder([*levels, self.context(deepest)])
-        logits: Tensor = self.net.segmentation_head(seen)
+        features = self.net.decoder([*levels, self.context(deepest)])
+        logits: Tensor = self.net.segmentation_head(features)
         return logits.float()
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -125,8 +125,8 @@ class Context(nn.Module):
 
     def forward(self, deepest: Tensor) -> Tensor:
         """(n, width, h, w) -> the same."""
-        seen, total = deepest, torch.zeros_like(deepest)
+        features, total = deepest, torch.zeros_like(deepest)
         for layer in self.layers:
-            seen = F.relu(layer(seen))
-            total = total + seen
+            features = F.relu(layer(features))
+            total = total + features
         return deepest + self.gain.to(deepest.dtype) * total

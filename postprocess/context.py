@@ -185,6 +185,6 @@ def _mark(path: Path) -> Mark:
     both = path.stat(), path.lstat()
     return tuple(
         value
-        for told in both
-        for value in (told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+        for stat in both
+        for value in (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     )

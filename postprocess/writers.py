@@ -157,12 +157,12 @@ def write(
         if ending == ".geojson" and frame.crs is None:
             raise _no_geojson(path)
         _write_texts(features, path, pixels=frame.crs is None)
-        told = None
+        note = None
     else:
-        told = _write_frame(frame, path, ending, layer, schema)
-    if told is None and not is_stream(path):
+        note = _write_frame(frame, path, ending, layer, schema)
+    if note is None and not is_stream(path):
         write_style(path, style_of(frame, schema))
-    return told
+    return note
 
 
 def _no_geojson(path: Path) -> OutputError:

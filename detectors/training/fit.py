@@ -198,8 +198,8 @@ class Learner(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.AdamW:
         """AdamW, with the state of the checkpoint."""
-        said = self.settings
-        optimiser = adamw(self.net, said.lr, said.weight_decay, said.encoder_rate)
+        settings = self.settings
+        optimiser = adamw(self.net, settings.lr, settings.weight_decay, settings.encoder_rate)
         if self._optimiser is not None:
             optimiser.load_state_dict(self._optimiser)
             self._optimiser = None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from detectors.resunet import ResUNet
 from lanner.core.errors import OutputError, WeightsError
 
-ENCODERS = ("body.", "net.encoder.")
+ENCODER_PREFIXES = ("body.", "net.encoder.")
 """How the residual body is called in a RetinaNet and in a Res-UNet."""
 
 
@@ -38,7 +38,9 @@ def adamw(net: nn.Module, lr: float, decay: float, encoder_rate: float = 1.0) ->
     groups: list[dict[str, Any]] = []
     for share in sorted({1.0, encoder_rate}, reverse=True):
         mine = [
-            p for name, p in named if (encoder_rate if name.startswith(ENCODERS) else 1.0) == share
+            p
+            for name, p in named
+            if (encoder_rate if name.startswith(ENCODER_PREFIXES) else 1.0) == share
         ]
         deep, flat = [p for p in mine if p.ndim > 1], [p for p in mine if p.ndim <= 1]
         groups += [
@@ -158,18 +160,18 @@ def encoder_from(net: nn.Module, path: Path) -> None:
     body = {
         name.removeprefix(prefix): value
         for name, value in read_weights(path).items()
-        for prefix in ENCODERS
+        for prefix in ENCODER_PREFIXES
         if name.startswith(prefix)
     }
     own: dict[str, Any] = net.state_dict()
     fits = {
         prefix + name: value
         for name, value in body.items()
-        for prefix in ENCODERS
+        for prefix in ENCODER_PREFIXES
         if prefix + name in own
     }
     fits = _fitting(own, fits)
-    mine = [name for name in own if name.startswith(ENCODERS)]
+    mine = [name for name in own if name.startswith(ENCODER_PREFIXES)]
     if not mine or len(fits) < len(mine):
         raise WeightsError(
             "encoder_from",

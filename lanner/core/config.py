@@ -217,9 +217,11 @@ class DetectorConfig(Strict):
             raise ValueError(f"mirror is for resunet members only, not {twice}")
         if self.output == "raster" and boxy:
             raise ValueError(f"output raster takes resunet members only, not {boxy}")
-        heard = [m.name for m in self.members if m.override_above is not None]
-        if heard and (self.output != "raster" or len(heard) == len(self.members)):
-            raise ValueError(f"override_above of {heard} needs output raster, and others that vote")
+        overriding = [m.name for m in self.members if m.override_above is not None]
+        if overriding and (self.output != "raster" or len(overriding) == len(self.members)):
+            raise ValueError(
+                f"override_above of {overriding} needs output raster, and others that vote"
+            )
         if not 0 < self.gsd_range[0] <= self.gsd_range[1]:
             raise ValueError(f"gsd_range {self.gsd_range} must rise from above 0")
         if self.closer is not None and (self.closer.kind, self.output) != ("resunet", "objects"):
@@ -263,15 +265,15 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """A mapping, as it stands in the text."""
         node = super().compose_mapping_node(anchor)
-        seen = set()
+        keys = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 continue
-            if (key.tag, key.value) in seen:
+            if (key.tag, key.value) in keys:
                 raise yaml.composer.ComposerError(
                     None, None, f"{key.value!r} is there twice", key.start_mark
                 )
-            seen.add((key.tag, key.value))
+            keys.add((key.tag, key.value))
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -347,9 +349,9 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     whole = error.errors()
     first = next((one for one in whole if one["type"] == "extra_forbidden"), whole[0])
     where = ".".join(str(part) for part in first["loc"])
-    said = first["msg"].removeprefix("Value error, ")
+    complaint = first["msg"].removeprefix("Value error, ")
     if not where:  # what keys say together: the whole file is no value to show
-        return ConfigError(_FILE, path, said, "correct it")
+        return ConfigError(_FILE, path, complaint, "correct it")
     if first["type"] == "extra_forbidden":
         known = keys_at(DetectorConfig, first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -357,7 +359,7 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
         return ConfigError(where, path.name, "is not a known key", remedy)
     if first["type"] == "missing":
         return ConfigError(where, path.name, "is missing", "add it")
-    return ConfigError(where, first.get("input"), f"in {path.name}: {said}", "correct it")
+    return ConfigError(where, first.get("input"), f"in {path.name}: {complaint}", "correct it")
 
 
 def keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -152,9 +152,9 @@ class SceneCloser:
                 ledger.put(names[n], encode_ring(self._ring(shots[n], threshold)))
                 return True
 
-            with closing(thread_each(see, left)) as seen:
-                for looked in seen:
-                    if looked:
+            with closing(thread_each(see, left)) as answers:
+                for finished in answers:
+                    if finished:
                         done += 1
                         tell(done, len(shots))
             self._cancel.check()

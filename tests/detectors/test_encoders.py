@@ -14,6 +14,7 @@ from detectors.resunet import ENCODERS, ResUNet, ResUNetSpec
 from detectors.training import imagenet
 from detectors.training.imagenet import PUBLISHED, Published, imagenet_encoder, published
 from detectors.training.weights import adamw
+from lanner.core import config
 from lanner.core.errors import ConfigError, WeightsError
 
 OUTPUTS = ("road", "centreline")
@@ -135,3 +136,7 @@ def test_an_encoder_learns_at_a_share_of_the_rate():
         assert all((id(p) in encoder) == (one["share"] == 0.25) for p in one["params"])
     assert sum(len(one["params"]) for one in groups) == len(list(net.parameters()))
     assert [one["share"] for one in adamw(net, 1e-3, 0.05).param_groups] == [1.0, 1.0]
+
+
+def test_the_names_that_a_configuration_may_give_are_those_of_the_encoders():
+    assert tuple(ENCODERS) == config.ENCODERS

@@ -67,15 +67,15 @@ def test_timing_a_view_changes_nothing_that_follows(name, precision):
 
 def test_the_rate_is_that_of_the_last_steps():
     pace = Pace()
-    pace.told(1, 100.0)
+    pace.add(1, 100.0)
     assert pace.seconds_a_step is None
     assert pace.words(10, 0.5) == "loss 0.5"
-    pace.told(2, 104.0)
+    pace.add(2, 104.0)
     assert pace.seconds_a_step == 4.0
     assert pace.words(2, 0.25) == "loss 0.25, 4 s a step"
     # A slow beginning is forgotten.
     for step in range(3, LATELY + 4):
-        pace.told(step, 104.0 + 0.5 * (step - 2))
+        pace.add(step, 104.0 + 0.5 * (step - 2))
     assert pace.seconds_a_step == 0.5
     assert pace.words(LATELY + 3 + 240, None) == "2 steps/s, 2 min left"
 

@@ -76,10 +76,10 @@ def _trained(project: Project, job: Job, tags: dict[str, str]) -> dict[str, Any]
         # Sums depend on the number of threads: a resumed run keeps its own.
         job = job.model_copy(update={"threads": before.threads})
     tracker = Tracker(project, job.member, job.key, tags)
-    said = {**job.training.model_dump(mode="json"), "seed": job.seed, "threads": job.threads}
-    tracker.params({name: value for name, value in said.items() if name not in NO_MATTER})
+    numbers = {**job.training.model_dump(mode="json"), "seed": job.seed, "threads": job.threads}
+    tracker.params({name: value for name, value in numbers.items() if name not in NO_MATTER})
     # MLflow has parameters stay what they were; these may change when a run is gone on with.
-    tracker.tags({name: value for name, value in said.items() if name in NO_MATTER})
+    tracker.tags({name: value for name, value in numbers.items() if name in NO_MATTER})
 
     pace, stage = Pace(), f"train {job.member}"
 
@@ -90,11 +90,11 @@ def _trained(project: Project, job: Job, tags: dict[str, str]) -> dict[str, Any]
         elif what == "pace":
             if resumed:
                 return  # its own steps soon tell what is left of them
-            said = expected(job, facts["seconds"], project.path.name)
-            project.tell(Progress(stage, 0, job.training.steps, remark=said))
+            remark = expected(job, facts["seconds"], project.path.name)
+            project.tell(Progress(stage, 0, job.training.steps, remark=remark))
         elif what == "step":
             done, total = facts["done"], facts["total"]
-            pace.told(done, time.monotonic())
+            pace.add(done, time.monotonic())
             project.tell(Progress(stage, done, total, pace.words(total, facts["loss"])))
         else:
             project.tell(Progress("decode", facts["done"], facts["total"]))

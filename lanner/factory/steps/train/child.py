@@ -49,14 +49,14 @@ def run_member(
         Cancelled: the caller cancelled.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    told = job.folder / JOB
-    write_text(job.model_dump_json(indent=1), told)
+    job_file = job.folder / JOB
+    write_text(job.model_dump_json(indent=1), job_file)
     places = os.pathsep.join(place for place in sys.path if place)
     env = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": str(job.threads)}
     with (job.folder / OUTPUT).open("w") as output:
         process = subprocess.Popen(
             # -P: a file of the current folder must not stand in for a library.
-            [sys.executable, "-P", "-m", __name__.rpartition(".")[0] + ".member", str(told)],
+            [sys.executable, "-P", "-m", __name__.rpartition(".")[0] + ".member", str(job_file)],
             stdout=subprocess.PIPE,
             stderr=output,
             text=True,

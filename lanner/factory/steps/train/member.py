@@ -48,8 +48,8 @@ def main(job_file: str) -> int:
                 done = train(job, lambda _, __: None, draw=False)
         except LannerError as error:
             if first:
-                said = [error.argument, str(error.value), error.problem, error.remedy]
-                _teller(channel)("error", {"kind": type(error).__name__, "said": said})
+                facts = [error.argument, str(error.value), error.problem, error.remedy]
+                _teller(channel)("error", {"kind": type(error).__name__, "said": facts})
             else:
                 print(error, file=sys.stderr)
             return 1
@@ -156,21 +156,21 @@ def settings_of(job: Job) -> Any:
     """The job's numbers as `detectors.training.settings.Settings`."""
     from detectors.training.settings import Settings
 
-    said = job.training
+    training = job.training
     return Settings(
-        steps=said.steps,
-        lr=said.lr,
-        encoder_rate=said.encoder_rate,
-        weight_decay=said.weight_decay,
-        warmup=said.warmup,
-        ema=said.ema,
-        loss=said.loss,
-        checkpoint_every=said.checkpoint_every,
-        valid_every=said.valid_every,
-        precision=said.precision,
+        steps=training.steps,
+        lr=training.lr,
+        encoder_rate=training.encoder_rate,
+        weight_decay=training.weight_decay,
+        warmup=training.warmup,
+        ema=training.ema,
+        loss=training.loss,
+        checkpoint_every=training.checkpoint_every,
+        valid_every=training.valid_every,
+        precision=training.precision,
         devices=job.devices,
         threads=job.threads,
-        workers=said.workers,
+        workers=training.workers,
         seed=job.seed,
     )
 
@@ -179,16 +179,16 @@ def recipe_of(job: Job, plain: bool = False) -> Recipe:
     """What batches look like; `plain` leaves colours as they are."""
     from detectors.training.views import Mixing, Recipe
 
-    said = job.training
+    training = job.training
     return Recipe(
-        pixels=said.pixels,
-        sizes=said.sizes,
-        colour=0.0 if plain else said.colour,
-        gentle=0.0 if plain else said.gentle,
-        sensor=said.sensor,
-        free=said.rotate == "free",
-        single_band=said.single_band,
-        mix={name: Mixing(mix.odds, mix.scale) for name, mix in said.mix.items()},
+        pixels=training.pixels,
+        sizes=training.sizes,
+        colour=0.0 if plain else training.colour,
+        gentle=0.0 if plain else training.gentle,
+        sensor=training.sensor,
+        free=training.rotate == "free",
+        single_band=training.single_band,
+        mix={name: Mixing(mix.odds, mix.scale) for name, mix in training.mix.items()},
     )
 
 

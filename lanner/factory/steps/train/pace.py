@@ -14,33 +14,33 @@ LONG = 600.0
 
 
 class Pace:
-    """The rate of the last steps, from when each of them was told."""
+    """The rate of the last steps, from when each of them was done."""
 
     def __init__(self) -> None:
-        self._told: deque[tuple[int, float]] = deque(maxlen=LATELY + 1)
+        self._steps: deque[tuple[int, float]] = deque(maxlen=LATELY + 1)
 
-    def told(self, done: int, now: float) -> None:
+    def add(self, done: int, now: float) -> None:
         """Take in that so many steps are done, `now` in seconds of any clock that rises."""
-        self._told.append((done, now))
+        self._steps.append((done, now))
 
     @property
     def seconds_a_step(self) -> float | None:
-        """Seconds; None before two steps were told."""
-        if len(self._told) < 2:
+        """Seconds; None before two steps."""
+        if len(self._steps) < 2:
             return None
-        (first, began), (last, ended) = self._told[0], self._told[-1]
+        (first, began), (last, ended) = self._steps[0], self._steps[-1]
         return (ended - began) / (last - first) if last > first else None
 
     def words(self, total: int, loss: float | None) -> str:
         """Loss, rate and time left, as far as they are known."""
-        said = [] if loss is None else [f"loss {loss:.4g}"]
+        parts = [] if loss is None else [f"loss {loss:.4g}"]
         rate = self.seconds_a_step
         if rate is not None:
-            said.append(f"{1 / rate:.3g} steps/s" if 0 < rate < 1 else f"{rate:.3g} s a step")
-            left = rate * (total - self._told[-1][0])
+            parts.append(f"{1 / rate:.3g} steps/s" if 0 < rate < 1 else f"{rate:.3g} s a step")
+            left = rate * (total - self._steps[-1][0])
             if left > 0:
-                said.append(f"{spell(left)} left")
-        return ", ".join(said)
+                parts.append(f"{spell(left)} left")
+        return ", ".join(parts)
 
 
 def spell(seconds: float) -> str:
@@ -61,12 +61,12 @@ def expected(job: Job, rate: float, file: str) -> str:
         rate: seconds a step, as one view was timed.
         file: the factory file.
     """
-    said = job.training
-    seconds = rate * said.steps
+    training = job.training
+    seconds = rate * training.steps
     threads = f"{job.threads} thread{'' if job.threads == 1 else 's'}"
     text = (
-        f"train {job.member}: {said.steps} steps of {said.pixels / 1e6:.2g} megapixels take about "
-        f"{spell(seconds)} on this CPU ({threads})."
+        f"train {job.member}: {training.steps} steps of {training.pixels / 1e6:.2g} megapixels "
+        f"take about {spell(seconds)} on this CPU ({threads})."
     )
     if seconds < LONG:
         return text
