@@ -133,8 +133,8 @@ def _affine_and_crs(
             "scene",
             uri,
             "has no CRS",
-            "give `crs`, such as EPSG:32633, or assign one with gdal_edit.py -a_srs EPSG:CODE "
-            "SCENE, " + _GSD,
+            "assign one with gdal_edit.py -a_srs EPSG:CODE SCENE (the command line and Python take "
+            "`crs` for it), " + _GSD,
         )
     if not _usable(affine):
         raise PlaceError(
@@ -149,8 +149,9 @@ def _affine_and_crs(
 def _given_crs(given: str, own: CRS | None, uri: str) -> CRS:
     """The CRS that the caller names for a file that says none."""
     try:
-        crs = CRS.from_user_input(given)
-    except CRSError as error:
+        # By PROJ: GDAL would take a file or an address for one, and open it.
+        crs = CRS.from_wkt(pyproj.CRS.from_user_input(given).to_wkt())
+    except (ProjError, CRSError) as error:
         raise PlaceError(
             Argument("crs"), given, f"is no CRS ({error})", "give one such as EPSG:32633"
         ) from error

@@ -142,8 +142,9 @@ def detect(
             check_candidates(candidates, out, scene, run)
         if not is_remote(scene):
             local_file(scene)  # a misspelt path is told before any library is loaded
-        every = [*out, *([candidates] if candidates else [])]
-        check_place(every, scene, gsd, crs)
+        check_place(out, scene, gsd, crs)
+        if candidates is not None:
+            check_place([candidates], scene, gsd, crs, "--candidates")
         if run is not None:
             check_run_dir(run, scene)
         request = DetectRequest(
@@ -159,7 +160,7 @@ def detect(
         )
         check_layers(out, candidates, request)
         result, notes = detect_and_write(request, out, candidates, quiet=quiet)
-        out = list(dict.fromkeys(every))
+        out = list(dict.fromkeys([*out, *([candidates] if candidates else [])]))
         if as_json:
             written = [str(path) for path in out]
             typer.echo(json.dumps({**result.summary, "written": written, "notes": notes}, indent=2))

@@ -134,7 +134,11 @@ def check_layers(paths: Sequence[Path], candidates: Path | None, request: Detect
 
 
 def check_place(
-    paths: Sequence[Path], scene: str, gsd: float | None, crs: str | None = None
+    paths: Sequence[Path],
+    scene: str,
+    gsd: float | None,
+    crs: str | None,
+    argument: str = "--out",
 ) -> None:
     """Refuse GeoJSON of a scene without a CRS: it would have no longitude and latitude.
 
@@ -150,7 +154,7 @@ def check_place(
 
     if open_scene(scene, gsd=gsd, crs=crs).place.crs is None:
         raise OutputError(
-            "--out",
+            argument,
             geojson[0],
             "the scene has no CRS, so no longitude and latitude",
             "end it in .json, .gpkg or .parquet for scene pixels",

@@ -49,6 +49,13 @@ def test_what_is_no_crs_is_refused_also_where_sampling_is_given(jpeg, crs):
             open_scene(jpeg, crs=crs, gsd=gsd)
 
 
+def test_a_file_of_a_crs_is_not_opened(jpeg, tmp_path):
+    path = tmp_path / "crs.wkt"
+    path.write_text(open_scene(jpeg, crs="EPSG:32633").place.crs.to_wkt())
+    with pytest.raises(PlaceError, match="is no CRS"):
+        open_scene(jpeg, crs=str(path))
+
+
 def test_it_may_repeat_what_the_file_says_and_not_contradict_it(tmp_path):
     path = tmp_path / "scene.tif"
     with rasterio.open(
