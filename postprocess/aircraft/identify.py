@@ -21,7 +21,7 @@ COLUMNS = (
     Column("type", "text", "ICAO designator of the most likely type"),
     Column("type_name", "text", "its name"),
     Column("type_probability", "number", "how likely it is that one"),
-    Column("family", "text", "deepest level of the taxonomy that is sure"),
+    Column("family", "text", "deepest family of the taxonomy that is sure"),
     Column("family_probability", "number", "how likely it belongs there"),
     Column("types", "json", "likely types: icao, name, probability; best first"),
     Column("taxonomy", "json", "path from the root to the family, its name and probability"),
@@ -69,19 +69,22 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     weights = evidence.prior(catalogue, params.prior_power, params.retired)
     types: list[list[dict[str, Any]]] = []
     levels: list[dict[str, Any]] = []
+    families: list[tuple[str, float]] = []
     for low in range(0, len(objects), CHUNK):
         context.cancel.check()
         part = objects.iloc[low : low + CHUNK]
         temperature = _temperature(part, context, params)
         probability = _posterior(part, catalogue, weights, temperature, params)
         types += _best(probability, catalogue, params.top)
-        levels += _levels(probability, catalogue, params.sure)
+        for level, family in _levels(probability, catalogue, params.sure):
+            levels.append(level)
+            families.append(family)
     result = objects.copy()
     result["type"] = column([best[0]["icao"] for best in types])
     result["type_name"] = column([best[0]["name"] for best in types])
     result["type_probability"] = np.array([best[0]["probability"] for best in types], np.float64)
-    result["family"] = column([level["name"] for level in levels])
-    result["family_probability"] = np.array([level["probability"] for level in levels], np.float64)
+    result["family"] = column([name for name, _ in families])
+    result["family_probability"] = np.array([value for _, value in families], np.float64)
     result["types"] = column(types)
     result["taxonomy"] = column(levels)
     result["note"] = column(
@@ -150,7 +153,12 @@ def _best(probability: Floats, catalogue: Catalogue, top: int) -> list[list[dict
     ]
 
 
-def _levels(probability: Floats, catalogue: Catalogue, sure: float) -> list[dict[str, Any]]:
+def _levels(
+    probability: Floats, catalogue: Catalogue, sure: float
+) -> list[tuple[dict[str, Any], tuple[str, float]]]:
+    """The deepest level that is sure, which may be a type, and the deepest family with its own
+    probability, of each of (n, types) objects.
+    """
     names = sorted(catalogue.families, key=lambda name: (len(catalogue.path(name)), name))
     share = np.round(np.stack([probability[:, catalogue.within[n]].sum(axis=1) for n in names]), 4)
     single = np.round(probability, 4)
@@ -161,12 +169,14 @@ def _levels(probability: Floats, catalogue: Catalogue, sure: float) -> list[dict
         # than one half there is but one a level.
         deepest = max((i for i in range(len(names)) if share[i, row] >= sure), default=0)
         family = names[deepest] if share[deepest, row] >= sure else ROOT
-        value = float(share[names.index(family), row])
+        kind = catalogue.types[int(best[row])]
+        type_sure = single[row, best[row]] >= sure
+        if type_sure:
+            family = kind.family
         path = [catalogue.families[name].name for name in catalogue.path(family)]
-        top = int(best[row])
-        if single[row, top] >= sure:
-            facts = catalogue.types[top]
-            family, value = facts.family, float(single[row, top])
-            path = [catalogue.families[name].name for name in catalogue.path(family)] + [facts.name]
-        levels.append({"path": path, "name": path[-1], "probability": min(value, 1.0)})
+        value = min(float(share[names.index(family), row]), 1.0)
+        known = path[-1], value
+        if type_sure:
+            path, value = [*path, kind.name], min(float(single[row, best[row]]), 1.0)
+        levels.append(({"path": path, "name": path[-1], "probability": value}, known))
     return levels

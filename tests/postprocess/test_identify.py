@@ -21,6 +21,7 @@ from tests.fixtures_aircraft import (
     codes,
     identified,
     measures,
+    objects,
     share,
 )
 
@@ -353,3 +354,13 @@ def test_triage_serves_lines_and_nothing_and_missing_scores():
     lost = triage.run(triaged([np.nan]), WHERE, triage.Params(accept_at=0.0))
     assert lost["decision"].tolist() == ["review"]
     assert len(triage.run(triaged([]), WHERE, triage.Params(accept_at=0.5))) == 0
+
+
+def test_a_type_that_is_sure_is_told_beside_its_family_each_with_its_own_probability():
+    frame = objects((46.36, 72.75, 0.2, 0.3, 3.0, 1.0))  # long wings for its length
+    found = identify.run(frame, WHERE, identify.Params(temperature=0.05)).iloc[0]
+    level, best = found["taxonomy"], found["types"][0]
+    assert level["name"] == best["name"] == found["type_name"]
+    assert level["probability"] == best["probability"] == found["type_probability"]
+    assert found["family"] == level["path"][-2] != found["type_name"]
+    assert found["family_probability"] >= found["type_probability"]
