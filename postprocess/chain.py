@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from shapely.errors import ShapelyError
 
@@ -92,6 +94,39 @@ class Chain:
         """Names of the files that the steps read, each once."""
         every = [name for _, params in self.links for name in files_named(params)]
         return tuple(dict.fromkeys(every))
+
+    @property
+    def judges_sizes(self) -> bool:
+        """Whether a step knows how large its objects are."""
+        return any(step.size_likelihood is not None for step, _ in self.links)
+
+    def measuring(self) -> Chain:
+        """The steps before the one that knows how large its objects are, without those that
+        reject for size: what is needed to judge a ground sampling that may be wrong.
+        """
+        knows = [step.size_likelihood is not None for step, _ in self.links]
+        return Chain(tuple(link for link in self.links[: knows.index(True)] if not link[0].by_size))
+
+    def size_likelihood(
+        self, objects: gpd.GeoDataFrame, context: Context, factors: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How likely what was measured is at other ground samplings than the scene's.
+
+        Args:
+            objects: n objects that `measuring` has measured.
+            context: surroundings.
+            factors: (m,) other samplings over the scene's.
+
+        Returns:
+            (n, m) logarithms, comparable along each row.
+        """
+        context = self._with_files(context)
+        judge, params = next(
+            (step.size_likelihood, params)
+            for step, params in self.links
+            if step.size_likelihood is not None
+        )
+        return np.asarray(judge(objects, context, params, factors), np.float64)
 
     def snapshot(self, done: int) -> str:
         """File name of the snapshot after `done` steps (0: what came in)."""

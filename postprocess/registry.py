@@ -4,6 +4,9 @@ A package offers a step by an entry point in the group `lanner.steps` that names
 object) with a function `run(objects, context, params)` and a pydantic model `Params`. It may say
 which columns it sets for good in `COLUMNS`, `lanner.core.schema.Column` each, and what kind of
 geometry it leaves in `GEOMETRY`; what it does not say comes last and in the type of what is there.
+A step that rejects objects for their metres says `BY_SIZE = True`. One that knows how large its
+objects are has a function `size_likelihood(objects, context, params, factors)`, from which the
+ground sampling of a scene is estimated (see `postprocess.aircraft.identify`).
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from lanner.core.errors import StepError
@@ -57,10 +62,15 @@ PLUGINS = Plugins(GROUP, BUILTIN, "step", "step", "docs/architecture.md", StepEr
 RunFn = Callable[[gpd.GeoDataFrame, Context, Any], gpd.GeoDataFrame]
 
 
+SizeLikelihood = Callable[[gpd.GeoDataFrame, Context, Any, NDArray[np.float64]], Any]
+"""Objects, surroundings, parameters and (m,) factors on the sampling to (n, m) logarithms."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step: its name, its function, the model of its parameters, the columns of features that
-    it sets and the kind of geometry that it leaves (None: as it was).
+    it sets, the kind of geometry that it leaves (None: as it was), whether it rejects objects for
+    their size, and how likely sizes are at other ground samplings, where it knows.
     """
 
     name: str
@@ -68,6 +78,8 @@ class Step:
     params: type[BaseModel]
     columns: tuple[Column, ...] = ()
     geometry: Shape | None = None
+    by_size: bool = False
+    size_likelihood: SizeLikelihood | None = None
 
 
 def step(name: str) -> Step:
@@ -78,7 +90,15 @@ def step(name: str) -> Step:
     """
     found = PLUGINS.find(name)
     columns = tuple(getattr(found.source, "COLUMNS", ()))
-    return Step(name, found.run, found.params, columns, getattr(found.source, "GEOMETRY", None))
+    return Step(
+        name,
+        found.run,
+        found.params,
+        columns,
+        getattr(found.source, "GEOMETRY", None),
+        getattr(found.source, "BY_SIZE", False),
+        getattr(found.source, "size_likelihood", None),
+    )
 
 
 def names() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,21 @@ from lanner.cli.write import write_outputs
 from lanner.core.job import Cancel, DetectRequest, DetectResult
 from lanner.inference.run_folder import check_run_dir
 from tiling.names import is_remote, local_file
+
+AUTO, LEAST_GSD = "auto", 0.001
+
+
+def _known_gsd(value: str | None) -> str | None:
+    """`--gsd` as it was written, if it is metres above 0 or `auto`."""
+    if value is None or value == AUTO:
+        return value
+    try:
+        metres = float(value)
+    except ValueError:
+        metres = math.nan
+    if not (math.isfinite(metres) and metres >= LEAST_GSD):
+        raise typer.BadParameter(f"{value!r} is neither metres above {LEAST_GSD:g} nor {AUTO!r}.")
+    return value
 
 
 def detect(
@@ -70,14 +86,15 @@ def detect(
         ),
     ] = None,
     gsd: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--gsd",
-            metavar="METRES",
-            min=0.001,
+            metavar="METRES|auto",
             show_default=False,
+            callback=_known_gsd,
             help="Ground sampling of the scene, where the file has no CRS or a wrong one: all "
-            "metres follow it, coordinates stay those of the file.",
+            "metres follow it, coordinates stay those of the file. With auto it is estimated from "
+            "the sizes of what is found.",
         ),
     ] = None,
     crs: Annotated[
@@ -130,6 +147,10 @@ def detect(
     A picture without georeference, 0.5 m a pixel (features come in scene pixels):
 
         lanner detect photo.png -d aircraft --gsd 0.5 -o photo.json
+
+    The same where nobody knows its ground sampling:
+
+        lanner detect photo.png -d aircraft --gsd auto -o photo.json
     """
     again = (
         f"run the same command again to resume from {run}"
@@ -142,21 +163,25 @@ def detect(
             check_candidates(candidates, out, scene, run)
         if not is_remote(scene):
             local_file(scene)  # a misspelt path is told before any library is loaded
-        check_place(out, scene, gsd, crs)
+        metres = None if gsd in (None, AUTO) else float(gsd)
+        # With `auto` there will be some ground sampling, whichever.
+        some = 1.0 if gsd == AUTO else metres
+        check_place(out, scene, some, crs)
         if candidates is not None:
-            check_place([candidates], scene, gsd, crs, "--candidates")
+            check_place([candidates], scene, some, crs, "--candidates")
         if run is not None:
             check_run_dir(run, scene)
         request = DetectRequest(
             scene=scene,
             detector=detector,
-            gsd=gsd,
+            gsd=metres,
             device=device,
             tile=tile,
             members=_names(members),
             run_dir=run,
             candidates=candidates is not None,
             crs=crs,
+            estimate_gsd=gsd == AUTO,
         )
         check_layers(out, candidates, request)
         result, notes = detect_and_write(request, out, candidates, quiet=quiet)

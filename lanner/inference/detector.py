@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from detectors.catalog import Entry, choose
 from lanner.core.config import DetectorConfig
@@ -94,7 +94,7 @@ class Detector:
         self,
         scene: Any,
         *,
-        gsd: float | None = None,
+        gsd: float | Literal["auto"] | None = None,
         transform: Affine | Sequence[float] | None = None,
         crs: Any = None,
         bands: Sequence[str] | None = None,
@@ -110,7 +110,8 @@ class Detector:
         Args:
             scene: a path or address, an open rasterio dataset, a DataArray of xarray or
                 rioxarray, or an array (bands, height, width).
-            gsd: metres a pixel, where the scene has no CRS or a wrong one.
+            gsd: metres a pixel, where the scene has no CRS or a wrong one; "auto" estimates it
+                from the sizes of what is found.
             transform: of an array: rasterio's affine of its pixel corners.
             crs: of an array, or of a file that says none: its CRS, such as "EPSG:32633".
             bands: of an array: names of its bands; three are red, green, blue.
@@ -143,13 +144,14 @@ class Detector:
         request = DetectRequest(
             uri,
             self.name,
-            gsd,
+            None if gsd == "auto" else gsd,
             self.device,
             tile,
             self.members,
             None if run is None else Path(run),
             candidates,
             spoken,
+            gsd == "auto",
         )
         entry = detector_for_scene(self.entry, request)
         result = detect_with(
@@ -159,6 +161,8 @@ class Detector:
             cancel or Cancel(),
             on_progress or _ignore,
         )
+        if request.estimate_gsd:
+            request = replace(request, gsd=result.summary["gsd_estimate"]["gsd"])
         left_out = None
         if result.candidates is not None:
             left_out = _detections(result.candidates, request, None, held)

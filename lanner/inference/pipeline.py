@@ -5,17 +5,12 @@ Heavy libraries are imported when a run begins, so that asking for help stays qu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
-from functools import partial
-from math import ceil
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import Entry, choose
-from lanner.core.config import DetectorConfig, config_sha256
-from lanner.core.errors import Argument, ConfigError, GsdError
+from lanner.core.config import DetectorConfig
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress, candidates_layer
 from lanner.inference.registry import (
     DetectorInfo,
@@ -25,19 +20,14 @@ from lanner.inference.registry import (
     list_detectors,
     load,
 )
-from lanner.inference.run_folder import LEDGER, LOOKS, check_run_dir, run_folder
+from lanner.inference.run import find_objects
 from lanner.inference.stages import Stages
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from lanner.core.schema import Schema
-    from lanner.inference.manifest import Manifest
-    from postprocess.chain import ChainResult
-    from postprocess.context import Closer, Context
-    from tiling.grid import TilePlan
-    from tiling.ledger import Ledger
-    from tiling.scene import Scene
+    from lanner.inference.ground_sampling import GsdEstimate
+    from lanner.inference.run import Found
 
 __all__ = ["DetectorInfo", "LoadedDetector", "detect", "detect_with", "list_detectors"]
 
@@ -74,7 +64,9 @@ def detector_for_scene(entry: Entry, request: DetectRequest) -> Entry:
     config = entry.config
     if config.panchromatic_detector is None or request.members is not None:
         return entry
-    bands = open_scene(request.scene, gsd=request.gsd, crs=request.crs).band_indices(config.bands)
+    # Bands are asked for here and not yet metres.
+    gsd = config.gsd if request.estimate_gsd else request.gsd
+    bands = open_scene(request.scene, gsd=gsd, crs=request.crs).band_indices(config.bands)
     if len(set(bands)) > 1 or len(set(config.bands)) == 1:
         return entry
     return find_beside(entry.path.parent, config.panchromatic_detector)
@@ -98,187 +90,69 @@ def detect_with(
             objects of a step that takes long, write.
     """
     stages = Stages(on_progress)
-    stages.tell("open", 0, 1)
-    cancel.check()
-    if request.run_dir is not None:
-        check_run_dir(request.run_dir, request.scene)
-    scene = _admit(request, config)
-    plan = tile_plan(scene, config, request.tile)
-    checksum = scene.sha256(plan.grid)
-    stages.tell("open", 1, 1)
-    cancel.check()
-    # What can be wrong with the scene is told before libraries and networks are loaded, which
-    # takes longer than many a scene.
-    from tiling.normalise import require_valid, scene_stretch
-    from tiling.notes import notes_of
+    estimate = None
+    if request.estimate_gsd:
+        from lanner.inference.estimate import estimated
 
-    stages.tell("normalise", 0, 1)
-    require_valid(scene, config.bands)
-    stretch = scene_stretch(scene, config.bands, config.normalise)
-    notes = notes_of(scene, plan.grid, stretch)
-    stages.tell("normalise", 1, 1)
-    cancel.check()
-    stages.tell("load", 0, 1)
-    from lanner.inference.manifest import Manifest
-    from postprocess.chain import Chain
-    from postprocess.chain_files import find_files
-    from postprocess.frame import MANY
-    from tiling.ledger import Ledger
+        estimate = estimated(config, open_predictor, request, cancel, stages)
+        request = replace(request, gsd=estimate.gsd, estimate_gsd=False)
 
-    chain = Chain.from_specs(config.chain)
-    loaded = open_predictor()
-    files = find_files(chain.files, loaded.chain_files)
-    stages.tell("load", 1, 1)
-    cancel.check()
-    manifest = Manifest(
-        scene_sha256=checksum,
-        scene_gsd=scene.gsd,
-        detector=config.name,
-        release=config.release,
-        config_sha256=config_sha256(config),
-        weights=loaded.files,
-        weights_sha256=loaded.weights_sha256,
-        members=loaded.predictor.names,
-        identity=loaded.predictor.identity,
-        plan=plan,
-        stretch=stretch,
-        chain_files={name: one.sha256 for name, one in files.items()},
-    )
-    # The open ledger keeps other runs out of the folder until the last raster has been read.
-    with (
-        run_folder(request.run_dir) as folder,
-        Ledger(folder / LEDGER, manifest.key) as ledger,
-    ):
-        manifest.write(folder)
-        objects, context, capped = _run_tiles(
-            scene, config, loaded, manifest, folder, ledger, cancel, stages
-        )
-        with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
-            context = replace(context, closer=closer, files=files)
-            if request.run_dir is None and not context.rasters and len(objects) < MANY:
-                # Nobody can restart it: the snapshots of few objects take longer than the steps.
-                done = chain.apply(objects, context, progress=stages.pass_on)
-            else:
-                done = chain.run(objects, context, progress=stages.pass_on)
-        result = _written(done, chain.schema, context, manifest, capped, stages, notes)
+    def finish(found: Found) -> DetectResult:
+        from lanner.inference.estimate import gsd_notes
+
+        if estimate is None:
+            said = gsd_notes(found, config, open_predictor, request, cancel)
+        else:
+            said = (estimate.sentence,)
+        result = _written(found, stages, (*found.notes, *said), estimate)
         if not request.candidates:
             return result
-        return replace(result, candidates=_left_out(done, chain.schema, context, result.summary))
+        return replace(result, candidates=_left_out(found, result.summary))
 
-
-def _run_tiles(
-    scene: Scene,
-    config: DetectorConfig,
-    loaded: LoadedDetector,
-    manifest: Manifest,
-    folder: Path,
-    ledger: Ledger,
-    cancel: Cancel,
-    stages: Stages,
-) -> tuple[gpd.GeoDataFrame, Context, int]:
-    """The tile work: candidates or raster, and the context that the chain runs in."""
-    from lanner.inference.tiles import blend, gather, predict_tiles
-    from postprocess.context import Context, DetectorFacts
-    from tiling.reader import TileReader
-
-    plan, predictor = manifest.plan, loaded.predictor
-    reader = TileReader(scene, plan, config.bands, manifest.stretch)
-    rasters = {}
-    predict_tiles(predictor, reader, ledger, cancel, stages)
-    objects, capped = gather(ledger, plan, config.classes, predictor.names, cancel)
-    if predictor.channels:
-        rasters = blend(folder, ledger, plan, predictor, scene.place, cancel, stages)
-    facts = DetectorFacts(
-        config.name, config.release, manifest.weights_sha256, manifest.config_sha256
-    )
-    context = Context(
-        scene_id=scene.id,
-        acquired=scene.acquired,
-        place=scene.place,
-        grid=plan.grid,
-        plan=plan,
-        detector=facts,
-        workdir=folder,
-        rasters=rasters,
-        cancel=cancel,
-        calibrate=getattr(predictor, "calibrate", None),
-        members=predictor.names,
-    )
-    return objects, context, capped
-
-
-@contextmanager
-def _closer(
-    scene: Scene,
-    config: DetectorConfig,
-    manifest: Manifest,
-    loaded: LoadedDetector,
-    folder: Path,
-    cancel: Cancel,
-) -> Iterator[Closer | None]:
-    """What looks at single objects again; None where these predictor cannot."""
-    from lanner.inference.looks import looks_key
-    from lanner.inference.refine import SceneCloser
-    from tiling.ledger import NamedLedger
-
-    outline = getattr(loaded.predictor, "outline", None)
-    if outline is None:
-        yield None
-        return
-    grid, stretch = manifest.plan.grid, manifest.stretch
-    ledger = partial(NamedLedger, folder / LOOKS, looks_key(manifest, config))
-    with closing(
-        SceneCloser(scene, config.bands, grid, stretch, outline, cancel, ledger)
-    ) as closer:
-        yield closer
+    return find_objects(config, open_predictor, request, cancel, stages, finish)
 
 
 def _written(
-    done: ChainResult,
-    schema: Schema,
-    context: Context,
-    manifest: Manifest,
-    capped: int,
-    stages: Stages,
-    notes: Sequence[str],
+    found: Found, stages: Stages, notes: Sequence[str], estimate: GsdEstimate | None
 ) -> DetectResult:
     """Feature texts, frame and summary."""
     from postprocess.writers import features, scene_frame
 
+    context, schema, objects = found.context, found.chain.schema, found.done.objects
     context.cancel.check()
     stages.tell("write", 0, 1)
-    texts = features(done.objects, context, schema)
-    frame = scene_frame(done.objects, context, schema)
+    texts = features(objects, context, schema)
+    frame = scene_frame(objects, context, schema)
     stages.tell("write", 1, 1)
-    summary = {**_summary(done, manifest, context, capped, stages), "notes": list(notes)}
+    summary = {**_summary(found, stages), "notes": list(notes)}
+    if estimate is not None:
+        summary["gsd_estimate"] = asdict(estimate)
     return DetectResult(texts, summary, frame, schema, context.detector.name)
 
 
-def _left_out(
-    done: ChainResult, schema: Schema, context: Context, summary: Mapping[str, Any]
-) -> DetectResult:
+def _left_out(found: Found, summary: Mapping[str, Any]) -> DetectResult:
     """What the chain left out, as features: each says why."""
     from postprocess.writers import features, scene_frame
 
-    objects = done.rejected.assign(decision="candidate", reason=done.rejected["rejected"])
+    context, schema, rejected = found.context, found.chain.schema, found.done.rejected
+    objects = rejected.assign(decision="candidate", reason=rejected["rejected"])
     frame = scene_frame(objects, context, schema)
     layer = candidates_layer(context.detector.name)
     return DetectResult(features(objects, context, schema), summary, frame, schema, layer)
 
 
-def _summary(
-    done: ChainResult, manifest: Manifest, context: Context, capped: int, stages: Stages
-) -> dict[str, Any]:
-    facts = manifest.all_facts()
-    grid, crs = manifest.plan.grid, context.place.crs
+def _summary(found: Found, stages: Stages) -> dict[str, Any]:
+    facts = found.manifest.all_facts()
+    grid, context = found.manifest.plan.grid, found.context
+    crs = context.place.crs
     scene = {"id": context.scene_id, "acquired": context.acquired, "crs": crs and crs.name}
     return {
         **facts,
         "scene": {**scene, **facts["scene"]},
-        "objects": len(done.objects),
-        "rejected": len(done.rejected),
-        "counts": _counts(done.objects),
-        "cap_hits": capped,
+        "objects": len(found.done.objects),
+        "rejected": len(found.done.rejected),
+        "counts": _counts(found.done.objects),
+        "cap_hits": found.capped,
         "megapixels": round(grid.width * grid.height / 1e6, 6),
         "seconds": stages.seconds(),
     }
@@ -292,55 +166,3 @@ def _counts(objects: gpd.GeoDataFrame) -> dict[str, dict[str, int]]:
         row = counts.setdefault(label, {})
         row[decision] = row.get(decision, 0) + 1
     return counts
-
-
-def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
-    """The scene, with the bands and the ground sampling that the detector needs."""
-    from tiling.scene import open_scene
-
-    scene = open_scene(request.scene, gsd=request.gsd, crs=request.crs)
-    scene.band_indices(config.bands)
-    low, high = config.gsd_range
-    worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
-    if config.takes(worst):
-        return scene
-    takes = f"{config.name} takes {low:g} to {high:g} m"
-    if request.gsd is not None:
-        raise GsdError(
-            Argument("gsd"),
-            request.gsd,
-            f"is no ground sampling for this detector: {takes}",
-            f"correct `gsd`, or give a scene of {low:g} to {high:g} m",
-        )
-    raise GsdError(
-        "scene",
-        request.scene,
-        f"has {worst:.3g} m pixels, {takes}",
-        "this detector cannot use so coarse a scene; give a finer one"
-        if worst > high
-        else f"make it coarser first: gdalwarp -tr, to {low:g} m or more",
-    )
-
-
-def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
-    """The tiles: of the side asked for, or at most the configured one.
-
-    The configured side is a bound on memory. Within it the tiles are made as small as the same
-    number of them allows, so that a small scene is not mostly padding.
-    """
-    from tiling.grid import TilePlan
-
-    grid = scene.grid(config.gsd)
-    if tile is None:
-        step = config.tile - 2 * config.halo
-        evenly = max(ceil(size / ceil(size / step)) for size in (grid.width, grid.height))
-        return TilePlan(grid, min(ceil(evenly / 32) * 32, step) + 2 * config.halo, config.halo)
-    if tile % 32 or tile <= 2 * config.halo:
-        least = 2 * config.halo + 32
-        raise ConfigError(
-            Argument("tile"),
-            tile,
-            f"is no multiple of 32 of at least {least}",
-            f"use {max(least, ceil(tile / 32) * 32)}",
-        )
-    return TilePlan(grid, tile, config.halo)

@@ -124,8 +124,8 @@ class Measures:
     aft: Floats
 
 
-def size_and_shape(catalogue: Catalogue, measures: Measures, shape_weight: float) -> Floats:
-    """(n, types) log likelihood of what was measured, shape counting by `shape_weight`.
+def size_and_shape(catalogue: Catalogue, measures: Measures, shape: Floats) -> Floats:
+    """(n, types) log likelihood of what was measured, given that of the `wing_shapes`.
 
     Each span that a type is seen with is a state of its own, and counts alike: a swing wing is
     folded back at the smaller span, and looks so. Errors of size have heavy tails, those of shape
@@ -135,10 +135,16 @@ def size_and_shape(catalogue: Catalogue, measures: Measures, shape_weight: float
     spans = catalogue.spans[owner, rank]
     log = _length(catalogue, measures)[:, owner]
     log += _student(measures.span, spans, _spread(measures.span_sd, spans))
-    log += shape_weight * _shape(_wings(catalogue, owner, spans), measures)
+    log += shape
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     count = np.diff(first, append=len(owner))
     return np.asarray(np.logaddexp.reduceat(log, first, axis=1) - np.log(count), np.float64)
+
+
+def wing_shapes(catalogue: Catalogue, measures: Measures) -> Floats:
+    """(n, states) log likelihood of the shape of each span that a type is seen with."""
+    owner, rank = np.nonzero(np.isfinite(catalogue.spans))
+    return _shape(_wings(catalogue, owner, catalogue.spans[owner, rank]), measures)
 
 
 def _length(catalogue: Catalogue, measures: Measures) -> Floats:

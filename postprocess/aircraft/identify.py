@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lanner.core.config import Strict
 from lanner.core.schema import Column
-from postprocess.aircraft import evidence
+from postprocess.aircraft import evidence, size_fit
 from postprocess.aircraft.catalogue import ROOT, Catalogue, read_catalogue
 from postprocess.chain_files import FileName
 from postprocess.context import Context
@@ -97,6 +97,24 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     return result
 
 
+def size_likelihood(
+    objects: gpd.GeoDataFrame, context: Context, params: Params, factors: Floats
+) -> Floats:
+    """(n, factors) log likelihood of what `orient` measured, were the scene's ground sampling
+    `factor` times the one that was assumed; comparable along each row.
+
+    Raises:
+        ConfigError: the catalogue cannot be read.
+    """
+    catalogue = read_catalogue(context.file(params.catalogue), context.file(params.taxonomy))
+    weights = evidence.prior(catalogue, params.prior_power, params.retired)
+    pods = evidence.pods(catalogue, _numbers(objects, "nacelles"))
+    measures = _measures(objects)
+    return size_fit.size_likelihood(
+        catalogue, measures, pods, weights, params.shape_weight, factors
+    )
+
+
 def _posterior(
     part: gpd.GeoDataFrame,
     catalogue: Catalogue,
@@ -104,27 +122,33 @@ def _posterior(
     temperature: Floats,
     params: Params,
 ) -> Floats:
-    def numbers(name: str) -> Floats:
-        return np.asarray(part[name].to_numpy(np.float64), np.float64)
-
-    measures = evidence.Measures(
-        length=numbers("length_m"),
-        span=numbers("wingspan_m"),
-        length_sd=numbers("length_sd_m"),
-        span_sd=numbers("wingspan_sd_m"),
-        sweep=numbers("sweep_deg"),
-        sweep_sd=numbers("sweep_sd_deg"),
-        wing_at=numbers("wing_at"),
-        fill=numbers("fill"),
-        fill_sd=numbers("fill_sd"),
-        fuselage=numbers("fuselage_m"),
-        fuselage_sd=numbers("fuselage_sd_m"),
-        aft=numbers("aft_width"),
-    )
-    log = weights + evidence.size_and_shape(catalogue, measures, params.shape_weight)
-    log = log + params.shape_weight * evidence.pods(catalogue, numbers("nacelles"))
+    measures = _measures(part)
+    shape = params.shape_weight * evidence.wing_shapes(catalogue, measures)
+    log = weights + evidence.size_and_shape(catalogue, measures, shape)
+    log = log + params.shape_weight * evidence.pods(catalogue, _numbers(part, "nacelles"))
     log = log + params.shape_weight * evidence.body(catalogue, measures)
     return evidence.posterior(log / temperature[:, None])
+
+
+def _measures(objects: gpd.GeoDataFrame) -> evidence.Measures:
+    return evidence.Measures(
+        length=_numbers(objects, "length_m"),
+        span=_numbers(objects, "wingspan_m"),
+        length_sd=_numbers(objects, "length_sd_m"),
+        span_sd=_numbers(objects, "wingspan_sd_m"),
+        sweep=_numbers(objects, "sweep_deg"),
+        sweep_sd=_numbers(objects, "sweep_sd_deg"),
+        wing_at=_numbers(objects, "wing_at"),
+        fill=_numbers(objects, "fill"),
+        fill_sd=_numbers(objects, "fill_sd"),
+        fuselage=_numbers(objects, "fuselage_m"),
+        fuselage_sd=_numbers(objects, "fuselage_sd_m"),
+        aft=_numbers(objects, "aft_width"),
+    )
+
+
+def _numbers(objects: gpd.GeoDataFrame, name: str) -> Floats:
+    return np.asarray(objects[name].to_numpy(np.float64), np.float64)
 
 
 def _temperature(part: gpd.GeoDataFrame, context: Context, params: Params) -> Floats:

@@ -12,6 +12,8 @@ from postprocess.context import Context
 from postprocess.frame import column
 from postprocess.shapes import Floats, area, bounds
 
+BY_SIZE = True
+
 
 class Params(Strict):
     """Limits in metres and ratios; a size is only out when it is so by `margin_sd` of its own

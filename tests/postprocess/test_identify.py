@@ -202,12 +202,18 @@ def test_a_filled_plan_is_a_fighter_and_a_slender_one_is_not():
     assert share(slender, "business_jet") > 2 * share(filled, "business_jet")
 
 
+def explained(rows):
+    """Log likelihood of sizes and wings by every type."""
+    seen = measures(rows)
+    return evidence.size_and_shape(CATALOGUE, seen, evidence.wing_shapes(CATALOGUE, seen))
+
+
 def test_a_swing_wing_looks_as_its_span_says():
     at = [facts.icao for facts in CATALOGUE.types].index("T22M")
     back, out = (42.5, 23.3, 1.0, 1.0), (42.5, 34.3, 1.0, 1.0)
     folded, spread = (65.0, 6.0, 0.72, 0.34, 0.03), (20.0, 6.0, 0.64, 0.22, 0.03)
     rows = np.array([(*back, *folded), (*back, *spread), (*out, *spread), (*out, *folded)])
-    log = evidence.size_and_shape(CATALOGUE, measures(rows), 1.0)[:, at]
+    log = explained(rows)[:, at]
     assert log[0] > log[1] + 2 and log[2] > log[3] + 2
     assert codes(identified((*back, 65.0, 6.0, 0.72, np.nan, 0.34, 0.03)))[0] == "T22M"
 
@@ -223,7 +229,7 @@ def test_a_probe_is_not_seen():
     at = [facts.icao for facts in CATALOGUE.types].index("MG29")
     probed, whole = 17.2 * evidence.PROBE[0], 17.2
     rows = np.array([(length, 11.5, 0.2, 0.2, *[np.nan] * 5) for length in (probed, whole)])
-    log = evidence.size_and_shape(CATALOGUE, measures(rows), 1.0)
+    log = explained(rows)
     assert log[0, at] > log[1, at]
     assert log[1, at] > log[0, at] - 1.5
 

@@ -257,7 +257,7 @@ def _mask_key(sample: Sample, work: SamplePredictor) -> str | None:
 @contextmanager
 def _opened(sample: Sample, work: SamplePredictor) -> Iterator[tuple[Scene, TilePlan, TileReader]]:
     """The scene, its tiles, and what reads them, as `lanner detect` makes them."""
-    from lanner.inference.pipeline import tile_plan
+    from lanner.inference.run import tile_plan
     from tiling.normalise import require_valid, scene_stretch
     from tiling.reader import TileReader
 

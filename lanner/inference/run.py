@@ -1,0 +1,253 @@
+"""From a scene to the end of a detector's chain: tiles, closer looks, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from lanner.core.config import DetectorConfig, config_sha256
+from lanner.core.errors import Argument, ConfigError, GsdError
+from lanner.core.job import Cancel, DetectRequest
+from lanner.inference.registry import LoadedDetector
+from lanner.inference.run_folder import LEDGER, LOOKS, check_run_dir, run_folder
+from lanner.inference.stages import Stages
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from lanner.inference.manifest import Manifest
+    from postprocess.chain import Chain, ChainResult
+    from postprocess.context import Closer, Context
+    from tiling.grid import TilePlan
+    from tiling.ledger import Ledger
+    from tiling.scene import Scene
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run has before anything of it is written, while its folder is still there.
+
+    `chain` is the detector's, all of it; `done` what came out of the steps that ran; `capped`
+    how many tiles had more candidates than are kept; `notes` are on how the scene is read.
+    """
+
+    chain: Chain
+    done: ChainResult
+    context: Context
+    manifest: Manifest
+    capped: int
+    notes: tuple[str, ...]
+
+
+def find_objects(
+    config: DetectorConfig,
+    open_predictor: Callable[[], LoadedDetector],
+    request: DetectRequest,
+    cancel: Cancel,
+    stages: Stages,
+    finish: Callable[[Found], T],
+    select: Callable[[Chain], Chain] = lambda chain: chain,
+) -> T:
+    """Everything from the scene to the end of the chain.
+
+    Args:
+        config: the detector.
+        open_predictor: gives what looks at tiles; called once the scene has been let in.
+        request: scene, ground sampling, tile, run folder.
+        cancel: looked at between tiles, steps and objects of the closer look.
+        stages: told of every stage.
+        finish: makes the answer of what was found.
+        select: the steps to run, of all.
+
+    Raises:
+        LannerError: any of them; the message says what to do.
+    """
+    stages.tell("open", 0, 1)
+    cancel.check()
+    if request.run_dir is not None:
+        check_run_dir(request.run_dir, request.scene)
+    scene = _admit(request, config)
+    plan = tile_plan(scene, config, request.tile)
+    checksum = scene.sha256(plan.grid)
+    stages.tell("open", 1, 1)
+    cancel.check()
+    # What can be wrong with the scene is told before libraries and networks are loaded, which
+    # takes longer than many a scene.
+    from tiling.normalise import require_valid, scene_stretch
+    from tiling.notes import notes_of
+
+    stages.tell("normalise", 0, 1)
+    require_valid(scene, config.bands)
+    stretch = scene_stretch(scene, config.bands, config.normalise)
+    notes = notes_of(scene, plan.grid, stretch)
+    stages.tell("normalise", 1, 1)
+    cancel.check()
+    stages.tell("load", 0, 1)
+    from lanner.inference.manifest import Manifest
+    from postprocess.chain import Chain
+    from postprocess.chain_files import find_files
+    from postprocess.frame import MANY
+    from tiling.ledger import Ledger
+
+    chain = Chain.from_specs(config.chain)
+    loaded = open_predictor()
+    files = find_files(chain.files, loaded.chain_files)
+    stages.tell("load", 1, 1)
+    cancel.check()
+    manifest = Manifest(
+        scene_sha256=checksum,
+        scene_gsd=scene.gsd,
+        detector=config.name,
+        release=config.release,
+        config_sha256=config_sha256(config),
+        weights=loaded.files,
+        weights_sha256=loaded.weights_sha256,
+        members=loaded.predictor.names,
+        identity=loaded.predictor.identity,
+        plan=plan,
+        stretch=stretch,
+        chain_files={name: one.sha256 for name, one in files.items()},
+    )
+    # The open ledger keeps other runs out of the folder until the last raster has been read.
+    with (
+        run_folder(request.run_dir) as folder,
+        Ledger(folder / LEDGER, manifest.key) as ledger,
+    ):
+        manifest.write(folder)
+        objects, context, capped = _run_tiles(
+            scene, config, loaded, manifest, folder, ledger, cancel, stages
+        )
+        with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
+            context = replace(context, closer=closer, files=files)
+            if request.run_dir is None and not context.rasters and len(objects) < MANY:
+                # Nobody can restart it: the snapshots of few objects take longer than the steps.
+                done = select(chain).apply(objects, context, progress=stages.pass_on)
+            else:
+                done = select(chain).run(objects, context, progress=stages.pass_on)
+        return finish(Found(chain, done, context, manifest, capped, notes))
+
+
+def _run_tiles(
+    scene: Scene,
+    config: DetectorConfig,
+    loaded: LoadedDetector,
+    manifest: Manifest,
+    folder: Path,
+    ledger: Ledger,
+    cancel: Cancel,
+    stages: Stages,
+) -> tuple[gpd.GeoDataFrame, Context, int]:
+    """The tile work: candidates or raster, and the context that the chain runs in."""
+    from lanner.inference.tiles import blend, gather, predict_tiles
+    from postprocess.context import Context, DetectorFacts
+    from tiling.reader import TileReader
+
+    plan, predictor = manifest.plan, loaded.predictor
+    reader = TileReader(scene, plan, config.bands, manifest.stretch)
+    rasters = {}
+    predict_tiles(predictor, reader, ledger, cancel, stages)
+    objects, capped = gather(ledger, plan, config.classes, predictor.names, cancel)
+    if predictor.channels:
+        rasters = blend(folder, ledger, plan, predictor, scene.place, cancel, stages)
+    facts = DetectorFacts(
+        config.name, config.release, manifest.weights_sha256, manifest.config_sha256
+    )
+    context = Context(
+        scene_id=scene.id,
+        acquired=scene.acquired,
+        place=scene.place,
+        grid=plan.grid,
+        plan=plan,
+        detector=facts,
+        workdir=folder,
+        rasters=rasters,
+        cancel=cancel,
+        calibrate=getattr(predictor, "calibrate", None),
+        members=predictor.names,
+    )
+    return objects, context, capped
+
+
+@contextmanager
+def _closer(
+    scene: Scene,
+    config: DetectorConfig,
+    manifest: Manifest,
+    loaded: LoadedDetector,
+    folder: Path,
+    cancel: Cancel,
+) -> Iterator[Closer | None]:
+    """What looks at single objects again; None where these predictor cannot."""
+    from lanner.inference.looks import looks_key
+    from lanner.inference.refine import SceneCloser
+    from tiling.ledger import NamedLedger
+
+    outline = getattr(loaded.predictor, "outline", None)
+    if outline is None:
+        yield None
+        return
+    grid, stretch = manifest.plan.grid, manifest.stretch
+    ledger = partial(NamedLedger, folder / LOOKS, looks_key(manifest, config))
+    with closing(
+        SceneCloser(scene, config.bands, grid, stretch, outline, cancel, ledger)
+    ) as closer:
+        yield closer
+
+
+def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
+    """The scene, with the bands and the ground sampling that the detector needs."""
+    from tiling.scene import open_scene
+
+    scene = open_scene(request.scene, gsd=request.gsd, crs=request.crs)
+    scene.band_indices(config.bands)
+    low, high = config.gsd_range
+    worst = max(scene.gsd, key=lambda gsd: max(low / gsd, gsd / high))
+    if config.takes(worst):
+        return scene
+    takes = f"{config.name} takes {low:g} to {high:g} m"
+    if request.gsd is not None:
+        raise GsdError(
+            Argument("gsd"),
+            request.gsd,
+            f"is no ground sampling for this detector: {takes}",
+            f"correct `gsd`, or give a scene of {low:g} to {high:g} m",
+        )
+    raise GsdError(
+        "scene",
+        request.scene,
+        f"has {worst:.3g} m pixels, {takes}",
+        "this detector cannot use so coarse a scene; give a finer one"
+        if worst > high
+        else f"make it coarser first: gdalwarp -tr, to {low:g} m or more",
+    )
+
+
+def tile_plan(scene: Scene, config: DetectorConfig, tile: int | None) -> TilePlan:
+    """The tiles: of the side asked for, or at most the configured one.
+
+    The configured side is a bound on memory. Within it the tiles are made as small as the same
+    number of them allows, so that a small scene is not mostly padding.
+    """
+    from tiling.grid import TilePlan
+
+    grid = scene.grid(config.gsd)
+    if tile is None:
+        step = config.tile - 2 * config.halo
+        evenly = max(ceil(size / ceil(size / step)) for size in (grid.width, grid.height))
+        return TilePlan(grid, min(ceil(evenly / 32) * 32, step) + 2 * config.halo, config.halo)
+    if tile % 32 or tile <= 2 * config.halo:
+        least = 2 * config.halo + 32
+        raise ConfigError(
+            Argument("tile"),
+            tile,
+            f"is no multiple of 32 of at least {least}",
+            f"use {max(least, ceil(tile / 32) * 32)}",
+        )
+    return TilePlan(grid, tile, config.halo)
