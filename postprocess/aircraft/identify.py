@@ -27,7 +27,7 @@ COLUMNS = (
     Column("taxonomy", "json", "path from the root to the family, its name and probability"),
 )
 
-SMALLER = 1.7
+SMALLER = 2.0
 """Power by which the temperature rises towards few pixels, as found on rendered scenes."""
 
 CHUNK = 128

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import cv2
 import geopandas as gpd
@@ -30,6 +32,7 @@ from lanner.factory.images import read_rgb
 from lanner.factory.metrics.types import deepest, rank_types
 from lanner.factory.ops.paste import registered
 from lanner.inference.pipeline import detect
+from lanner.inference.registry import find
 from postprocess.aircraft import identify, orient, outline
 from postprocess.aircraft.catalogue import read_catalogue
 from postprocess.aircraft.extent import extents
@@ -110,8 +113,14 @@ def identified(rim: shapely.Polygon, gsd: float) -> pd.Series:
         labels=["aircraft"],
         outlines=[rim],
     )
-    frame = orient.run(outline.run(frame, where, outline.Params()), where, orient.Params())
-    return identify.run(frame, where, identify.Params()).iloc[0]
+    frame = outline.run(frame, where, params(outline))
+    return identify.run(orient.run(frame, where, params(orient)), where, params(identify)).iloc[0]
+
+
+def params(step: ModuleType) -> Any:
+    """Parameters of a step, as the released detector has them."""
+    specs = {spec.step: spec.params for spec in find("aircraft").config.chain}
+    return step.Params.model_validate(specs[step.__name__.rpartition(".")[2]])
 
 
 def rank(types: list[dict], folder: str) -> int:
@@ -133,6 +142,8 @@ def test_a_good_outline_tells_the_type() -> None:
     assert len(ranks) >= 50
     assert np.mean([r == 0 for r in ranks]) >= 0.7
     assert np.mean([r < 5 for r in ranks]) >= 0.9
+    promised = np.mean([row["type_probability"] for row in rows])
+    assert promised == pytest.approx(np.mean([r == 0 for r in ranks]), abs=0.05)
     true = [
         [CATALOGUE.families[node].name for node in CATALOGUE.path(FACTS[code].family)]
         + [FACTS[code].name]

@@ -1,0 +1,1 @@
+"""Archives: many scenes, one command."""
