@@ -41,7 +41,7 @@ def run(objects: gpd.GeoDataFrame, context: Context, params: Params) -> gpd.GeoD
     boxes = bounds(objects.geometry.values)
     score = objects["score"].to_numpy(np.float64)
     shapes = _shapes(objects, boxes, params.box_iou)
-    rank = _ranks(boxes, score)
+    rank = _ranks(shapes, boxes, score)
     worse, better = _pairs(shapes, rank, score >= params.explains)
     common = shapely.area(shapely.intersection(shapes[worse], shapes[better]))
     area = np.maximum(shapely.area(shapes), 1e-9)
@@ -68,9 +68,9 @@ def _shapes(objects: gpd.GeoDataFrame, boxes: Floats, box_iou: float) -> Shapes:
     return shapes
 
 
-def _ranks(boxes: Floats, score: Floats) -> Ints:
-    """(n,) place of each by score, best first; of equals by where they are."""
-    order = np.lexsort((*boxes.T, -score))
+def _ranks(shapes: Shapes, boxes: Floats, score: Floats) -> Ints:
+    """(n,) place of each by score, best first; of equals by where they are and how large."""
+    order = np.lexsort((shapely.area(shapes), *boxes.T, -score))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return rank

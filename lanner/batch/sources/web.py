@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import string
 import time
 import zlib
 from base64 import b64encode
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPException, HTTPResponse
+from functools import cache
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -43,7 +45,7 @@ LONGEST_PAUSE_S = 30.0
 
 _AGAIN = (429, 500, 502, 503, 504)
 _CHUNK = 1 << 16
-_CHANGES_METHOD = (301, 302, 303)
+_SEE_OTHER = 303
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ def _once(address: str, cancel: Cancel, body: bytes | None, most: int) -> Answer
     except HTTPError as error:
         with error:
             raise _refused(address, error) from error
+    except (ValueError, InvalidURL, zlib.error) as error:
+        raise UnreadError(
+            address, "is no address that can be read", "correct the address"
+        ) from error
     except (OSError, HTTPException) as error:
         unread = UnreadError(
             address,
@@ -111,10 +117,6 @@ def _once(address: str, cancel: Cancel, body: bytes | None, most: int) -> Answer
             reached=False,
         )
         raise _BrieflyError(unread) from error
-    except (ValueError, zlib.error) as error:
-        raise UnreadError(
-            address, "is no address that can be read", "correct the address"
-        ) from error
 
 
 def _request(address: str, body: bytes | None) -> Request:
@@ -165,13 +167,19 @@ class _Redirects(HTTPRedirectHandler):
                 "give the address that it leads to, where you trust it",
                 status=code,
             )
-        changes = code in _CHANGES_METHOD and (code == 303 or req.data is None)
-        data = None if changes else req.data
+        # What is sent goes along, which browsers do not do: a search without its terms is another.
+        data = None if code == _SEE_OTHER else req.data
         other = Request(newurl.replace(" ", "%20"), data=data, headers=dict(req.headers))
         login = req.unredirected_hdrs.get("Authorization")
         if login and urlsplit(newurl).netloc == urlsplit(req.full_url).netloc:
             other.add_unredirected_header("Authorization", login)
         return other
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """The machine's certificates, which take a while to read."""
+    return ssl.create_default_context()
 
 
 def _open(request: Request) -> HTTPResponse:
@@ -181,7 +189,7 @@ def _open(request: Request) -> HTTPResponse:
         ProxyHandler(),
         UnknownHandler(),
         HTTPHandler(),
-        HTTPSHandler(),
+        HTTPSHandler(context=_tls()),
         _Redirects(),
         HTTPDefaultErrorHandler(),
         HTTPErrorProcessor(),
