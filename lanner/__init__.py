@@ -19,6 +19,8 @@ from lanner import _rooms
 from lanner.core.version import __version__
 
 if TYPE_CHECKING:
+    from lanner.batch.api import batch, plan
+    from lanner.batch.scenes import SceneFilter
     from lanner.client import Client
     from lanner.core import errors
     from lanner.core.errors import LannerError
@@ -40,8 +42,11 @@ _FROM = {
     "Detector": "lanner.inference.detector",
     "LannerError": "lanner.core.errors",
     "Progress": "lanner.core.job",
+    "SceneFilter": "lanner.batch.scenes",
+    "batch": "lanner.batch.api",
     "detect": "lanner.inference.detector",
     "load_detector": "lanner.inference.detector",
+    "plan": "lanner.batch.api",
 }
 # Loaded when first asked for: importing Lanner must load neither gRPC nor torch.
 
@@ -52,10 +57,13 @@ __all__ = [
     "Detector",
     "LannerError",
     "Progress",
+    "SceneFilter",
     "__version__",
+    "batch",
     "detect",
     "errors",
     "load_detector",
+    "plan",
 ]
 
 

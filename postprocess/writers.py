@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
@@ -293,7 +294,7 @@ def _by_gdal(
     from pyogrio.errors import DataLayerError, DataSourceError
 
     try:
-        with _fixed_date(), warnings.catch_warnings():
+        with _FIXED_DATE, warnings.catch_warnings():
             # A scene without CRS has been told so; its file is in scene pixels on purpose.
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
             options = _GPKG if driver == "GPKG" else {}
@@ -336,18 +337,35 @@ def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
     return column([None if no else _Nested(held, row) for row, no in enumerate(none)])
 
 
-@contextmanager
-def _fixed_date() -> Iterator[None]:
-    """GDAL's clock stands still while a file is written."""
-    import pyogrio
+class _FixedDate:
+    """GDAL's clock stands still while files are written, by however many threads: its setting is one
+    for the whole process, so the last writer gives it back.
+    """
 
-    name = "OGR_CURRENT_DATE"
-    before = pyogrio.get_gdal_config_option(name)
-    pyogrio.set_gdal_config_options({name: EPOCH})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({name: before})
+    def __init__(self) -> None:
+        self._lock, self._writers = threading.Lock(), 0
+        self._before: str | None = None
+
+    def __enter__(self) -> None:
+        import pyogrio
+
+        with self._lock:
+            if self._writers == 0:
+                self._before = pyogrio.get_gdal_config_option(_CLOCK)
+                pyogrio.set_gdal_config_options({_CLOCK: EPOCH})
+            self._writers += 1
+
+    def __exit__(self, *_: object) -> None:
+        import pyogrio
+
+        with self._lock:
+            self._writers -= 1
+            if self._writers == 0:
+                pyogrio.set_gdal_config_options({_CLOCK: self._before})
+
+
+_CLOCK = "OGR_CURRENT_DATE"
+_FIXED_DATE = _FixedDate()
 
 
 def _typed(values: Any) -> Any:

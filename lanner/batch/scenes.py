@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import shapely
+if TYPE_CHECKING:
+    import shapely
 
 Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees; west is above east where it crosses the date line."""

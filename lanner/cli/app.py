@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from lanner import __version__
+from lanner.cli.batch import batch, report
 from lanner.cli.bench.command import bench
 from lanner.cli.demo import demo
 from lanner.cli.detect import detect
 from lanner.cli.detectors import detectors
 from lanner.cli.errors import errors
 from lanner.cli.factory import factory
+from lanner.cli.plan import plan
 from lanner.cli.render import render, sample
 from lanner.cli.serve import serve
 from lanner.cli.version import version
@@ -24,6 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(detect)
+app.add_typer(batch, name="batch")
+app.command()(plan)
+app.command()(report)
 
 
 def _print_version(asked: bool) -> None:

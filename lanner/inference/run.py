@@ -73,7 +73,7 @@ def find_objects(
     cancel.check()
     if request.run_dir is not None:
         check_run_dir(request.run_dir, request.scene)
-    scene = _admit(request, config)
+    scene = admitted(request, config)
     plan = tile_plan(scene, config, request.tile)
     checksum = scene.sha256(plan.grid)
     stages.tell("open", 1, 1)
@@ -201,7 +201,7 @@ def _closer(
         yield closer
 
 
-def _admit(request: DetectRequest, config: DetectorConfig) -> Scene:
+def admitted(request: DetectRequest, config: DetectorConfig) -> Scene:
     """The scene, with the bands and the ground sampling that the detector needs."""
     from tiling.scene import open_scene
 

@@ -20,7 +20,7 @@ PACKAGES = ("lanner", "server", "postprocess", "detectors", "tiling")
 FOLDERS = (*PACKAGES, "benchmarks", "configs", "docs", "proto", "scripts", "tests")
 RESULTS = ("benchmarks/results/",)
 """What commands leave there."""
-GROUPS = ("lanner.steps", "lanner.factory.ops")
+GROUPS = ("lanner.steps", "lanner.factory.ops", "lanner.executors")
 """Entry-point groups, which look like modules."""
 
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("configs/**/*.md")])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from urllib.parse import unquote, urlsplit
+import re
+from urllib.parse import unquote
 
-from tiling.names import is_remote
+from tiling.names import beginning
 
 RASTERS = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".ntf", ".nitf", ".img")
 LISTS = (".txt", ".csv")
@@ -27,12 +28,10 @@ def ending(source: str) -> str:
 
 def file_name(source: str) -> str:
     """The last part of a path or address, as people would write it; empty for a folder's."""
-    if not is_remote(source):
+    if beginning(source) not in ("http://", "https://"):  # in an S3 key nothing is escaped
         return source.rpartition("/")[2]
-    # In an S3 key nothing is escaped.
-    if source.lower().startswith("s3://"):
-        return source.rpartition("/")[2]
-    return unquote(urlsplit(source).path.rpartition("/")[2])
+    path = re.split("[?#]", source, maxsplit=1)[0].partition("://")[2]
+    return unquote(path.rpartition("/")[2]) if "/" in path else ""
 
 
 def stem(source: str) -> str:

@@ -57,7 +57,7 @@ def _named(text: str, uri: str, digits: int) -> str:
     if not digits:
         return name
     # A path may hold bytes that are no Unicode.
-    checksum = hashlib.sha256(uri.encode("utf-8", "surrogateescape")).hexdigest()[:digits]
+    checksum = hashlib.sha256(uri.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
     return f"{name[: LONGEST - 1 - digits]}-{checksum}"
 
 
@@ -69,7 +69,11 @@ def clash_note(before: Sequence[str], after: Sequence[str]) -> str | None:
         after: their names.
     """
     changed = sorted(
-        {name for text, final in zip(before, after, strict=True) if (name := safe_name(text)) != final}
+        {
+            name
+            for text, final in zip(before, after, strict=True)
+            if (name := safe_name(text)) != final
+        }
     )
     if not changed:
         return None

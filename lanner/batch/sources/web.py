@@ -100,7 +100,7 @@ def _once(address: str, cancel: Cancel, body: bytes | None, most: int) -> Answer
             if kind.startswith("image/"):
                 return Answer(address, kind, b"")  # a scene: it is not fetched to be found
             data = _read(response, address, cancel, most)
-            return Answer(_with_user(response.url, address), kind, data)
+            return Answer(with_user(str(response.url), address), kind, data)
     except HTTPError as error:
         with error:
             raise _refused(address, error) from error
@@ -122,6 +122,8 @@ def _once(address: str, cancel: Cancel, body: bytes | None, most: int) -> Answer
 def _request(address: str, body: bytes | None) -> Request:
     """The request, with user and password where they belong."""
     parts = urlsplit(address)
+    if not parts.hostname:
+        raise ValueError("no host")
     host = parts.netloc.rpartition("@")[2]
     plain = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
     request = Request(quote(plain, safe=string.punctuation), data=body)
@@ -138,7 +140,7 @@ def _request(address: str, body: bytes | None) -> Request:
     return request
 
 
-def _with_user(address: str, before: str) -> str:
+def with_user(address: str, before: str) -> str:
     """An address on the server of `before` with its user and password; others as they are."""
     old, new = urlsplit(before), urlsplit(address)
     user, at, host = old.netloc.rpartition("@")
@@ -150,7 +152,7 @@ def _with_user(address: str, before: str) -> str:
 class _Redirects(HTTPRedirectHandler):
     """Redirects to the same scheme, or from http to https; never to a file or to plain text."""
 
-    def redirect_request(  # noqa: PLR0913, PLR0917 -- as the library calls it
+    def redirect_request(
         self,
         req: Request,
         fp: IO[bytes],
@@ -254,6 +256,8 @@ def _asked_wait(headers: Message) -> float:
 def _reason(error: BaseException) -> str:
     """The system's words for what failed; a library's may repeat the address."""
     inner = error.reason if isinstance(error, URLError) else error
+    if isinstance(inner, str):
+        return inner
     if isinstance(inner, TimeoutError):
         return "no answer in time"
     if isinstance(inner, OSError):

@@ -1,0 +1,253 @@
+"""`lanner batch`: an archive of scenes; `lanner batch status` says where one stands."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from lanner.cli import archive_options as asked
+from lanner.cli.plan import show_plan
+from lanner.cli.progress import cancel_on_signal, progress_on
+from lanner.cli.reporting import AsJson, Debug, reporting
+from lanner.core.job import Cancel
+
+if TYPE_CHECKING:
+    from lanner.batch.records import BatchRecord
+
+INCOMPLETE = 9
+"""Exit code of a batch that came to its end with scenes that failed."""
+
+SHOWN = 20
+"""Failed scenes that a table shows."""
+
+
+class _RunUnlessNamed(TyperGroup):
+    """`lanner batch SOURCE` runs; `lanner batch status DIR` is another command."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is named, else `run`."""
+        if args and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Options before any source are those of `run`."""
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+batch = typer.Typer(
+    cls=_RunUnlessNamed,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Run detectors over an archive of scenes: `lanner batch SOURCE… -d NAME -o DIR`.",
+)
+
+
+@batch.command("run")
+def run(
+    sources: asked.Sources,
+    detector: asked.Detectors,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            show_default=False,
+            help="Folder of the batch: a new one, or an earlier run's, to go on with it.",
+        ),
+    ],
+    form: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="gpkg|geojson|fgb|parquet",
+            help="Files of each scene; gpkg where none is given. Give it again for more.",
+        ),
+    ] = None,
+    bbox: asked.Box = None,
+    area: asked.Area = None,
+    since: asked.Since = None,
+    until: asked.Until = None,
+    cloud: asked.Cloud = None,
+    asset: asked.Assets = None,
+    band: asked.Bands = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on",
+            metavar="EXECUTOR",
+            help="local (several scenes at once on this machine) or serial.",
+        ),
+    ] = "local",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try scenes again that failed.")
+    ] = False,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Write what is not worth a look, too.")
+    ] = False,
+    device: asked.Device = "auto",
+    tile: asked.Tile = None,
+    gsd: asked.Gsd = None,
+    crs: asked.Crs = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No plan, progress and tables.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A line of JSON for each scene as it ends, then one.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Run detectors over an archive. The same command goes on where it was stopped.
+
+    A scene that fails is recorded with its error and keeps no other from being run; then the exit
+    code is 9. Scenes, weights or configurations that have changed are done again, nothing else.
+
+    **Examples**
+
+        lanner batch archive/ -d aircraft -o found
+
+        lanner batch 'archive/*.tif' -d aircraft -d roads -o found --format gpkg --format parquet
+
+        lanner batch status found
+    """
+    with reporting(debug, f"run the same command again to go on with {out}"):
+        from lanner.batch import api
+
+        console, cancel = Console(stderr=True), Cancel()
+        silent = quiet or as_json
+        chosen = asked.scene_filter(bbox, area, since, until, cloud, asset, band)
+        with cancel_on_signal(cancel, console), progress_on(console, quiet=silent) as show:
+            result = api.batch(
+                sources,
+                detector,
+                out,
+                formats=form or ("gpkg",),
+                chosen=chosen,
+                on=on,
+                retry_failed=retry_failed,
+                device=device,
+                tile=tile,
+                gsd=gsd,
+                crs=crs,
+                candidates=candidates,
+                on_plan=None if silent else lambda plan: show_plan(console, plan),
+                on_progress=show,
+                on_record=_print_record if as_json else None,
+                cancel=cancel,
+            )
+        if as_json:
+            files = [str(path) for path in result.files]
+            typer.echo(json.dumps({**_totals(result.records), "written": files}))
+        elif not quiet:
+            _show(Console(), result.records)
+            for path in result.files:
+                Console().print(f"written {path}", markup=False, highlight=False, soft_wrap=True)
+        if result.failed:
+            raise typer.Exit(INCOMPLETE)
+
+
+@batch.command("status")
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a batch.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say where a batch stands: scenes done, failed and to be done, with errors and remedies."""
+    with reporting(debug):
+        from lanner.batch.ledger import FILE, BatchLedger
+
+        with BatchLedger(folder / FILE, None) as ledger:
+            records = ledger.records()
+        if as_json:
+            every = [_facts(record) for record in records]
+            typer.echo(json.dumps({**_totals(records), "scenes": every}, indent=2))
+        else:
+            _show(Console(), records)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a batch.")],
+    debug: Debug = False,
+) -> None:
+    """Write the report of a batch anew: one HTML page, to be opened in any browser."""
+    with reporting(debug):
+        from lanner.batch.api import report as write
+
+        typer.echo(f"written {write(folder)}")
+
+
+def _print_record(record: BatchRecord) -> None:
+    typer.echo(json.dumps(_facts(record)))
+
+
+def _facts(record: BatchRecord) -> dict[str, Any]:
+    """A record without what takes pages."""
+    outcome = record.outcome
+    found = None
+    if outcome is not None:
+        found = {name: value for name, value in asdict(outcome).items() if name != "summary"}
+    return {
+        "scene": record.scene.name,
+        "uri": record.scene.uri,
+        "detector": record.detector,
+        "state": record.state,
+        "attempts": record.attempts,
+        "started": record.started,
+        "ended": record.ended,
+        "found": found,
+        "error": None if record.error is None else asdict(record.error),
+    }
+
+
+def _totals(records: list[BatchRecord] | tuple[BatchRecord, ...]) -> dict[str, Any]:
+    states = Counter(record.state for record in records)
+    outcomes = [record.outcome for record in records if record.outcome is not None]
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        for label, row in outcome.counts.items():
+            for decision, number in row.items():
+                counts[f"{label} {decision}"] += number
+    return {
+        "states": dict(sorted(states.items())),
+        "features": sum(outcome.features for outcome in outcomes),
+        "counts": dict(sorted(counts.items())),
+        "expected": round(sum(outcome.expected for outcome in outcomes), 1),
+        "expected_sd": round(sum(outcome.expected_sd**2 for outcome in outcomes) ** 0.5, 1),
+    }
+
+
+def _show(console: Console, records: list[BatchRecord] | tuple[BatchRecord, ...]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    totals = _totals(records)
+    table = Table("batch", "")
+    table.columns[1].justify = "right"
+    for state, number in totals["states"].items():
+        table.add_row(Text(state), str(number))
+    table.add_section()
+    for name, number in totals["counts"].items():
+        table.add_row(Text(name), str(number))
+    if totals["features"]:
+        half = 1.645 * totals["expected_sd"]
+        table.add_row("right of these (90 %)", f"{totals['expected']:.0f} ± {half:.0f}")
+    console.print(table)
+    failed = [record for record in records if record.error is not None]
+    for record in failed[:SHOWN]:
+        assert record.error is not None
+        console.print(
+            Text(f"{record.scene.name} ({record.detector}): {record.error.sentence}"),
+            soft_wrap=True,
+        )
+    if len(failed) > SHOWN:
+        console.print(f"and {len(failed) - SHOWN} more; status --json lists them all")
