@@ -19,8 +19,8 @@ from lanner import _rooms
 from lanner.core.version import __version__
 
 if TYPE_CHECKING:
-    from lanner.batch.api import batch, plan
-    from lanner.batch.scenes import SceneFilter
+    from lanner.archives.api import batch, plan
+    from lanner.archives.scenes import SceneFilter
     from lanner.client import Client
     from lanner.core import errors
     from lanner.core.errors import LannerError
@@ -42,11 +42,11 @@ _FROM = {
     "Detector": "lanner.inference.detector",
     "LannerError": "lanner.core.errors",
     "Progress": "lanner.core.job",
-    "SceneFilter": "lanner.batch.scenes",
-    "batch": "lanner.batch.api",
+    "SceneFilter": "lanner.archives.scenes",
+    "batch": "lanner.archives.api",
     "detect": "lanner.inference.detector",
     "load_detector": "lanner.inference.detector",
-    "plan": "lanner.batch.api",
+    "plan": "lanner.archives.api",
 }
 # Loaded when first asked for: importing Lanner must load neither gRPC nor torch.
 

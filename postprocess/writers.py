@@ -338,8 +338,9 @@ def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
 
 
 class _FixedDate:
-    """GDAL's clock stands still while files are written, by however many threads: its setting is one
-    for the whole process, so the last writer gives it back.
+    """GDAL's clock stands still while files are written, by however many threads.
+
+    Its setting is one for the whole process, so the last writer gives it back.
     """
 
     def __init__(self) -> None:

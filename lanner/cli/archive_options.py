@@ -12,7 +12,7 @@ from lanner.core.errors import ConfigError
 if TYPE_CHECKING:
     import shapely
 
-    from lanner.batch.scenes import Bounds, SceneFilter
+    from lanner.archives.scenes import Bounds, SceneFilter
 
 Sources = Annotated[
     list[str],
@@ -129,7 +129,7 @@ def scene_filter(
     Raises:
         ConfigError: a box that is no four numbers, or a file without polygons.
     """
-    from lanner.batch.scenes import SceneFilter
+    from lanner.archives.scenes import SceneFilter
 
     return SceneFilter(
         None if box is None else _bounds(box),
@@ -158,7 +158,7 @@ def _area(path: Path) -> shapely.Geometry:
 
     try:
         frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001 - pyogrio and GDAL have no root of their own
+    except Exception as error:
         raise ConfigError(
             "--area", path, f"cannot be read ({error})", "give a file of polygons, such as GeoJSON"
         ) from error

@@ -19,7 +19,7 @@ from lanner.cli.reporting import AsJson, Debug, reporting
 from lanner.core.job import Cancel
 
 if TYPE_CHECKING:
-    from lanner.batch.records import BatchRecord
+    from lanner.archives.records import BatchRecord
 
 INCOMPLETE = 9
 """Exit code of a batch that came to its end with scenes that failed."""
@@ -31,16 +31,19 @@ SHOWN = 20
 class _RunUnlessNamed(TyperGroup):
     """`lanner batch SOURCE` runs; `lanner batch status DIR` is another command."""
 
+    unnamed = "run"
+    """The command that is meant where none is named."""
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is named, else `run`."""
         if args and args[0] not in self.commands:
-            args = ["run", *args]
+            args = [self.unnamed, *args]
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Options before any source are those of `run`."""
         if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
-            args = ["run", *args]
+            args = [self.unnamed, *args]
         return super().parse_args(ctx, args)
 
 
@@ -121,7 +124,7 @@ def run(
         lanner batch status found
     """
     with reporting(debug, f"run the same command again to go on with {out}"):
-        from lanner.batch import api
+        from lanner.archives import api
 
         console, cancel = Console(stderr=True), Cancel()
         silent = quiet or as_json
@@ -164,7 +167,7 @@ def status(
 ) -> None:
     """Say where a batch stands: scenes done, failed and to be done, with errors and remedies."""
     with reporting(debug):
-        from lanner.batch.ledger import FILE, BatchLedger
+        from lanner.archives.ledger import FILE, BatchLedger
 
         with BatchLedger(folder / FILE, None) as ledger:
             records = ledger.records()
@@ -181,7 +184,7 @@ def report(
 ) -> None:
     """Write the report of a batch anew: one HTML page, to be opened in any browser."""
     with reporting(debug):
-        from lanner.batch.api import report as write
+        from lanner.archives.api import report as write
 
         typer.echo(f"written {write(folder)}")
 

@@ -14,7 +14,7 @@ from lanner.cli.reporting import AsJson, Debug, reporting
 from lanner.core.job import Cancel
 
 if TYPE_CHECKING:
-    from lanner.batch.plan import ArchivePlan
+    from lanner.archives.plan import ArchivePlan
 
 SHOWN = 10
 """Scenes with a problem that a table shows; --json has them all."""
@@ -54,7 +54,7 @@ def plan(
         lanner plan https://example.com/stac/catalog.json -d aircraft --since 2024-05 --cloud 20
     """
     with reporting(debug):
-        from lanner.batch import api
+        from lanner.archives import api
 
         console, cancel = Console(stderr=True), Cancel()
         chosen = asked.scene_filter(bbox, area, since, until, cloud, asset, band)

@@ -224,6 +224,10 @@ def problem(words: list[str]) -> str | None:
         if word.isupper():  # one for all
             reached = list(command.commands.values())
             break
+        if word not in command.commands and getattr(command, "unnamed", None):
+            command, rest = command.commands[command.unnamed], [word, *rest]
+            reached = [command]
+            break
         if word not in command.commands:
             return f"no command {word}"
         command = command.commands[word]

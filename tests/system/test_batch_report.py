@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lanner.batch.scenes import SceneRef
-from tests.batch.test_report import HOSTILE, chip, record, report, ring
+from lanner.archives.scenes import SceneRef
+from tests.archives.test_report import HOSTILE, chip, record, report, ring
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")

@@ -1,0 +1,271 @@
+"""What a worker does: all detectors of one scene, each to files that are there whole or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanner.archives.opening import error_facts, facts_of
+from lanner.archives.options import GPKG, BatchOptions
+from lanner.archives.records import BINS, ErrorFacts, Outcome, SceneFacts
+from lanner.archives.scenes import SceneRef
+from lanner.core.errors import Argument, Cancelled, ConfigError, LannerError, OutputError
+from lanner.core.files import replace
+from lanner.core.job import Cancel, DetectResult, Progress
+from lanner.core.schema import Schema
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import numpy as np
+    from numpy.typing import NDArray
+
+_OUT = Argument("path")
+
+SCENES, PARTS, WORK = "scenes", "parts", "work"
+"""Folders of a batch: files of each scene, what the archive's files are made of, and runs that
+are not at their end.
+"""
+
+RESUMED = 12
+"""Tiles from which on a scene's run is kept while it is under way: fewer are done again sooner than
+they are written down."""
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """One scene and the detectors that are to be run on it.
+
+    `stamp` is that of the scene when it was planned; `tiles` are those of all its detectors;
+    `others` are the keys of its detectors that are done; `runs_on` maps detectors to the number
+    format that their results must be of, where one is settled.
+    """
+
+    ref: SceneRef
+    detectors: tuple[str, ...]
+    options: BatchOptions
+    out: Path
+    stamp: str = ""
+    tiles: int = 0
+    others: Mapping[str, str] = field(default_factory=dict)
+    runs_on: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DetectorDone:
+    """What became of one detector on one scene, and what it was done from."""
+
+    detector: str
+    outcome: Outcome | None
+    error: ErrorFacts | None
+    work: Mapping[str, Any]
+    facts: SceneFacts | None = None
+
+
+def run_job(job: SceneJob, cancel: Cancel, tell: Tell = lambda _: None) -> list[DetectorDone]:
+    """Run every detector of a job; an error of one keeps none of the others from it.
+
+    Raises:
+        Cancelled: the caller asked to stop.
+        OutputError: a file cannot be written: no other scene's could.
+    """
+    done: list[DetectorDone] = []
+    others = dict(job.others)
+    for detector in job.detectors:
+        cancel.check()
+        try:
+            one = _detected(job, detector, others, cancel, tell)
+            assert one.outcome is not None
+            others[one.work["name"]] = one.outcome.key
+            done.append(one)
+        except (Cancelled, OutputError):
+            raise
+        except LannerError as error:
+            done.append(DetectorDone(detector, None, error_facts(error), {}))
+    return done
+
+
+def _detected(
+    job: SceneJob, detector: str, others: Mapping[str, str], cancel: Cancel, tell: Tell
+) -> DetectorDone:
+    from lanner.inference.pipeline import detect_with, detector_for_scene
+    from lanner.inference.registry import LoadedDetector, find, load
+    from tiling.scene import open_scene
+
+    keep = job.out / WORK / f"{job.ref.name}.{_stem(detector)}" if job.tiles >= RESUMED else None
+    request = job.options.request(job.ref, detector, keep)
+    entry = detector_for_scene(find(detector), request)
+
+    def loaded() -> LoadedDetector:
+        found = load(entry, request)
+        wanted = job.runs_on.get(detector)
+        if wanted is not None and found.predictor.identity != wanted:
+            raise ConfigError(
+                "device",
+                found.predictor.identity,
+                f"is not what this batch runs on ({wanted}), so results would differ",
+                "run it on machines of one kind, or begin a new batch",
+            )
+        return found
+
+    scene = open_scene(job.ref.uri, gsd=request.gsd, crs=request.crs)
+    facts = facts_of(scene, job.ref)
+    result = detect_with(entry.config, loaded, request, cancel, tell)
+    key = content_key(job.ref.name, result.summary)
+    outputs = _write(job, entry.config.name, key, result, others)
+    if keep is not None:
+        shutil.rmtree(keep, ignore_errors=True)
+    outcome = _outcome(key, result, outputs)
+    return DetectorDone(detector, outcome, None, _work(facts, outcome), facts)
+
+
+def content_key(name: str, summary: Mapping[str, Any]) -> str:
+    """SHA-256 over all that a result follows from: scene, weights, configuration, number format."""
+    facts = [name, *(summary[part] for part in ("lanner", "scene", "detector", "plan", "stretch"))]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _work(facts: SceneFacts, outcome: Outcome) -> dict[str, Any]:
+    """What must be the same for a result to stand, cheap to look at; its key and its files."""
+    detector = outcome.summary["detector"]
+    names = ("name", "release", "config_sha256", "weights_sha256", "runs_on")
+    return {
+        "lanner": outcome.summary["lanner"],
+        "stamp": facts.stamp,
+        "key": outcome.key,
+        "files": [*outcome.outputs, f"{PARTS}/{detector['name']}/{outcome.key}.parquet"],
+        **{name: detector[name] for name in names},
+    }
+
+
+def _write(
+    job: SceneJob, detector: str, key: str, result: DetectResult, others: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The files of one result, below the batch's folder: made beside, then moved to their place."""
+    from postprocess.writers import write
+
+    part = part_of(job.out, detector, key)
+    beside = job.out / WORK / f"{job.ref.name}.files"
+    shutil.rmtree(beside, ignore_errors=True)
+    for folder in (beside, part.parent, job.out / SCENES):
+        folder.mkdir(parents=True, exist_ok=True)
+    write(result.features, result.frame, part, result.layer, result.schema)
+    part.with_suffix(".qml").unlink(missing_ok=True)
+    paths = [beside / _file(job, detector, form) for form in job.options.formats]
+    for path in paths:
+        if path.suffix == f".{GPKG}":
+            _write_layers(job, path, detector, result, others)
+            continue
+        write(result.features, result.frame, path, result.layer, result.schema)
+        if result.candidates is not None:
+            left = result.candidates
+            write(left.features, left.frame, _candidates(path), left.layer, left.schema)
+    for path in sorted(beside.iterdir()):
+        replace(path, job.out / SCENES / path.name)
+    beside.rmdir()
+    return tuple(f"{SCENES}/{path.name}" for path in paths)
+
+
+def _write_layers(
+    job: SceneJob, path: Path, detector: str, result: DetectResult, others: Mapping[str, str]
+) -> None:
+    """A GeoPackage with a layer a detector, in the order of the batch whichever was run last."""
+    from detectors.catalog import Entry
+    from lanner.inference.registry import find
+    from postprocess.chain import Chain
+    from postprocess.writers import write
+
+    entries: list[Entry] = [find(name) for name in job.options.detectors]
+    for name, config in ((entry.config.name, entry.config) for entry in entries):
+        if name == detector:
+            write(result.features, result.frame, path, result.layer, result.schema)
+            left = result.candidates
+            if left is not None:
+                write(left.features, left.frame, path, left.layer, left.schema)
+        elif name in others:
+            frame = read_part(part_of(job.out, name, others[name]))
+            write((), frame, path, name, as_texts(Chain.from_specs(config.chain).schema))
+
+
+def part_of(out: Path, detector: str, key: str) -> Path:
+    """What the archive's files are made of: the features of one scene, in its CRS."""
+    return out / PARTS / detector / f"{key}.parquet"
+
+
+def read_part(path: Path) -> gpd.GeoDataFrame:
+    """What `run_job` left there.
+
+    Raises:
+        OutputError: it is gone or damaged.
+    """
+    import geopandas as gpd
+    import shapely
+
+    try:
+        frame = gpd.read_parquet(path)
+        if frame.crs is None:
+            # Writers turn scene pixels upside down, as QGIS lays a picture without a place.
+            shapes = shapely.transform(frame.geometry.to_numpy(), lambda xy: xy * (1.0, -1.0))
+            frame = frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=None))
+        return frame
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            _OUT,
+            path,
+            f"cannot be read ({error})",
+            "remove the batch's ledger and run it again",
+        ) from error
+
+
+def as_texts(schema: Schema) -> Schema:
+    """The same columns with nested values as texts of JSON, which `read_part` gives."""
+    columns = (replaced(one, kind="text") if one.kind == "json" else one for one in schema.columns)
+    return Schema(tuple(columns), schema.geometry)
+
+
+def _file(job: SceneJob, detector: str, form: str) -> str:
+    """A GeoPackage has a layer a detector; of other formats each detector has its file."""
+    if form == GPKG or len(job.options.detectors) == 1:
+        return f"{job.ref.name}.{form}"
+    return f"{job.ref.name}.{detector}.{form}"
+
+
+def _candidates(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.candidates{path.suffix}")
+
+
+def _outcome(key: str, result: DetectResult, outputs: tuple[str, ...]) -> Outcome:
+    confidence = result.frame["confidence"].to_numpy(float)
+    summary = result.summary
+    return Outcome(
+        key=key,
+        features=len(result.features),
+        counts=summary["counts"],
+        expected=round(float(confidence.sum()), 3),
+        expected_sd=round(float((confidence * (1 - confidence)).sum() ** 0.5), 3),
+        megapixels=summary["megapixels"],
+        tiles=summary["plan"]["tiles"],
+        seconds=summary["seconds"],
+        outputs=outputs,
+        scores=_scores(confidence),
+        notes=tuple(summary["notes"]),
+        summary=summary,
+    )
+
+
+def _scores(confidence: NDArray[np.float64]) -> tuple[int, ...]:
+    import numpy as np
+
+    counts, _ = np.histogram(confidence, BINS, (0.0, 1.0))
+    return tuple(counts.tolist())
+
+
+def _stem(detector: str) -> str:
+    return Path(detector).stem

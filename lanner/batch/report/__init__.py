@@ -1,5 +1,0 @@
-"""The report of a batch: one HTML page that needs nothing beside it."""
-
-from lanner.batch.report.write import Chip, write_report
-
-__all__ = ["Chip", "write_report"]
