@@ -57,7 +57,7 @@ test-system: setup ## Tests that need QGIS and Chromium (Debian: qgis python3-qg
 	@$(BIN)/pytest tests/system $(ARGS)
 
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
-	@LANNER_FULL=1 $(BIN)/pytest tests/cli tests/inference tests/server tests/synth $(ARGS)
+	@LANNER_FULL=1 $(BIN)/pytest tests/archives tests/cli tests/inference tests/server tests/synth $(ARGS)
 
 bench: setup ## Speed and memory on this machine, beside peers where `make peers` was run; SIZE=8192 REPEAT=5
 	@$(BIN)/python benchmarks/run.py --size $(SIZE) --repeat $(REPEAT) $(if $(THREADS),--threads $(THREADS))
