@@ -106,8 +106,7 @@ def scene_frame(
             parts.setdefault(name, []).append(_typed(packed(values)))
         rows += [record.row for record in some]
     if not shapes:
-        none = {one.name: _of_kind(column([]), one.kind) for one in schema.columns}
-        return gpd.GeoDataFrame(none, geometry=gpd.GeoSeries([], crs=crs))
+        return empty_frame(schema, crs)
     kinds = {one.name: one.kind for one in schema.columns}
     typed = {name: _of_kind(joined(parts.pop(name)), kinds.get(name)) for name in list(parts)}
     if len(objects) >= MANY:
@@ -115,6 +114,12 @@ def scene_frame(
     if STEPS in typed:
         typed[STEPS] = pd.Series(ProvenanceArray.of(objects[STEPS]).take(rows))
     return gpd.GeoDataFrame(typed, geometry=gpd.GeoSeries(shapes, crs=crs))
+
+
+def empty_frame(schema: Schema, crs: Any) -> gpd.GeoDataFrame:
+    """A frame of a schema's columns and types without any row."""
+    none = {one.name: _of_kind(column([]), one.kind) for one in schema.columns}
+    return gpd.GeoDataFrame(none, geometry=gpd.GeoSeries([], crs=crs))
 
 
 def write(

@@ -158,8 +158,12 @@ def _planned(
         sources, chosen, cancel, lambda source, count: tell(Progress("sources", count, 0, source))
     )
     if not found.scenes and not found.skipped:
+        why = " ".join(found.notes)
         raise SceneError(
-            "source", ", ".join(sources), "holds no scene", "give a folder or list of rasters"
+            "source",
+            ", ".join(sources),
+            f"holds no scene that is wanted ({why})" if why else "holds no scene",
+            "widen the filters" if why else "give a folder or list of rasters",
         )
     return plan_archive(
         found,

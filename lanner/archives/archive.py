@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,15 @@ COLUMNS = (
 """What the archive's features have beside those of a scene."""
 
 
+@dataclass(frozen=True)
+class WrittenArchive:
+    """The archive's files, how many features of each detector they have, and notes for people."""
+
+    files: tuple[Path, ...]
+    features: dict[str, int]
+    notes: tuple[str, ...]
+
+
 def write_archive(
     records: Sequence[BatchRecord],
     detectors: Sequence[Entry],
@@ -38,8 +48,8 @@ def write_archive(
     out: Path,
     cancel: Cancel,
     tell: Callable[[Progress], None],
-) -> tuple[Path, ...]:
-    """Write `features.gpkg` (a layer a detector) and `features.parquet/detector=NAME/`.
+) -> WrittenArchive:
+    """Write `features.gpkg` (a layer a detector) and `features.parquet/layer=NAME/`.
 
     Scenes without a CRS are in their own files alone: their features have no place. What was there
     is replaced once the new files are whole.
@@ -57,10 +67,13 @@ def write_archive(
     beside = out / WORK / "archive"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
+    features: dict[str, int] = {}
+    homeless: set[str] = set()
     for name, entry in zip(options.detectors, detectors, strict=True):
         config = entry.config
         done = [one for one in records if one.detector == name and one.outcome is not None]
         placed = [one for one in done if one.facts is not None and one.facts.crs is not None]
+        homeless |= {one.scene.name for one in done if one not in placed}
         schema = _schema(Chain.from_specs(config.chain).schema)
         frames = []
         for k, frame in enumerate(_groups(placed, config.name, schema, out)):
@@ -72,7 +85,8 @@ def write_archive(
             if frames
             else _empty(schema)
         )
-        part = beside / PARQUET / f"detector={config.name}" / "features.parquet"
+        features[config.name] = len(whole)
+        part = beside / PARQUET / f"layer={config.name}" / "features.parquet"
         part.parent.mkdir(parents=True)
         for path in (beside / GPKG, part):
             write((), whole, path, config.name, schema)
@@ -81,7 +95,13 @@ def write_archive(
     for path in sorted(beside.iterdir()):
         replace(path, out / path.name)
     shutil.rmtree(out / WORK, ignore_errors=True)
-    return (out / GPKG, out / PARQUET)
+    notes: tuple[str, ...] = ()
+    if homeless:
+        notes = (
+            f"{len(homeless)} scenes have no CRS: their features are in scenes/ alone, in pixels. "
+            "A CRS that the files do not say can be given.",
+        )
+    return WrittenArchive((out / GPKG, out / PARQUET), features, notes)
 
 
 def _groups(
@@ -115,6 +135,6 @@ def _schema(schema: Schema) -> Schema:
 
 
 def _empty(schema: Schema) -> gpd.GeoDataFrame:
-    import geopandas as gpd
+    from postprocess.writers import empty_frame
 
-    return gpd.GeoDataFrame({one.name: [] for one in schema.columns}, geometry=[], crs="EPSG:4326")
+    return empty_frame(schema, "EPSG:4326")

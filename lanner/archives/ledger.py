@@ -25,6 +25,9 @@ FILE = "batch.sqlite"
 FORMAT = "1"
 """Of the tables below; a folder of another one is refused."""
 
+SETTINGS, ARCHIVE = "settings", "archive"
+"""Facts of a batch: what all rows have in common, and how many features its own files have."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS batch (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs (
@@ -70,7 +73,7 @@ class BatchLedger:
         known = dict(self._db.execute("SELECT name, value FROM batch").fetchall())
         wanted = {"format": FORMAT}
         if settings is not None:
-            wanted["settings"] = _text(settings)
+            wanted[SETTINGS] = _text(settings)
         for name, value in wanted.items():
             if known.setdefault(name, value) != value:
                 raise OutputError(
@@ -95,9 +98,7 @@ class BatchLedger:
     @property
     def settings(self) -> dict[str, Any]:
         """What all rows have in common."""
-        with self._spoken():
-            row = self._db.execute("SELECT value FROM batch WHERE name = 'settings'").fetchone()
-        return {} if row is None else dict(json.loads(row[0]))
+        return dict(self.told(SETTINGS) or {})
 
     def add(self, scenes: Sequence[SceneRef], detectors: Sequence[str]) -> None:
         """Put scenes in that are not there yet; what a catalogue says of others is renewed."""
@@ -109,6 +110,22 @@ class BatchLedger:
                         " ON CONFLICT DO UPDATE SET ref = excluded.ref",
                         (scene.name, detector, _text(asdict(scene))),
                     )
+
+    def drop(self, scene: str) -> None:
+        """Take a scene out."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM jobs WHERE scene = ?", (scene,))
+
+    def tell(self, name: str, value: Any) -> None:
+        """Keep a fact of the whole batch."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO batch VALUES (?, ?)", (name, _text(value)))
+
+    def told(self, name: str) -> Any:
+        """A fact of the whole batch; None where it was not kept."""
+        with self._spoken():
+            row = self._db.execute("SELECT value FROM batch WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def work_of(self, scene: str, detector: str) -> tuple[State, dict[str, Any]]:
         """State of a row, and what it was done from."""

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +17,27 @@ from lanner.archives import rates
 from lanner.archives.archive import write_archive
 from lanner.archives.chips import contact_sheet
 from lanner.archives.executors import PLUGINS, Begun, Ended
-from lanner.archives.ledger import FILE, BatchLedger
+from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
 from lanner.archives.options import BatchOptions
 from lanner.archives.plan import ArchivePlan, PlannedScene
 from lanner.archives.records import BatchRecord
 from lanner.archives.report import write_report
+from lanner.archives.scenes import SceneRef
 from lanner.archives.stac import write_stac
 from lanner.archives.work import WORK, SceneJob
 from lanner.core.config import config_sha256
 from lanner.core.errors import Argument, Cancelled, OutputError
 from lanner.core.job import Cancel, Progress
 from lanner.core.version import __version__
+from tiling.names import is_remote
 
 _OUT = Argument("path")
+
+SHOWN = 5
+"""Names of scenes that a note tells."""
+
+LOCK = ".lock"
+"""Held while a batch runs."""
 
 STAC = "stac"
 """Folder of the catalogue."""
@@ -40,11 +48,15 @@ Follow = Callable[[BatchRecord], None]
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What a batch came to: every record, and the archive's files below its folder."""
+    """What a batch came to: every record, the archive's files below its folder, how many features
+    of each detector these have, and what there is to say.
+    """
 
     out: Path
     records: tuple[BatchRecord, ...]
     files: tuple[Path, ...]
+    features: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[BatchRecord, ...]:
@@ -88,6 +100,7 @@ def run_batch(  # noqa: PLR0913
         started = time.monotonic()
         names = tuple(options.detectors)
         refs = [one.ref for one in plan.scenes] + [one.ref for one in plan.failed]
+        gone = _take_out(ledger, refs, out)
         ledger.add(refs, names)
         for bad in plan.failed:
             for detector in names:
@@ -112,9 +125,45 @@ def run_batch(  # noqa: PLR0913
         records = tuple(ledger.records())
         _keep_rates(records, jobs, detectors, options, out, time.monotonic() - started)
         shutil.rmtree(out / WORK, ignore_errors=True)
-        files = write_archive(records, detectors, options, out, cancel, tell)
+        written = write_archive(records, detectors, options, out, cancel, tell)
+        ledger.tell(ARCHIVE, written.features)
         pages = _pages(records, detectors, options, out, tell)
-        return BatchResult(out, records, (*files, *pages))
+        return BatchResult(
+            out, records, (*written.files, *pages), written.features, (*gone, *written.notes)
+        )
+
+
+def _take_out(ledger: BatchLedger, refs: Sequence[SceneRef], out: Path) -> tuple[str, ...]:
+    """Take scenes out that are not there any more, or are there under another name: their features
+    would be counted twice. Those that only are not among the sources this time stay.
+    """
+    uris = {ref.uri: ref.name for ref in refs}
+    names = {ref.name for ref in refs}
+    left, stay = [], set[str]()
+    for record in ledger.records():
+        name, uri = record.scene.name, record.scene.uri
+        renamed = uris.get(uri, name) != name
+        lost = uri not in uris and not is_remote(uri) and not Path(uri).exists()
+        if not renamed and not lost:
+            if name not in names:
+                stay.add(name)
+            continue
+        if record.outcome is not None and name not in names:
+            for file in record.outcome.outputs:
+                (out / file).unlink(missing_ok=True)
+                (out / file).with_suffix(".qml").unlink(missing_ok=True)
+        ledger.drop(name)
+        left += [] if renamed else [name]
+    notes = []
+    if left:
+        some = ", ".join(sorted(set(left))[:SHOWN])
+        notes.append(f"{len(set(left))} scenes are not there any more and were taken out: {some}.")
+    if stay:
+        notes.append(
+            f"{len(stay)} scenes of earlier runs are not among these sources; they stay in the "
+            "archive."
+        )
+    return tuple(notes)
 
 
 def _pages(
@@ -127,6 +176,8 @@ def _pages(
     """The catalogue and the report of a batch."""
     tell(Progress("catalogue", 0, 1))
     facts = {name: _facts(one) for name, one in zip(options.detectors, detectors, strict=True)}
+    # Items of scenes that were taken out must not stay.
+    shutil.rmtree(out / STAC, ignore_errors=True)
     catalogue = write_stac(records, out / STAC, detectors=facts)
     tell(Progress("report", 0, 1))
     return catalogue, report_of(records, detectors, options, out)
@@ -297,7 +348,7 @@ def _held(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         others = [name for name in os.listdir(out) if not name.startswith(".")]
-        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise OutputError(
             _OUT,
@@ -325,3 +376,18 @@ def _held(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def in_use(out: Path) -> bool:
+    """Whether a process runs the batch of a folder at this moment."""
+    try:
+        handle = os.open(out / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

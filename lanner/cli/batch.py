@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,12 +153,18 @@ def run(
             )
         if as_json:
             files = [str(path) for path in result.files]
-            typer.echo(json.dumps({**_totals(result.records), "written": files}))
+            facts = {"once": dict(result.features), "written": files, "notes": list(result.notes)}
+            _print({**_totals(result.records), **facts})
         elif not quiet:
-            _show(Console(), result.records)
+            _show(Console(), result.records, result.features)
             for path in result.files:
                 Console().print(f"written {path}", markup=False, highlight=False, soft_wrap=True)
+            for note in result.notes:
+                Console().print(note, markup=False, highlight=False, soft_wrap=True)
         if result.failed:
+            count = len(result.failed)
+            told = f"error: {count} of {len(result.records)} could not be run; "
+            typer.echo(f"{told}lanner batch status {out} says why", err=True)
             raise typer.Exit(INCOMPLETE)
 
 
@@ -167,15 +176,22 @@ def status(
 ) -> None:
     """Say where a batch stands: scenes done, failed and to be done, with errors and remedies."""
     with reporting(debug):
-        from lanner.archives.ledger import FILE, BatchLedger
+        from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
+        from lanner.archives.run import in_use
 
         with BatchLedger(folder / FILE, None) as ledger:
-            records = ledger.records()
+            records, once = ledger.records(), ledger.told(ARCHIVE)
+        if not in_use(folder):
+            # Its process was killed: nothing runs, and the same command does it again.
+            records = [
+                replace(one, state="waiting") if one.state == "running" else one for one in records
+            ]
         if as_json:
             every = [_facts(record) for record in records]
-            typer.echo(json.dumps({**_totals(records), "scenes": every}, indent=2))
+            facts = {**_totals(records), "once": once, "scenes": every}
+            typer.echo(json.dumps(facts, indent=2))
         else:
-            _show(Console(), records)
+            _show(Console(), records, once)
 
 
 def report(
@@ -190,7 +206,16 @@ def report(
 
 
 def _print_record(record: BatchRecord) -> None:
-    typer.echo(json.dumps(_facts(record)))
+    _print(_facts(record))
+
+
+def _print(facts: dict[str, Any]) -> None:
+    """A line of JSON; a reader who has seen enough does not end the batch."""
+    try:
+        print(json.dumps(facts), flush=True)
+    except BrokenPipeError:
+        # What is printed later must not fail either, nor what Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _facts(record: BatchRecord) -> dict[str, Any]:
@@ -229,7 +254,11 @@ def _totals(records: list[BatchRecord] | tuple[BatchRecord, ...]) -> dict[str, A
     }
 
 
-def _show(console: Console, records: list[BatchRecord] | tuple[BatchRecord, ...]) -> None:
+def _show(
+    console: Console,
+    records: list[BatchRecord] | tuple[BatchRecord, ...],
+    once: Mapping[str, int] | None,
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -244,6 +273,8 @@ def _show(console: Console, records: list[BatchRecord] | tuple[BatchRecord, ...]
     if totals["features"]:
         half = 1.645 * totals["expected_sd"]
         table.add_row("right of these (90 %)", f"{totals['expected']:.0f} ± {half:.0f}")
+    for name, number in (once or {}).items():
+        table.add_row(Text(f"{name}: each object once"), str(number))
     console.print(table)
     failed = [record for record in records if record.error is not None]
     for record in failed[:SHOWN]:

@@ -21,16 +21,22 @@ LONGEST = 300
 """Characters of a value that a message shows; a whole file is no help in one line."""
 
 FLAGS = {
+    "area": "--area",
+    "bounds": "--bbox",
+    "cloud": "--cloud",
     "crs": "--crs",
     "detector": "--detector",
     "device": "--device",
+    "end": "--until",
     "gsd": "--gsd",
     "host": "--host",
     "members": "--members",
     "path": "--out",
     "port": "--port",
+    "on": "--on",
     "roots": "--root",
     "run_dir": "--run",
+    "start": "--since",
     "tile": "--tile",
 }
 """How the command line writes the arguments of a request and of a server."""

@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import duckdb
 import geopandas as gpd
+import numpy as np
 import pyarrow.dataset as ds
 import pyogrio
 import pytest
+import rasterio
+from affine import Affine
 from typer.testing import CliRunner
 
 import lanner
@@ -113,7 +117,7 @@ def test_the_archives_files_hold_every_feature_once_with_its_scene(done):
 
 
 def test_the_parquet_data_set_has_one_schema_for_all_readers(done):
-    where = done / "features.parquet" / "detector=tiny"
+    where = done / "features.parquet" / "layer=tiny"
     table = ds.dataset(where, partitioning="hive").to_table()
     frame = gpd.read_parquet(where)
     rows = duckdb.sql(f"SELECT count(*) FROM read_parquet('{where}/*.parquet')").fetchall()
@@ -149,6 +153,75 @@ def test_changed_missing_and_new_scenes_are_done_and_nothing_else(pictures, tmp_
         "scene1", "scene2", "later", "cut"
     }  # fmt: skip
     assert {name for (name, _), one in records(out).items() if one.state == "failed"} == {"empty"}
+
+
+def test_scenes_that_moved_or_are_gone_are_counted_once(pictures, tmp_path):
+    archive, out = tmp_path / "in", tmp_path / "out"
+    for place in ("2024", "2025"):
+        (archive / place).mkdir(parents=True)
+    pictures.write_tif(archive / "2024" / "a.tif", pictures.texture(150, 150, seed=1))
+    first = lanner.batch(archive, "tiny", out)
+    # Another scene of that name: both are called otherwise from now on.
+    elsewhere = Affine(1, 0, 510_000, 0, -1, 5_000_000)
+    pixels = pictures.texture(150, 150, seed=2)
+    pictures.write_tif(archive / "2025" / "a.tif", pixels, transform=elsewhere)
+    second = lanner.batch(archive, "tiny", out)
+    assert len(second.records) == 2
+    assert sum(second.features.values()) == sum(one.outcome.features for one in second.records)
+    assert second.features["tiny"] > first.features["tiny"]
+    assert len(list((out / "scenes").glob("*.gpkg"))) == 2
+    assert len(list((out / "stac" / "items").iterdir())) == 2
+    archive.rename(tmp_path / "moved")
+    third = lanner.batch(tmp_path / "moved", "tiny", out)
+    assert third.features == second.features
+    assert third.notes
+    (tmp_path / "moved" / "2025" / "a.tif").unlink()
+    assert lanner.batch(tmp_path / "moved", "tiny", out).features == first.features
+
+
+def test_scenes_that_are_not_asked_for_this_time_stay(archive, tmp_path):
+    out = tmp_path / "out"
+    whole = lanner.batch(archive, "tiny", out)
+    part = lanner.batch(archive / "scene0.tif", "tiny", out)
+    assert part.features == whole.features
+    assert part.notes
+
+
+def test_an_archive_without_a_feature_has_the_same_columns(pictures, done, tmp_path):
+    flat = np.full((3, 100, 100), 90, np.uint8)
+    (tmp_path / "in").mkdir()
+    pictures.write_tif(tmp_path / "in" / "flat.tif", flat)
+    photo = tmp_path / "in" / "photo.png"
+    with rasterio.open(photo, "w", driver="PNG", width=99, height=99, count=3, dtype="uint8") as f:
+        f.write(pictures.texture(99, 99, seed=3))
+    result = lanner.batch(photo, "tiny", tmp_path / "out", gsd=1.0)
+    assert result.records[0].outcome.features > 0
+    assert result.features == {"tiny": 0}
+    assert any("CRS" in note for note in result.notes)
+    empty = gpd.read_parquet(tmp_path / "out" / "features.parquet" / "layer=tiny")
+    whole = gpd.read_parquet(done / "features.parquet" / "layer=tiny")
+    assert empty.dtypes.to_dict() == whole.dtypes.to_dict()
+
+
+def test_a_reader_who_has_seen_enough_does_not_end_it(archive, tmp_path):
+    out = tmp_path / "out"
+    words = [*PROGRAM, "batch", str(archive), "-d", "tiny", "-o", str(out), "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=120)
+    assert process.returncode == 9
+    assert (out / "features.gpkg").is_file()
+
+
+def test_what_a_killed_process_left_running_is_told_as_waiting(archive, tmp_path):
+    out = tmp_path / "out"
+    lanner.batch(archive, "tiny", out)
+    with sqlite3.connect(out / FILE) as db:
+        db.execute("UPDATE jobs SET state = 'running' WHERE scene = 'scene1'")
+    states = json.loads(run("status", out, "--json").stdout)["states"]
+    assert "running" not in states
+    assert states["waiting"] == 1
 
 
 def test_another_configuration_is_done_again(archive, pictures, own_config, tiny_home, tmp_path):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanner.archives.work import DetectorDone, SceneJob
-from lanner.core.errors import ConfigError
+from lanner.core.errors import Argument, ConfigError
 from lanner.core.job import Cancel
 from lanner.core.plugins import Plugins
 
@@ -23,7 +23,9 @@ BUILTIN = {
 }
 """Name to module."""
 
-PLUGINS = Plugins("lanner.executors", BUILTIN, "executor", "on", "docs/batch.md", ConfigError)
+PLUGINS = Plugins(
+    "lanner.executors", BUILTIN, "executor", Argument("on"), "docs/batch.md", ConfigError
+)
 
 
 @dataclass(frozen=True)

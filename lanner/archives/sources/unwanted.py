@@ -60,7 +60,7 @@ def check_filter(chosen: SceneFilter) -> None:
                 Argument("bounds"),
                 ",".join(f"{one:g}" for one in chosen.bounds),
                 "are no bounds",
-                "give west, south, east, north in degrees",
+                "give west, south, east, north in degrees, south below north",
             )
     if chosen.area is not None and chosen.area.is_empty:
         raise ConfigError(Argument("area"), "", "is empty", "give a polygon")
