@@ -342,6 +342,9 @@ def _lazily(values: pd.Series[Any]) -> pd.Series[Any]:
     return column([None if no else _Nested(held, row) for row, no in enumerate(none)])
 
 
+_CLOCK = "OGR_CURRENT_DATE"
+
+
 class _FixedDate:
     """GDAL's clock stands still while files are written, by however many threads.
 
@@ -370,7 +373,6 @@ class _FixedDate:
                 pyogrio.set_gdal_config_options({_CLOCK: self._before})
 
 
-_CLOCK = "OGR_CURRENT_DATE"
 _FIXED_DATE = _FixedDate()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lanner.core.errors import SceneError
@@ -21,9 +22,23 @@ def is_remote(uri: str) -> bool:
     return beginning(uri) in REMOTE
 
 
+_HOST = re.compile(r"(\[[^]]*\]|[^:@]*)(:\d*)?")
+
+
 def display_name(uri: str) -> str:
-    """The name for messages: without a URL's query, which may hold a signature."""
-    return uri.partition("?")[0] if is_remote(uri) else uri
+    """The name for messages: a path as it is; an address without its user, query and fragment.
+
+    Those may hold a password or a signature. A host that could be part of a password, as with an
+    unescaped slash in one, is not shown.
+    """
+    scheme, slashes, rest = uri.partition("://")
+    if not slashes:
+        return uri
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    host = host.rpartition("@")[2]
+    if not _HOST.fullmatch(host):
+        return f"{scheme}://..."
+    return f"{scheme}://{host}{slash}{path}"
 
 
 def local_file(uri: str) -> str:

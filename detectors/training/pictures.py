@@ -88,11 +88,12 @@ def decode(picture: Picture, masks: bool) -> Loaded:
     line = skeletonize(road) if road.any() else road  # type: ignore[no-untyped-call]
     missing = None
     if not known.all():
-        # A roof is white too and a shadow black, but no square of 9 pixels of an unknown rim.
-        blank = (~known & ((rgb > WHITE).all(2) | (rgb < BLACK).all(2))).astype(np.uint8)
-        blank = cv2.morphologyEx(blank, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
+        white = (~known & (rgb > WHITE).all(2)).astype(np.uint8)
+        # A shadow is black too, but no square of 9 pixels of an unknown rim.
+        black = (~known & (rgb < BLACK).all(2)).astype(np.uint8)
+        black = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
         # Lossy coding greys the rim of what is missing.
-        missing = (cv2.dilate(blank, np.ones((9, 9), np.uint8)) > 0) & ~known
+        missing = (cv2.dilate(white | black, np.ones((9, 9), np.uint8)) > 0) & ~known
         missing = missing if missing.any() else None
     return Loaded(rgb, None, road, line, known, missing)
 

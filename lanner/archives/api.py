@@ -9,9 +9,10 @@ from pathlib import Path
 from detectors.catalog import Entry, check_release
 from lanner.archives.ledger import FILE, BatchLedger
 from lanner.archives.options import FORMATS, BatchOptions
+from lanner.archives.pages import report_of
 from lanner.archives.plan import ArchivePlan, plan_archive
 from lanner.archives.records import BatchRecord
-from lanner.archives.run import BatchResult, report_of, run_batch
+from lanner.archives.run import BatchResult, run_batch
 from lanner.archives.scenes import SceneFilter
 from lanner.archives.sources import check_filter, find_scenes
 from lanner.core.errors import Argument, ConfigError, SceneError

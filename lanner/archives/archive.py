@@ -13,7 +13,7 @@ import shapely
 from detectors.catalog import Entry
 from lanner.archives.options import BatchOptions
 from lanner.archives.records import BatchRecord
-from lanner.archives.work import WORK, as_texts, part_of, read_part
+from lanner.archives.work import PARTS, WORK, as_texts, part_of, read_part
 from lanner.core.files import replace
 from lanner.core.job import Cancel, Progress
 from lanner.core.schema import Column, Schema
@@ -62,7 +62,7 @@ def write_archive(
     import pandas as pd
 
     from postprocess.chain import Chain
-    from postprocess.writers import write
+    from postprocess.writers import empty_frame, write
 
     beside = out / WORK / "archive"
     shutil.rmtree(beside, ignore_errors=True)
@@ -74,16 +74,17 @@ def write_archive(
         done = [one for one in records if one.detector == name and one.outcome is not None]
         placed = [one for one in done if one.facts is not None and one.facts.crs is not None]
         homeless |= {one.scene.name for one in done if one not in placed}
-        schema = _schema(Chain.from_specs(config.chain).schema)
+        columns = Chain.from_specs(config.chain).schema
+        schema = as_texts(Schema((*COLUMNS, *columns.columns), columns.geometry))
         frames = []
-        for k, frame in enumerate(_groups(placed, config.name, schema, out)):
+        for k, frame in enumerate(_groups(placed, config.name, out)):
             cancel.check()
             tell(Progress(f"archive: {config.name}", k + 1, 0))
             frames.append(frame)
         whole = (
             gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs="EPSG:4326")
             if frames
-            else _empty(schema)
+            else empty_frame(schema, "EPSG:4326")
         )
         features[config.name] = len(whole)
         part = beside / PARQUET / f"layer={config.name}" / "features.parquet"
@@ -91,6 +92,7 @@ def write_archive(
         for path in (beside / GPKG, part):
             write((), whole, path, config.name, schema)
         part.with_suffix(".qml").unlink(missing_ok=True)
+        _drop_parts(done, config.name, out)
     shutil.rmtree(out / PARQUET, ignore_errors=True)
     for path in sorted(beside.iterdir()):
         replace(path, out / path.name)
@@ -104,9 +106,7 @@ def write_archive(
     return WrittenArchive((out / GPKG, out / PARQUET), features, notes)
 
 
-def _groups(
-    records: Sequence[BatchRecord], detector: str, schema: Schema, out: Path
-) -> Iterator[gpd.GeoDataFrame]:
+def _groups(records: Sequence[BatchRecord], detector: str, out: Path) -> Iterator[gpd.GeoDataFrame]:
     """The features of scenes that overlap, each object once; one frame after the other."""
     from lanner.archives.overlap import SceneFeatures, merged, overlapping_groups
 
@@ -130,11 +130,9 @@ def _footprint(record: BatchRecord) -> shapely.Polygon | None:
     return None if ring is None else shapely.Polygon(ring)
 
 
-def _schema(schema: Schema) -> Schema:
-    return as_texts(Schema((*COLUMNS, *schema.columns), schema.geometry))
-
-
-def _empty(schema: Schema) -> gpd.GeoDataFrame:
-    from postprocess.writers import empty_frame
-
-    return empty_frame(schema, "EPSG:4326")
+def _drop_parts(records: Sequence[BatchRecord], detector: str, out: Path) -> None:
+    """Take away what scenes left that were done again since, or are not there any more."""
+    keys = {one.outcome.key for one in records if one.outcome is not None}
+    for path in (out / PARTS / detector).glob("*.parquet"):
+        if path.stem not in keys:
+            path.unlink()

@@ -100,11 +100,11 @@ def _picture(record: BatchRecord, box: Sequence[float], options: BatchOptions) -
     except LannerError:
         return None
     held = BytesIO()
-    Image.fromarray(_shown(pixels)).save(held, "PNG")
+    Image.fromarray(_stretched(pixels)).save(held, "PNG")
     return held.getvalue()
 
 
-def _shown(pixels: NDArray[Any]) -> Pixels:
+def _stretched(pixels: NDArray[Any]) -> Pixels:
     """(h, w, 3) of 8 bits, stretched over what is seen."""
     values = np.nan_to_num(pixels.astype(np.float64))
     low, high = np.percentile(values, [1, 99])

@@ -98,7 +98,7 @@ class BatchLedger:
     @property
     def settings(self) -> dict[str, Any]:
         """What all rows have in common."""
-        return dict(self.told(SETTINGS) or {})
+        return dict(self.fact(SETTINGS) or {})
 
     def add(self, scenes: Sequence[SceneRef], detectors: Sequence[str]) -> None:
         """Put scenes in that are not there yet; what a catalogue says of others is renewed."""
@@ -116,12 +116,12 @@ class BatchLedger:
         with self._transaction() as db:
             db.execute("DELETE FROM jobs WHERE scene = ?", (scene,))
 
-    def tell(self, name: str, value: Any) -> None:
+    def keep_fact(self, name: str, value: Any) -> None:
         """Keep a fact of the whole batch."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO batch VALUES (?, ?)", (name, _text(value)))
 
-    def told(self, name: str) -> Any:
+    def fact(self, name: str) -> Any:
         """A fact of the whole batch; None where it was not kept."""
         with self._spoken():
             row = self._db.execute("SELECT value FROM batch WHERE name = ?", (name,)).fetchone()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,22 +73,17 @@ def facts_of(scene: Scene, ref: SceneRef) -> SceneFacts:
 
 
 def stamp_of(scene: Scene) -> str:
-    """Changes when the scene's files do: size and time of the local ones, the content's checksum of
-    a remote one, which reads its structure and a few blocks.
+    """Changes when the scene's files do: name, size and time of the local ones, sidecars included;
+    the content's checksum of a remote one, which reads its structure and a few blocks.
     """
+    from tiling.access import opened
+
     if is_remote(scene.uri):
         return scene.sha256()
-    path = Path(scene.uri)
-    parts = []
-    # Masks, overviews, world files and statistics lie beside a scene under its name.
-    for file in sorted(path.parent.glob(f"{_escaped(path.stem)}.*")):
-        stat = os.stat(file)
-        parts.append(f"{file.name} {stat.st_size} {stat.st_mtime_ns}")
-    return "\n".join(parts)
-
-
-def _escaped(stem: str) -> str:
-    return "".join(f"[{one}]" if one in "*?[" else one for one in stem)
+    with opened(scene.uri) as dataset:
+        files = sorted(Path(name) for name in dataset.files)
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    return "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
 
 
 def _footprint(scene: Scene) -> Ring | None:

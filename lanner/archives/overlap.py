@@ -130,7 +130,7 @@ def merged(
         *_lines(scenes, frame, kinds, pairs, along_m),
     ]
     found.sort(key=lambda one: (one.row, one.part))
-    return _told(frame, found, [scenes[kind].name for kind in kinds.tolist()])
+    return _with_sightings(frame, found, [scenes[kind].name for kind in kinds.tolist()])
 
 
 def _objects(
@@ -177,14 +177,16 @@ def _lines(
     earlier: list[list[int]] = [[] for _ in scenes]
     for one, two in pairs:
         earlier[two].append(one)
-    seen = []
+    found = []
     for k, scene in enumerate(scenes):
         rows = np.flatnonzero(lines & (kinds == k))
-        seen.append(SceneLines(rows, shapes[rows], labels[rows], scene.footprint))
-    return pieces(seen, earlier, along_m)
+        found.append(SceneLines(rows, shapes[rows], labels[rows], scene.footprint))
+    return pieces(found, earlier, along_m)
 
 
-def _told(frame: gpd.GeoDataFrame, found: list[Piece], names: list[str]) -> gpd.GeoDataFrame:
+def _with_sightings(
+    frame: gpd.GeoDataFrame, found: list[Piece], names: list[str]
+) -> gpd.GeoDataFrame:
     """The rows that are shown, with who saw each; `names` are the scenes' of all rows."""
     sure = _confidences(frame).tolist()
     texts = [_sighting(*one) for one in zip(names, frame["id"].tolist(), sure, strict=True)]

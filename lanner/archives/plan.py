@@ -135,12 +135,12 @@ def plan_archive(
     failed: list[FailedScene] = []
     skipped = list(found.skipped)
 
-    def look(ref: SceneRef) -> OpenedScene | ErrorFacts:
+    def opened_scene(ref: SceneRef) -> OpenedScene | ErrorFacts:
         cancel.check()
         return open_for(ref, entries, options)
 
     for done, (ref, opened) in enumerate(
-        zip(found.scenes, thread_each(look, found.scenes), strict=True), 1
+        zip(found.scenes, thread_each(opened_scene, found.scenes), strict=True), 1
     ):
         tell(done, len(found.scenes))
         if isinstance(opened, ErrorFacts):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lanner.core.errors import OutputError
 from lanner.core.files import replacing
 from lanner.core.machine import cores
 
@@ -51,16 +52,21 @@ def known_rates() -> dict[str, Rate]:
         return {}
 
 
-def keep(name: str, rate: Rate) -> None:
-    """Keep a rate; a folder that cannot be written costs the next plan its precision alone."""
+def keep(name: str, rate: Rate) -> str | None:
+    """Keep a rate for the next plan.
+
+    Returns:
+        A note where it could not be kept, which costs that plan its precision alone.
+    """
     path = rates_file()
     facts = {**{one: asdict(kept) for one, kept in known_rates().items()}, name: asdict(rate)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
             beside.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    except OSError:
-        return
+    except (OSError, OutputError) as error:
+        return f"How fast this batch was could not be kept in {path} ({error})."
+    return None
 
 
 def fitted(

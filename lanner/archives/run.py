@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detectors.catalog import Entry, check_release
 from lanner.archives import rates
 from lanner.archives.archive import write_archive
-from lanner.archives.chips import contact_sheet
 from lanner.archives.executors import PLUGINS, Begun, Ended
 from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
+from lanner.archives.lock import held
 from lanner.archives.options import BatchOptions
+from lanner.archives.pages import write_pages
 from lanner.archives.plan import ArchivePlan, PlannedScene
 from lanner.archives.records import BatchRecord
-from lanner.archives.report import write_report
 from lanner.archives.scenes import SceneRef
-from lanner.archives.stac import write_stac
-from lanner.archives.work import WORK, SceneJob
+from lanner.archives.work import WORK, SceneJob, files_of
 from lanner.core.config import config_sha256
-from lanner.core.errors import Argument, Cancelled, OutputError
+from lanner.core.errors import Cancelled
 from lanner.core.job import Cancel, Progress
 from lanner.core.version import __version__
 from tiling.names import is_remote
 
-_OUT = Argument("path")
-
 SHOWN = 5
 """Names of scenes that a note tells."""
-
-LOCK = ".lock"
-"""Held while a batch runs."""
-
-STAC = "stac"
-"""Folder of the catalogue."""
 
 Tell = Callable[[Progress], None]
 Follow = Callable[[BatchRecord], None]
@@ -96,7 +83,7 @@ def run_batch(  # noqa: PLR0913
     """
     cancel = cancel or Cancel()
     executor = PLUGINS.find(on)
-    with _held(out), BatchLedger(out / FILE, options.settings()) as ledger:
+    with held(out), BatchLedger(out / FILE, options.settings()) as ledger:
         started = time.monotonic()
         names = tuple(options.detectors)
         refs = [one.ref for one in plan.scenes] + [one.ref for one in plan.failed]
@@ -123,13 +110,13 @@ def run_batch(  # noqa: PLR0913
         except Cancelled:
             raise Cancelled(f"run the same command again to go on with {out}") from None
         records = tuple(ledger.records())
-        _keep_rates(records, jobs, detectors, options, out, time.monotonic() - started)
+        slow = _keep_rates(records, jobs, detectors, options, out, time.monotonic() - started)
         shutil.rmtree(out / WORK, ignore_errors=True)
         written = write_archive(records, detectors, options, out, cancel, tell)
-        ledger.tell(ARCHIVE, written.features)
-        pages = _pages(records, detectors, options, out, tell)
+        ledger.keep_fact(ARCHIVE, written.features)
+        pages = write_pages(records, detectors, options, out, tell)
         return BatchResult(
-            out, records, (*written.files, *pages), written.features, (*gone, *written.notes)
+            out, records, (*written.files, *pages), written.features, (*gone, *written.notes, *slow)
         )
 
 
@@ -150,8 +137,8 @@ def _take_out(ledger: BatchLedger, refs: Sequence[SceneRef], out: Path) -> tuple
             continue
         if record.outcome is not None and name not in names:
             for file in record.outcome.outputs:
-                (out / file).unlink(missing_ok=True)
-                (out / file).with_suffix(".qml").unlink(missing_ok=True)
+                for path in files_of(out / file):
+                    path.unlink(missing_ok=True)
         ledger.drop(name)
         left += [] if renamed else [name]
     notes = []
@@ -166,71 +153,6 @@ def _take_out(ledger: BatchLedger, refs: Sequence[SceneRef], out: Path) -> tuple
     return tuple(notes)
 
 
-def _pages(
-    records: Sequence[BatchRecord],
-    detectors: Sequence[Entry],
-    options: BatchOptions,
-    out: Path,
-    tell: Tell,
-) -> tuple[Path, ...]:
-    """The catalogue and the report of a batch."""
-    tell(Progress("catalogue", 0, 1))
-    facts = {name: _facts(one) for name, one in zip(options.detectors, detectors, strict=True)}
-    # Items of scenes that were taken out must not stay.
-    shutil.rmtree(out / STAC, ignore_errors=True)
-    catalogue = write_stac(records, out / STAC, detectors=facts)
-    tell(Progress("report", 0, 1))
-    return catalogue, report_of(records, detectors, options, out)
-
-
-def report_of(
-    records: Sequence[BatchRecord], detectors: Sequence[Entry], options: BatchOptions, out: Path
-) -> Path:
-    """Write `report.html` of the batch in a folder.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    times = [time for one in records for time in (one.started, one.ended) if time is not None]
-    scores = {
-        name: [sum(some) for some in zip(*rows, strict=True)]
-        for name in options.detectors
-        if (
-            rows := [
-                one.outcome.scores
-                for one in records
-                if one.detector == name and one.outcome is not None
-            ]
-        )
-    }
-    return write_report(
-        records,
-        out,
-        title=out.absolute().name,
-        chips=contact_sheet(records, detectors, options, out),
-        started=min(times, default=None),
-        ended=max(times, default=None),
-        scores=scores,
-    )
-
-
-def _facts(entry: Entry) -> dict[str, Any]:
-    """What the catalogue says of a detector."""
-    config = entry.config
-    return {
-        "release": config.release,
-        "description": config.description,
-        "classes": list(config.classes),
-        "bands": list(config.bands),
-        "gsd": config.gsd,
-        "members": [member.name for member in config.members],
-        "weights_sha256": check_release(entry).sha256,
-        "config_sha256": config_sha256(config),
-        "licence": check_release(entry).card.licence,
-        "output": config.output,
-    }
-
-
 def _jobs(
     plan: ArchivePlan,
     detectors: Sequence[Entry],
@@ -239,29 +161,36 @@ def _jobs(
     ledger: BatchLedger,
     retry_failed: bool,
 ) -> list[SceneJob]:
-    """What is to be run: rows that are not done, or done from something that has changed."""
-    jobs = []
+    """What is to be run: rows that are not done, or done from something that has changed.
+
+    Results that stand settle the number format that others must be of.
+    """
+    todo: dict[str, list[str]] = {}
+    others: dict[str, dict[str, str]] = {}
+    runs_on: dict[str, str] = {}
     for scene in plan.scenes:
-        todo, others = [], {}
+        left, stand = todo.setdefault(scene.ref.name, []), others.setdefault(scene.ref.name, {})
         for name, entry in zip(options.detectors, detectors, strict=True):
             state, work = ledger.work_of(scene.ref.name, name)
             if state == "done" and _same(work, scene, entry) and _is_there(work, out):
-                others[entry.config.name] = work["key"]
+                stand[entry.config.name] = work["key"]
+                runs_on[name] = work["runs_on"]
             elif state != "failed" or retry_failed or work.get("stamp") != scene.facts.stamp:
-                todo.append(name)
-        if todo:
-            jobs.append(
-                SceneJob(
-                    scene.ref,
-                    tuple(todo),
-                    options,
-                    out,
-                    scene.facts.stamp,
-                    sum(scene.tiles),
-                    others,
-                )
-            )
-    return jobs
+                left.append(name)
+    return [
+        SceneJob(
+            scene.ref,
+            tuple(todo[scene.ref.name]),
+            options,
+            out,
+            scene.facts.stamp,
+            sum(scene.tiles),
+            others[scene.ref.name],
+            runs_on,
+        )
+        for scene in plan.scenes
+        if todo[scene.ref.name]
+    ]
 
 
 def _same(work: dict[str, str], scene: PlannedScene, entry: Entry) -> bool:
@@ -316,8 +245,9 @@ def _keep_rates(
     options: BatchOptions,
     out: Path,
     wall_s: float,
-) -> None:
-    """Keep how fast this batch was, where it ran enough scenes to say so."""
+) -> tuple[str, ...]:
+    """Keep how fast this batch was, where it ran enough scenes to say so; notes where it cannot."""
+    notes = set()
     ran = {(job.ref.name, detector) for job in jobs for detector in job.detectors}
     done = [
         one for one in records if one.outcome is not None and (one.scene.name, one.detector) in ran
@@ -335,59 +265,10 @@ def _keep_rates(
         )
         if rate is not None:
             config = entry.config
-            rates.keep(rates.name_of(config.name, config.release, options.device), rate)
+            of = rates.name_of(config.name, config.release, options.device)
+            notes.add(rates.keep(of, rate))
+    return tuple(sorted(note for note in notes if note is not None))
 
 
 def _bytes(out: Path, names: Sequence[str]) -> int:
     return sum((out / name).stat().st_size for name in names if (out / name).is_file())
-
-
-@contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """The folder of a batch, made where it is new, and kept from other processes."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        others = [name for name in os.listdir(out) if not name.startswith(".")]
-        handle = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise OutputError(
-            _OUT,
-            out,
-            f"cannot be used ({error.strerror})",
-            "choose a folder to write to",
-        ) from error
-    try:
-        if others and not (out / FILE).is_file():
-            raise OutputError(
-                _OUT,
-                out,
-                "holds files and no batch",
-                "name a new folder for the batch alone",
-            )
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                _OUT,
-                out,
-                "is in use by another process",
-                "wait until that batch has ended",
-            ) from error
-        yield
-    finally:
-        os.close(handle)
-
-
-def in_use(out: Path) -> bool:
-    """Whether a process runs the batch of a folder at this moment."""
-    try:
-        handle = os.open(out / LOCK, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -15,9 +15,9 @@ from lanner.archives.opening import error_facts, facts_of
 from lanner.archives.options import GPKG, BatchOptions
 from lanner.archives.records import BINS, ErrorFacts, Outcome, SceneFacts
 from lanner.archives.scenes import SceneRef
-from lanner.core.errors import Argument, Cancelled, ConfigError, LannerError, OutputError
+from lanner.core.errors import Argument, Cancelled, LannerError, OutputError
 from lanner.core.files import replace
-from lanner.core.job import Cancel, DetectResult, Progress
+from lanner.core.job import Cancel, DetectResult
 from lanner.core.schema import Schema
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ are not at their end.
 RESUMED = 12
 """Tiles from which on a scene's run is kept while it is under way: fewer are done again sooner than
 they are written down."""
-
-Tell = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -69,19 +67,20 @@ class DetectorDone:
     facts: SceneFacts | None = None
 
 
-def run_job(job: SceneJob, cancel: Cancel, tell: Tell = lambda _: None) -> list[DetectorDone]:
+def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
     """Run every detector of a job; an error of one keeps none of the others from it.
 
     Raises:
         Cancelled: the caller asked to stop.
-        OutputError: a file cannot be written: no other scene's could.
+        OutputError: a file cannot be written, or this machine computes in another number format
+            than the batch does: no other scene would fare better.
     """
     done: list[DetectorDone] = []
     others = dict(job.others)
     for detector in job.detectors:
         cancel.check()
         try:
-            one = _detected(job, detector, others, cancel, tell)
+            one = _detected(job, detector, others, cancel)
             assert one.outcome is not None
             others[one.work["name"]] = one.outcome.key
             done.append(one)
@@ -93,7 +92,7 @@ def run_job(job: SceneJob, cancel: Cancel, tell: Tell = lambda _: None) -> list[
 
 
 def _detected(
-    job: SceneJob, detector: str, others: Mapping[str, str], cancel: Cancel, tell: Tell
+    job: SceneJob, detector: str, others: Mapping[str, str], cancel: Cancel
 ) -> DetectorDone:
     from lanner.inference.pipeline import detect_with, detector_for_scene
     from lanner.inference.registry import LoadedDetector, find, load
@@ -107,17 +106,18 @@ def _detected(
         found = load(entry, request)
         wanted = job.runs_on.get(detector)
         if wanted is not None and found.predictor.identity != wanted:
-            raise ConfigError(
-                "device",
-                found.predictor.identity,
-                f"is not what this batch runs on ({wanted}), so results would differ",
-                "run it on machines of one kind, or begin a new batch",
+            raise OutputError(
+                _OUT,
+                job.out,
+                f"holds results of {wanted}, and this machine would add some of "
+                f"{found.predictor.identity}",
+                "go on with it on such a machine, or begin a new batch",
             )
         return found
 
     scene = open_scene(job.ref.uri, gsd=request.gsd, crs=request.crs)
     facts = facts_of(scene, job.ref)
-    result = detect_with(entry.config, loaded, request, cancel, tell)
+    result = detect_with(entry.config, loaded, request, cancel, lambda _: None)
     key = content_key(job.ref.name, result.summary)
     outputs = _write(job, entry.config.name, key, result, others)
     if keep is not None:
@@ -177,13 +177,12 @@ def _write_layers(
     job: SceneJob, path: Path, detector: str, result: DetectResult, others: Mapping[str, str]
 ) -> None:
     """A GeoPackage with a layer a detector, in the order of the batch whichever was run last."""
-    from detectors.catalog import Entry
     from lanner.inference.registry import find
     from postprocess.chain import Chain
     from postprocess.writers import write
 
-    entries: list[Entry] = [find(name) for name in job.options.detectors]
-    for name, config in ((entry.config.name, entry.config) for entry in entries):
+    for config in [find(name).config for name in job.options.detectors]:
+        name = config.name
         if name == detector:
             write(result.features, result.frame, path, result.layer, result.schema)
             left = result.candidates
@@ -235,6 +234,11 @@ def _file(job: SceneJob, detector: str, form: str) -> str:
     if form == GPKG or len(job.options.detectors) == 1:
         return f"{job.ref.name}.{form}"
     return f"{job.ref.name}.{detector}.{form}"
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """An output of a scene, and what may lie beside it: its style, and what was left out."""
+    return path, path.with_suffix(".qml"), _candidates(path), _candidates(path).with_suffix(".qml")
 
 
 def _candidates(path: Path) -> Path:

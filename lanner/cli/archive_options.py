@@ -158,7 +158,7 @@ def _area(path: Path) -> shapely.Geometry:
 
     try:
         frame = gpd.read_file(path)
-    except Exception as error:
+    except (OSError, RuntimeError, ValueError) as error:  # pyogrio raises RuntimeErrors
         raise ConfigError(
             "--area", path, f"cannot be read ({error})", "give a file of polygons, such as GeoJSON"
         ) from error

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,10 +177,10 @@ def status(
     """Say where a batch stands: scenes done, failed and to be done, with errors and remedies."""
     with reporting(debug):
         from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
-        from lanner.archives.run import in_use
+        from lanner.archives.lock import in_use
 
         with BatchLedger(folder / FILE, None) as ledger:
-            records, once = ledger.records(), ledger.told(ARCHIVE)
+            records, once = ledger.records(), ledger.fact(ARCHIVE)
         if not in_use(folder):
             # Its process was killed: nothing runs, and the same command does it again.
             records = [
@@ -237,7 +237,7 @@ def _facts(record: BatchRecord) -> dict[str, Any]:
     }
 
 
-def _totals(records: list[BatchRecord] | tuple[BatchRecord, ...]) -> dict[str, Any]:
+def _totals(records: Sequence[BatchRecord]) -> dict[str, Any]:
     states = Counter(record.state for record in records)
     outcomes = [record.outcome for record in records if record.outcome is not None]
     counts: Counter[str] = Counter()
@@ -256,7 +256,7 @@ def _totals(records: list[BatchRecord] | tuple[BatchRecord, ...]) -> dict[str, A
 
 def _show(
     console: Console,
-    records: list[BatchRecord] | tuple[BatchRecord, ...],
+    records: Sequence[BatchRecord],
     once: Mapping[str, int] | None,
 ) -> None:
     from rich.table import Table

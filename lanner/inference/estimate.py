@@ -13,7 +13,6 @@ from lanner.core.errors import Argument, GsdError
 from lanner.core.job import Cancel, DetectRequest
 from lanner.inference.ground_sampling import (
     ENOUGH,
-    SMALL_PX,
     GsdEstimate,
     Sizes,
     contradicting,
@@ -26,9 +25,9 @@ from lanner.inference.stages import Stages
 from postprocess.chain import Chain
 from tiling.scene import open_scene
 
-COARSER, MORE = 4.0, 3
-"""Where a given sampling finds hardly anything, one `COARSER` that finds `MORE` times as much is
-told."""
+COARSER, VIEW_PX = (2.0, 4.0), 800
+"""Where a given sampling finds nothing, one so much coarser is tried, in a view of this side at
+most: a look that costs less than a tile."""
 
 
 def estimated(
@@ -92,8 +91,8 @@ def gsd_notes(
 ) -> tuple[str, ...]:
     """One sentence where what was found contradicts the ground sampling that it was found at.
 
-    Sizes say so where there are objects; where a given sampling shows hardly any, a small scene
-    is looked at once more as if its pixels were larger.
+    Sizes say so where there are objects; where a given sampling shows none, a small scene is
+    looked at once more as if its pixels were larger.
     """
     if not found.chain.judges_sizes:
         return ()
@@ -106,18 +105,20 @@ def gsd_notes(
             f"{other.objects} objects have sizes that fit {other.gsd:g} m a pixel far better than "
             f"the {gsd:.3g} m {source}: check the ground sampling.",
         )
-    few = len(sizes.heard)
-    grid = found.manifest.plan.grid
-    coarser = min(gsd * COARSER, config.gsd_range[1])
-    view = max(grid.width, grid.height) * coarser / gsd
-    if request.gsd is None or few >= ENOUGH or view > SMALL_PX:
+    if request.gsd is None or len(sizes.heard):
         return ()
+    grid = found.manifest.plan.grid
+    least, most = COARSER
+    factor = min(most, config.gsd_range[1] / gsd, VIEW_PX / max(grid.width, grid.height))
+    if factor < least:
+        return ()
+    coarser = gsd * factor
     more = len(_sizes_at(coarser, config, open_predictor, request, cancel).heard)
-    if more < max(ENOUGH, MORE * few):
+    if more < ENOUGH:
         return ()
     return (
-        f"Objects that can be measured: {few} at the {gsd:.3g} m a pixel given, {more} at "
-        f"{coarser:.3g} m. Check the ground sampling.",
+        f"No object can be measured at the {gsd:.3g} m a pixel given, {more} can at "
+        f"{coarser:.3g} m: check the ground sampling.",
     )
 
 

@@ -40,9 +40,6 @@ LEAST_PX, RUNG = 240, 2.0
 """Side of the first view of a whole picture, and how much larger each next one is: large objects
 are seen in small views, and most views of small ones are not needed."""
 
-SMALL_PX = 1600
-"""Side of a view that takes no time to speak of."""
-
 SPREAD = 0.18
 """Error (natural logarithm) that a sampling has beside what sizes leave open."""
 

@@ -11,7 +11,7 @@ from postprocess.aircraft.catalogue import Catalogue
 from postprocess.aircraft.evidence import Measures
 from postprocess.shapes import Floats
 
-SEEN = {"light": 0.1, "combat": 0.3, "warbird": 0.02}
+AIRFIELD_SHARE = {"light": 0.1, "combat": 0.3, "warbird": 0.02}
 """How much rarer than their numbers say these families are in imagery of airfields, where
 airliners, transports and business jets stand."""
 
@@ -40,7 +40,7 @@ def size_likelihood(
     Returns:
         (n, m), comparable along m: densities in pixels, which the sampling does not change.
     """
-    log_prior = weights + _seen(catalogue)
+    log_prior = weights + _airfield_prior(catalogue)
     still = log_prior + shape_weight * (evidence.body(catalogue, measures) + pods)
     shape = shape_weight * evidence.wing_shapes(catalogue, measures)
     columns = []
@@ -57,9 +57,9 @@ def size_likelihood(
     return np.stack(columns, axis=1)
 
 
-def _seen(catalogue: Catalogue) -> Floats:
+def _airfield_prior(catalogue: Catalogue) -> Floats:
     log = np.zeros(len(catalogue.types))
-    for family, share in SEEN.items():
+    for family, share in AIRFIELD_SHARE.items():
         inside = catalogue.within.get(family)
         if inside is not None:
             log[inside] = np.log(share)

@@ -214,6 +214,29 @@ def test_a_reader_who_has_seen_enough_does_not_end_it(archive, tmp_path):
     assert (out / "features.gpkg").is_file()
 
 
+def test_results_of_another_number_format_are_not_mixed_in(archive, tmp_path):
+    out = tmp_path / "out"
+    lanner.batch(archive, "tiny", out)
+    with sqlite3.connect(out / FILE) as db:
+        for scene, text in db.execute("SELECT scene, work FROM jobs").fetchall():
+            work = {**json.loads(text), "runs_on": "cuda bfloat16, torch 9"}
+            db.execute("UPDATE jobs SET work = ? WHERE scene = ?", (json.dumps(work), scene))
+        db.execute("UPDATE jobs SET state = 'waiting' WHERE scene = 'scene2'")
+    before = contents(out)
+    with pytest.raises(OutputError, match="cuda bfloat16"):
+        lanner.batch(archive, "tiny", out)
+    assert contents(out) == before
+
+
+def test_what_scenes_left_that_were_done_again_is_taken_away(pictures, tmp_path):
+    archive, out = make_archive(tmp_path / "in", pictures, 2), tmp_path / "out"
+    lanner.batch(archive, "tiny", out)
+    pictures.write_tif(archive / "scene1.tif", pictures.texture(160, 170, seed=50))
+    lanner.batch(archive, "tiny", out)
+    keys = {one.outcome.key for one in records(out).values() if one.outcome is not None}
+    assert {path.stem for path in (out / "parts" / "tiny").iterdir()} == keys
+
+
 def test_what_a_killed_process_left_running_is_told_as_waiting(archive, tmp_path):
     out = tmp_path / "out"
     lanner.batch(archive, "tiny", out)

@@ -9,12 +9,12 @@ import pytest
 
 from lanner.archives.scenes import FoundScenes, SceneFilter
 from lanner.archives.sources import find_scenes
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.unread import UnreadError
 from lanner.archives.sources.web import fetch
 from lanner.core.errors import LannerError, SceneError
 from lanner.core.job import Cancel
 from tests.archives.fixtures_web import Asked, Reply, Site, pages, serving
+from tiling.names import display_name
 
 
 def find(source: str) -> FoundScenes:
@@ -170,4 +170,4 @@ def test_a_server_may_say_how_long_to_wait():
     ],
 )
 def test_addresses_are_shown_without_secrets(address, expected):
-    assert shown(address) == expected
+    assert display_name(address) == expected

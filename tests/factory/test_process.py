@@ -226,31 +226,6 @@ OPS = [
 ]  # fmt: skip
 
 
-def test_rims_of_class_masks_are_unknown_in_training_alone(tmp_path):
-    rgb = cross(at=())[0]
-    mask = np.zeros(rgb.shape[:2], np.uint8)
-    mask[40:47] = 1
-    mask[100:] = MASK_UNKNOWN
-    write_png(mask, tmp_path / "mask.png")
-    samples = [
-        stored(tmp_path, f"roads/{split}", rgb, split=split, mask=tmp_path / "mask.png")
-        for split in ("train", "valid", "test")
-    ]
-    spec = {"op": "unsure_rims", "sources": ["roads"], "inside": 2, "outside": 3}
-    project = project_of(tmp_path, [spec], samples)
-    run(project)
-    found = after(project)
-    for split in ("valid", "test"):
-        assert found[f"roads/{split}"].mask == tmp_path / "mask.png"
-    rims = read_mask(found["roads/train"].mask)
-    assert (rims[42:45] == 1).all()
-    assert (rims[37:42] == MASK_UNKNOWN).all()
-    assert (rims[45:50] == MASK_UNKNOWN).all()
-    assert (rims[:37] == 0).all()
-    assert (rims[50:100] == 0).all()
-    assert (rims[100:] == MASK_UNKNOWN).all()
-
-
 @pytest.fixture
 def mixed(cutouts):
     rgb, boxes, _ = cross()

@@ -19,7 +19,7 @@ from lanner.synth.scene import render
 from lanner.synth.spec import RenderSpec
 
 
-def seen(gsd, sides, true, *, score=0.9, spread=0.05):
+def sizes_of(gsd, sides, true, *, score=0.9, spread=0.05):
     """Objects of `sides` pixels whose sizes fit the sampling `true`."""
     sides = np.asarray(sides, np.float64)
     score = np.broadcast_to(np.asarray(score, np.float64), len(sides)).copy()
@@ -33,7 +33,7 @@ def seen(gsd, sides, true, *, score=0.9, spread=0.05):
 
 @pytest.mark.parametrize("true", [0.1, 0.35, 1.9])
 def test_the_sampling_that_sizes_fit_is_told_with_its_range(true):
-    found = estimate_gsd(iter([seen(0.8, [30, 45, 60, 33], true)]))
+    found = estimate_gsd(iter([sizes_of(0.8, [30, 45, 60, 33], true)]))
     assert found.gsd == pytest.approx(true, rel=0.05)
     assert found.low < true < found.high
     assert found.sure
@@ -41,15 +41,18 @@ def test_the_sampling_that_sizes_fit_is_told_with_its_range(true):
 
 
 def test_few_objects_and_sizes_that_fit_anything_are_not_sure():
-    assert not estimate_gsd(iter([seen(0.8, [30, 45], 0.5)])).sure
-    vague = estimate_gsd(iter([seen(0.8, [30, 45, 60, 80], 0.5, spread=2.0)]))
+    assert not estimate_gsd(iter([sizes_of(0.8, [30, 45], 0.5)])).sure
+    vague = estimate_gsd(iter([sizes_of(0.8, [30, 45, 60, 80], 0.5, spread=2.0)]))
     assert not vague.sure
     assert vague.high > 2 * vague.low
 
 
 def test_nothing_says_nothing():
-    assert estimate_gsd(iter([seen(0.8, [], 0.5), seen(1.6, [30, 40], 0.5, score=0.3)])) is None
-    unmeasured = seen(0.8, [np.nan] * 4, 0.5)
+    assert (
+        estimate_gsd(iter([sizes_of(0.8, [], 0.5), sizes_of(1.6, [30, 40], 0.5, score=0.3)]))
+        is None
+    )
+    unmeasured = sizes_of(0.8, [np.nan] * 4, 0.5)
     assert estimate_gsd(iter([unmeasured])) is None
 
 
@@ -59,7 +62,7 @@ def test_no_larger_view_is_asked_for_once_enough_is_seen_well():
     def views():
         for gsd, sides in ((0.2, [9, 10, 11]), (0.4, [40, 44, 48]), (0.8, [80, 88, 96])):
             asked.append(gsd)
-            yield seen(gsd, sides, 0.5)
+            yield sizes_of(gsd, sides, 0.5)
 
     estimate_gsd(views())
     assert asked == [0.2, 0.4]
@@ -80,10 +83,10 @@ def test_many_of_one_kind_count_as_few():
 
 
 def test_a_sampling_is_contradicted_only_where_another_fits_far_better():
-    assert contradicting(seen(0.8, [30, 45, 60, 33], 0.8)) is None
-    assert contradicting(seen(0.8, [30, 45, 60, 33], 1.0)) is None
-    assert contradicting(seen(0.8, [30, 45, 60, 33], 0.25)).gsd == pytest.approx(0.25, rel=0.05)
-    assert contradicting(seen(0.8, [30, 45], 0.25)) is None
+    assert contradicting(sizes_of(0.8, [30, 45, 60, 33], 0.8)) is None
+    assert contradicting(sizes_of(0.8, [30, 45, 60, 33], 1.0)) is None
+    assert contradicting(sizes_of(0.8, [30, 45, 60, 33], 0.25)).gsd == pytest.approx(0.25, rel=0.05)
+    assert contradicting(sizes_of(0.8, [30, 45], 0.25)) is None
 
 
 @given(st.integers(10, 100_000), st.floats(0.2, 2), st.floats(1.5, 20))

@@ -1,20 +1,18 @@
 """Where the scenes of a batch are run: one by one, side by side, or on other machines.
 
 A package offers an executor by an entry point in the group `lanner.executors` that names a module
-with a function `run(jobs, cancel, tell, params)` and a pydantic model `Params`. `run` gives
+with a function `run(jobs, cancel, params)` and a pydantic model `Params`. `run` gives
 `Begun` and `Ended` events as they come, from the thread that iterates; what is not done when it is
 closed is not begun any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lanner.archives.work import DetectorDone, SceneJob
 from lanner.core.errors import Argument, ConfigError
-from lanner.core.job import Cancel
 from lanner.core.plugins import Plugins
 
 BUILTIN = {
@@ -41,6 +39,3 @@ class Ended:
 
     job: SceneJob
     done: Sequence[DetectorDone]
-
-
-RunFn = Callable[[Sequence[SceneJob], Cancel, Any], Iterator[Begun | Ended]]

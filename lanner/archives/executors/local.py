@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from pydantic import Field
 
@@ -68,8 +68,6 @@ def _next(
     told: SimpleQueue[Begun | Ended | BaseException], cancel: Cancel
 ) -> Begun | Ended | BaseException:
     """The next event; the caller's wish to stop is seen within a moment."""
-    from queue import Empty
-
     while True:
         cancel.check()
         try:

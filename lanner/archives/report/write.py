@@ -25,8 +25,8 @@ from lanner.archives.report.figures import (
     troubled,
 )
 from lanner.archives.report.worldmap import world_map
-from lanner.archives.sources.shown import shown
 from lanner.core.files import replacing
+from tiling.names import display_name
 
 REPORT = "report.html"
 _TEMPLATE, _STYLE, _SCRIPT = "report.html", "report.css", "report.js"
@@ -98,7 +98,7 @@ def _page(facts: Mapping[str, Any], title: str, started: str | None, ended: str 
     environment.globals.update(
         {name: getattr(words, name) for name in ("duration", "expected", "interval", "number")}
         | {"plural": words.plural, "when": words.when, "acquired": acquired}
-        | {"address": quote, "shown": shown, "picture": _picture}
+        | {"address": quote, "display_name": display_name, "picture": _picture}
     )
     here = files(str(__package__))
     script = here.joinpath(_SCRIPT).read_text("utf-8")

@@ -21,12 +21,11 @@ from lanner.archives.sources.endings import (
 from lanner.archives.sources.entries import Entries, LeftOut, Search
 from lanner.archives.sources.names import clash_note, unique_names
 from lanner.archives.sources.places import identity
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.unread import UnreadError
 from lanner.archives.sources.unwanted import check_filter
 from lanner.core.errors import SceneError
 from lanner.core.job import Cancel
-from tiling.names import beginning, is_remote
+from tiling.names import beginning, display_name, is_remote
 
 _OFTEN = 50
 """Entries of a source between two reports."""
@@ -79,7 +78,7 @@ def _collect(source: str, search: Search, tell: Callable[[str, int], None]) -> F
     skipped: list[SkippedScene] = []
     notes: list[str] = []
     left_out: list[str] = []
-    name = shown(source)
+    name = display_name(source)
     try:
         for number, entry in enumerate(_entries(source, search), 1):
             search.cancel.check()

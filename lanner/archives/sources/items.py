@@ -12,10 +12,9 @@ from lanner.archives.sources.assets import choose, href_of
 from lanner.archives.sources.entries import LeftOut
 from lanner.archives.sources.extents import bounds_of, geometry_of
 from lanner.archives.sources.places import refusal, resolved
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.times import period
 from lanner.archives.sources.unwanted import unwanted
-from tiling.names import is_remote
+from tiling.names import display_name, is_remote
 
 if TYPE_CHECKING:
     import shapely
@@ -38,11 +37,15 @@ def scene_of(
             to the item's `self`.
     """
     name = item.get("id")
-    where = shown(base)
+    where = display_name(base)
     if not isinstance(name, str) or not name:
         return SkippedScene(where, "holds an item without an id", "correct the catalogue")
     address = base if own else _self(item) or base
-    where = shown(address) if own or address != base else f"{where}#{quote(name, errors='replace')}"
+    where = (
+        display_name(address)
+        if own or address != base
+        else f"{where}#{quote(name, errors='replace')}"
+    )
     assets = item.get("assets")
     if not isinstance(assets, Mapping):
         return SkippedScene(

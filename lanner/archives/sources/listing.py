@@ -8,9 +8,9 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from lanner.archives.scenes import SceneRef, SkippedScene
 from lanner.archives.sources.endings import RASTERS, file_name, is_hidden, is_raster, stem
 from lanner.archives.sources.entries import Entries, Search
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.unread import UnreadError
 from lanner.archives.sources.web import Answer, fetch, with_user
+from tiling.names import display_name
 
 MOST_PAGES = 10_000
 """Folders of one source."""
@@ -39,7 +39,9 @@ def listing_scenes(first: Answer, search: Search) -> Entries:
             )
         if depth > DEEPEST:  # a link to a folder above, most likely
             yield SkippedScene(
-                shown(address), f"lies more than {DEEPEST} folders deep", "give it as a source"
+                display_name(address),
+                f"lies more than {DEEPEST} folders deep",
+                "give it as a source",
             )
             continue
         if answer is None:
@@ -48,7 +50,7 @@ def listing_scenes(first: Answer, search: Search) -> Entries:
             except UnreadError as error:
                 if error.later:
                     raise
-                yield SkippedScene(shown(address), error.problem, error.remedy)
+                yield SkippedScene(display_name(address), error.problem, error.remedy)
                 continue
         folders = []
         for link in sorted(_links(answer, top) - seen):

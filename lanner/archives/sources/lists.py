@@ -9,9 +9,8 @@ from lanner.archives.sources.endings import stem
 from lanner.archives.sources.entries import Entries, Search
 from lanner.archives.sources.places import refusal, resolved
 from lanner.archives.sources.reading import read, text_of
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.unread import UnreadError
-from tiling.names import is_remote
+from tiling.names import display_name, is_remote
 
 _ONE = "give a raster's path, or an http(s):// or s3:// address"
 
@@ -42,7 +41,7 @@ def _scene(line: str, base: str) -> SceneRef | SkippedScene:
     uri = resolved(line, base)
     if uri is None:
         problem = refusal(line) or "is no address"
-        return SkippedScene(shown(line), problem, _ONE)
+        return SkippedScene(display_name(line), problem, _ONE)
     if not is_remote(uri) and not os.path.isfile(uri):
         problem = "is a folder" if os.path.isdir(uri) else "does not exist"
         return SkippedScene(uri, problem, "correct the line, or remove it from the list")

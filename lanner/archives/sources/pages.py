@@ -10,11 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from lanner.archives.sources.entries import Note
 from lanner.archives.sources.places import joined
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.unread import UnreadError
 from lanner.archives.sources.web import Answer, fetch
 from lanner.core.job import Cancel
-from tiling.names import beginning
+from tiling.names import beginning, display_name
 
 MOST_ITEMS = 1_000_000
 """Of one search."""
@@ -87,7 +86,7 @@ class _Pages:
                     raise
                 if not self._complete():
                     raise self._broken(error) from error
-                yield Note(f"After the last item {shown(error.address)} {error.problem}.")
+                yield Note(f"After the last item {display_name(error.address)} {error.problem}.")
                 return
             barren = 0 if self.read > before else barren + 1
             if self.read > MOST_ITEMS:
@@ -98,7 +97,8 @@ class _Pages:
                 )
         if self.matched is not None and self.read < self.matched:
             yield Note(
-                f"{shown(first.url)} says that {self.matched} items match, and gives {self.read}."
+                f"{display_name(first.url)} says that {self.matched} items match, and gives "
+                f"{self.read}."
             )
 
     def _new(self, page: Mapping[str, Any]) -> Iterator[Item]:
@@ -150,8 +150,8 @@ class _Pages:
                 )
             )
         yield Note(
-            f"{shown(ask.url)} leads to pages that were read before: {self.read} items are taken "
-            "once each."
+            f"{display_name(ask.url)} leads to pages that were read before: {self.read} items are "
+            "taken once each."
         )
 
     def _broken(self, error: UnreadError) -> UnreadError:
@@ -217,7 +217,7 @@ def _next(page: Mapping[str, Any], address: str, before: Ask) -> Ask | None:
     if beginning(url) not in ("http://", "https://"):
         raise UnreadError(
             address,
-            f"leads to {shown(link['href'])[:80]}",
+            f"leads to {display_name(link['href'])[:80]}",
             "tell who runs that server",
             later=True,
         )

@@ -15,11 +15,10 @@ from lanner.archives.sources.extents import boxes, hull
 from lanner.archives.sources.items import scene_of
 from lanner.archives.sources.pages import Ask, Known, links_of, with_fallback
 from lanner.archives.sources.places import joined
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.times import FIRST, LAST
 from lanner.archives.sources.unread import UnreadError
 from lanner.archives.sources.unwanted import asked_times
-from tiling.names import beginning
+from tiling.names import beginning, display_name
 
 PAGE = 100
 """Items of a page; every server gives so many."""
@@ -58,7 +57,7 @@ def search_api(
         return
     if search.chosen == SceneFilter():
         raise UnreadError(address, "has no items", "give the address of another catalogue")
-    yield Note(f"{shown(address)} has no items of the place, time and cloud asked for.")
+    yield Note(f"{display_name(address)} has no items of the place, time and cloud asked for.")
 
 
 def _endpoint(landing: Mapping[str, Any], address: str) -> tuple[str, bool]:

@@ -12,12 +12,11 @@ from lanner.archives.sources.items import scene_of
 from lanner.archives.sources.pages import Ask, Item, items_of, json_of, links_of
 from lanner.archives.sources.places import identity, resolved
 from lanner.archives.sources.reading import read
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.stac_api import is_api, search_api
 from lanner.archives.sources.unread import UnreadError
 from lanner.archives.sources.web import Answer
 from lanner.core.job import Cancel
-from tiling.names import beginning, is_remote
+from tiling.names import beginning, display_name, is_remote
 
 MOST_DOCUMENTS = 1_000_000
 """Catalogues and items of one source."""
@@ -211,7 +210,9 @@ class _Walk:
             whole = resolved(link["href"], place)
             if whole is None:
                 yield SkippedScene(
-                    shown(link["href"]), f"is no address of a {kind} that is read", "correct it"
+                    display_name(link["href"]),
+                    f"is no address of a {kind} that is read",
+                    "correct it",
                 )
             elif (same := identity(whole)) not in self.seen:
                 self.seen.add(same)
@@ -238,4 +239,4 @@ class _Walk:
 
 
 def _skipped(error: UnreadError) -> SkippedScene:
-    return SkippedScene(shown(error.address), error.problem, error.remedy)
+    return SkippedScene(display_name(error.address), error.problem, error.remedy)

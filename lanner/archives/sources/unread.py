@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lanner.archives.sources.shown import shown
 from lanner.core.errors import LannerError, SceneError, ServerError
+from tiling.names import display_name
 
 
 class UnreadError(Exception):
@@ -52,6 +52,6 @@ class UnreadError(Exception):
     def as_error(self, source: str) -> LannerError:
         """The error of the source that it belongs to."""
         kind = ServerError if self.later else SceneError
-        where, whole = shown(self.address), shown(source)
+        where, whole = display_name(self.address), display_name(source)
         problem = self.problem if where == whole else f"{where} {self.problem}"
         return kind("source", whole, problem, self.remedy)

@@ -26,11 +26,10 @@ from urllib.request import (
     UnknownHandler,
 )
 
-from lanner.archives.sources.shown import shown
 from lanner.archives.sources.unread import UnreadError
 from lanner.core.job import Cancel
 from lanner.core.version import __version__
-from tiling.names import beginning
+from tiling.names import beginning, display_name
 
 TIMEOUT_S = 30.0
 """For a connection, and between two pieces of an answer."""
@@ -165,7 +164,7 @@ class _Redirects(HTTPRedirectHandler):
         if after != before and (before, after) != ("http://", "https://"):
             raise UnreadError(
                 req.full_url,
-                f"redirects to {shown(newurl)}, which is no {before} address",
+                f"redirects to {display_name(newurl)}, which is no {before} address",
                 "give the address that it leads to, where you trust it",
                 status=code,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from lanner.archives.sources.shown import shown
+from tiling.names import display_name
 
 
 def below(*parts: str) -> str:
@@ -28,5 +28,5 @@ def up(root: str, levels: int) -> str:
 def whole(place: str) -> str:
     """A path or an address as a link has it: a whole one, without passwords and signatures."""
     if "://" in place:
-        return shown(place)
+        return display_name(place)
     return Path(place).absolute().as_uri()

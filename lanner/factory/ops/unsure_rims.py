@@ -1,4 +1,4 @@
-"""Operation: rims that nobody drew exactly are left out of training."""
+"""Operation: rims of objects that nobody drew exactly are left out of training."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from pydantic import Field
 from lanner.core.config import Strict
 from lanner.factory.images import read_mask, write_png
 from lanner.factory.ops.work import Samples, Work, of_sources, replaced
-from lanner.factory.samples import IDS_UNKNOWN, MASK_UNKNOWN, Sample
+from lanner.factory.samples import IDS_UNKNOWN
 
 
 class Params(Strict):
     """How many pixels `inside` and `outside` of each rim are unknown.
 
-    `sources`: all with masks where empty. Guessed masks of objects say where an object is better
-    than where it ends; with their rims unknown, exact masks alone teach that. So it is with class
-    masks whose lines were drawn in one width for roads of every width.
+    `sources`: all with object masks where empty. Guessed masks say where an object is better than
+    where it ends; with their rims unknown, exact masks alone teach that.
     """
 
     sources: tuple[str, ...] = ()
@@ -30,48 +29,36 @@ class Params(Strict):
 
 
 def run(samples: Samples, work: Work, params: Params) -> Samples:
-    """Give samples with object masks, and those of `train` with class masks, unknown rims.
+    """Give samples with object masks an `ids` PNG whose rims are unknown.
 
     Raises:
         ConfigError: no such source.
         DatasetError: a mask does not decode.
     """
     work.require_sources(params.sources, samples, "sources")
-    todo = [one for one in of_sources(samples, params.sources) if one.ids or _of_classes(one)]
+    todo = [one for one in of_sources(samples, params.sources) if one.ids is not None]
     changed = {}
     for sample in work.each(todo):
-        paths: dict[str, Path] = {}
-        for name, path, unknown in (
-            ("ids", sample.ids, IDS_UNKNOWN),
-            ("mask", _of_classes(sample), MASK_UNKNOWN),
-        ):
-            if path is not None:
-                make = partial(_write, path, params, unknown)
-                paths[name] = work.file(".png", make, params.inside, params.outside, path)
+        assert sample.ids is not None
+        make = partial(_write, sample.ids, params)
+        path = work.file(".png", make, params.inside, params.outside, sample.ids)
         work.note(sample.id, f"rims unknown: {params.inside} px inside, {params.outside} outside")
-        changed[sample.id] = sample.but(**paths)
+        changed[sample.id] = sample.but(ids=path)
     return replaced(samples, changed)
 
 
-def _of_classes(sample: Sample) -> Path | None:
-    """Figures are told against class masks as they were drawn: `valid` and `test` keep them."""
-    return sample.mask if sample.split == "train" else None
-
-
-def unsure_rims(
-    numbers: NDArray[np.uint16], inside: int, outside: int, unknown: int = IDS_UNKNOWN
-) -> NDArray[np.uint16]:
-    """Numbers of objects or classes (h, w), `unknown` where another number is that near.
+def unsure_rims(ids: NDArray[np.uint16], inside: int, outside: int) -> NDArray[np.uint16]:
+    """Object numbers (h, w) with `IDS_UNKNOWN` for pixels that near another number.
 
     A rim between two objects is unknown `inside` pixels into each; the image's own border is no
     rim.
     """
-    known = np.where(numbers == unknown, 0, numbers).astype(np.float32)
+    known = np.where(ids == IDS_UNKNOWN, 0, ids).astype(np.float32)
     there = known > 0
     edge = _least(known, inside) != _most(known, inside)
     near = _most(there.astype(np.float32), outside) > 0
     rim = (there & edge) | (~there & near)
-    out: NDArray[np.uint16] = np.where(rim, unknown, numbers).astype(np.uint16)
+    out: NDArray[np.uint16] = np.where(rim, IDS_UNKNOWN, ids).astype(np.uint16)
     return out
 
 
@@ -87,6 +74,5 @@ def _square(reach: int) -> NDArray[np.uint8]:
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
-def _write(source: Path, params: Params, unknown: int, path: Path) -> None:
-    numbers = unsure_rims(read_mask(source), params.inside, params.outside, unknown)
-    write_png(numbers.astype(np.uint8) if unknown == MASK_UNKNOWN else numbers, path)
+def _write(ids: Path, params: Params, path: Path) -> None:
+    write_png(unsure_rims(read_mask(ids), params.inside, params.outside), path)
