@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -238,19 +237,20 @@ def _facts(record: BatchRecord) -> dict[str, Any]:
 
 
 def _totals(records: Sequence[BatchRecord]) -> dict[str, Any]:
-    states = Counter(record.state for record in records)
-    outcomes = [record.outcome for record in records if record.outcome is not None]
-    counts: Counter[str] = Counter()
-    for outcome in outcomes:
-        for label, row in outcome.counts.items():
-            for decision, number in row.items():
-                counts[f"{label} {decision}"] += number
+    """What records come to, as plain JSON data."""
+    from lanner.archives.figures import decisions_of, labels, totals
+
+    whole, decisions = totals(records), decisions_of(records)
     return {
-        "states": dict(sorted(states.items())),
-        "features": sum(outcome.features for outcome in outcomes),
-        "counts": dict(sorted(counts.items())),
-        "expected": round(sum(outcome.expected for outcome in outcomes), 1),
-        "expected_sd": round(sum(outcome.expected_sd**2 for outcome in outcomes) ** 0.5, 1),
+        "states": dict(sorted(whole.scenes.items())),
+        "features": whole.features,
+        "counts": {
+            f"{row.label} {decision}": number
+            for row in labels(records, decisions)
+            for decision, number in zip(decisions, row.decisions, strict=True)
+        },
+        "expected": round(whole.expected, 1),
+        "expected_sd": round(whole.expected_sd, 1),
     }
 
 
@@ -262,17 +262,18 @@ def _show(
     from rich.table import Table
     from rich.text import Text
 
+    from lanner.archives.words import expected
+
     totals = _totals(records)
     table = Table("batch", "")
     table.columns[1].justify = "right"
     for state, number in totals["states"].items():
-        table.add_row(Text(state), str(number))
+        table.add_row(Text(f"scenes {state}"), str(number))
     table.add_section()
     for name, number in totals["counts"].items():
         table.add_row(Text(name), str(number))
     if totals["features"]:
-        half = 1.645 * totals["expected_sd"]
-        table.add_row("right of these (90 %)", f"{totals['expected']:.0f} ± {half:.0f}")
+        table.add_row("right of these (90 %)", expected(totals["expected"], totals["expected_sd"]))
     for name, number in (once or {}).items():
         table.add_row(Text(f"{name}: each object once"), str(number))
     console.print(table)

@@ -81,6 +81,8 @@ def show_plan(console: Console, plan: ArchivePlan, workers: int = 1) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from lanner.archives.words import duration, size
+
     facts = plan.facts(workers)
     table = Table("plan", "")
     table.columns[1].justify = "right"
@@ -105,21 +107,3 @@ def show_plan(console: Console, plan: ArchivePlan, workers: int = 1) -> None:
         console.print(f"and {len(rows) - SHOWN} more; --json lists them all")
     for note in plan.notes:
         console.print(Text(note), soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def size(count: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -295,7 +295,7 @@ def test_killed_at_random_and_continued_it_gives_the_same_bytes(
     assert last.returncode == 9, last.stderr
     assert contents(out) == contents(tmp_path / "calm")
     totals = json.loads(last.stdout.splitlines()[-1])
-    assert totals["states"]["failed"] == 2 * bad
+    assert totals["states"]["failed"] == bad
     told = json.loads(run("status", out, "--json").stdout)["scenes"]
     assert all(one["error"]["remedy"] for one in told if one["state"] == "failed")
 

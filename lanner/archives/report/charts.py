@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from math import floor, log10
 
-from lanner.archives.report.figures import SceneSum
-from lanner.archives.report.words import begin, number, plural
+from lanner.archives.figures import SceneSum
+from lanner.archives.words import begin, number, plural
 
 WIDTH, HEIGHT = 1080.0, 210.0
 _LEFT, _BOTTOM, _TOP = 56.0, 30.0, 12.0

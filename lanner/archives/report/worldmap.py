@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from math import ceil, cos, floor, log10, radians
 from typing import TYPE_CHECKING, TypeVar
 
-from lanner.archives.report.figures import SceneSum
+from lanner.archives.figures import SceneSum
 from lanner.archives.report.land import outlines
-from lanner.archives.report.words import number, plural
+from lanner.archives.words import number, plural
 
 if TYPE_CHECKING:
     import numpy as np

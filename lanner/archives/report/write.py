@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lanner.archives.records import BatchRecord
-from lanner.archives.report import charts, words
-from lanner.archives.report.figures import (
+from lanner.archives import words
+from lanner.archives.figures import (
     acquired,
     decisions_of,
     error_kinds,
@@ -24,6 +23,8 @@ from lanner.archives.report.figures import (
     totals,
     troubled,
 )
+from lanner.archives.records import BatchRecord
+from lanner.archives.report import charts
 from lanner.archives.report.worldmap import world_map
 from lanner.core.files import replacing
 from tiling.names import display_name

@@ -51,6 +51,17 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
+def size(count: float) -> str:
+    """Bytes as a short text: `3.4 MB`."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
 def begin(text: str | None) -> datetime | None:
     """The first moment of a time; None for what is none."""
     found = None if text is None else period(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lanner.archives.records import BatchRecord, State
-from lanner.archives.report.words import together
+from lanner.archives.words import together
 
 DECISIONS = ("accept", "review")
 """Those that every detector has, before any others."""
