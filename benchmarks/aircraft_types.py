@@ -1,6 +1,6 @@
 """How often the first type of a rendered aircraft is right, and how often it promises to be.
 
-    python benchmarks/types.py [--scenes 8] [--seed 200]
+    python benchmarks/aircraft_types.py [--scenes 8] [--seed 200]
 
 Scenes of 0.3 to 1 m are rendered and searched; aircraft that were found (score 0.5 or more, IoU
 0.5 with the truth) are identified at several temperatures. The first row is the released detector.
