@@ -53,14 +53,11 @@ class Compute:
         """Threads that may look at once, each at tiles of its own.
 
         On a CPU a tile a core is quicker than every core at one tile, where cores wait for each
-        other at every layer (`benchmarks/workers.py`). Not in float32, where sums hang on the
-        number of threads.
+        other at every layer (`benchmarks/workers.py`).
         """
         if self.device.type == "cuda":
             return CUDA_LANES
-        if self.device.type == "cpu" and self.autocast is not None:
-            return min(self.threads, MOST_LANES)
-        return 1
+        return min(self.threads, MOST_LANES) if self.device.type == "cpu" else 1
 
     @property
     def share(self) -> int:
@@ -68,10 +65,22 @@ class Compute:
         return max(1, self.threads // self.workers)
 
     @property
+    def identity(self) -> str:
+        """What results depend on besides configuration and weights."""
+        return f"{self.name} torch {torch.__version__}"
+
+    @property
     def name(self) -> str:
         """Device kind and format, such as `cpu bfloat16`: results may differ between names."""
         kind = str(self.autocast or torch.float32).removeprefix("torch.")
         return f"{self.device.type} {kind}"
+
+
+def _power_of_two(threads: int) -> int:
+    """The largest not above `threads`: by 3 or 6 threads oneDNN adds some layers up in another
+    order, which float32 shows.
+    """
+    return 1 << (threads.bit_length() - 1)
 
 
 def compute(device: str) -> Compute:
@@ -85,7 +94,9 @@ def compute(device: str) -> Compute:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         keep_memory()
-        return Compute(torch.device("cpu"), torch.bfloat16 if _fast_bfloat16() else None, 1)
+        if _fast_bfloat16():
+            return Compute(torch.device("cpu"), torch.bfloat16, 1)
+        return Compute(torch.device("cpu"), None, 1, _power_of_two(THREADS))
     if re.fullmatch(r"cuda(:\d+)?", device):
         count = torch.cuda.device_count()
         index = int(device.partition(":")[2] or 0)

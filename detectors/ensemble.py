@@ -102,6 +102,11 @@ class Ensemble:
         return self.compute.workers
 
     @property
+    def share(self) -> int:
+        """Threads that a CPU gives each of `workers`."""
+        return self.compute.share
+
+    @property
     def shares_cores(self) -> bool:
         """Whether the networks run on the cores that also read tiles."""
         return self.compute.shares_cores
@@ -114,7 +119,7 @@ class Ensemble:
     @property
     def identity(self) -> str:
         """What results depend on besides configuration and weights: device and number format."""
-        return f"{self.compute.name} torch {torch.__version__}"
+        return self.compute.identity
 
     def run(
         self, images: Sequence[TileImage], grids: Sequence[Grid], slots: int | None = None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -66,7 +65,7 @@ class MemberPredictions:
     @property
     def identity(self) -> str:
         """What results depend on besides configuration and weights."""
-        return f"{self.compute.name} torch {torch.__version__}"
+        return self.compute.identity
 
     def views(self, images: Sequence[TileImage]) -> list[tuple[Views, ...]]:
         """What each member sees on each tile, in tile pixels; nothing where nothing is valid."""

@@ -24,6 +24,22 @@ class SteadyGroupNorm(nn.GroupNorm):
             return super().forward(input)
 
 
+class SteadyConv2d(nn.Conv2d):
+    """Convolution of single pixels whose sums do not depend on the number of threads.
+
+    In float32 oneDNN adds many channels up in another order for several threads than for one.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As `nn.Conv2d`."""
+        with computing(1):
+            return super().forward(input)
+
+
+WIDE = 192
+"""Input channels from which on oneDNN shares a pixel's sum out."""
+
+
 def ready(net: nn.Module, where: Compute) -> None:
     """Prepare a filled network for inference on a device, in place.
 
@@ -35,11 +51,23 @@ def ready(net: nn.Module, where: Compute) -> None:
         for module in net.modules():
             if type(module) is nn.GroupNorm:
                 module.__class__ = SteadyGroupNorm
+            elif where.autocast is None and _is_wide(module):
+                module.__class__ = SteadyConv2d
     net.to(device=where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if where.autocast is not None:
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(dtype=where.autocast)
+
+
+def _is_wide(module: nn.Module) -> bool:
+    """Whether it is a convolution of single pixels, unstrided, with `WIDE` input channels."""
+    return (
+        type(module) is nn.Conv2d
+        and module.kernel_size == (1, 1)
+        and module.stride == (1, 1)
+        and module.in_channels // module.groups >= WIDE
+    )
 
 
 def fold(net: nn.Module) -> None:

@@ -1,25 +1,36 @@
 """What a run is made of, as checksums: the key that finished tiles are kept under, and a file.
 
-Nothing here depends on the time, the machine's name or where the scene lies.
+The key depends neither on the time, nor on the machine's name, nor on where the scene lies. What
+does is in the file's section `run`, which is written when a run ends: the request, and what came
+out. `lanner replay` runs it again from there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanner.core.errors import Argument, OutputError
 from lanner.core.version import __version__
 
 if TYPE_CHECKING:
+    from lanner.core.config import DetectorConfig
+    from lanner.core.job import DetectRequest, DetectResult
     from tiling.grid import TilePlan
     from tiling.normalise import Stretch
 
 FILE = "manifest.json"
 """Its name in the run folder."""
+
+RESULT = "result.parquet"
+"""Name of the features that a run came to, beside it: GeoParquet in the scene's CRS."""
+
+RUN = "run"
+"""Section of the file that a finished run adds."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +105,116 @@ class Manifest:
         Raises:
             OutputError: the file cannot be written.
         """
-        from lanner.core.files import replacing
+        return _write(folder, {**self.all_facts(), "key": self.key})
 
-        path = folder / FILE
-        text = json.dumps({**self.all_facts(), "key": self.key}, sort_keys=True, indent=1) + "\n"
-        with replacing(path) as beside:
-            beside.write_text(text, encoding="utf-8")
-        return path
+    def record(
+        self, folder: Path, request: DetectRequest, config: DetectorConfig, result: DetectResult
+    ) -> None:
+        """Write it with the section `run`, what was asked and what came out, and the features.
+
+        Args:
+            folder: the run folder.
+            request: as it was given, before anything was estimated.
+            config: of the detector that ran.
+            result: with `features_sha256` in its summary.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        from postprocess.writers import write
+
+        path = folder / RESULT
+        write(result.features, result.frame, path, result.layer, result.schema)
+        path.with_suffix(".qml").unlink(missing_ok=True)
+        scene = result.summary["scene"]
+        found = {
+            "features": len(result.features),
+            "features_sha256": result.summary["features_sha256"],
+        }
+        if result.candidates is not None:
+            found["candidates"] = len(result.candidates.features)
+            found["candidates_sha256"] = features_sha256(result.candidates.features)
+        run = {
+            "request": portable_request(request),
+            "scene": {name: scene[name] for name in ("id", "crs")},
+            "config": config.facts,
+            "result": found,
+        }
+        _write(folder, {**self.all_facts(), "key": self.key, RUN: run})
+
+
+def record_outputs(folder: Path, paths: Sequence[Path]) -> None:
+    """Add to the record of a finished run the files that its features were written to.
+
+    A pipe holds nothing that could be compared later, and is left out.
+
+    Raises:
+        OutputError: the manifest cannot be read any more, or not be written.
+    """
+    try:
+        facts = read_manifest(folder)
+        run = facts[RUN]
+    except (OSError, ValueError, KeyError) as error:
+        raise OutputError(
+            Argument("run_dir"),
+            folder,
+            f"its {FILE} was changed while the outputs were written ({error})",
+            "run the same command again",
+        ) from error
+    outputs = []
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            outputs.append({"path": str(path.absolute()), "sha256": digest})
+    _write(folder, {**facts, RUN: {**run, "outputs": outputs}})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in a run folder.
+
+    Raises:
+        OSError, ValueError: there is none, or it is damaged.
+    """
+    facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    if not isinstance(facts, dict) or not {"lanner", "key"} <= facts.keys():
+        raise ValueError("is no manifest of a run")
+    return facts
+
+
+def portable_request(request: DetectRequest) -> dict[str, Any]:
+    """A request as plain JSON data that means the same in any working directory.
+
+    An address is kept without what may be a password or a signature.
+    """
+    from detectors.catalog import SUFFIXES
+    from tiling.names import display_name, is_remote
+
+    facts = {**asdict(request), "members": request.members and list(request.members)}
+    del facts["run_dir"]
+    scene, detector = request.scene, request.detector
+    facts["scene"] = display_name(scene) if is_remote(scene) else str(Path(scene).absolute())
+    if detector.endswith(SUFFIXES):
+        facts["detector"] = str(Path(detector).absolute())
+    return facts
+
+
+def features_sha256(texts: Iterable[str]) -> str:
+    """SHA-256 of feature texts, a line each, UTF-8."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _write(folder: Path, facts: Mapping[str, Any]) -> Path:
+    from lanner.core.files import replacing
+
+    path = folder / FILE
+    text = json.dumps(facts, sort_keys=True, indent=1) + "\n"
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return path
 
 
 def _stretch_facts(stretch: Stretch) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detectors.catalog import Entry, choose
 from lanner.core.config import DetectorConfig
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress, candidates_layer
+from lanner.inference.manifest import features_sha256
 from lanner.inference.registry import (
     DetectorInfo,
     LoadedDetector,
@@ -90,7 +91,7 @@ def detect_with(
             objects of a step that takes long, write.
     """
     stages = Stages(on_progress)
-    estimate = None
+    estimate, asked = None, request
     if request.estimate_gsd:
         from lanner.inference.estimate import estimated
 
@@ -105,9 +106,11 @@ def detect_with(
         else:
             said = (estimate.sentence,)
         result = _written(found, stages, (*found.notes, *said), estimate)
-        if not request.candidates:
-            return result
-        return replace(result, candidates=_left_out(found, result.summary))
+        if request.candidates:
+            result = replace(result, candidates=_left_out(found, result.summary))
+        if request.run_dir is not None:
+            found.manifest.record(request.run_dir, asked, config, result)
+        return result
 
     return find_objects(config, open_predictor, request, cancel, stages, finish)
 
@@ -125,6 +128,7 @@ def _written(
     frame = scene_frame(objects, context, schema)
     stages.tell("write", 1, 1)
     summary = {**_summary(found, stages), "notes": list(notes)}
+    summary["features_sha256"] = features_sha256(texts)
     if estimate is not None:
         summary["gsd_estimate"] = asdict(estimate)
     return DetectResult(texts, summary, frame, schema, context.detector.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from math import floor, log2
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tiling.scene import Scene
 
 Floats = NDArray[np.float64]
+Each = Callable[[Callable[[int], bool], Sequence[int]], Generator[bool, None, None]]
 SIDES = (96, 128, 160, 192, 224)
 """Sides in pixels that the picture of one object may have, multiples of the network's stride."""
 ROOM = 1.35
@@ -72,6 +73,7 @@ class SceneCloser:
         cancel: looked at before every object.
         open_ledger: gives the ledger of the objects that have been looked at, of a key that
             stands for all of the above.
+        each: calls a function with each of some things, as `lanner.inference.engine.on_engine`.
     """
 
     def __init__(
@@ -83,10 +85,12 @@ class SceneCloser:
         look: Look,
         cancel: Cancel,
         open_ledger: Callable[[], NamedLedger],
+        each: Each = thread_each,
     ) -> None:
         self._scene, self._bands, self._grid = scene, bands, grid
         self._stretch, self._look, self._cancel = stretch, look, cancel
         self._open_ledger = open_ledger
+        self._each = each
         self._samplers: dict[int, tuple[Grid, GridSampler]] = {}
 
     def outlines(
@@ -152,7 +156,7 @@ class SceneCloser:
                 ledger.put(names[n], encode_ring(self._ring(shots[n], threshold)))
                 return True
 
-            with closing(thread_each(see, left)) as answers:
+            with closing(self._each(see, left)) as answers:
                 for finished in answers:
                     if finished:
                         done += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from postprocess.context import Closer, Context
     from tiling.grid import TilePlan
     from tiling.ledger import Ledger
+    from tiling.pinned import PinnedFile
     from tiling.scene import Scene
 
 T = TypeVar("T")
@@ -43,6 +44,21 @@ class Found:
     context: Context
     manifest: Manifest
     capped: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run before its first tile: what it reads, what its tiles depend on, what looks at them.
+
+    `files` are those that the chain reads; `notes` are on how the scene is read.
+    """
+
+    scene: Scene
+    manifest: Manifest
+    loaded: LoadedDetector
+    chain: Chain
+    files: Mapping[str, PinnedFile]
     notes: tuple[str, ...]
 
 
@@ -69,6 +85,38 @@ def find_objects(
     Raises:
         LannerError: any of them; the message says what to do.
     """
+    opened = open_run(config, open_predictor, request, cancel, stages)
+    scene, manifest, loaded, chain = opened.scene, opened.manifest, opened.loaded, opened.chain
+    from postprocess.frame import MANY
+    from tiling.ledger import Ledger
+
+    # The open ledger keeps other runs out of the folder until the last raster has been read.
+    with (
+        run_folder(request.run_dir) as folder,
+        Ledger(folder / LEDGER, manifest.key) as ledger,
+    ):
+        manifest.write(folder)
+        objects, context, capped = _run_tiles(
+            scene, config, loaded, manifest, folder, ledger, cancel, stages
+        )
+        with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
+            context = replace(context, closer=closer, files=opened.files)
+            if request.run_dir is None and not context.rasters and len(objects) < MANY:
+                # Nobody can restart it: the snapshots of few objects take longer than the steps.
+                done = select(chain).apply(objects, context, progress=stages.pass_on)
+            else:
+                done = select(chain).run(objects, context, progress=stages.pass_on)
+        return finish(Found(chain, done, context, manifest, capped, opened.notes))
+
+
+def open_run(
+    config: DetectorConfig,
+    open_predictor: Callable[[], LoadedDetector],
+    request: DetectRequest,
+    cancel: Cancel,
+    stages: Stages,
+) -> OpenedRun:
+    """Everything up to the first tile; arguments and errors are those of `find_objects`."""
     stages.tell("open", 0, 1)
     cancel.check()
     if request.run_dir is not None:
@@ -93,8 +141,6 @@ def find_objects(
     from lanner.inference.manifest import Manifest
     from postprocess.chain import Chain
     from postprocess.chain_files import find_files
-    from postprocess.frame import MANY
-    from tiling.ledger import Ledger
 
     chain = Chain.from_specs(config.chain)
     loaded = open_predictor()
@@ -115,23 +161,42 @@ def find_objects(
         stretch=stretch,
         chain_files={name: one.sha256 for name, one in files.items()},
     )
-    # The open ledger keeps other runs out of the folder until the last raster has been read.
-    with (
-        run_folder(request.run_dir) as folder,
-        Ledger(folder / LEDGER, manifest.key) as ledger,
-    ):
-        manifest.write(folder)
-        objects, context, capped = _run_tiles(
-            scene, config, loaded, manifest, folder, ledger, cancel, stages
-        )
-        with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
-            context = replace(context, closer=closer, files=files)
-            if request.run_dir is None and not context.rasters and len(objects) < MANY:
-                # Nobody can restart it: the snapshots of few objects take longer than the steps.
-                done = select(chain).apply(objects, context, progress=stages.pass_on)
-            else:
-                done = select(chain).run(objects, context, progress=stages.pass_on)
-        return finish(Found(chain, done, context, manifest, capped, notes))
+    return OpenedRun(scene, manifest, loaded, chain, files, notes)
+
+
+def predict_some(
+    config: DetectorConfig,
+    loaded: LoadedDetector,
+    request: DetectRequest,
+    manifest: Manifest,
+    indices: Sequence[int],
+    cancel: Cancel,
+) -> list[tuple[int, bytes]]:
+    """Some tiles of a run that was opened elsewhere, as its ledger keeps them.
+
+    Args:
+        config: the detector.
+        loaded: what predicts, of the manifest's weights and number format.
+        request: the run's.
+        manifest: the run's.
+        indices: of the tiles.
+        cancel: looked at between tiles.
+
+    Raises:
+        Cancelled: the caller asked to stop.
+        LannerError: the scene cannot be read there, or memory is short.
+    """
+    from lanner.inference.tiles import tile_payloads
+    from tiling.reader import TileReader
+
+    scene = admitted(request, config)
+    reader = TileReader(scene, manifest.plan, config.bands, manifest.stretch)
+    done = []
+    with closing(tile_payloads(loaded.predictor, reader, indices)) as payloads:
+        for one in payloads:
+            done.append(one)
+            cancel.check()
+    return done
 
 
 def _run_tiles(
@@ -185,6 +250,7 @@ def _closer(
     cancel: Cancel,
 ) -> Iterator[Closer | None]:
     """What looks at single objects again; None where these predictor cannot."""
+    from lanner.inference.engine import on_engine
     from lanner.inference.looks import looks_key
     from lanner.inference.refine import SceneCloser
     from tiling.ledger import NamedLedger
@@ -195,8 +261,9 @@ def _closer(
         return
     grid, stretch = manifest.plan.grid, manifest.stretch
     ledger = partial(NamedLedger, folder / LOOKS, looks_key(manifest, config))
+    each = partial(on_engine, loaded.predictor)
     with closing(
-        SceneCloser(scene, config.bands, grid, stretch, outline, cancel, ledger)
+        SceneCloser(scene, config.bands, grid, stretch, outline, cancel, ledger, each)
     ) as closer:
         yield closer
 

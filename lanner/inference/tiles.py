@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from detectors.rasters import fuse_levels
-from detectors.results import TileResult, decode, encode
+from detectors.results import TileResult, decode
 from lanner.core.config import VOTE, Member
 from lanner.core.errors import Argument, DeviceMemoryError, OutputError
 from lanner.core.job import Cancel
@@ -58,24 +58,37 @@ def predict_tiles(
     done = len(plan) - len(todo)
     stages.tell("detect", done, len(plan))
     cancel.check()
+    with closing(tile_payloads(predictor, reader, todo)) as payloads:
+        for index, payload in payloads:
+            ledger.put(index, payload)
+            done += 1
+            stages.tell("detect", done, len(plan))
+            cancel.check()
+    cancel.check()
+
+
+def tile_payloads(
+    predictor: Predictor, reader: TileReader, indices: Sequence[int]
+) -> Generator[tuple[int, bytes], None, None]:
+    """Tiles and what the networks say of them, as a ledger keeps it, in the order given.
+
+    Raises:
+        SceneError: a tile cannot be read.
+        DeviceMemoryError: memory is short for a tile.
+    """
     try:
         with (
             engine_of(predictor).opened() as engine,
-            closing(_payloads(predictor, engine, reader, todo)) as payloads,
+            closing(_payloads(predictor, engine, reader, indices)) as payloads,
         ):
-            for index, payload in payloads:
-                ledger.put(index, payload)
-                done += 1
-                stages.tell("detect", done, len(plan))
-                cancel.check()
+            yield from payloads
     except MemoryError as error:
         raise DeviceMemoryError(
             Argument("tile"),
-            plan.tile,
+            reader.plan.tile,
             f"needs more memory than there is ({error})",
             "give a smaller one",
         ) from error
-    cancel.check()
 
 
 def _payloads(
@@ -83,20 +96,18 @@ def _payloads(
 ) -> Generator[tuple[int, bytes], None, None]:
     """Tiles and what is said of them, in order.
 
-    Tiles that do not fill the workers of a CPU any more are looked at one by one, by all cores.
+    Tiles that do not fill the workers of a CPU any more take all cores one by one, unless other
+    scenes want them.
     """
     side = reader.plan.tile
-    spare = (
-        len(todo) % (engine.workers // engine.slots(predictor, side))
-        if predictor.shares_cores
-        else 0
-    )
-    asked, rest = todo[: len(todo) - spare], todo[len(todo) - spare :]
+    at_once = engine.workers // engine.slots(predictor, side)
+    alone = len(todo) - len(todo) % at_once if predictor.shares_cores else len(todo)
     plan, ahead = reader.plan, deque[tuple[int, "Future[bytes]"]]()
-    with _ways(predictor, reader, asked) as ways:
+    with _ways(predictor, reader, todo) as ways:
         try:
-            for index, get in ways:
-                ahead.append((index, engine.submit(predictor, side, plan.grid, get)))
+            for k, (index, get) in enumerate(ways):
+                answer = engine.submit(predictor, side, plan.grid, get, k >= alone)
+                ahead.append((index, answer))
                 if len(ahead) == 2 * engine.workers * max(1, predictor.batch):
                     yield _first(ahead)
             while ahead:
@@ -105,10 +116,6 @@ def _payloads(
             for _, future in ahead:
                 future.cancel()
             wait([future for _, future in ahead])
-    for images in reader.chunks(rest, engine.workers, False):
-        for image in images:
-            (result,) = predictor.run([image], [plan.grid])
-            yield image.tile.index, encode(result)
 
 
 @contextmanager

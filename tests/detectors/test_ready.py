@@ -97,3 +97,27 @@ def test_group_norms_do_not_hang_on_threads(layout, dtype):
     assert outputs[0].is_contiguous(memory_format=layout)
     near = 1e-5 if dtype is torch.float32 else 0.05
     assert float((outputs[0].float() - usual(x).float()).abs().max()) < near
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_in_float32_do_not_hang_on_threads(name):
+    """By the numbers of threads that `compute` takes, which are powers of two."""
+    torch.manual_seed(3)
+    where = replace(compute("cpu"), autocast=None)
+    net = with_statistics(NETWORKS[name]()).eval().requires_grad_(False)
+    ready(net, where)
+    pictures = torch.rand(1, 3, 384, 384).contiguous(memory_format=torch.channels_last)
+    outputs = []
+    for threads in (1, 2, 4, 8):
+        with running(where, threads):
+            given = net(pictures)
+        given = [given] if isinstance(given, torch.Tensor) else [*given[0], *given[1]]
+        outputs.append(torch.cat([one.flatten() for one in given]))
+    assert all(torch.equal(outputs[0], other) for other in outputs[1:])
+
+
+@pytest.mark.parametrize(("threads", "taken"), [(1, 1), (2, 2), (3, 2), (6, 4), (12, 8), (16, 16)])
+def test_float32_computes_with_a_power_of_two_threads(monkeypatch, threads, taken):
+    monkeypatch.setattr("detectors.device.THREADS", threads)
+    monkeypatch.setattr("detectors.device._fast_bfloat16", lambda: False)
+    assert compute("cpu").threads == taken

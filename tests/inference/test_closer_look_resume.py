@@ -65,6 +65,7 @@ class Painter:
     batch: int = 1
     shares_cores: bool = False
     workers: int = 2
+    share: int = 1
     device: str = "painter"
     identity: str = "truth"
     looks: int = 0

@@ -35,6 +35,7 @@ class Watcher:
 
     batch: int = 1
     workers: int = 2
+    share: int = 1
     shares_cores: bool = False
     device: str = "here"
     names: tuple[str, ...] = ("watcher",)
@@ -202,3 +203,70 @@ def test_eyes_of_one_device_share_its_engine():
     one, other, far = Watcher(), Watcher(), Watcher(device="there")
     assert engine_of(one) is engine_of(other)
     assert engine_of(one) is not engine_of(far)
+
+
+def test_a_last_tile_takes_all_workers_where_nobody_else_waits():
+    predictor = Watcher(workers=2, shares_cores=True)
+    predictor.go.set()
+    with Engine(2).opened() as engine:
+        assert engine.submit(predictor, 64, GRID, image, spreads=True).result(20) == PAYLOAD
+    assert predictor.asked == [(1, 2)]
+
+
+def test_last_tiles_of_several_scenes_run_side_by_side():
+    predictor = Watcher(workers=2, shares_cores=True)
+    with Engine(2).opened() as engine:
+        first = ask(engine, predictor)
+        while predictor.busy < 1:
+            time.sleep(0.01)
+        second = engine.submit(predictor, 64, GRID, image, spreads=True)
+        third = engine.submit(predictor, 64, GRID, image, spreads=True)
+        while predictor.busy < 2:
+            time.sleep(0.01)
+        predictor.go.set()
+        wait([first, second, third])
+    assert predictor.asked[0] == predictor.asked[1] == (1, 1)
+
+
+@pytest.mark.parametrize(("workers", "share"), [(1, 4), (2, 2), (4, 1)])
+def test_objects_of_closer_looks_and_tiles_never_take_more_cores_than_there_are(workers, share):
+    predictor = Watcher(workers=workers, shares_cores=True, share=share)
+    predictor.go.set()
+    turn, state = threading.Lock(), {"busy": 0, "most": 0}
+
+    def count(cores):
+        with turn:
+            state["busy"] += cores
+            state["most"] = max(state["most"], state["busy"])
+        time.sleep(0.005)
+        with turn:
+            state["busy"] -= cores
+
+    def tile():
+        count(share)
+        return image()
+
+    with Engine(workers, share).opened() as engine:
+        tiles = [ask(engine, predictor, get=tile) for _ in range(12)]
+        objects = list(engine.call_each(lambda n: count(1) or n, range(40)))
+        wait(tiles)
+    assert objects == list(range(40))
+    assert state["most"] == workers * share
+
+
+def test_what_has_not_begun_of_a_closed_look_is_not_done():
+    begun, later = [], threading.Event()
+
+    def work(n):
+        begun.append(n)
+        assert n == 0 or later.wait(20)
+        return n
+
+    with Engine(1, 2).opened() as engine:
+        answers = engine.call_each(work, range(30))
+        assert next(answers) == 0
+        threading.Timer(0.2, later.set).start()
+        answers.close()
+        assert len(begun) <= 3
+        with pytest.raises(ZeroDivisionError):
+            list(engine.call_each(lambda n: 1 // n, [0]))

@@ -40,6 +40,7 @@ class Oracle:
     batch: int = 1
     shares_cores: bool = False
     workers: int = 2
+    share: int = 1
     device: str = "oracle"
     identity: str = "truth"
     tiles: int = 0
