@@ -20,6 +20,8 @@ from lanner.core.version import __version__
 
 if TYPE_CHECKING:
     from lanner.archives.api import batch, plan
+    from lanner.archives.differences import diff
+    from lanner.archives.replay import replay
     from lanner.archives.scenes import SceneFilter
     from lanner.client import Client
     from lanner.core import errors
@@ -45,8 +47,10 @@ _FROM = {
     "SceneFilter": "lanner.archives.scenes",
     "batch": "lanner.archives.api",
     "detect": "lanner.inference.detector",
+    "diff": "lanner.archives.differences",
     "load_detector": "lanner.inference.detector",
     "plan": "lanner.archives.api",
+    "replay": "lanner.archives.replay",
 }
 # Loaded when first asked for: importing Lanner must load neither gRPC nor torch.
 
@@ -61,9 +65,11 @@ __all__ = [
     "__version__",
     "batch",
     "detect",
+    "diff",
     "errors",
     "load_detector",
     "plan",
+    "replay",
 ]
 
 

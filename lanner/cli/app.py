@@ -12,10 +12,12 @@ from lanner.cli.bench.command import bench
 from lanner.cli.demo import demo
 from lanner.cli.detect import detect
 from lanner.cli.detectors import detectors
+from lanner.cli.diff import diff
 from lanner.cli.errors import errors
 from lanner.cli.factory import factory
 from lanner.cli.plan import plan
 from lanner.cli.render import render, sample
+from lanner.cli.replay import replay
 from lanner.cli.serve import serve
 from lanner.cli.version import version
 
@@ -29,6 +31,8 @@ app.command()(detect)
 app.add_typer(batch, name="batch")
 app.command()(plan)
 app.command()(report)
+app.command()(replay)
+app.command()(diff)
 
 
 def _print_version(asked: bool) -> None:

@@ -226,10 +226,13 @@ def detect_and_write(
     Raises:
         LannerError: what the pipeline or a writer raises; `Cancelled` after a Ctrl-C.
     """
+    from lanner.inference.manifest import record_outputs
     from lanner.inference.pipeline import detect as run_detect
 
     console, cancel = Console(stderr=True), Cancel()
     with cancel_on_signal(cancel, console), progress_on(console, quiet=quiet) as show:
         result = run_detect(request, cancel, show)
         written = write_outputs(result, out, candidates, request.run_dir, cancel)
+        if request.run_dir is not None:
+            record_outputs(request.run_dir, [*out, *([candidates] if candidates else [])])
         return result, [*result.summary["notes"], *written]

@@ -25,7 +25,7 @@ FORMATS = {
 STREAMED = (".geojson", ".json")
 """Those that can be written to a pipe."""
 
-_OF_A_RUN = re.compile(r"manifest\.json|rejected\.parquet|\d\d_.*\.parquet").fullmatch
+_OF_A_RUN = re.compile(r"manifest\.json|(rejected|result)\.parquet|\d\d_.*\.parquet").fullmatch
 """Names that a run gives to files of its folder which end as outputs do."""
 
 

@@ -21,6 +21,7 @@ LONGEST = 300
 """Characters of a value that a message shows; a whole file is no help in one line."""
 
 FLAGS = {
+    "anyway": "--anyway",
     "area": "--area",
     "bounds": "--bbox",
     "cloud": "--cloud",
@@ -36,6 +37,7 @@ FLAGS = {
     "on": "--on",
     "roots": "--root",
     "run_dir": "--run",
+    "scenes": "--scene",
     "start": "--since",
     "tile": "--tile",
 }
@@ -167,6 +169,10 @@ class GateError(LannerError):
     """A release or a comparison was refused: a figure is worse than it may be."""
 
 
+class ReplayError(LannerError):
+    """A run cannot be done again as it was: what it was made from is gone or is not the same."""
+
+
 class Cancelled(LannerError):
     """The caller cancelled or went away."""
 
@@ -208,6 +214,7 @@ TABLE: dict[type[LannerError], ErrorStatus] = {
     TrainingError: ErrorStatus("ABORTED", 500, 23),
     GateError: ErrorStatus("FAILED_PRECONDITION", 409, 24),
     AddressError: ErrorStatus("FAILED_PRECONDITION", 409, 25),
+    ReplayError: ErrorStatus("FAILED_PRECONDITION", 409, 26),
     Cancelled: ErrorStatus("CANCELLED", 499, 130),
     LannerError: ErrorStatus("INTERNAL", 500, 1),
 }
