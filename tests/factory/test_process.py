@@ -290,6 +290,21 @@ def test_types_left_out_are_pasted_nowhere(cutouts, mixed):
         run(project_of(cutouts, [{**OPS[3], "skip": ["C13"]}], mixed))
 
 
+def test_lines_are_drawn_anew_in_metres_and_need_to_know_them(cutouts, mixed):
+    drawn = {"op": "masks_from_polygons", "sources": ["roads"], "width_m": 4}
+    anew = {"op": "redraw_lines", "sources": ["roads"], "width_m": 6}
+    widths = []
+    for ops in ([drawn], [drawn, anew]):
+        project = project_of(cutouts, ops, mixed)
+        run(project)
+        masks = [one.mask for one in after(project).values() if one.source == "roads" and one.mask]
+        widths.append(sum(int((read_mask(mask) == 2).sum()) for mask in masks))
+    assert widths[1] > 1.3 * widths[0] > 0
+    unknown = [one.but(gsd=None) if one.source == "roads" else one for one in mixed]
+    with pytest.raises(ConfigError, match="gsd"):
+        run(project_of(cutouts, [drawn, anew], unknown))
+
+
 def test_each_picture_made_of_an_image_knows_which(tmp_path):
     one = stored(tmp_path, "first/a", gsd=0.5)
     own = hashlib.sha256(one.image.read_bytes()).hexdigest()

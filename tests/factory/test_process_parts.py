@@ -14,6 +14,7 @@ from lanner.factory.ops.grabcut import weak_masks, without_shadow
 from lanner.factory.ops.masks_from_polygons import class_mask, object_ids
 from lanner.factory.ops.moves import cut, place_of, scaled, windows
 from lanner.factory.ops.paste import Cutout, composite, read_cutouts, registered
+from lanner.factory.ops.redraw_lines import redraw_lines
 from lanner.factory.ops.resample import scale_mask
 from lanner.factory.ops.tile import renumbered
 from lanner.factory.ops.unsure_rims import unsure_rims
@@ -258,3 +259,43 @@ def test_rims_are_unknown_and_nothing_else_changes():
     assert (out[:2] == 0).all()
     assert (out[:, 22:25] == 0).all()
     np.testing.assert_array_equal(unsure_rims(ids, 0, 0), ids)
+
+
+# ---------------------------------------------------------------- lines of one width
+
+
+@pytest.mark.parametrize("wide", [4, 11, 30])
+def test_roads_of_every_width_become_lines_of_one(wide):
+    mask = np.zeros((120, 200), np.uint8)
+    top = 60 - wide // 2
+    mask[top : top + wide] = 1
+    out = redraw_lines(mask, 9, 1)
+    middle = out[:, 40:160]
+    assert ((middle == 1).sum(0) == 9).all()  # also at the surface's rim, which is no border
+    assert (out[:, [0, -1]] == 1).any(0).all()  # and to the image's border
+    rows = np.flatnonzero((middle == 1).all(1))
+    assert abs(rows.mean() - (top + (wide - 1) / 2)) <= 1
+    left = (mask > 0) & (out != 1)
+    assert (out[left] == 255).all()
+    assert (out[: top - 4] == 0).all() or wide < 9
+
+
+def test_corners_of_a_surface_are_no_roads_and_side_roads_are():
+    mask = np.zeros((160, 200), np.uint8)
+    mask[60:90] = 1  # 30 wide, with a blunt bulge and a side road
+    mask[52:60, 90:110] = 1
+    mask[90:150, 40:46] = 1
+    out = redraw_lines(mask, 7, 1)
+    assert (out[52:56] != 1).all()
+    assert (out[100:140, 43] == 1).all()
+
+
+def test_unknown_ground_stays_unknown_and_classes_stay():
+    mask = np.zeros((60, 90), np.uint8)
+    mask[20:26, :40], mask[20:26, 40:70], mask[:, 70:] = 1, 2, 255
+    out = redraw_lines(mask, 5, 1)
+    assert (out[:, 70:] == 255).all()
+    assert {1, 2} <= set(np.unique(out[:, :70]).tolist())
+    assert (out[:, :30] != 2).all() and (out[:, 50:68] != 1).all()
+    empty = np.where(mask == 255, 255, 0).astype(np.uint8)
+    np.testing.assert_array_equal(redraw_lines(empty, 5, 1), empty)

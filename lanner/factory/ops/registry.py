@@ -29,6 +29,7 @@ BUILTIN: dict[str, str] = {
         "masks_from_polygons",
         "mosaic",
         "pseudo_labels",
+        "redraw_lines",
         "render",
         "repair",
         "resample",
