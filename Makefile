@@ -79,7 +79,7 @@ proto: setup ## Regenerate lanner/v1 from proto/
 	@$(BIN)/python scripts/gen_proto.py
 
 lock: setup ## Pin the newest releases that pyproject.toml admits
-	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --extra dev --extra factory \
+	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --extra dev --extra factory --extra ray \
 		--upgrade --no-header --no-annotate --quiet pyproject.toml --output-file requirements.lock
 
 clean: ## Remove what was generated, but no environment

@@ -40,7 +40,7 @@ PIXELS = "lanner:coordinates"
 SCENE_PIXELS = "scene_pixels"
 EPOCH = "2000-01-01T00:00:00.000Z"
 """The date in every GeoPackage, so that equal content is equal bytes."""
-_GPKG: dict[str, dict[str, str]] = {
+GPKG_OPTIONS: dict[str, dict[str, str]] = {
     "dataset_options": {"VERSION": "1.3"},
     "layer_options": {"DATETIME_PRECISION": "MILLISECOND"},
 }
@@ -296,16 +296,27 @@ def _by_gdal(
         OutputError: GDAL cannot.
     """
     import pyogrio  # brings a GDAL of its own, which GeoJSON and GeoParquet need not wait for
+
+    with gdal_errors(path, frame.crs), FIXED_DATE, warnings.catch_warnings():
+        # A scene without CRS has been told so; its file is in scene pixels on purpose.
+        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+        options = GPKG_OPTIONS if driver == "GPKG" else {}
+        pyogrio.write_dataframe(
+            frame, beside, driver=driver, layer=layer, geometry_type=shape, **options
+        )
+
+
+@contextmanager
+def gdal_errors(path: Path, crs: Any) -> Iterator[None]:
+    """GDAL's errors in our words, while what becomes `path` is written.
+
+    Raises:
+        OutputError: GDAL cannot.
+    """
     from pyogrio.errors import DataLayerError, DataSourceError
 
     try:
-        with _FIXED_DATE, warnings.catch_warnings():
-            # A scene without CRS has been told so; its file is in scene pixels on purpose.
-            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-            options = _GPKG if driver == "GPKG" else {}
-            pyogrio.write_dataframe(
-                frame, beside, driver=driver, layer=layer, geometry_type=shape, **options
-            )
+        yield
     except (DataSourceError, DataLayerError) as error:
         raise OutputError(
             _OUT,
@@ -317,7 +328,7 @@ def _by_gdal(
         raise OutputError(
             _OUT,
             path,
-            f"its format has no words for the scene's CRS, {frame.crs.name}",
+            f"its format has no words for the scene's CRS, {crs.name}",
             "write GeoJSON or GeoParquet, or warp the scene: gdalwarp -t_srs EPSG:CODE",
         ) from error
 
@@ -373,7 +384,8 @@ class _FixedDate:
                 pyogrio.set_gdal_config_options({_CLOCK: self._before})
 
 
-_FIXED_DATE = _FixedDate()
+FIXED_DATE = _FixedDate()
+"""To be entered by whoever writes through GDAL."""
 
 
 def _typed(values: Any) -> Any:

@@ -12,6 +12,7 @@ from lanner.archives.options import FORMATS, BatchOptions
 from lanner.archives.pages import report_of
 from lanner.archives.plan import ArchivePlan, plan_archive
 from lanner.archives.records import BatchRecord
+from lanner.archives.resume import resumed
 from lanner.archives.run import BatchResult, run_batch
 from lanner.archives.scenes import SceneFilter
 from lanner.archives.sources import check_filter, find_scenes
@@ -26,6 +27,7 @@ def plan(  # noqa: PLR0913
     sources: Sources,
     detector: str | Sequence[str],
     *,
+    formats: str | Sequence[str] = "gpkg",
     chosen: SceneFilter | None = None,
     device: str = "auto",
     tile: int | None = None,
@@ -40,6 +42,7 @@ def plan(  # noqa: PLR0913
         sources: folders, globs, lists, STAC items, catalogues and APIs, GeoParquet of items,
             `s3://` and `https://` prefixes, one or more.
         detector: one or more released names or YAML files.
+        formats: files of each scene: gpkg, geojson, fgb, parquet.
         chosen: which scenes are wanted; None takes all.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         tile: side of a tile in detector pixels.
@@ -51,7 +54,7 @@ def plan(  # noqa: PLR0913
     Raises:
         LannerError: a source or detector cannot be used; the message says what to do.
     """
-    options = BatchOptions(_names(detector), device=device, tile=tile, gsd=gsd, crs=crs)
+    options = BatchOptions(_names(detector), _formats(formats), device, tile, gsd, crs)
     return _planned(
         _sources(sources),
         _entries(options),
@@ -70,6 +73,8 @@ def batch(  # noqa: PLR0913
     formats: str | Sequence[str] = "gpkg",
     chosen: SceneFilter | None = None,
     on: str = "local",
+    workers: int = 0,
+    worker_cores: int = 0,
     retry_failed: bool = False,
     device: str = "auto",
     tile: int | None = None,
@@ -87,17 +92,20 @@ def batch(  # noqa: PLR0913
         sources: as of `plan`.
         detector: as of `plan`.
         out: folder for everything: a new one, or that of the same batch.
-        formats: files of each scene: gpkg, geojson, fgb, parquet.
+        formats: as of `plan`.
         chosen: as of `plan`.
-        on: where scenes are run: "local" (several at once on this machine), "serial", or an
-            executor that a package brings.
+        on: where scenes are run: "local" (several at once on this machine), "serial", "ray" (the
+            workers of a Ray cluster; "ray://HOST:10001" names one), or an executor that a package
+            brings.
+        workers: how many scenes or processes at once; 0: as suits the executor.
+        worker_cores: cores of each worker of a cluster; 0: one.
         retry_failed: whether scenes that failed are tried again.
         device: as of `plan`.
         tile: as of `plan`.
         gsd: as of `plan`.
         crs: as of `plan`.
         candidates: whether what is not worth a look is written, too.
-        on_plan: given the plan before anything is run.
+        on_plan: given the plan before anything is run; it tells what earlier runs have done.
         on_progress: told of every stage.
         on_record: given each scene's record when it is done or failed.
         cancel: set it from another thread to stop.
@@ -109,6 +117,7 @@ def batch(  # noqa: PLR0913
     cancel, tell = cancel or Cancel(), on_progress or _ignore
     entries = _entries(options)
     planned = _planned(_sources(sources), entries, options, chosen or SceneFilter(), cancel, tell)
+    planned = resumed(planned, entries, options, Path(out), retry_failed=retry_failed)
     if on_plan is not None:
         on_plan(planned)
     return run_batch(
@@ -117,6 +126,11 @@ def batch(  # noqa: PLR0913
         options,
         Path(out),
         on=on,
+        executor={
+            name: value
+            for name, value in (("workers", workers), ("worker_cores", worker_cores))
+            if value
+        },
         retry_failed=retry_failed,
         cancel=cancel,
         tell=tell,

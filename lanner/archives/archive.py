@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 GPKG, PARQUET = "features.gpkg", "features.parquet"
 """The archive's files."""
 
-COLUMNS = (
-    Column("scene", "text", "name of the scene in the batch"),
+SCENE = Column("scene", "text", "name of the scene in the batch")
+SHARED = (
     Column("sightings", "json", "scenes that saw it: scene, id, confidence; the one told first"),
     Column("track_id", "text", "the same object on other dates (not told yet)"),
 )
-"""What the archive's features have beside those of a scene."""
+"""What the archive's features have before and after the columns of a scene's."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,10 @@ def write_archive(
         OutputError: a file cannot be written.
         Cancelled: the caller asked to stop; the files that were there stay.
     """
-    import geopandas as gpd
-    import pandas as pd
+    from pyproj import CRS
 
     from postprocess.chain import Chain
-    from postprocess.writers import empty_frame, write
+    from postprocess.pieces import write_geopackage, write_parquet
 
     beside = out / WORK / "archive"
     shutil.rmtree(beside, ignore_errors=True)
@@ -75,23 +75,12 @@ def write_archive(
         placed = [one for one in done if one.facts is not None and one.facts.crs is not None]
         homeless |= {one.scene.name for one in done if one not in placed}
         columns = Chain.from_specs(config.chain).schema
-        schema = as_texts(Schema((*COLUMNS, *columns.columns), columns.geometry))
-        frames = []
-        for k, frame in enumerate(_groups(placed, config.name, out)):
-            cancel.check()
-            tell(Progress(f"archive: {config.name}", k + 1, 0))
-            frames.append(frame)
-        whole = (
-            gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs="EPSG:4326")
-            if frames
-            else empty_frame(schema, "EPSG:4326")
-        )
-        features[config.name] = len(whole)
+        schema = as_texts(Schema((SCENE, *columns.columns, *SHARED), columns.geometry))
         part = beside / PARQUET / f"layer={config.name}" / "features.parquet"
         part.parent.mkdir(parents=True)
-        for path in (beside / GPKG, part):
-            write((), whole, path, config.name, schema)
-        part.with_suffix(".qml").unlink(missing_ok=True)
+        frames = _counted(_frames(placed, config.name, out), config.name, len(placed), cancel, tell)
+        features[config.name] = write_parquet(frames, part, schema, CRS.from_epsg(4326))
+        write_geopackage(part, beside / GPKG, config.name, schema, cancel)
         _drop_parts(done, config.name, out)
     shutil.rmtree(out / PARQUET, ignore_errors=True)
     for path in sorted(beside.iterdir()):
@@ -106,23 +95,48 @@ def write_archive(
     return WrittenArchive((out / GPKG, out / PARQUET), features, notes)
 
 
-def _groups(records: Sequence[BatchRecord], detector: str, out: Path) -> Iterator[gpd.GeoDataFrame]:
-    """The features of scenes that overlap, each object once; one frame after the other."""
+def _counted(
+    frames: Iterator[gpd.GeoDataFrame],
+    detector: str,
+    scenes: int,
+    cancel: Cancel,
+    tell: Callable[[Progress], None],
+) -> Iterator[gpd.GeoDataFrame]:
+    """The frames, until the caller asks to stop."""
+    for done, frame in enumerate(frames, 1):
+        cancel.check()
+        tell(Progress(f"archive: {detector}", done, scenes))
+        yield frame
+
+
+def _frames(records: Sequence[BatchRecord], detector: str, out: Path) -> Iterator[gpd.GeoDataFrame]:
+    """The features of each scene, each object once among those of scenes that overlap.
+
+    Groups of these come by the name of their first scene, and scenes by theirs in each.
+    """
     from lanner.archives.overlap import SceneFeatures, merged, overlapping_groups
 
     records = sorted(records, key=lambda one: one.scene.name)
-    shapes = [_footprint(one) for one in records]
-    times = [None if one.facts is None else one.facts.acquired for one in records]
-    scenes = list(zip((one.scene.name for one in records), times, shapes, strict=True))
-    for group in overlapping_groups(scenes):
-        some = []
-        for k in group:
-            record = records[k]
-            assert record.outcome is not None
-            frame = read_part(part_of(out, detector, record.outcome.key)).to_crs("EPSG:4326")
-            frame.insert(0, "scene", record.scene.name)
-            some.append(SceneFeatures(record.scene.name, times[k], shapes[k], frame))
-        yield merged(some)
+    scenes = [
+        SceneFeatures(
+            one.scene.name,
+            None if one.facts is None else one.facts.acquired,
+            _footprint(one),
+            partial(_features, one, detector, out),
+        )
+        for one in records
+    ]
+    groups = overlapping_groups([(one.name, one.acquired, one.footprint) for one in scenes])
+    for group in groups:
+        yield from merged([scenes[k] for k in group])
+
+
+def _features(record: BatchRecord, detector: str, out: Path) -> gpd.GeoDataFrame:
+    """What one detector found in one scene, in longitude and latitude."""
+    assert record.outcome is not None
+    frame = read_part(part_of(out, detector, record.outcome.key)).to_crs("EPSG:4326")
+    frame.insert(0, SCENE.name, record.scene.name)
+    return frame
 
 
 def _footprint(record: BatchRecord) -> shapely.Polygon | None:

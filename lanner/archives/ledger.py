@@ -135,6 +135,18 @@ class BatchLedger:
             ).fetchone()
         return row["state"], json.loads(row["work"]) if row["work"] else {}
 
+    def works(self) -> dict[tuple[str, str], tuple[State, dict[str, Any]]]:
+        """The same of every row, by scene and detector."""
+        with self._spoken():
+            rows = self._db.execute("SELECT scene, detector, state, work FROM jobs").fetchall()
+        return {
+            (row["scene"], row["detector"]): (
+                row["state"],
+                json.loads(row["work"]) if row["work"] else {},
+            )
+            for row in rows
+        }
+
     def put(
         self,
         scene: str,

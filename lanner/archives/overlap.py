@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isnan
 from typing import Any, TypeAlias
 
@@ -15,8 +16,8 @@ import pyproj
 import shapely
 
 from lanner.archives.ground import mended, moved, usable
-from lanner.archives.same_lines import Piece, SceneLines, pieces
-from lanner.archives.same_objects import clusters, view
+from lanner.archives.same_lines import Lines, Piece, SceneLines
+from lanner.archives.same_objects import Objects, leaving
 from lanner.archives.sources.times import period
 from postprocess.frame import column
 from postprocess.shapes import Bools, Floats, Ints, Shapes
@@ -33,6 +34,8 @@ _WESTWARD = np.array([-_TURN, 0.0])
 """Degrees around the Earth, back to the same place."""
 _FEW = 64
 """Parts of footprints whose neighbours are looked for at once."""
+_WHOLE = (Piece(-1, 0, None, []),)
+"""What is shown of an object that one scene alone shows."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,14 @@ class SceneFeatures:
         name: the scene's name in the batch.
         acquired: ISO 8601 time.
         footprint: where the scene lies; None where that is not known: nothing overlaps it.
-        frame: EPSG:4326; the columns of `docs/features.md`, polygons or lines.
+        read: gives the same features whenever it is called: EPSG:4326; the columns of
+            `docs/features.md`, polygons or lines.
     """
 
     name: str
     acquired: str | None
     footprint: Footprint | None
-    frame: gpd.GeoDataFrame
+    read: Callable[[], gpd.GeoDataFrame]
 
 
 def same_acquisition(a: str | None, b: str | None) -> bool:
@@ -103,136 +107,182 @@ def merged(
     border_m: float = 2.0,
     shift_m: float = 3.0,
     along_m: float = 5.0,
-) -> gpd.GeoDataFrame:
-    """The features of scenes that overlap, each object once.
+) -> Iterator[gpd.GeoDataFrame]:
+    """The features of scenes that overlap, each object once: one frame a scene, by their names.
 
     Of the polygons that are one object, the one stays that no border cuts, then the surest, then
     that of the first scene; of lines what the first scene has of them. A line of which a later
     scene adds a part becomes pieces with `/1`, `/2` after its id.
 
+    Every scene that overlaps another is read twice. In memory are together the scenes that one
+    still to come overlaps, by the order of names, and a few numbers of each object that several
+    scenes show.
+
     Args:
-        scenes: at least one, in any order; of one detector, with names of their own.
+        scenes: in any order; of one detector, with names of their own.
         border_m: metres from a scene's border within which an outline is cut by it.
         shift_m: metres that two scenes may lie off each other.
         along_m: metres within which lines of two scenes are one.
 
-    Returns:
-        Rows in the order of the scenes' names, then of their frames, with the columns `sightings`
-        (JSON text: scene, id and confidence of each, the one that is shown first) and `track_id`
-        (all None: room for the same object on other dates).
+    Yields:
+        Rows in the order of the scene's frame, with the columns `sightings` (JSON text: scene, id
+        and confidence of each, the one that is shown first) and `track_id` (all None: room for
+        the same object on other dates).
     """
     scenes = sorted(scenes, key=lambda one: one.name)
-    frame = _stacked([one.frame for one in scenes])
-    kinds = np.repeat(np.arange(len(scenes)), [len(one.frame) for one in scenes])
-    pairs = _pairs(scenes)
-    found = [
-        *_objects(scenes, frame, kinds, pairs, border_m, shift_m),
-        *_lines(scenes, frame, kinds, pairs, along_m),
-    ]
-    found.sort(key=lambda one: (one.row, one.part))
-    return _with_sightings(frame, found, [scenes[kind].name for kind in kinds.tolist()])
+    shared = _shared(scenes, border_m, shift_m, along_m)
+    first = 0
+    for scene in scenes:
+        frame = scene.read()
+        yield _with_sightings(frame, scene.name, first, shared)
+        first += len(frame)
 
 
-def _objects(
-    scenes: Sequence[SceneFeatures],
-    frame: gpd.GeoDataFrame,
-    kinds: Ints,
-    pairs: list[tuple[int, int]],
-    border_m: float,
-    shift_m: float,
-) -> list[Piece]:
-    """What is no line, each object once."""
-    shapes, labels = _shapes(frame), _labels(frame)
-    polygons, views, cut = usable(shapes, 2), {}, np.zeros(len(frame), bool)
-    for k in sorted({k for pair in pairs for k in pair}):
-        rows = np.flatnonzero(polygons & (kinds == k))
-        footprint = scenes[k].footprint
-        views[k] = view(rows, shapes[rows], labels[rows], footprint, border_m)
-        cut[rows] = views[k].cut
-    sure = np.nan_to_num(_confidences(frame), nan=-1.0)
-    # Of equals the first stays, which is that of the first scene.
-    rank = np.empty(len(frame), np.int64)
-    rank[np.lexsort((np.arange(len(frame)), -sure, cut))] = np.arange(len(frame))
-    ranks, lines = rank.tolist(), usable(shapes, 1).tolist()
-    found = []
-    for members in clusters(views, pairs, kinds, shift_m).groups().values():
-        best = min(members, key=ranks.__getitem__)
-        if not lines[best]:
-            found.append(Piece(best, 0, shapes[best], {*members} - {best}))
-    return found
+@dataclass(frozen=True)
+class _Shared:
+    """What is known of the objects that several scenes show.
+
+    Attributes:
+        pieces: what is shown of each such row, be it nothing; all others are shown whole.
+        texts: the sighting of each such row.
+    """
+
+    pieces: dict[int, list[Piece]]
+    texts: dict[int, str]
 
 
-def _lines(
-    scenes: Sequence[SceneFeatures],
-    frame: gpd.GeoDataFrame,
-    kinds: Ints,
-    pairs: list[tuple[int, int]],
-    along_m: float,
-) -> list[Piece]:
-    """The lines, each stretch once."""
-    shapes, labels = _shapes(frame), _labels(frame)
-    lines = usable(shapes, 1)
-    if not lines.any():
-        return []
+@dataclass(frozen=True)
+class _SceneIds:
+    """What sightings say of one scene's rows.
+
+    Attributes:
+        name: of the scene.
+        first: number of the first row among the objects of all scenes.
+        ids: (n,) of the rows.
+        sure: (n,) their confidences; NaN where there is none.
+    """
+
+    name: str
+    first: int
+    ids: list[Any]
+    sure: list[float]
+
+
+def _shared(
+    scenes: Sequence[SceneFeatures], border_m: float, shift_m: float, along_m: float
+) -> _Shared:
+    """What several scenes show, of scenes in the order of their names."""
     earlier: list[list[int]] = [[] for _ in scenes]
-    for one, two in pairs:
+    for one, two in _pairs(scenes):
         earlier[two].append(one)
-    found = []
-    for k, scene in enumerate(scenes):
-        rows = np.flatnonzero(lines & (kinds == k))
-        found.append(SceneLines(rows, shapes[rows], labels[rows], scene.footprint))
-    return pieces(found, earlier, along_m)
+    overlapping = {*chain.from_iterable(earlier), *(k for k, some in enumerate(earlier) if some)}
+    if not overlapping:
+        return _Shared({}, {})
+    objects, lines = Objects(earlier, border_m, shift_m), Lines(earlier, along_m)
+    numbers: dict[Any, int] = {}
+    held: dict[int, _SceneIds] = {}
+    sure: dict[int, float] = {}
+    texts: dict[int, str] = {}
+    first = 0
+    for k, (scene, gone) in enumerate(zip(scenes, leaving(earlier), strict=True)):
+        frame = scene.read()
+        if k in overlapping:
+            assert scene.footprint is not None
+            shapes, labels = _shapes(frame), _labels(frame, numbers)
+            held[k] = _SceneIds(
+                scene.name, first, frame["id"].tolist(), _confidences(frame).tolist()
+            )
+            areas, ways = (np.flatnonzero(usable(shapes, dimension)) for dimension in (2, 1))
+            found = [
+                objects.add(k, first + areas, shapes[areas], labels[areas], scene.footprint),
+                lines.add(k, SceneLines(first + ways, shapes[ways], labels[ways], scene.footprint)),
+            ]
+            for row in np.concatenate(found).tolist():
+                if row not in texts:
+                    texts[row], sure[row] = _sighting(held, row)
+            for other in gone:
+                del held[other]
+        first += len(frame)
+    pieces = lines.pieces()
+    for members in objects.clusters():
+        # Of equals the first stays, which is that of the first scene.
+        best = min(members, key=lambda row: (objects.cut(row), -sure[row], row))
+        others = [row for row in members if row != best]
+        pieces |= {best: [Piece(best, 0, None, others)], **{row: [] for row in others}}
+    return _Shared(pieces, texts)
 
 
 def _with_sightings(
-    frame: gpd.GeoDataFrame, found: list[Piece], names: list[str]
+    frame: gpd.GeoDataFrame, scene: str, first: int, shared: _Shared
 ) -> gpd.GeoDataFrame:
-    """The rows that are shown, with who saw each; `names` are the scenes' of all rows."""
-    sure = _confidences(frame).tolist()
-    texts = [_sighting(*one) for one in zip(names, frame["id"].tolist(), sure, strict=True)]
-    result = frame.iloc[[one.row for one in found]].reset_index(drop=True)
-    cut = [place for place, one in enumerate(found) if one.part]
+    """The rows of a scene that are shown, with who saw each.
+
+    Args:
+        frame: of the scene.
+        scene: its name.
+        first: number of the frame's first row among the objects of all scenes.
+        shared: what several scenes show.
+    """
+    rows: list[int] = []
+    cut: dict[int, Piece] = {}
+    others: dict[int, list[int]] = {}
+    for row in range(len(frame)):
+        for piece in shared.pieces.get(first + row, _WHOLE):
+            if piece.part:
+                cut[len(rows)] = piece
+            if piece.others:
+                others[len(rows)] = sorted(set(piece.others))
+            rows.append(row)
+    result = frame.iloc[rows].reset_index(drop=True)
+    ids = _SceneIds(scene, 0, result["id"].tolist(), _confidences(result).tolist())
+    texts = [_text(ids, place) for place in range(len(rows))]
+    for place, some in others.items():
+        texts[place] = ",".join([texts[place], *(shared.texts[row] for row in some)])
     if cut:
+        places = list(cut)
         shapes = _shapes(result).copy()
-        new_ids = result["id"].tolist()
-        for place in cut:
-            shapes[place] = found[place].shape
-            new_ids[place] = f"{new_ids[place]}/{found[place].part}"
+        shapes[places] = [piece.shape for piece in cut.values()]
+        names = list(ids.ids)
+        for place, piece in cut.items():
+            names[place] = f"{names[place]}/{piece.part}"
         result[result.geometry.name] = gpd.GeoSeries(shapes, crs=frame.crs)
-        result["id"] = pd.Series(new_ids, dtype=frame["id"].dtype)
+        result["id"] = pd.Series(names, dtype=frame["id"].dtype)
         if "length_m" in result.columns:
             earth = pyproj.Geod(ellps="WGS84")
             metres = result["length_m"].to_numpy(np.float64, copy=True)
-            metres[cut] = [earth.geometry_length(shapes[place]) for place in cut]
+            metres[places] = [earth.geometry_length(shapes[place]) for place in places]
             result["length_m"] = metres
-    result["sightings"] = column(
-        [f"[{','.join(texts[row] for row in (one.row, *sorted(one.others)))}]" for one in found]
-    )
-    result["track_id"] = column([None] * len(found))
+    result["sightings"] = column([f"[{text}]" for text in texts])
+    result["track_id"] = column([None] * len(result))
     return result
 
 
-def _sighting(scene: str, number: Any, confidence: float) -> str:
-    facts = {"scene": scene, "id": number, "confidence": None if isnan(confidence) else confidence}
+def _sighting(held: Mapping[int, _SceneIds], row: int) -> tuple[str, float]:
+    """The text of a row of a scene that is held, and its confidence; -1 where it has none."""
+    scene = next(one for one in held.values() if 0 <= row - one.first < len(one.ids))
+    sure = scene.sure[row - scene.first]
+    return _text(scene, row - scene.first), -1.0 if isnan(sure) else sure
+
+
+def _text(scene: _SceneIds, place: int) -> str:
+    """The sighting of a row, as JSON."""
+    confidence = scene.sure[place]
+    facts = {
+        "scene": scene.name,
+        "id": scene.ids[place],
+        "confidence": None if isnan(confidence) else confidence,
+    }
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-
-
-def _stacked(frames: Sequence[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
-    """Frames one below the other. Empty ones have a say in the columns alone: not in their types,
-    which nothing tells there.
-    """
-    names = list(dict.fromkeys(name for one in frames for name in one.columns))
-    full = [one for one in frames if len(one)] or [frames[0]]
-    return pd.concat(full, ignore_index=True).reindex(columns=names)
 
 
 def _shapes(frame: gpd.GeoDataFrame) -> Shapes:
     return np.asarray(frame.geometry.values, object)
 
 
-def _labels(frame: gpd.GeoDataFrame) -> Ints:
-    """(n,) numbers of the labels."""
-    return np.asarray(pd.factorize(frame["label"])[0], np.int64)
+def _labels(frame: gpd.GeoDataFrame, numbers: dict[Any, int]) -> Ints:
+    """(n,) numbers of the labels; new ones are put to those that are known."""
+    labels = frame["label"].astype(object).where(frame["label"].notna(), None).tolist()
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], np.int64)
 
 
 def _confidences(frame: gpd.GeoDataFrame) -> Floats:

@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectors.catalog import Entry, check_release
-from lanner.archives import rates
+from detectors.catalog import Entry
 from lanner.archives.archive import write_archive
-from lanner.archives.executors import PLUGINS, Begun, Ended
+from lanner.archives.executors import Needs, chosen
 from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
 from lanner.archives.lock import held
+from lanner.archives.measure import keep_rates
 from lanner.archives.options import BatchOptions
 from lanner.archives.pages import write_pages
-from lanner.archives.plan import ArchivePlan, PlannedScene
+from lanner.archives.plan import ArchivePlan
 from lanner.archives.records import BatchRecord
+from lanner.archives.resume import Basis, standing
 from lanner.archives.scenes import SceneRef
+from lanner.archives.schedule import Begun, Ended, run_jobs
 from lanner.archives.work import WORK, SceneJob, files_of
-from lanner.core.config import config_sha256
 from lanner.core.errors import Cancelled
 from lanner.core.job import Cancel, Progress
-from lanner.core.version import __version__
 from tiling.names import is_remote
 
 SHOWN = 5
@@ -58,6 +58,7 @@ def run_batch(  # noqa: PLR0913
     out: Path,
     *,
     on: str = "local",
+    executor: Mapping[str, int] | None = None,
     retry_failed: bool = False,
     cancel: Cancel | None = None,
     tell: Tell = lambda _: None,
@@ -70,7 +71,8 @@ def run_batch(  # noqa: PLR0913
         detectors: the same as of the plan.
         options: how each scene is run.
         out: folder of the batch; the same one goes on where an earlier run stopped.
-        on: name of an executor.
+        on: name of an executor, or the address of a cluster.
+        executor: its parameters, such as `workers`.
         retry_failed: whether scenes that failed are tried again.
         cancel: asks for an end; what is in hand is kept.
         tell: told of progress.
@@ -81,8 +83,7 @@ def run_batch(  # noqa: PLR0913
         OutputError: the folder cannot be used, is another batch's, is in use, or is full.
         Cancelled: the caller asked to stop; the same call goes on.
     """
-    cancel = cancel or Cancel()
-    executor = PLUGINS.find(on)
+    cancel, workers = cancel or Cancel(), chosen(on, executor)
     with held(out), BatchLedger(out / FILE, options.settings()) as ledger:
         started = time.monotonic()
         names = tuple(options.detectors)
@@ -95,28 +96,45 @@ def run_batch(  # noqa: PLR0913
         jobs = _jobs(plan, detectors, options, out, ledger, retry_failed)
         done = failed = tiles = 0
         tell(Progress("scenes", 0, len(jobs)))
+        notes: tuple[str, ...] = ()
         try:
-            for event in executor.run(jobs, cancel, executor.params()):
-                if isinstance(event, Begun):
-                    for detector in event.job.detectors:
-                        ledger.put(event.job.ref.name, detector, "running")
-                    continue
-                done += 1
-                tiles += event.job.tiles
-                failed += _put(event, ledger)
-                for record in _records_of(event, ledger):
-                    follow(record)
-                tell(Progress("scenes", done, len(jobs), _detail(tiles, failed, started)))
+            with workers(_needs(jobs, options)) as pool:
+                for event in run_jobs(jobs, pool, cancel):
+                    if isinstance(event, Begun):
+                        for detector in event.job.detectors:
+                            ledger.put(event.job.ref.name, detector, "running")
+                        continue
+                    tiles += event.tiles
+                    if isinstance(event, Ended):
+                        done += 1
+                        failed += _put(event, ledger)
+                        for record in _records_of(event, ledger):
+                            follow(record)
+                    tell(Progress("scenes", done, len(jobs), _detail(tiles, failed, started)))
+                notes = pool.notes
         except Cancelled:
             raise Cancelled(f"run the same command again to go on with {out}") from None
         records = tuple(ledger.records())
-        slow = _keep_rates(records, jobs, detectors, options, out, time.monotonic() - started)
+        worked = time.monotonic()
         shutil.rmtree(out / WORK, ignore_errors=True)
         written = write_archive(records, detectors, options, out, cancel, tell)
         ledger.keep_fact(ARCHIVE, written.features)
         pages = write_pages(records, detectors, options, out, tell)
+        slow = keep_rates(
+            records,
+            {(job.ref.name, detector) for job in jobs for detector in job.detectors},
+            detectors,
+            options,
+            out,
+            scenes_s=worked - started,
+            end_s=time.monotonic() - worked,
+        )
         return BatchResult(
-            out, records, (*written.files, *pages), written.features, (*gone, *written.notes, *slow)
+            out,
+            records,
+            (*written.files, *pages),
+            written.features,
+            (*gone, *notes, *written.notes, *slow),
         )
 
 
@@ -168,14 +186,19 @@ def _jobs(
     todo: dict[str, list[str]] = {}
     others: dict[str, dict[str, str]] = {}
     runs_on: dict[str, str] = {}
+    bases = {
+        name: Basis.of(entry) for name, entry in zip(options.detectors, detectors, strict=True)
+    }
     for scene in plan.scenes:
         left, stand = todo.setdefault(scene.ref.name, []), others.setdefault(scene.ref.name, {})
         for name, entry in zip(options.detectors, detectors, strict=True):
             state, work = ledger.work_of(scene.ref.name, name)
-            if state == "done" and _same(work, scene, entry) and _is_there(work, out):
+            stamp = scene.facts.stamp
+            left_to_do = standing(state, work, stamp, bases[name], out, retry_failed=retry_failed)
+            if left_to_do == "done":
                 stand[entry.config.name] = work["key"]
                 runs_on[name] = work["runs_on"]
-            elif state != "failed" or retry_failed or work.get("stamp") != scene.facts.stamp:
+            elif left_to_do == "to run":
                 left.append(name)
     return [
         SceneJob(
@@ -193,22 +216,10 @@ def _jobs(
     ]
 
 
-def _same(work: dict[str, str], scene: PlannedScene, entry: Entry) -> bool:
-    """Whether a row was done from the scene, weights and configuration that are there now."""
-    now = {
-        "lanner": __version__,
-        "stamp": scene.facts.stamp,
-        "name": entry.config.name,
-        "release": entry.config.release,
-        "config_sha256": config_sha256(entry.config),
-        "weights_sha256": check_release(entry).sha256,
-    }
-    return all(work.get(name) == value for name, value in now.items())
-
-
-def _is_there(work: dict[str, str], out: Path) -> bool:
-    """Whether the files of a row are still where it left them."""
-    return all((out / name).is_file() for name in work.get("files", ()))
+def _needs(jobs: Sequence[SceneJob], options: BatchOptions) -> Needs:
+    """What workers must have: the number format of results that stand, where these are of one."""
+    formats = {one for job in jobs for one in job.runs_on.values()}
+    return Needs(options.device, formats.pop() if len(formats) == 1 else None)
 
 
 def _put(event: Ended, ledger: BatchLedger) -> int:
@@ -236,39 +247,3 @@ def _records_of(event: Ended, ledger: BatchLedger) -> Iterator[BatchRecord]:
 def _detail(tiles: int, failed: int, started: float) -> str:
     speed = tiles / max(time.monotonic() - started, 1e-9)
     return f"{speed:.1f} tiles/s" + (f", {failed} failed" if failed else "")
-
-
-def _keep_rates(
-    records: Sequence[BatchRecord],
-    jobs: Sequence[SceneJob],
-    detectors: Sequence[Entry],
-    options: BatchOptions,
-    out: Path,
-    wall_s: float,
-) -> tuple[str, ...]:
-    """Keep how fast this batch was, where it ran enough scenes to say so; notes where it cannot."""
-    notes = set()
-    ran = {(job.ref.name, detector) for job in jobs for detector in job.detectors}
-    done = [
-        one for one in records if one.outcome is not None and (one.scene.name, one.detector) in ran
-    ]
-    spent = [sum(one.outcome.seconds.values()) for one in done if one.outcome]
-    for name, entry in zip(options.detectors, detectors, strict=True):
-        mine = [k for k, one in enumerate(done) if one.detector == name]
-        outcomes = [outcome for k in mine if (outcome := done[k].outcome) is not None]
-        share = sum(spent[k] for k in mine) / max(sum(spent), 1e-9)
-        rate = rates.fitted(
-            [one.megapixels for one in outcomes],
-            [spent[k] for k in mine],
-            [_bytes(out, one.outputs) for one in outcomes],
-            wall_s * share,
-        )
-        if rate is not None:
-            config = entry.config
-            of = rates.name_of(config.name, config.release, options.device)
-            notes.add(rates.keep(of, rate))
-    return tuple(sorted(note for note in notes if note is not None))
-
-
-def _bytes(out: Path, names: Sequence[str]) -> int:
-    return sum((out / name).stat().st_size for name in names if (out / name).is_file())

@@ -17,6 +17,7 @@ import shapely
 from scipy.spatial import cKDTree
 
 from lanner.archives.ground import Located, Plane, located, plane_at
+from lanner.archives.same_objects import leaving
 from postprocess.shapes import Bools, Floats, Ints, Shapes, bounds
 
 ALONG = 0.8
@@ -40,30 +41,30 @@ class SceneLines:
         rows: (n,) their numbers among the objects of all scenes, ascending.
         shapes: (n,) in longitude and latitude.
         labels: (n,) numbers of their labels.
-        footprint: of the scene, in longitude and latitude; None where nothing overlaps it.
+        footprint: of the scene, in longitude and latitude.
     """
 
     rows: Ints
     shapes: Shapes
     labels: Ints
-    footprint: shapely.Geometry | None
+    footprint: shapely.Geometry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """A line that is shown, or what is left of one.
+    """An object that is shown, or what is left of a line.
 
     Attributes:
         row: its number among the objects of all scenes.
-        part: 0 for a whole line, else the number of the piece, from 1.
-        shape: in longitude and latitude.
-        others: numbers of the lines that say the same.
+        part: 0 for a whole one, else the number of the piece, from 1.
+        shape: of a piece, in longitude and latitude; None for a whole one.
+        others: numbers of those that are the same object; some more than once.
     """
 
     row: int
     part: int
-    shape: shapely.Geometry
-    others: set[int]
+    shape: shapely.Geometry | None
+    others: list[int]
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,13 @@ class _Known:
     """All that one scene saw, in stretches.
 
     `earth` is where they lie, `labels` (n,) are the numbers of their labels, `shown` the pieces
-    that show each, be they its own or those of earlier scenes.
+    that show each, be they its own or those of earlier scenes, `footprint` is that of the scene.
     """
 
     earth: Located
     labels: Ints
     shown: list[tuple[int, ...]]
+    footprint: shapely.Geometry
 
 
 @dataclass(frozen=True)
@@ -108,47 +110,76 @@ class _Steps:
     length: Floats
 
 
-def pieces(
-    scenes: Sequence[SceneLines], earlier: Sequence[Sequence[int]], along_m: float
-) -> list[Piece]:
-    """The lines of all scenes, each stretch once.
+class Lines:
+    """The lines of scenes, each stretch once.
+
+    Scenes are added one after the other, in the order of their names. What each saw is held until
+    the last one that overlaps it has been added.
 
     Args:
-        scenes: in the order of their names.
         earlier: for each scene the numbers of those before it that overlap it.
         along_m: metres within which lines are one.
     """
-    found: list[Piece] = []
-    asked = {j for some in earlier for j in some}
-    known: dict[int, _Known] = {}
-    for k, scene in enumerate(scenes):
+
+    def __init__(self, earlier: Sequence[Sequence[int]], along_m: float) -> None:
+        self._earlier, self._along_m = earlier, along_m
+        self._leaving = leaving(earlier)
+        self._known: dict[int, _Known] = {}
+        self._found: list[Piece] = []
+        self._cut: list[int] = []
+
+    def add(self, number: int, scene: SceneLines) -> Ints:
+        """The lines of the next scene.
+
+        Args:
+            number: of the scene: 0, then 1 and so on.
+            scene: its lines.
+
+        Returns:
+            Numbers of those lines of which earlier scenes have a part.
+        """
         parts, owner = shapely.get_parts(scene.shapes, return_index=True)
         earth, labels = located(parts), scene.labels[owner]
-        grounds = [scenes[j].footprint for j in earlier[k]]
-        others = [known[j] for j in earlier[k]]
-        cut = _cut(earth, labels, others, grounds, along_m) if others and len(parts) else {}
+        others = [self._known[other] for other in self._earlier[number]]
+        cut = _cut(earth, labels, others, self._along_m) if others and len(parts) else {}
         first = np.searchsorted(owner, np.arange(len(scene.rows) + 1)).tolist()
-        seen: list[tuple[_Stretch, int]] = []
-        for number, row in enumerate(scene.rows.tolist()):
-            mine = range(first[number], first[number + 1])
+        stretches: list[tuple[_Stretch, int]] = []
+        shared = []
+        for place, row in enumerate(scene.rows.tolist()):
+            mine = range(first[place], first[place + 1])
             if cut.keys().isdisjoint(mine):
-                found.append(Piece(row, 0, scene.shapes[number], set()))
-                shown = (len(found) - 1,)
-                seen += [(_Stretch(parts[part], shown), part) for part in mine]
-            else:
-                stretches = [
+                self._found.append(Piece(row, 0, None, []))
+                shown = (len(self._found) - 1,)
+                stretches += [(_Stretch(parts[part], shown), part) for part in mine]
+                continue
+            shared.append(row)
+            stretches += _put(
+                self._found,
+                row,
+                [
                     (one, part)
                     for part in mine
                     for one in cut.get(part, [_Stretch(parts[part], None)])
-                ]
-                seen += _put(found, row, stretches)
-        if k in asked:
-            known[k] = _Known(
-                located([one.shape for one, _ in seen]),
-                labels[[part for _, part in seen]],
-                [one.shown or () for one, _ in seen],
+                ],
             )
-    return found
+        self._known[number] = _Known(
+            located([one.shape for one, _ in stretches]),
+            labels[[part for _, part in stretches]],
+            [one.shown or () for one, _ in stretches],
+            scene.footprint,
+        )
+        for gone in self._leaving[number]:
+            del self._known[gone]
+        self._cut += shared
+        return np.array(shared, np.int64)
+
+    def pieces(self) -> dict[int, list[Piece]]:
+        """What is shown of each line that is not whole, or that other scenes show, too."""
+        result: dict[int, list[Piece]] = {row: [] for row in self._cut}
+        for piece in self._found:
+            if piece.part or piece.others:
+                result.setdefault(piece.row, []).append(piece)
+        return result
 
 
 def _put(
@@ -160,11 +191,11 @@ def _put(
         shown = stretch.shown
         if shown is None:
             part += 1
-            found.append(Piece(row, part, stretch.shape, set()))
+            found.append(Piece(row, part, stretch.shape, []))
             shown = (len(found) - 1,)
         else:
             for piece in shown:
-                found[piece].others.add(row)
+                found[piece].others.append(row)
         seen.append((_Stretch(stretch.shape, shown), number))
     return seen
 
@@ -173,11 +204,10 @@ def _cut(
     earth: Located,
     labels: Ints,
     others: list[_Known],
-    grounds: list[shapely.Geometry],
     along_m: float,
 ) -> dict[int, list[_Stretch]]:
     """The stretches of those lines of a scene of which earlier scenes saw some."""
-    where = located(grounds)
+    where = located([one.footprint for one in others])
     plane = plane_at(where.centres.mean(axis=0))
     ground = shapely.union_all(where.flat(np.arange(len(where)), plane))
     # A road beside the border may lie on either side of it in two scenes.

@@ -7,14 +7,14 @@ both saw beyond doubt tells by how much, and that is taken out before anything i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
 
 from lanner.archives.ground import Located, Plane, located, moved, plane_at
-from postprocess.aircraft.union import Clusters, join
+from postprocess.aircraft.union import join
 from postprocess.shapes import Bools, Floats, Ints, Shapes, bounds
 
 LEAST_IOU = 0.3
@@ -120,25 +120,90 @@ def view(
     return View(rows, labels, earth, ground, plane, flat, area, cut)
 
 
-def clusters(
-    views: Mapping[int, View], pairs: Sequence[tuple[int, int]], kinds: Ints, shift_m: float
-) -> Clusters:
-    """The objects: clusters of polygons with at most one of each scene.
+class Objects:
+    """Clusters of polygons that are one object, with at most one of each scene.
+
+    Scenes are added one after the other. Of each the polygons are held until the last one that
+    overlaps it has been added: no more than those are in memory together.
 
     Args:
-        views: of the scenes that overlap others, by their numbers.
-        pairs: numbers of two scenes that overlap.
-        kinds: (n,) number of the scene of each row.
+        earlier: for each scene the numbers of those before it that overlap it.
+        border_m: metres from a footprint's edge within which an outline is cut by it.
         shift_m: metres that two scenes may lie off each other.
     """
-    found = [_agreeing(views[i], views[j], shift_m) for i, j in pairs]
-    none = np.empty(0, np.int64)
-    one = np.concatenate([none, *(some[0] for some in found)])
-    two = np.concatenate([none, *(some[1] for some in found)])
-    score = np.concatenate([np.empty(0), *(some[2] for some in found)])
-    # Best agreement first; of equals the order of rows decides.
-    order = np.lexsort((two, one, -np.round(score, 9)))
-    return join(len(kinds), one[order], two[order], kinds)
+
+    def __init__(self, earlier: Sequence[Sequence[int]], border_m: float, shift_m: float) -> None:
+        self._earlier, self._border_m, self._shift_m = earlier, border_m, shift_m
+        self._leaving = leaving(earlier)
+        self._views: dict[int, View] = {}
+        self._pairs: list[tuple[Ints, Ints, Floats]] = []
+        self._kind: dict[int, int] = {}
+        self._cut: dict[int, bool] = {}
+
+    def add(
+        self, number: int, rows: Ints, shapes: Shapes, labels: Ints, footprint: shapely.Geometry
+    ) -> Ints:
+        """The polygons of the next scene.
+
+        Args:
+            number: of the scene: 0, then 1 and so on.
+            rows: (n,) numbers of the polygons among the objects of all scenes.
+            shapes: (n,) in longitude and latitude.
+            labels: (n,) numbers of their labels.
+            footprint: of the scene, in longitude and latitude.
+
+        Returns:
+            Numbers of polygons, of this scene and of earlier ones, that may be one object.
+        """
+        mine = view(rows, shapes, labels, footprint, self._border_m)
+        matched = [np.empty(0, np.int64)]
+        for other in self._earlier[number]:
+            theirs = self._views[other]
+            pairs = _agreeing(theirs, mine, self._shift_m)
+            self._pairs.append(pairs)
+            for kind, one, some in ((other, theirs, pairs[0]), (number, mine, pairs[1])):
+                found = np.unique(some)
+                cuts = one.cut[np.searchsorted(one.rows, found)].tolist()
+                self._kind |= dict.fromkeys(found.tolist(), kind)
+                self._cut |= dict(zip(found.tolist(), cuts, strict=True))
+                matched.append(found)
+        self._views[number] = mine
+        for gone in self._leaving[number]:
+            del self._views[gone]
+        return np.unique(np.concatenate(matched))
+
+    def cut(self, row: int) -> bool:
+        """Whether a scene's border cuts a polygon that `add` gave."""
+        return self._cut[row]
+
+    def clusters(self) -> list[list[int]]:
+        """Numbers of the polygons of each object that several scenes show, ascending."""
+        none = np.empty(0, np.int64)
+        one = np.concatenate([none, *(some[0] for some in self._pairs)])
+        two = np.concatenate([none, *(some[1] for some in self._pairs)])
+        score = np.concatenate([np.empty(0), *(some[2] for some in self._pairs)])
+        # Best agreement first; of equals the order of rows decides.
+        order = np.lexsort((two, one, -np.round(score, 9)))
+        rows, place = np.unique(np.concatenate([one[order], two[order]]), return_inverse=True)
+        kinds = np.array([self._kind[row] for row in rows.tolist()], np.int64)
+        groups = join(len(rows), place[: len(one)], place[len(one) :], kinds).groups().values()
+        return [rows[some].tolist() for some in groups if len(some) > 1]
+
+
+def leaving(earlier: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The scenes of which no more is needed once each has been added.
+
+    Args:
+        earlier: for each scene the numbers of those before it that overlap it.
+    """
+    last = list(range(len(earlier)))
+    for number, others in enumerate(earlier):
+        for other in others:
+            last[other] = number
+    gone: list[list[int]] = [[] for _ in earlier]
+    for other, number in enumerate(last):
+        gone[number].append(other)
+    return gone
 
 
 def _agreeing(one: View, two: View, shift_m: float) -> tuple[Ints, Ints, Floats]:

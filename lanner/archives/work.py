@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -17,13 +17,17 @@ from lanner.archives.records import BINS, ErrorFacts, Outcome, SceneFacts
 from lanner.archives.scenes import SceneRef
 from lanner.core.errors import Argument, Cancelled, LannerError, OutputError
 from lanner.core.files import replace
-from lanner.core.job import Cancel, DetectResult
+from lanner.core.job import Cancel, DetectRequest, DetectResult
 from lanner.core.schema import Schema
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import numpy as np
     from numpy.typing import NDArray
+
+    from detectors.catalog import Entry
+    from lanner.inference.manifest import Manifest
+    from lanner.inference.registry import LoadedDetector
 
 _OUT = Argument("path")
 
@@ -79,26 +83,91 @@ def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
     others = dict(job.others)
     for detector in job.detectors:
         cancel.check()
-        try:
-            one = _detected(job, detector, others, cancel)
-            assert one.outcome is not None
+        one = run_detector(job, detector, others, cancel)
+        if one.outcome is not None:
             others[one.work["name"]] = one.outcome.key
-            done.append(one)
-        except (Cancelled, OutputError):
-            raise
-        except LannerError as error:
-            done.append(DetectorDone(detector, None, error_facts(error), {}))
+        done.append(one)
     return done
 
 
-def _detected(
+def run_detector(
     job: SceneJob, detector: str, others: Mapping[str, str], cancel: Cancel
 ) -> DetectorDone:
-    from lanner.inference.pipeline import detect_with, detector_for_scene
-    from lanner.inference.registry import LoadedDetector, find, load
+    """Run one detector of a job from where its run folder is to the end; errors as of `run_job`.
+
+    `others` are the keys of the scene's detectors that are done.
+    """
+    from lanner.inference.pipeline import detect_with
     from tiling.scene import open_scene
 
-    keep = job.out / WORK / f"{job.ref.name}.{_stem(detector)}" if job.tiles >= RESUMED else None
+    try:
+        request, entry, loaded = _asked(job, detector)
+        scene = open_scene(job.ref.uri, gsd=request.gsd, crs=request.crs)
+        facts = facts_of(scene, job.ref)
+        result = detect_with(entry.config, loaded, request, cancel, lambda _: None)
+        key = content_key(job.ref.name, result.summary)
+        outputs = _write(job, entry.config.name, key, result, others)
+        if request.run_dir is not None:
+            shutil.rmtree(request.run_dir, ignore_errors=True)
+        outcome = _outcome(key, result, outputs)
+        return DetectorDone(detector, outcome, None, _work(facts, outcome), facts)
+    except (Cancelled, OutputError):
+        raise
+    except LannerError as error:
+        return DetectorDone(detector, None, error_facts(error), {})
+
+
+def open_detector(job: SceneJob, detector: str, cancel: Cancel) -> Manifest | DetectorDone:
+    """Everything of a run before its first tile: what its tiles depend on, or why it fails.
+
+    Raises:
+        Cancelled, OutputError: as of `run_job`.
+    """
+    from lanner.inference.run import open_run
+    from lanner.inference.stages import Stages
+
+    try:
+        request, entry, loaded = _asked(job, detector)
+        return open_run(entry.config, loaded, request, cancel, Stages(lambda _: None)).manifest
+    except (Cancelled, OutputError):
+        raise
+    except LannerError as error:
+        return DetectorDone(detector, None, error_facts(error), {})
+
+
+def predict_run(
+    job: SceneJob, detector: str, manifest: Manifest, indices: Sequence[int], cancel: Cancel
+) -> list[tuple[int, bytes]] | DetectorDone:
+    """Some tiles of a run that another worker opened, as its ledger keeps them.
+
+    Raises:
+        Cancelled, OutputError: as of `run_job`.
+    """
+    from lanner.inference.run import predict_some
+
+    settled = replaced(job, runs_on={**job.runs_on, detector: manifest.identity})
+    try:
+        request, entry, loaded = _asked(settled, detector)
+        return predict_some(entry.config, loaded(), request, manifest, indices, cancel)
+    except (Cancelled, OutputError):
+        raise
+    except LannerError as error:
+        return DetectorDone(detector, None, error_facts(error), {})
+
+
+def run_folder_of(job: SceneJob, detector: str) -> Path:
+    """Where a run that is worth going on with keeps its tiles while it is under way."""
+    return job.out / WORK / f"{job.ref.name}.{_stem(detector)}"
+
+
+def _asked(
+    job: SceneJob, detector: str
+) -> tuple[DetectRequest, Entry, Callable[[], LoadedDetector]]:
+    """What is asked of a detector, the one for this scene, and what loads its networks."""
+    from lanner.inference.pipeline import detector_for_scene
+    from lanner.inference.registry import find, load
+
+    keep = run_folder_of(job, detector) if job.tiles >= RESUMED else None
     request = job.options.request(job.ref, detector, keep)
     entry = detector_for_scene(find(detector), request)
 
@@ -115,15 +184,7 @@ def _detected(
             )
         return found
 
-    scene = open_scene(job.ref.uri, gsd=request.gsd, crs=request.crs)
-    facts = facts_of(scene, job.ref)
-    result = detect_with(entry.config, loaded, request, cancel, lambda _: None)
-    key = content_key(job.ref.name, result.summary)
-    outputs = _write(job, entry.config.name, key, result, others)
-    if keep is not None:
-        shutil.rmtree(keep, ignore_errors=True)
-    outcome = _outcome(key, result, outputs)
-    return DetectorDone(detector, outcome, None, _work(facts, outcome), facts)
+    return request, entry, loaded
 
 
 def content_key(name: str, summary: Mapping[str, Any]) -> str:

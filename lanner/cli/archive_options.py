@@ -33,6 +33,14 @@ Detectors = Annotated[
         help="A released detector or a YAML file of your own. Give it again for more.",
     ),
 ]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="gpkg|geojson|fgb|parquet",
+        help="Files of each scene; gpkg where none is given. Give it again for more.",
+    ),
+]
 Box = Annotated[
     str | None,
     typer.Option(
@@ -162,8 +170,13 @@ def _area(path: Path) -> shapely.Geometry:
         raise ConfigError(
             "--area", path, f"cannot be read ({error})", "give a file of polygons, such as GeoJSON"
         ) from error
-    if frame.crs is None or not len(frame):
+    if not isinstance(frame, gpd.GeoDataFrame) or not len(frame):
+        raise ConfigError("--area", path, "holds no polygon", "give a file of polygons")
+    if frame.crs is None:
         raise ConfigError(
-            "--area", path, "holds no polygon with a place", "give polygons and their CRS"
+            "--area",
+            path,
+            "says no CRS",
+            "put it in: ogr2ogr -a_srs EPSG:CODE new.gpkg old, or give its .prj file, too",
         )
     return shapely.union_all(frame.to_crs("EPSG:4326").geometry.values)

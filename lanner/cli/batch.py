@@ -71,14 +71,7 @@ def run(
             help="Folder of the batch: a new one, or an earlier run's, to go on with it.",
         ),
     ],
-    form: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="gpkg|geojson|fgb|parquet",
-            help="Files of each scene; gpkg where none is given. Give it again for more.",
-        ),
-    ] = None,
+    form: asked.Formats = None,
     bbox: asked.Box = None,
     area: asked.Area = None,
     since: asked.Since = None,
@@ -91,9 +84,30 @@ def run(
         typer.Option(
             "--on",
             metavar="EXECUTOR",
-            help="local (several scenes at once on this machine) or serial.",
+            help="local (several scenes at once on this machine), serial, ray (a cluster; "
+            "ray://HOST:10001 names one).",
         ),
     ] = "local",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=0,
+            show_default="as suits",
+            help="Scenes at once (local), or processes (ray).",
+        ),
+    ] = 0,
+    worker_cores: Annotated[
+        int,
+        typer.Option(
+            "--worker-cores",
+            metavar="N",
+            min=0,
+            show_default="1",
+            help="Cores of each worker of a cluster.",
+        ),
+    ] = 0,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try scenes again that failed.")
     ] = False,
@@ -139,6 +153,8 @@ def run(
                 formats=form or ("gpkg",),
                 chosen=chosen,
                 on=on,
+                workers=workers,
+                worker_cores=worker_cores,
                 retry_failed=retry_failed,
                 device=device,
                 tile=tile,

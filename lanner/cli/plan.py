@@ -23,6 +23,7 @@ SHOWN = 10
 def plan(
     sources: asked.Sources,
     detector: asked.Detectors,
+    form: asked.Formats = None,
     bbox: asked.Box = None,
     area: asked.Area = None,
     since: asked.Since = None,
@@ -62,6 +63,7 @@ def plan(
             found = api.plan(
                 sources,
                 detector,
+                formats=form or ("gpkg",),
                 chosen=chosen,
                 device=device,
                 tile=tile,
@@ -83,19 +85,25 @@ def show_plan(console: Console, plan: ArchivePlan, workers: int = 1) -> None:
 
     from lanner.archives.words import duration, size
 
-    facts = plan.facts(workers)
     table = Table("plan", "")
     table.columns[1].justify = "right"
     for name, release in plan.detectors:
         table.add_row("detector", Text(f"{name} {release}"))
-    table.add_row("scenes", f"{facts['scenes']}")
-    table.add_row("tiles", f"{facts['tiles']}")
+    table.add_row("scenes", str(len(plan.scenes)))
+    if plan.done or plan.failed_before:
+        table.add_row("done already", str(plan.done))
+        if plan.failed_before:
+            table.add_row("failed before, not tried again", str(plan.failed_before))
+        table.add_row("to be run", str(len(plan.to_run)))
+    table.add_row("tiles", str(plan.tiles))
     table.add_row("to read", size(plan.bytes))
     time = duration(plan.seconds) + ("" if plan.measured else " (not measured here yet)")
     table.add_row("time on this machine", time)
     if workers > 1:
-        table.add_row(f"time on {workers} such machines", duration(plan.seconds / workers))
+        table.add_row(f"time on {workers} such machines", duration(plan.seconds_on(workers)))
     table.add_row("output", size(plan.output_bytes))
+    for name, count in plan.output.items():
+        table.add_row(Text(f"  {name}"), size(count))
     table.add_row("cannot be run", str(len(plan.failed)))
     table.add_row("not wanted", str(len(plan.skipped)))
     console.print(table)

@@ -209,7 +209,7 @@ class Search(Strict):
     objectives: tuple[str, ...] = ("f1", "-review")
     points: int = Field(200, ge=1)
     workers: int = Field(0, ge=0, description="processes; 0: one a core")
-    backend: Literal["processes", "ray"] = "processes"
+    backend: str = Field("processes", description="or an executor: ray, ray://HOST:10001")
     split: str = "valid"
     seed: int = 1
 

@@ -386,7 +386,7 @@ def test_a_plan_says_what_will_be_run_and_what_will_not(archive, tmp_path):
     assert plan["scenes"] == 7
     assert plan["tiles"] >= 7
     assert plan["bytes_to_read"] == sum(path.stat().st_size for path in archive.glob("*.tif"))
-    assert plan["seconds_on_workers"] == pytest.approx(plan["seconds"] / 4, abs=0.1)
+    assert plan["seconds"] / 4 < plan["seconds_on_workers"] < plan["seconds"]
     assert not plan["rate_measured_here"]
     lanner.batch(archive, "tiny", tmp_path / "out")
     assert lanner.plan(archive, "tiny").measured

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import weakref
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise, permutations
 from time import perf_counter
 
@@ -21,10 +24,10 @@ from lanner.archives.ground import located, plane_at
 from lanner.archives.overlap import (
     SAME_PASS,
     SceneFeatures,
-    merged,
     overlapping_groups,
     same_acquisition,
 )
+from lanner.archives.overlap import merged as merged_by_scene
 
 GEOD = pyproj.Geod(ellps="WGS84")
 NOON = "2024-05-01T12:00:00Z"
@@ -67,7 +70,7 @@ def scene(name, site, window, rows, acquired=NOON):
         name,
         acquired,
         site.lonlat(shapely.segmentize(window, 100)),
-        frame(ids, shapes, sure, labels),
+        partial(frame, ids, shapes, sure, labels),
     )
 
 
@@ -80,6 +83,13 @@ def frame(ids, shapes, sure, labels) -> gpd.GeoDataFrame:
         "length_m": [GEOD.geometry_length(one) for one in shapes],
     }
     return gpd.GeoDataFrame(columns, geometry=gpd.GeoSeries(shapes, crs="EPSG:4326"))
+
+
+def merged(scenes, **params) -> gpd.GeoDataFrame:
+    """All frames one below the other."""
+    frames = list(merged_by_scene(scenes, **params))
+    full = [one for one in frames if len(one)] or frames[:1]
+    return pd.concat(full, ignore_index=True)
 
 
 def sightings(found: gpd.GeoDataFrame) -> list[list[str]]:
@@ -181,7 +191,8 @@ def observed(rng, site, truth, scenes: int, overlap: float, miss: float = 0.15):
         footprint = warped(shapely.segmentize(window, half), to_lonlat)
         sure = rng.uniform(0.3, 1, len(ids)).round(3)
         labels = ["aircraft"] * len(ids)
-        found.append(SceneFeatures(f"s{k}", NOON, footprint, frame(ids, shapes, sure, labels)))
+        read = partial(frame, ids, shapes, sure, labels)
+        found.append(SceneFeatures(f"s{k}", NOON, footprint, read))
     return found, list(seen.values())
 
 
@@ -205,7 +216,7 @@ def test_every_parked_aircraft_comes_out_once(seed, place, scenes, number, rows,
     assert result["track_id"].isna().all()
     other = [found[k] for k in rng.permutation(scenes)]
     pd.testing.assert_frame_equal(result, merged(other))
-    again = merged([replace(found[0], name="archive", frame=result)])
+    again = merged([replace(found[0], name="archive", read=lambda: result)])
     names = [name for name in result.columns if name != "sightings"]
     pd.testing.assert_frame_equal(result[names], again[names])
 
@@ -319,16 +330,17 @@ def test_other_labels_dates_and_places_are_other_objects():
         assert together(first, other) == [["a"], ["b"]]
 
 
-def test_empty_frames_keep_all_columns_and_types():
+def test_a_scene_without_objects_has_the_same_columns():
     full = scene("a", SITE, WEST, [("a", cross(30))])
     bare = [scene(name, SITE, EAST, []) for name in "bc"]
-    bare[0].frame["extra"] = pd.Series([], dtype=object)
-    names = [*full.frame.columns, "extra", "sightings", "track_id"]
-    none, some = merged(bare), merged([full, *bare])
-    assert len(none) == 0 and set(none.columns) == set(names)
-    assert some.columns.tolist() == names and sightings(some) == [["a"]]
-    assert none.crs == some.crs == "EPSG:4326"
-    assert some["confidence"].dtype == np.float64
+    names = [*full.read().columns, "sightings", "track_id"]
+    for some in ([full, *bare], bare):
+        frames = list(merged_by_scene(some))
+        assert [len(one) for one in frames] == [len(one.read()) for one in some]
+        for one in frames:
+            assert one.columns.tolist() == names
+            assert one.crs == "EPSG:4326"
+            assert one["confidence"].dtype == np.float64
 
 
 def test_a_missing_shape_and_confidence_stay_what_they_are():
@@ -350,9 +362,10 @@ def test_objects_that_the_antimeridian_cut_in_two_are_one_as_others():
     for cut in ([0], [1], [0, 1]):
         scenes = [scene(n, site, w, [(n, shape)]) for n, w in (("a", WEST), ("b", EAST))]
         for k in cut:
-            scenes[k].frame.geometry = gpd.GeoSeries([halves(shape)], crs="EPSG:4326")
+            parts = gpd.GeoSeries([halves(shape)], crs="EPSG:4326")
             window = halves(shapely.segmentize((WEST, EAST)[k], 20))
-            scenes[k] = replace(scenes[k], footprint=window)
+            read = partial(scenes[k].read().set_geometry, parts)
+            scenes[k] = replace(scenes[k], footprint=window, read=read)
         assert together(*scenes) == [["a", "b"]]
         assert overlapping_groups([(s.name, s.acquired, s.footprint) for s in scenes]) == [[0, 1]]
 
@@ -420,7 +433,7 @@ def test_roads_across_the_overlap_come_out_once(seed, place, scenes, number, ove
     rng = np.random.default_rng(seed)
     truth = [line for line in (road(rng) for _ in range(4 * number)) if line.is_simple][:number]
     found, total = mapped(rng, Site(*place), truth, scenes, overlap)
-    if not any(len(one.frame) for one in found):
+    if not any(len(one.read()) for one in found):
         return
     result = merged(found)
     assert abs(length(result) - total) <= max(0.02 * total, 15)
@@ -428,13 +441,13 @@ def test_roads_across_the_overlap_come_out_once(seed, place, scenes, number, ove
         [GEOD.geometry_length(one) for one in result.geometry]
     )
     assert result["id"].is_unique
-    every = {one for other in found for one in other.frame["id"]}
+    every = {one for other in found for one in other.read()["id"]}
     assert {one for ids in sightings(result) for one in ids} == every, "no line is forgotten"
     assert [ids[0] for ids in sightings(result)] == [one.split("/")[0] for one in result["id"]]
     other = [found[k] for k in rng.permutation(scenes)]
     pd.testing.assert_frame_equal(result, merged(other))
     first = merged(found[:1])
-    pd.testing.assert_frame_equal(first[found[0].frame.columns], found[0].frame)
+    pd.testing.assert_frame_equal(first[found[0].read().columns], found[0].read())
 
 
 def line(*points):
@@ -507,6 +520,49 @@ def test_lines_and_polygons_of_one_frame_go_their_own_ways():
         for name, window in (("a", WEST), ("b", EAST))
     ]
     assert together(*scenes) == [["al", "bl"], ["ap", "bp"]]
+
+
+# Chains of scenes.
+
+
+def chain_of(number: int, kind: str):
+    """Scenes one beside the other, each of which overlaps the next."""
+    for k in range(number):
+        left = 400 * k
+        window = shapely.box(left, -200, left + 500, 200)
+        if kind == "road":
+            rows = [("r", line((left, 0), (left + 500, 0)), 0.5, "road")]
+        else:
+            rows = [(f"{x}", affinity.translate(cross(30), x, 0)) for x in (left + 50, left + 450)]
+        yield scene(f"s{k:04}", SITE, window, [(f"{k}-{name}", *rest) for name, *rest in rows])
+
+
+@pytest.mark.parametrize("kind", ["aircraft", "road"])
+def test_of_a_long_chain_few_scenes_are_in_memory(kind):
+    number, peaks = 60, []
+    scenes = list(chain_of(number, kind))
+    for some in (scenes[:12], scenes):
+        alive: list[weakref.ref] = []
+        most = 0
+
+        def read(one, alive=alive):
+            nonlocal most
+            found = one.read()
+            # Many points, so that what is held shows.
+            found["geometry"] = found.geometry.segmentize(1e-6)
+            alive.append(weakref.ref(found))
+            most = max(most, sum(ref() is not None for ref in alive))
+            return found
+
+        watched = [replace(one, read=partial(read, one)) for one in some]
+        tracemalloc.start()
+        frames = sum(len(frame) for frame in merged_by_scene(watched))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert frames == (len(some) if kind == "road" else len(some) + 1)
+        assert len(alive) == 2 * len(some)
+        assert most <= 3
+    assert peaks[1] < 2 * peaks[0]
 
 
 # Which scenes belong together.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
+import geopandas as gpd
 import pytest
 import shapely
 from hypothesis import given
@@ -14,6 +16,7 @@ from lanner.archives.scenes import SceneFilter
 from lanner.archives.sources import check_filter, unwanted
 from lanner.archives.sources.extents import bounds_of, boxes, width
 from lanner.archives.sources.times import LAST, period
+from lanner.cli.archive_options import scene_filter
 from lanner.core.errors import ConfigError
 
 LONGITUDES = st.integers(-180, 180).map(float)
@@ -152,6 +155,9 @@ def test_what_is_not_known_is_left_to_others():
         (SceneFilter(bounds=(0, 0, 400, 4)), "bounds"),
         (SceneFilter(bounds=(0, 0, float("nan"), 4)), "bounds"),
         (SceneFilter(area=shapely.Polygon()), "area"),
+        (SceneFilter(area=shapely.box(691_000, 5_334_000, 692_000, 5_335_000)), "area"),
+        (SceneFilter(area=shapely.box(11, 48, 12, 91)), "area"),
+        (SceneFilter(area=shapely.box(11, 48, float("inf"), 49)), "area"),
         (SceneFilter(cloud=101.0), "cloud"),
     ],
 )
@@ -159,6 +165,46 @@ def test_what_no_scene_could_be_is_refused(chosen, argument):
     with pytest.raises(ConfigError) as error:
         check_filter(chosen)
     assert error.value.argument == argument
+
+
+METRES, DEGREES = shapely.box(691_000, 5_334_000, 692_000, 5_335_000), shapely.box(11, 48, 12, 49)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "crs", "taken"),
+    [
+        ("x.geojson", DEGREES, "EPSG:4326", True),
+        ("x.gpkg", METRES, "EPSG:32632", True),
+        ("x.geojson", METRES, None, False),  # a reader takes it for degrees
+        ("x.gpkg", METRES, "EPSG:4326", False),
+        ("x.shp", DEGREES, None, False),
+        ("x.csv", None, None, False),
+        ("x.geojson", shapely.Polygon(), None, False),
+    ],
+)
+def test_a_file_of_an_area_says_where_it_is_or_is_refused(tmp_path, name, shape, crs, taken):
+    path = tmp_path / name
+    if shape is None:
+        path.write_text("a,b\n1,2\n")
+    elif path.suffix == ".geojson":
+        geometry = shapely.geometry.mapping(shape)
+        feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    else:
+        gpd.GeoSeries([shape], crs=crs).to_file(path)
+
+    def area():
+        chosen = scene_filter(None, path, None, None, None, None, None)
+        check_filter(chosen)
+        return chosen.area
+
+    if taken:
+        assert area().intersects(shapely.box(11, 48, 12, 49))
+        return
+    with pytest.raises(ConfigError) as error:
+        area()
+    assert error.value.argument in ("area", "--area")
+    assert error.value.remedy
 
 
 @pytest.mark.parametrize(

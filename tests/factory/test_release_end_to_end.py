@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import geopandas as gpd
@@ -29,7 +29,10 @@ from lanner.factory.steps.search.edit import edited
 from lanner.factory.steps.search.points import bench_of
 from lanner.synth.scene import render
 from lanner.synth.spec import RenderSpec
+from tests.fixtures_ray import own_ray
 from tests.fixtures_reports import dead_links, links
+
+__all__ = ["own_ray"]
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "valid", "valid", "test", "test")
@@ -187,18 +190,17 @@ def by_ray(root: Path) -> Project:
     return Project(config, project.path, project.folder)
 
 
-@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
-def test_ray_is_asked_for_by_name(root):
+def test_ray_is_asked_for_by_name(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match="pip install ray"):
         search.run(by_ray(root))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (pip install ray)")
-def test_ray_measures_what_processes_measure(root, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("own_ray")
+def test_ray_measures_what_processes_measure(root, tmp_path):
     import ray
 
-    monkeypatch.setenv("HOME", str(tmp_path))  # Ray keeps the token of its cluster there
     project = by_ray(root)
     folder = project.step_dir("search")
     search.run(project)

@@ -1,41 +1,122 @@
-"""Where the scenes of a batch are run: one by one, side by side, or on other machines.
+"""Where work is done: one after the other, side by side, or on other machines.
 
 A package offers an executor by an entry point in the group `lanner.executors` that names a module
-with a function `run(jobs, cancel, params)` and a pydantic model `Params`. `run` gives
-`Begun` and `Ended` events as they come, from the thread that iterates; what is not done when it is
-closed is not begun any more.
+with a pydantic model `Params` and a function `run(params, needs)`, a context manager that gives a
+`Pool`. When it ends, nothing that was submitted is begun any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
-from lanner.archives.work import DetectorDone, SceneJob
+from pydantic import ValidationError
+
 from lanner.core.errors import Argument, ConfigError
+from lanner.core.job import Cancel
 from lanner.core.plugins import Plugins
 
 BUILTIN = {
     "serial": "lanner.archives.executors.serial",
     "local": "lanner.archives.executors.local",
+    "ray": "lanner.archives.executors.cluster",
 }
 """Name to module."""
 
-PLUGINS = Plugins(
-    "lanner.executors", BUILTIN, "executor", Argument("on"), "docs/batch.md", ConfigError
-)
+_ON = Argument("on")
+
+PLUGINS = Plugins("lanner.executors", BUILTIN, "executor", _ON, "docs/batch.md", ConfigError)
+
+Work = Callable[[Cancel], Any]
+"""What a worker does. Functions of modules and `functools.partial` of them reach other machines."""
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A worker has begun with a scene."""
+class Needs:
+    """What workers must have.
 
-    job: SceneJob
+    Attributes:
+        device: that networks run on, as of `DetectRequest`; None where no networks run.
+        number_format: `Compute.identity` that results must be of; None: whatever most have.
+    """
+
+    device: str | None = None
+    number_format: str | None = None
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A worker is done with a scene."""
+class Answer:
+    """What became of one piece of work: its value, what it raised, or that its worker is gone."""
 
-    job: SceneJob
-    done: Sequence[DetectorDone]
+    number: int
+    value: Any = None
+    error: BaseException | None = None
+    lost: bool = False
+
+
+class Pool(Protocol):
+    """Workers."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether workers share no networks, so that a large scene is better cut for several."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on workers that are not used."""
+
+    def room(self) -> int:
+        """How many pieces of work can be in hand at once, now."""
+
+    def submit(self, number: int, work: Work) -> None:
+        """Take a piece of work in hand; `number` names it."""
+
+    def wait(self, cancel: Cancel) -> Answer:
+        """The next piece of work that is done.
+
+        Raises:
+            Cancelled: the caller asked to stop.
+            LannerError: no worker is left.
+        """
+
+
+Opener = Callable[[Needs], AbstractContextManager[Pool]]
+"""Gives the workers of an executor until a block ends; raises LannerError where it has none."""
+
+
+def chosen(on: str, options: Mapping[str, int] | None = None) -> Opener:
+    """What opens the workers of an executor.
+
+    Args:
+        on: name of an executor, with the address of a cluster where it takes one
+            (`ray://host:10001`).
+        options: its parameters, such as `workers`.
+
+    Raises:
+        ConfigError: no such executor, or it has not these parameters.
+    """
+    name, _, address = on.partition("://")
+    plugin = PLUGINS.find(name)
+    given: dict[str, Any] = dict(options or {})
+    if address:
+        given["address"] = on
+    try:
+        params = plugin.params.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = str(first["loc"][0]) if first["loc"] else "on"
+        unknown = first["type"] == "extra_forbidden"
+        if wrong == "address":
+            raise ConfigError(
+                _ON, on, "takes no address", f"say {name}, or name a cluster: ray://HOST:10001"
+            ) from error
+        raise ConfigError(
+            Argument(wrong),
+            given.get(wrong),
+            f"is no option of the executor {name}" if unknown else first["msg"],
+            "leave it out, or choose another executor",
+        ) from error
+    return partial(plugin.run, params)

@@ -6,71 +6,69 @@ are filled by one scene's tiles while another one is opened, chained or written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
 from pydantic import Field
 
-from lanner.archives.executors import Begun, Ended
-from lanner.archives.work import SceneJob, run_job
+from lanner.archives.executors import Answer, Needs, Work
 from lanner.core.config import Strict
 from lanner.core.job import Cancel
 from lanner.core.machine import workers
-
-
-class Params(Strict):
-    """`scenes` at once; 0: as many as there are cores, four at most."""
-
-    scenes: int = Field(0, ge=0, le=64)
-
 
 MOST = 4
 """Scenes at once by default: more only take memory, since the engine's cores are full."""
 
 
-def run(jobs: Sequence[SceneJob], cancel: Cancel, params: Params) -> Iterator[Begun | Ended]:
-    """Run jobs, begun in order and ended as they come.
+class Params(Strict):
+    """`workers` scenes at once; 0: one more than there are cores, four at most."""
 
-    Raises:
-        Cancelled: the caller asked to stop; scenes in hand are left where they are.
-        OutputError: a file cannot be written.
-    """
-    stop = Cancel()
-    told: SimpleQueue[Begun | Ended | BaseException] = SimpleQueue()
+    workers: int = Field(0, ge=0, le=64)
 
-    def one(job: SceneJob) -> None:
-        if stop.is_set():
-            return
-        told.put(Begun(job))
+
+class LocalPool:
+    """Threads of this process."""
+
+    cuts = False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, threads: int, executor: ThreadPoolExecutor, stop: Cancel) -> None:
+        self._threads, self._executor, self._stop = threads, executor, stop
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+
+    def room(self) -> int:
+        """One piece of work a thread."""
+        return self._threads
+
+    def submit(self, number: int, work: Work) -> None:
+        """Have a thread do it."""
+        self._executor.submit(self._answer, number, work)
+
+    def _answer(self, number: int, work: Work) -> None:
         try:
-            told.put(Ended(job, run_job(job, stop)))
-        except BaseException as error:
-            told.put(error)
+            self._answers.put(Answer(number, work(self._stop)))
+        except BaseException as error:  # whatever it is: the caller waits for it
+            self._answers.put(Answer(number, error=error))
 
-    left = len(jobs)
-    with ThreadPoolExecutor(params.scenes or min(workers(), MOST), "lanner-scene") as pool:
+    def wait(self, cancel: Cancel) -> Answer:
+        """The next answer; the caller's wish to stop is noticed within a moment."""
+        while True:
+            cancel.check()
+            try:
+                return self._answers.get(timeout=0.2)
+            except Empty:
+                continue
+
+
+@contextmanager
+def run(params: Params, needs: Needs) -> Iterator[LocalPool]:
+    """Threads until the block ends; what they have in hand is cancelled then."""
+    stop, threads = Cancel(), params.workers or min(workers() + 1, MOST)
+    with ThreadPoolExecutor(threads, "lanner-scene") as executor:
         try:
-            for job in jobs:
-                pool.submit(one, job)
-            while left:
-                event = _next(told, cancel)
-                if isinstance(event, BaseException):
-                    raise event
-                left -= isinstance(event, Ended)
-                yield event
+            yield LocalPool(threads, executor, stop)
         finally:
             stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _next(
-    told: SimpleQueue[Begun | Ended | BaseException], cancel: Cancel
-) -> Begun | Ended | BaseException:
-    """The next event; the caller's wish to stop is seen within a moment."""
-    while True:
-        cancel.check()
-        try:
-            return told.get(timeout=0.2)
-        except Empty:
-            continue
+            executor.shutdown(wait=True, cancel_futures=True)

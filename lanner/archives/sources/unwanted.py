@@ -62,10 +62,24 @@ def check_filter(chosen: SceneFilter) -> None:
                 "are no bounds",
                 "give west, south, east, north in degrees, south below north",
             )
-    if chosen.area is not None and chosen.area.is_empty:
-        raise ConfigError(Argument("area"), "", "is empty", "give a polygon")
+    if chosen.area is not None:
+        _check_area(chosen.area)
     if chosen.cloud is not None and not 0 <= chosen.cloud <= 100:
         raise ConfigError(Argument("cloud"), chosen.cloud, "is no per cent", "give 0 to 100")
+
+
+def _check_area(area: shapely.Geometry) -> None:
+    if area.is_empty:
+        raise ConfigError(Argument("area"), "", "is empty", "give a polygon")
+    west, south, east, north = area.bounds
+    # An area across the antimeridian may go on beyond it.
+    if not (max(abs(west), abs(east)) <= 2 * HALF and -90 <= south <= north <= 90):
+        raise ConfigError(
+            Argument("area"),
+            f"{west:g},{south:g} to {east:g},{north:g}",
+            "is not in degrees of longitude and latitude",
+            "reproject it: ogr2ogr -s_srs EPSG:CODE -t_srs EPSG:4326 new.geojson old.geojson",
+        )
 
 
 def _elsewhere(
