@@ -20,6 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lanner.synth.scene import render
+from lanner.synth.spec import RenderSpec
+
 BATCH = """
 import json, resource, sys, threading, time
 from pathlib import Path
@@ -137,10 +140,8 @@ def _archive(folder: Path, count: int) -> Path:
 
 
 def _render(path: Path, side: int, seed: int, aircraft: int) -> None:
-    words = ["render", str(path), "--size", f"{side}x{side}", "--seed", str(seed), "-q"]
-    subprocess.run(
-        [sys.executable, "-m", "lanner", *words, "--aircraft", str(aircraft)], check=True
-    )
+    spec = RenderSpec(width=side, height=side, seed=seed, aircraft=aircraft, lon=11.5 + 0.05 * seed)
+    render(path, spec)
 
 
 def _run(code: str, *words: object, cores: int = 0) -> Mapping[str, Any]:
