@@ -97,8 +97,11 @@ def run_batch(  # noqa: PLR0913
         done = failed = tiles = 0
         tell(Progress("scenes", 0, len(jobs)))
         notes: tuple[str, ...] = ()
+        elsewhere = False
         try:
             with workers(_needs(jobs, options)) as pool:
+                # Speed of several machines is none of this one.
+                elsewhere = pool.cuts
                 for event in run_jobs(jobs, pool, cancel):
                     if isinstance(event, Begun):
                         for detector in event.job.detectors:
@@ -122,7 +125,9 @@ def run_batch(  # noqa: PLR0913
         pages = write_pages(records, detectors, options, out, tell)
         slow = keep_rates(
             records,
-            {(job.ref.name, detector) for job in jobs for detector in job.detectors},
+            set()
+            if elsewhere
+            else {(job.ref.name, detector) for job in jobs for detector in job.detectors},
             detectors,
             options,
             out,
