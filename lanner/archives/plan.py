@@ -33,7 +33,7 @@ from lanner.core.machine import thread_each
 Tell = Callable[[int, int], None]
 
 
-Standing = Literal["to run", "done", "failed"]
+RowStatus = Literal["to run", "done", "failed"]
 """What an earlier run of the same batch leaves to do: `failed` is tried again on request alone."""
 
 
@@ -47,12 +47,12 @@ class PlannedScene:
     facts: SceneFacts
     tiles: tuple[int, ...]
     megapixels: tuple[float, ...]
-    standing: tuple[Standing, ...]
+    status: tuple[RowStatus, ...]
 
     @property
     def to_run(self) -> bool:
         """Whether any detector is to be run on it."""
-        return "to run" in self.standing
+        return "to run" in self.status
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ArchivePlan:
     def failed_before(self) -> int:
         """Scenes that failed in an earlier run and are not tried again."""
         left = [scene for scene in self.scenes if not scene.to_run]
-        return sum("failed" in scene.standing for scene in left)
+        return sum("failed" in scene.status for scene in left)
 
     @property
     def done(self) -> int:
@@ -198,7 +198,7 @@ class ArchivePlan:
         return [
             getattr(scene, name)[detector]
             for scene in self.scenes
-            if scene.standing[detector] == "to run"
+            if scene.status[detector] == "to run"
         ]
 
     def facts(self, workers: int = 1) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def plan_archive(
         if why is not None:
             skipped.append(SkippedScene(ref.uri, why, "widen the filter to take it in"))
             continue
-        todo: tuple[Standing, ...] = tuple("to run" for _ in entries)
+        todo: tuple[RowStatus, ...] = tuple("to run" for _ in entries)
         planned.append(PlannedScene(ref, opened.facts, opened.tiles, opened.megapixels, todo))
     known = known_rates()
     return ArchivePlan(

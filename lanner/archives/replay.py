@@ -14,6 +14,7 @@ from detectors.catalog import Entry, check_release
 from lanner.archives import causes as names
 from lanner.archives.causes import Cause, RunFacts, brief, causes, facts_of, files_of
 from lanner.archives.differences import Compared, compare
+from lanner.archives.executors import Needs, in_order, opener
 from lanner.archives.ledger import FILE as LEDGER
 from lanner.archives.ledger import BatchLedger
 from lanner.archives.opening import error_facts
@@ -32,7 +33,6 @@ from lanner.core.errors import (
     ReplayError,
 )
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
-from lanner.core.machine import thread_each
 from lanner.inference import manifest
 from lanner.inference.registry import LoadedDetector, find, load
 from tiling.names import is_remote
@@ -203,11 +203,15 @@ def replay(
         ]
     done: list[ReplayedRun] = []
     tell(Progress("scenes", 0, len(every)))
-    for ended in thread_each(partial(_tried, anyway=anyway, cancel=cancel), every):
-        done.append(ended)
-        if on_run is not None:
-            on_run(ended)
-        tell(Progress("scenes", len(done), len(every)))
+    works = [partial(_tried, one, anyway) for one in every]
+    with opener("local")(Needs()) as pool:
+        for answer in in_order(pool, works, cancel):
+            if answer.error is not None:
+                raise answer.error
+            done.append(answer.value)
+            if on_run is not None:
+                on_run(answer.value)
+            tell(Progress("scenes", len(done), len(every)))
     return Replay(str(folder), tuple(done))
 
 

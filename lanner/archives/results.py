@@ -20,7 +20,7 @@ from lanner.archives.causes import (
 )
 from lanner.archives.ledger import FILE as LEDGER
 from lanner.archives.ledger import BatchLedger
-from lanner.archives.work import part_of, read_part
+from lanner.archives.work import part_of, read_part, upright
 from lanner.core.config import config_sha256
 from lanner.core.errors import ConfigError, LannerError
 from lanner.inference import manifest
@@ -278,21 +278,10 @@ def _from_texts(path: Path) -> gpd.GeoDataFrame:
 def _from_parquet(path: Path) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
-    return _upright(gpd.read_parquet(path))
+    return upright(gpd.read_parquet(path))
 
 
 def _by_gdal(path: Path, layer: str) -> gpd.GeoDataFrame:
     import pyogrio
 
-    return _upright(pyogrio.read_dataframe(path, layer=layer))
-
-
-def _upright(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Scene pixels with y downward: tables have them as QGIS lays a picture without a place."""
-    import geopandas as gpd
-    import shapely
-
-    if frame.crs is not None:
-        return frame
-    shapes = shapely.transform(frame.geometry.to_numpy(), lambda xy: xy * (1.0, -1.0))
-    return frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=None))
+    return upright(pyogrio.read_dataframe(path, layer=layer))

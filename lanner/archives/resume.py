@@ -10,7 +10,7 @@ from typing import Any, Self
 from detectors.catalog import Entry, check_release
 from lanner.archives.ledger import FILE, BatchLedger
 from lanner.archives.options import BatchOptions
-from lanner.archives.plan import ArchivePlan, PlannedScene, Standing
+from lanner.archives.plan import ArchivePlan, PlannedScene, RowStatus
 from lanner.archives.records import State
 from lanner.core.config import config_sha256
 from lanner.core.version import __version__
@@ -38,7 +38,7 @@ class Basis:
         )
 
 
-def standing(
+def row_status(
     state: State,
     work: Mapping[str, Any],
     stamp: str,
@@ -46,7 +46,7 @@ def standing(
     out: Path,
     *,
     retry_failed: bool,
-) -> Standing:
+) -> RowStatus:
     """What a row of a ledger leaves to do.
 
     Args:
@@ -85,11 +85,11 @@ def resumed(
     bases = [Basis.of(entry) for entry in detectors]
 
     def one(scene: PlannedScene) -> PlannedScene:
-        found: list[Standing] = []
+        found: list[RowStatus] = []
         for name, basis in zip(options.detectors, bases, strict=True):
             state, work = works.get((scene.ref.name, name), ("waiting", {}))
             stamp = scene.facts.stamp
-            found.append(standing(state, work, stamp, basis, out, retry_failed=retry_failed))
-        return replace(scene, standing=tuple(found))
+            found.append(row_status(state, work, stamp, basis, out, retry_failed=retry_failed))
+        return replace(scene, status=tuple(found))
 
     return replace(plan, scenes=tuple(one(scene) for scene in plan.scenes))

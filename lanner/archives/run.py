@@ -10,7 +10,7 @@ from pathlib import Path
 
 from detectors.catalog import Entry
 from lanner.archives.archive import write_archive
-from lanner.archives.executors import Needs, chosen
+from lanner.archives.executors import Needs, opener
 from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
 from lanner.archives.lock import held
 from lanner.archives.measure import keep_rates
@@ -18,7 +18,7 @@ from lanner.archives.options import BatchOptions
 from lanner.archives.pages import write_pages
 from lanner.archives.plan import ArchivePlan
 from lanner.archives.records import BatchRecord
-from lanner.archives.resume import Basis, standing
+from lanner.archives.resume import Basis, row_status
 from lanner.archives.scenes import SceneRef
 from lanner.archives.schedule import Begun, Ended, run_jobs
 from lanner.archives.work import WORK, SceneJob, files_of
@@ -83,7 +83,7 @@ def run_batch(  # noqa: PLR0913
         OutputError: the folder cannot be used, is another batch's, is in use, or is full.
         Cancelled: the caller asked to stop; the same call goes on.
     """
-    cancel, workers = cancel or Cancel(), chosen(on, executor)
+    cancel, workers = cancel or Cancel(), opener(on, executor)
     with held(out), BatchLedger(out / FILE, options.settings()) as ledger:
         started = time.monotonic()
         names = tuple(options.detectors)
@@ -100,7 +100,6 @@ def run_batch(  # noqa: PLR0913
         elsewhere = False
         try:
             with workers(_needs(jobs, options)) as pool:
-                # Speed of several machines is none of this one.
                 elsewhere = pool.cuts
                 for event in run_jobs(jobs, pool, cancel):
                     if isinstance(event, Begun):
@@ -123,11 +122,11 @@ def run_batch(  # noqa: PLR0913
         written = write_archive(records, detectors, options, out, cancel, tell)
         ledger.keep_fact(ARCHIVE, written.features)
         pages = write_pages(records, detectors, options, out, tell)
+        ran = {(job.ref.name, detector) for job in jobs for detector in job.detectors}
         slow = keep_rates(
             records,
-            set()
-            if elsewhere
-            else {(job.ref.name, detector) for job in jobs for detector in job.detectors},
+            # Speed of several machines is none of this one.
+            set() if elsewhere else ran,
             detectors,
             options,
             out,
@@ -199,11 +198,11 @@ def _jobs(
         for name, entry in zip(options.detectors, detectors, strict=True):
             state, work = ledger.work_of(scene.ref.name, name)
             stamp = scene.facts.stamp
-            left_to_do = standing(state, work, stamp, bases[name], out, retry_failed=retry_failed)
-            if left_to_do == "done":
+            status = row_status(state, work, stamp, bases[name], out, retry_failed=retry_failed)
+            if status == "done":
                 stand[entry.config.name] = work["key"]
                 runs_on[name] = work["runs_on"]
-            elif left_to_do == "to run":
+            elif status == "to run":
                 left.append(name)
     return [
         SceneJob(

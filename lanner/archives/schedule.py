@@ -1,4 +1,4 @@
-"""Jobs to workers: scenes in order, large ones cut, what a lost worker had in hand once more."""
+"""Jobs to workers: scenes in order, large ones cut for several of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from lanner.archives.cutting import RUN, Lost, Piece, Steps, scene_steps
 from lanner.archives.executors import Pool
 from lanner.archives.work import DetectorDone, SceneJob
 from lanner.core.job import Cancel
-
-ATTEMPTS = 3
-"""Workers that one piece of work may lose: it is what kills them then."""
 
 SHARES = 4
 """A scene is cut where it is more than one part in so many of each worker's share of the batch."""
@@ -54,11 +51,10 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Task:
-    """A piece of work of a scene, and how many workers it has lost."""
+    """A piece of work of a scene."""
 
     scene: _Scene
     piece: Piece
-    lost: int = 0
 
 
 def run_jobs(
@@ -96,9 +92,6 @@ def run_jobs(
         scene = task.scene
         if answer.error is not None:
             raise answer.error
-        if answer.lost and task.lost + 1 < ATTEMPTS:
-            ready.appendleft(_Task(scene, task.piece, task.lost + 1))
-            continue
         value = Lost() if answer.lost else answer.value
         try:
             more = scene.steps.send(value)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanner.archives.opening import error_facts, facts_of
 from lanner.archives.options import GPKG, BatchOptions
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from detectors.catalog import Entry
     from lanner.inference.manifest import Manifest
     from lanner.inference.registry import LoadedDetector
+
+T = TypeVar("T")
 
 _OUT = Argument("path")
 
@@ -100,7 +102,7 @@ def run_detector(
     from lanner.inference.pipeline import detect_with
     from tiling.scene import open_scene
 
-    try:
+    def run() -> DetectorDone:
         request, entry, loaded = _asked(job, detector)
         scene = open_scene(job.ref.uri, gsd=request.gsd, crs=request.crs)
         facts = facts_of(scene, job.ref)
@@ -111,10 +113,8 @@ def run_detector(
             shutil.rmtree(request.run_dir, ignore_errors=True)
         outcome = _outcome(key, result, outputs)
         return DetectorDone(detector, outcome, None, _work(facts, outcome), facts)
-    except (Cancelled, OutputError):
-        raise
-    except LannerError as error:
-        return DetectorDone(detector, None, error_facts(error), {})
+
+    return _or_failure(detector, run)
 
 
 def open_detector(job: SceneJob, detector: str, cancel: Cancel) -> Manifest | DetectorDone:
@@ -126,13 +126,11 @@ def open_detector(job: SceneJob, detector: str, cancel: Cancel) -> Manifest | De
     from lanner.inference.run import open_run
     from lanner.inference.stages import Stages
 
-    try:
+    def run() -> Manifest:
         request, entry, loaded = _asked(job, detector)
         return open_run(entry.config, loaded, request, cancel, Stages(lambda _: None)).manifest
-    except (Cancelled, OutputError):
-        raise
-    except LannerError as error:
-        return DetectorDone(detector, None, error_facts(error), {})
+
+    return _or_failure(detector, run)
 
 
 def predict_run(
@@ -146,9 +144,18 @@ def predict_run(
     from lanner.inference.run import predict_some
 
     settled = replaced(job, runs_on={**job.runs_on, detector: manifest.identity})
-    try:
+
+    def run() -> list[tuple[int, bytes]]:
         request, entry, loaded = _asked(settled, detector)
         return predict_some(entry.config, loaded(), request, manifest, indices, cancel)
+
+    return _or_failure(detector, run)
+
+
+def _or_failure(detector: str, run: Callable[[], T]) -> T | DetectorDone:
+    """What `run` gives, or its error as it is kept; those that end a batch are raised."""
+    try:
+        return run()
     except (Cancelled, OutputError):
         raise
     except LannerError as error:
@@ -266,15 +273,9 @@ def read_part(path: Path) -> gpd.GeoDataFrame:
         OutputError: it is gone or damaged.
     """
     import geopandas as gpd
-    import shapely
 
     try:
-        frame = gpd.read_parquet(path)
-        if frame.crs is None:
-            # Writers turn scene pixels upside down, as QGIS lays a picture without a place.
-            shapes = shapely.transform(frame.geometry.to_numpy(), lambda xy: xy * (1.0, -1.0))
-            frame = frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=None))
-        return frame
+        return upright(gpd.read_parquet(path))
     except (OSError, ValueError) as error:
         raise OutputError(
             _OUT,
@@ -282,6 +283,17 @@ def read_part(path: Path) -> gpd.GeoDataFrame:
             f"cannot be read ({error})",
             "remove the batch's ledger and run it again",
         ) from error
+
+
+def upright(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Scene pixels with y downward: tables have them as QGIS lays a picture without a place."""
+    import geopandas as gpd
+    import shapely
+
+    if frame.crs is not None:
+        return frame
+    shapes = shapely.transform(frame.geometry.to_numpy(), lambda xy: xy * (1.0, -1.0))
+    return frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=None))
 
 
 def as_texts(schema: Schema) -> Schema:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -150,7 +151,7 @@ class Engine:
 
     @contextmanager
     def opened(self) -> Iterator[Engine]:
-        """Lanes run until the last block ends."""
+        """Threads run until the last block ends."""
         with self._changed:
             self._users += 1
             while len(self._threads) < self.workers * self._share:
@@ -187,30 +188,33 @@ class Engine:
             get: gives the tile; called by the thread that runs the networks.
             spreads: whether it takes all workers where they are free and nothing else waits.
         """
-        task = TileTask(predictor, side, self.slots(predictor, side), grid, get, spreads)
-        self._put([task])
-        return task.answer
+        slots = self.slots(predictor, side)
+        return self._put(TileTask(predictor, side, slots, grid, get, spreads))
 
     def call_each(self, work: Callable[[T], R], things: Sequence[T]) -> Generator[R, None, None]:
         """What `work` makes of each thing, in order, one core each.
 
-        What has not begun when the generator is closed is not done.
+        What has not begun when the generator is closed is not done. A few are asked for at a time,
+        so that a scene of many objects does not keep others waiting until its last one.
         """
-        tasks = [CallTask(partial(work, thing)) for thing in things]
-        self._put(tasks)
-        answers = [task.answer for task in tasks]
+        ahead = deque[Future[R]]()
         try:
-            for answer in answers:
-                yield answer.result()
+            for thing in things:
+                if len(ahead) == 2 * self.workers * self._share:
+                    yield ahead.popleft().result()
+                ahead.append(self._put(CallTask(partial(work, thing))))
+            while ahead:
+                yield ahead.popleft().result()
         finally:
-            for answer in answers:
+            for answer in ahead:
                 answer.cancel()
-            wait(answers)
+            wait(ahead)
 
-    def _put(self, tasks: Sequence[Task]) -> None:
+    def _put(self, task: Task) -> Future[Any]:
         with self._changed:
-            self._waiting += tasks
+            self._waiting.append(task)
             self._changed.notify_all()
+        return task.answer
 
     def slots(self, predictor: Predictor, side: int) -> int:
         """Workers that a tile of this side takes."""
@@ -296,7 +300,8 @@ _MAKING = threading.Lock()
 def engine_of(predictor: Predictor) -> Engine:
     """The engine of the device that these predictor look on."""
     with _MAKING:
-        return _ENGINES.setdefault(predictor.device, Engine(predictor.workers, predictor.share))
+        share = predictor.share if predictor.shares_cores else 1
+        return _ENGINES.setdefault(predictor.device, Engine(predictor.workers, share))
 
 
 def on_engine(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import lanner
-from lanner.archives.executors import Needs, chosen
+from lanner.archives.executors import Needs, opener
 from lanner.archives.ledger import FILE, BatchLedger
 from lanner.core.errors import ConfigError, DeviceError
 from lanner.core.job import Cancel
@@ -76,25 +76,25 @@ def test_a_cluster_gives_the_same_bytes_though_its_workers_are_killed(archive, t
     assert len(names) == len(set(names))
 
 
-def test_workers_of_another_number_format_are_refused():
-    needs = Needs("cpu", "cpu float8 torch 0.1")
-    with (
-        chosen("ray", {"workers": 1})(needs) as pool,
-        pytest.raises(DeviceError, match="float8"),
-    ):
+@pytest.mark.parametrize(
+    ("needs", "named"),
+    [(Needs("cpu", "cpu float8 torch 0.1"), "float8"), (Needs("cuda:99"), "cuda:99")],
+)
+def test_workers_that_cannot_do_what_is_needed_are_refused(needs, named):
+    with opener("ray", {"workers": 1})(needs) as pool, pytest.raises(DeviceError, match=named):
         pool.submit(0, os.getpid)
         pool.wait(Cancel())
 
 
 def test_ray_is_asked_for_where_it_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match="pip install"), chosen("ray")(Needs()):
+    with pytest.raises(ConfigError, match="pip install"), opener("ray")(Needs()):
         pass
 
 
 def test_an_address_where_no_cluster_answers_is_told():
     with (
         pytest.raises(ConfigError, match=r"127\.0\.0\.1:9"),
-        chosen("ray://127.0.0.1:9")(Needs()),
+        opener("ray://127.0.0.1:9")(Needs()),
     ):
         pass

@@ -280,7 +280,7 @@ def test_detectors_of_one_scene_are_left_each_by_itself(archive, tmp_path):
     lanner.batch(archive, two, out, on_plan=plans.append)
     good = [one for one in plans[0].scenes if one.to_run]
     assert len(good) == 5
-    assert all(one.standing == ("done", "to run") for one in good)
+    assert all(one.status == ("done", "to run") for one in good)
     assert plans[0].tiles == sum(one.tiles[1] for one in good)
 
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 import lanner
 from lanner.archives.cutting import RUN, runs_of
-from lanner.archives.executors import PLUGINS, Answer, chosen
+from lanner.archives.executors import ATTEMPTS, PLUGINS, Answer, opener
 from lanner.archives.executors.serial import Params
 from lanner.archives.ledger import FILE, BatchLedger
-from lanner.archives.schedule import ATTEMPTS
 from lanner.core.errors import Cancelled, ConfigError
 from lanner.core.job import Cancel
 from tests.archives.fixtures_archive import contents, make_archive, own_cache
@@ -165,7 +164,7 @@ def test_runs_hold_every_tile_once_in_order_and_are_even(indices, size):
 )
 def test_what_an_executor_does_not_take_is_refused(on, options, argument):
     with pytest.raises(ConfigError) as caught:
-        chosen(on, options)
+        opener(on, options)
     assert str(caught.value.argument) == argument
     assert caught.value.remedy
 

@@ -270,3 +270,21 @@ def test_what_has_not_begun_of_a_closed_look_is_not_done():
         assert len(begun) <= 3
         with pytest.raises(ZeroDivisionError):
             list(engine.call_each(lambda n: 1 // n, [0]))
+
+
+def test_a_scene_of_many_objects_leaves_room_for_tiles_of_others():
+    predictor, begun, first = Watcher(workers=1, shares_cores=True), [], threading.Event()
+    predictor.go.set()
+
+    def work(n):
+        begun.append(n)
+        first.set()
+        time.sleep(0.01)
+        return n
+
+    with Engine(1, 1).opened() as engine, ThreadPoolExecutor(1) as pool:
+        objects = pool.submit(lambda: list(engine.call_each(work, range(60))))
+        assert first.wait(20)
+        ask(engine, predictor).result(20)
+        assert len(begun) < 30
+        assert objects.result(20) == list(range(60))

@@ -7,10 +7,10 @@ with a pydantic model `Params` and a function `run(params, needs)`, a context ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -83,11 +83,68 @@ class Pool(Protocol):
         """
 
 
+ATTEMPTS = 3
+"""Workers that one piece of work may lose: it is what kills them then."""
+
+
+class PatientPool:
+    """A pool that has work done again whose worker is gone, `ATTEMPTS` times in all."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._in_hand: dict[int, tuple[Work, int]] = {}
+
+    @property
+    def cuts(self) -> bool:
+        """As of the pool."""
+        return self._pool.cuts
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As of the pool."""
+        return self._pool.notes
+
+    def room(self) -> int:
+        """As of the pool."""
+        return self._pool.room()
+
+    def submit(self, number: int, work: Work) -> None:
+        """Take a piece of work in hand; `number` names it."""
+        self._in_hand[number] = work, 1
+        self._pool.submit(number, work)
+
+    def wait(self, cancel: Cancel) -> Answer:
+        """The next piece of work that is done, or has lost its last worker."""
+        while True:
+            answer = self._pool.wait(cancel)
+            work, attempts = self._in_hand.pop(answer.number)
+            if not answer.lost or attempts == ATTEMPTS:
+                return answer
+            self._in_hand[answer.number] = work, attempts + 1
+            self._pool.submit(answer.number, work)
+
+
+def in_order(pool: Pool, works: Sequence[Work], cancel: Cancel) -> Iterator[Answer]:
+    """What became of pieces of work, in their order, each as soon as it and those before it are
+    done; errors as of `Pool.wait`.
+    """
+    waiting, answers, in_hand = deque(enumerate(works)), dict[int, Answer](), 0
+    for number in range(len(works)):
+        while number not in answers:
+            while waiting and in_hand < pool.room():
+                pool.submit(*waiting.popleft())
+                in_hand += 1
+            answer = pool.wait(cancel)
+            in_hand -= 1
+            answers[answer.number] = answer
+        yield answers.pop(number)
+
+
 Opener = Callable[[Needs], AbstractContextManager[Pool]]
 """Gives the workers of an executor until a block ends; raises LannerError where it has none."""
 
 
-def chosen(on: str, options: Mapping[str, int] | None = None) -> Opener:
+def opener(on: str, options: Mapping[str, int] | None = None) -> Opener:
     """What opens the workers of an executor.
 
     Args:
@@ -119,4 +176,10 @@ def chosen(on: str, options: Mapping[str, int] | None = None) -> Opener:
             f"is no option of the executor {name}" if unknown else first["msg"],
             "leave it out, or choose another executor",
         ) from error
-    return partial(plugin.run, params)
+
+    @contextmanager
+    def opened(needs: Needs) -> Iterator[Pool]:
+        with plugin.run(params, needs) as pool:
+            yield PatientPool(pool)
+
+    return opened

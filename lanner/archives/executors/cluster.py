@@ -8,6 +8,7 @@ is not, stands in our own ledgers.
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import tempfile
 import time
@@ -22,7 +23,7 @@ from pydantic import Field
 
 from lanner.archives.executors import Answer, Needs, Work
 from lanner.core.config import Strict
-from lanner.core.errors import Argument, ConfigError, DeviceError
+from lanner.core.errors import Argument, ConfigError, DeviceError, LannerError
 from lanner.core.job import Cancel
 
 _ON = Argument("on")
@@ -33,11 +34,14 @@ RENEWED_S = 5.0
 PATIENCE_S = 300.0
 """How long a cluster may take to start its first worker, or to replace the last one."""
 
+STARTS = 3
+"""Workers that may fail to start, one after the other, before that is an error."""
+
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Params(Strict):
-    """`workers` of `cores` cores each; 0: as many as the cluster has cores for, also later.
+    """`workers` of `worker_cores` cores each; 0: as many as the cluster has cores for, also later.
 
     `address` is that of a cluster (`ray://HOST:10001`); where it is empty, it is the one that
     RAY_ADDRESS names or that runs on this machine, else one is started here.
@@ -60,16 +64,16 @@ class Worker:
         """
         self._cores = _own_cores(cores)
         if device is None:
-            return os.uname().nodename, ""
+            return platform.node(), ""
         from detectors.device import compute
 
-        return os.uname().nodename, compute(device).identity
+        return platform.node(), compute(device).identity
 
     def run(self, work: Work) -> tuple[Any, BaseException | None]:
         """The value of a piece of work, or what it raised."""
         try:
             return work(Cancel()), None
-        except Exception as error:
+        except Exception as error:  # whatever it is: the driver raises it as it is
             return None, error
 
 
@@ -118,6 +122,7 @@ class ClusterPool:
     needs: Needs
     actors: list[_Actor] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+    not_started: list[str] = field(default_factory=list)
     number_format: str | None = None
     cuts: bool = True
     _renewed: float = float("-inf")
@@ -133,9 +138,9 @@ class ClusterPool:
         )
 
     def room(self) -> int:
-        """One piece of work a worker that is ready; one more while there is none."""
+        """One piece of work a worker, those that are starting included; one while there is none."""
         self._renew()
-        return max(1, sum(one.starting is None for one in self.actors))
+        return max(1, len(self.actors))
 
     def submit(self, number: int, work: Work) -> None:
         """Hand it to an idle worker, or to the next one that is."""
@@ -219,9 +224,15 @@ class ClusterPool:
         """Let a worker work whose number format is that of the batch."""
         try:
             node, number_format = self.ray.get(actor.starting)
-        except self.ray.exceptions.RayActorError:
+        except self.ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, LannerError):
+                raise error.cause from error
+            raise
+        except self.ray.exceptions.RayError as error:
             self.actors.remove(actor)
+            self.not_started.append(" ".join(str(error).split()))
             return
+        self.not_started.clear()
         wanted = self.needs.number_format or self.number_format or number_format
         if number_format == wanted:
             self.number_format = wanted
@@ -234,6 +245,13 @@ class ClusterPool:
 
     def _none_left(self) -> None:
         starting = any(one.starting is not None for one in self.actors)
+        if len(self.not_started) >= STARTS and not self.actors:
+            raise DeviceError(
+                _ON,
+                "ray",
+                f"workers do not start ({self.not_started[-1][:300]})",
+                "install the same release of Lanner on every machine of the cluster",
+            )
         if self.refused and not self.actors:
             raise DeviceError(
                 _ON, "ray", " ".join(self.notes), "add workers of that kind, or begin a new batch"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from lanner.archives.executors import Needs, Pool, chosen
+from lanner.archives.executors import Needs, Pool, in_order, opener
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import ConfigError, LannerError
 from lanner.core.job import Cancel
@@ -18,9 +18,6 @@ from lanner.factory.steps.search.workers import by_image, by_point
 
 PROCESSES = "processes"
 """The backend that is no executor: processes of this machine."""
-
-ATTEMPTS = 3
-"""Workers that one point may lose."""
 
 
 @contextmanager
@@ -39,7 +36,7 @@ def measuring(bench: Bench, workers: int, backend: str) -> Iterator[Measure]:
     """
     count = workers or cores()
     if backend != PROCESSES:
-        with chosen(backend, {"workers": workers} if workers else {})(Needs()) as pool:
+        with opener(backend, {"workers": workers} if workers else {})(Needs()) as pool:
             yield partial(_by_pool, pool, bench, backend)
     elif count == 1:
         yield lambda points: [measure(bench, point) for point in points]
@@ -52,21 +49,8 @@ def measuring(bench: Bench, workers: int, backend: str) -> Iterator[Measure]:
 
 def _by_pool(pool: Pool, bench: Bench, backend: str, points: Sequence[Point]) -> list[Measured]:
     """Points measured by a pool's workers, in order."""
-    measured: dict[int, Measured] = {}
-    lost = dict.fromkeys(range(len(points)), 0)
-    waiting, in_hand = list(reversed(range(len(points)))), set[int]()
-    while len(measured) < len(points):
-        while waiting and len(in_hand) < pool.room():
-            number = waiting.pop()
-            in_hand.add(number)
-            pool.submit(number, partial(_measured, bench, points[number]))
-        answer = pool.wait(Cancel())
-        in_hand.discard(answer.number)
-        if answer.lost:
-            lost[answer.number] += 1
-        if answer.lost and lost[answer.number] < ATTEMPTS:
-            waiting.append(answer.number)
-            continue
+    measured = []
+    for answer in in_order(pool, [partial(_measured, bench, one) for one in points], Cancel()):
         if answer.lost or isinstance(answer.error, LannerError):
             raise ConfigError(
                 "search.backend",
@@ -76,8 +60,8 @@ def _by_pool(pool: Pool, bench: Bench, backend: str, points: Sequence[Point]) ->
             ) from answer.error
         if answer.error is not None:
             raise answer.error
-        measured[answer.number] = answer.value
-    return [measured[number] for number in range(len(points))]
+        measured.append(answer.value)
+    return measured
 
 
 def _measured(bench: Bench, point: Point, _: Cancel) -> Measured:
