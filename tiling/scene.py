@@ -28,6 +28,7 @@ from tiling.names import display_name, is_remote
 from tiling.overviews import fitting
 from tiling.place import Place
 from tiling.raw import stores_mask
+from tiling.stored import block_sizes, spread
 
 _DATE_TAGS = (
     "ACQUISITIONDATETIME",
@@ -119,7 +120,7 @@ class Scene:
         For one local file it is that of its bytes. Sidecars with pixels or validity are added,
         and of others what they change in bands and place: statistics change nothing. A remote
         scene is not fetched whole: its checksum is that of its structure, of its blocks' stored
-        sizes and of a spread of its blocks.
+        sizes, of its smallest overview and of a spread of its blocks.
 
         Args:
             grid: the grid it is read on; then overviews beside it count only where they are
@@ -293,6 +294,10 @@ def _files_sha256(files: tuple[tuple[str, int, int], ...]) -> str:
     return hashlib.sha256(repr([digests[0], *sorted(digests[1:])]).encode()).hexdigest()
 
 
+_SMALL = 1 << 20
+"""Pixels up to which the smallest overview of a remote scene counts for its checksum."""
+
+
 def _remote_sha256(scene: Scene) -> str:
     digest = hashlib.sha256()
     try:
@@ -301,27 +306,23 @@ def _remote_sha256(scene: Scene) -> str:
             digest.update(repr((sorted(profile.items()), dataset.descriptions)).encode())
             rows, cols = dataset.block_shapes[0]
             down, across = -(-dataset.height // rows), -(-dataset.width // cols)
-            for n in (
-                np.linspace(0, down * across - 1, 4096).astype(int)
-                if down * across > 4096
-                else range(down * across)
-            ):
-                row, col = divmod(int(n), across)
-                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1)
-                digest.update(f"{size},".encode())
-            for n in sorted(set(np.linspace(0, down * across - 1, 16).astype(int).tolist())):
+            digest.update(",".join(map(str, block_sizes(dataset))).encode())
+            # A small part of what a run reads, however small the scene.
+            for n in spread(down * across, min(16, max(1, down * across // 50))):
                 row, col = divmod(n, across)
-                digest.update(
-                    dataset.read(
-                        1,
-                        window=Window(
-                            col * cols,
-                            row * rows,
-                            min(cols, dataset.width - col * cols),
-                            min(rows, dataset.height - row * rows),
-                        ),
-                    ).tobytes()
+                window = Window(
+                    col * cols,
+                    row * rows,
+                    min(cols, dataset.width - col * cols),
+                    min(rows, dataset.height - row * rows),
                 )
+                digest.update(dataset.read(1, window=window).tobytes())
+            smallest = len(dataset.overviews(1)) - 1
+        if smallest >= 0:
+            # It shows changes anywhere for the price of a block or two.
+            with opened(scene.uri, smallest) as small:
+                if small.width * small.height <= _SMALL:
+                    digest.update(small.read(1).tobytes())
     except RasterioError as error:
         raise SceneError(
             "scene",

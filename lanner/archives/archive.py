@@ -78,10 +78,10 @@ def write_archive(
         schema = as_texts(Schema((SCENE, *columns.columns, *SHARED), columns.geometry))
         part = beside / PARQUET / f"layer={config.name}" / "features.parquet"
         part.parent.mkdir(parents=True)
-        frames = _counted(_frames(placed, config.name, out), config.name, len(placed), cancel, tell)
+        frames = _counted(_frames(placed, out), config.name, len(placed), cancel, tell)
         features[config.name] = write_parquet(frames, part, schema, CRS.from_epsg(4326))
         write_geopackage(part, beside / GPKG, config.name, schema, cancel)
-        _drop_parts(done, config.name, out)
+    _drop_parts(records, out)
     shutil.rmtree(out / PARQUET, ignore_errors=True)
     for path in sorted(beside.iterdir()):
         replace(path, out / path.name)
@@ -109,7 +109,7 @@ def _counted(
         yield frame
 
 
-def _frames(records: Sequence[BatchRecord], detector: str, out: Path) -> Iterator[gpd.GeoDataFrame]:
+def _frames(records: Sequence[BatchRecord], out: Path) -> Iterator[gpd.GeoDataFrame]:
     """The features of each scene, each object once among those of scenes that overlap.
 
     Groups of these come by the name of their first scene, and scenes by theirs in each.
@@ -122,7 +122,7 @@ def _frames(records: Sequence[BatchRecord], detector: str, out: Path) -> Iterato
             one.scene.name,
             None if one.facts is None else one.facts.acquired,
             _footprint(one),
-            partial(_features, one, detector, out),
+            partial(_features, one, out),
         )
         for one in records
     ]
@@ -131,10 +131,10 @@ def _frames(records: Sequence[BatchRecord], detector: str, out: Path) -> Iterato
         yield from merged([scenes[k] for k in group])
 
 
-def _features(record: BatchRecord, detector: str, out: Path) -> gpd.GeoDataFrame:
-    """What one detector found in one scene, in longitude and latitude."""
+def _features(record: BatchRecord, out: Path) -> gpd.GeoDataFrame:
+    """What the detector of a record found in its scene, in longitude and latitude."""
     assert record.outcome is not None
-    frame = read_part(part_of(out, detector, record.outcome.key)).to_crs("EPSG:4326")
+    frame = read_part(part_of(out, record.outcome.key)).to_crs("EPSG:4326")
     frame.insert(0, SCENE.name, record.scene.name)
     return frame
 
@@ -144,9 +144,9 @@ def _footprint(record: BatchRecord) -> shapely.Polygon | None:
     return None if ring is None else shapely.Polygon(ring)
 
 
-def _drop_parts(records: Sequence[BatchRecord], detector: str, out: Path) -> None:
+def _drop_parts(records: Sequence[BatchRecord], out: Path) -> None:
     """Take away what scenes left that were done again since, or are not there any more."""
     keys = {one.outcome.key for one in records if one.outcome is not None}
-    for path in (out / PARTS / detector).glob("*.parquet"):
+    for path in (out / PARTS).glob("*.parquet"):
         if path.stem not in keys:
             path.unlink()

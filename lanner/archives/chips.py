@@ -43,11 +43,13 @@ def contact_sheet(
             continue
         for record in records:
             if record.detector == name and record.outcome is not None:
-                chosen += _of_scene(record, entry.config.name, out)
-    # The best of every scene first, then the second best.
-    chosen.sort(key=lambda one: (one[0], one[1].scene.name))
+                # The best of every scene first, then the second best; an archive has too many to
+                # keep all of them at once.
+                chosen += _of_scene(record, out)
+                chosen.sort(key=lambda one: (one[0], one[1].scene.name))
+                del chosen[COUNT:]
     chips = []
-    for _, record, facts in chosen[:COUNT]:
+    for _, record, facts in chosen:
         png = _picture(record, facts["box_px"], options)
         if png is not None:
             chips.append(
@@ -56,12 +58,10 @@ def contact_sheet(
     return chips
 
 
-def _of_scene(
-    record: BatchRecord, detector: str, out: Path
-) -> list[tuple[int, BatchRecord, dict[str, Any]]]:
+def _of_scene(record: BatchRecord, out: Path) -> list[tuple[int, BatchRecord, dict[str, Any]]]:
     """The surest and the most doubtful of one scene in turns, with their place in that order."""
     assert record.outcome is not None
-    frame = read_part(part_of(out, detector, record.outcome.key))
+    frame = read_part(part_of(out, record.outcome.key))
     frame = frame[["label", "confidence", "decision", "box_px"]].sort_values(
         "confidence", ascending=False, kind="stable"
     )

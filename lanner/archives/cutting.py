@@ -94,7 +94,7 @@ def scene_steps(job: SceneJob, cut: bool) -> Steps:
             if isinstance(one, Lost):
                 one = _lost(detector)
             if one.outcome is not None:
-                others[one.work["name"]] = one.outcome.key
+                others[detector] = one.outcome.key
             done.append(one)
         else:
             done.append(failed)

@@ -22,21 +22,30 @@ _OUT = Argument("path")
 FILE = "batch.sqlite"
 """Its name in the folder of a batch."""
 
-FORMAT = "1"
+FORMAT = "2"
 """Of the tables below; a folder of another one is refused."""
 
 SETTINGS, ARCHIVE = "settings", "archive"
 """Facts of a batch: what all rows have in common, and how many features its own files have."""
+
+CONFIG = "config"
+"""Before the checksum of a configuration that is kept."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS batch (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs (
     scene TEXT NOT NULL, detector TEXT NOT NULL, ref TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, started TEXT, ended TEXT,
-    work TEXT, facts TEXT, outcome TEXT, error TEXT,
+    work TEXT, facts TEXT, outcome TEXT, summary TEXT, error TEXT,
     PRIMARY KEY (scene, detector)
 );
 """
+
+
+# A summary is larger than the rest of a row, and is read of one row at a time.
+_RECORDS = (
+    "SELECT scene, detector, ref, state, attempts, started, ended, facts, outcome, error FROM jobs"
+)
 
 
 class BatchLedger:
@@ -155,10 +164,15 @@ class BatchLedger:
         *,
         facts: SceneFacts | None = None,
         outcome: Outcome | None = None,
+        summary: Mapping[str, Any] | None = None,
         error: ErrorFacts | None = None,
         work: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say what became of a row. `work` is what it was done from; `facts` stay where None."""
+        """Say what became of a row.
+
+        `summary` is the run's, as `lanner detect --json` prints it; `work` is what it was done
+        from; `facts` stay where None.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         starts = state == "running"
         with self._transaction() as db:
@@ -166,7 +180,7 @@ class BatchLedger:
                 "UPDATE jobs SET state = ?, attempts = attempts + ?,"
                 " started = CASE WHEN ? THEN ? ELSE started END,"
                 " ended = CASE WHEN ? THEN NULL ELSE ? END,"
-                " facts = COALESCE(?, facts), outcome = ?, error = ?, work = ?"
+                " facts = COALESCE(?, facts), outcome = ?, summary = ?, error = ?, work = ?"
                 " WHERE scene = ? AND detector = ?",
                 (
                     state,
@@ -177,6 +191,7 @@ class BatchLedger:
                     now,
                     None if facts is None else _text(asdict(facts)),
                     None if outcome is None else _text(asdict(outcome)),
+                    None if summary is None else _text(summary),
                     None if error is None else _text(asdict(error)),
                     None if work is None else _text(work),
                     scene,
@@ -188,15 +203,33 @@ class BatchLedger:
         """One row."""
         with self._spoken():
             row = self._db.execute(
-                "SELECT * FROM jobs WHERE scene = ? AND detector = ?", (scene, detector)
+                f"{_RECORDS} WHERE scene = ? AND detector = ?", (scene, detector)
             ).fetchone()
         return _record(row)
 
     def records(self) -> list[BatchRecord]:
         """Every row, by scene and detector."""
         with self._spoken():
-            rows = self._db.execute("SELECT * FROM jobs ORDER BY scene, detector").fetchall()
+            rows = self._db.execute(f"{_RECORDS} ORDER BY scene, detector").fetchall()
         return [_record(row) for row in rows]
+
+    def summary(self, scene: str, detector: str) -> dict[str, Any]:
+        """Of a row that is done: the run's, as `lanner detect --json` prints it."""
+        with self._spoken():
+            row = self._db.execute(
+                "SELECT summary FROM jobs WHERE scene = ? AND detector = ?", (scene, detector)
+            ).fetchone()
+        found: dict[str, Any] = json.loads(row["summary"])
+        return found
+
+    def keep_config(self, sha256: str, config: Mapping[str, Any]) -> None:
+        """Keep a configuration as plain data, under its checksum."""
+        self.keep_fact(f"{CONFIG} {sha256}", config)
+
+    def config(self, sha256: str) -> dict[str, Any] | None:
+        """The configuration of a checksum; None where it was not kept."""
+        found: dict[str, Any] | None = self.fact(f"{CONFIG} {sha256}")
+        return found
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

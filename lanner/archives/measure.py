@@ -138,7 +138,10 @@ def keep_rates(
     together = max(scenes_s - start_s, 0.0) / max(
         sum(sum(one.seconds) for one in took.values()), 1e-9
     )
-    files = _files(done, options, out)
+    layers = {
+        name: entry.config.name for name, entry in zip(options.detectors, detectors, strict=True)
+    }
+    files = _files(done, layers, options, out)
     count = sum(map(len, done.values()))
     features = sum(one.outcome.features for some in done.values() for one in some if one.outcome)
     ends = end_times(count, features, end_s)
@@ -180,12 +183,15 @@ def _time(records: Iterable[BatchRecord]) -> ScenesTime:
 
 
 def _files(
-    done: Mapping[str, list[BatchRecord]], options: BatchOptions, out: Path
+    done: Mapping[str, list[BatchRecord]],
+    layers: Mapping[str, str],
+    options: BatchOptions,
+    out: Path,
 ) -> dict[str, tuple[FileRate, ...]]:
     """Sizes of all kinds of files, of each the rates by detector."""
     shared: dict[str, list[MeasuredFile]] = defaultdict(list)
     alone: dict[tuple[str, str], list[MeasuredFile]] = defaultdict(list)
-    for kind, size, found in _measured(done, options, out):
+    for kind, size, found in _measured(done, layers, options, out):
         if _layered(kind):
             if len(found) == len(done):
                 shared[kind].append(MeasuredFile(size, tuple(found[name] for name in done)))
@@ -202,20 +208,22 @@ def _files(
 
 
 def _measured(
-    done: Mapping[str, list[BatchRecord]], options: BatchOptions, out: Path
+    done: Mapping[str, list[BatchRecord]],
+    layers: Mapping[str, str],
+    options: BatchOptions,
+    out: Path,
 ) -> Iterator[tuple[str, int, dict[str, int]]]:
     """Every file of a batch: its kind, its bytes, and its features by detector."""
     scenes: dict[str, dict[str, int]] = defaultdict(dict)
     whole: dict[str, int] = {}
     for name, some in done.items():
         for outcome in [one.outcome for one in some if one.outcome is not None]:
-            detector = outcome.summary["detector"]["name"]
             whole[name] = whole.get(name, 0) + outcome.features
-            yield PART, _bytes(part_of(out, detector, outcome.key)), {name: outcome.features}
+            yield PART, _bytes(part_of(out, outcome.key)), {name: outcome.features}
             for file in outcome.outputs:
                 scenes[file][name] = outcome.features
         if some:
-            layer = out / PARQUET / f"layer={detector}"
+            layer = out / PARQUET / f"layer={layers[name]}"
             yield ARCHIVE_PARQUET, _bytes(*layer.glob("*.parquet")), {name: whole[name]}
     for file, found in scenes.items():
         kind = Path(file).suffix[1:] + CANDIDATES * options.candidates

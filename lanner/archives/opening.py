@@ -57,7 +57,8 @@ def open_for(
 
 def facts_of(scene: Scene, ref: SceneRef) -> SceneFacts:
     """What is kept of an opened scene."""
-    size = None if is_remote(scene.uri) else Path(scene.uri).stat().st_size
+    from tiling.stored import stored_bytes
+
     return SceneFacts(
         width=scene.width,
         height=scene.height,
@@ -67,7 +68,7 @@ def facts_of(scene: Scene, ref: SceneRef) -> SceneFacts:
         crs=None if scene.place.crs is None else scene.place.crs.to_string(),
         acquired=scene.acquired or ref.acquired,
         footprint=_footprint(scene),
-        bytes=size,
+        bytes=stored_bytes(scene.uri),
         stamp=stamp_of(scene),
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from lanner.archives.scenes import SceneRef
 
@@ -65,7 +65,6 @@ class Outcome:
         outputs: files below the batch's folder.
         scores: how many features have a confidence in each of `BINS` equal parts of 0 to 1.
         notes: sentences on how the scene was read.
-        summary: of the run, as `lanner detect --json` prints it.
     """
 
     key: str
@@ -79,7 +78,6 @@ class Outcome:
     outputs: tuple[str, ...]
     scores: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -20,7 +19,7 @@ from lanner.archives.ledger import BatchLedger
 from lanner.archives.opening import error_facts
 from lanner.archives.options import BatchOptions
 from lanner.archives.records import BatchRecord, ErrorFacts
-from lanner.archives.results import finished_run, known_config, read_result, run_facts
+from lanner.archives.results import finished_run, read_result, run_facts
 from lanner.archives.work import part_of, read_part
 from lanner.core.config import config_sha256
 from lanner.core.errors import (
@@ -67,7 +66,7 @@ class RecordedRun:
         request: as it was asked.
         facts: what it was made from.
         features: how many came out.
-        sha256: checksum of the features; None where an earlier version did not keep it.
+        sha256: checksum of the features.
         candidates_sha256: the same of what was left out; None where it was not asked for or kept.
         part: the features in a file, whose bytes are compared where there is no checksum.
         read: gives the features.
@@ -77,7 +76,7 @@ class RecordedRun:
     request: DetectRequest
     facts: RunFacts
     features: int
-    sha256: str | None
+    sha256: str
     candidates_sha256: str | None
     part: Path
     read: Callable[[], gpd.GeoDataFrame]
@@ -248,38 +247,39 @@ def _recorded_batch(folder: Path, scenes: Sequence[str]) -> list[RecordedRun]:
     """What the ledger of a batch records of scenes that are done."""
     with BatchLedger(folder / LEDGER, None) as ledger:
         settings, records = ledger.settings, ledger.records()
-    known = {one.scene.name for one in records}
-    for name in scenes:
-        if name not in known:
-            raise ConfigError(
-                Argument("scenes"), name, f"is no scene of {folder}", "see its folder scenes/"
-            )
-    options = BatchOptions(
-        tuple(settings["detectors"]),
-        tile=settings["tile"],
-        gsd=settings["gsd"],
-        crs=settings["crs"],
-        candidates=settings["candidates"],
-    )
-    return [
-        _recorded_row(one, options, folder)
-        for one in records
-        if one.outcome is not None and (not scenes or one.scene.name in scenes)
-    ]
+        known = {one.scene.name for one in records}
+        for name in scenes:
+            if name not in known:
+                raise ConfigError(
+                    Argument("scenes"), name, f"is no scene of {folder}", "see its folder scenes/"
+                )
+        options = BatchOptions(
+            tuple(settings["detectors"]),
+            tile=settings["tile"],
+            gsd=settings["gsd"],
+            crs=settings["crs"],
+            candidates=settings["candidates"],
+        )
+        return [
+            _recorded_row(one, ledger, options, folder)
+            for one in records
+            if one.outcome is not None and (not scenes or one.scene.name in scenes)
+        ]
 
 
-def _recorded_row(record: BatchRecord, options: BatchOptions, folder: Path) -> RecordedRun:
+def _recorded_row(
+    record: BatchRecord, ledger: BatchLedger, options: BatchOptions, folder: Path
+) -> RecordedRun:
     assert record.outcome is not None
-    summary = record.outcome.summary
-    detector = summary["detector"]
-    config = known_config(record.detector, detector["config_sha256"])
-    part = part_of(folder, detector["name"], record.outcome.key)
+    summary = ledger.summary(record.scene.name, record.detector)
+    config = ledger.config(summary["detector"]["config_sha256"])
+    part = part_of(folder, record.outcome.key)
     return RecordedRun(
         record.scene.name,
         options.request(record.scene, record.detector),
         facts_of(summary, config),
         record.outcome.features,
-        summary.get("features_sha256"),
+        summary["features_sha256"],
         None,
         part,
         partial(read_part, part),
@@ -442,22 +442,7 @@ def _is_same(recorded: RecordedRun, result: DetectResult) -> bool:
         and manifest.features_sha256(left_out.features) != wanted
     ):
         return False
-    if recorded.sha256 is not None:
-        return bool(result.summary["features_sha256"] == recorded.sha256)
-    from postprocess.writers import write
-
-    with tempfile.TemporaryDirectory(prefix="lanner-") as folder:
-        path = Path(folder) / recorded.part.name
-        write(result.features, result.frame, path, result.layer, result.schema)
-        try:
-            return path.read_bytes() == recorded.part.read_bytes()
-        except OSError as error:
-            raise ReplayError(
-                _RUN,
-                recorded.part,
-                f"cannot be compared with: it cannot be read ({error.strerror})",
-                "run the batch again: what is gone is done anew",
-            ) from error
+    return bool(result.summary["features_sha256"] == recorded.sha256)
 
 
 def _recorded_features(recorded: RecordedRun) -> gpd.GeoDataFrame:

@@ -20,11 +20,10 @@ from lanner.archives.causes import (
 )
 from lanner.archives.ledger import FILE as LEDGER
 from lanner.archives.ledger import BatchLedger
+from lanner.archives.records import BatchRecord
 from lanner.archives.work import part_of, read_part, upright
-from lanner.core.config import config_sha256
-from lanner.core.errors import ConfigError, LannerError
+from lanner.core.errors import ConfigError
 from lanner.inference import manifest
-from lanner.inference.registry import find
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -134,15 +133,6 @@ def read_result(folder: Path) -> gpd.GeoDataFrame:
     return _read(path, partial(_from_parquet, path))
 
 
-def known_config(detector: str, sha256: str) -> dict[str, Any] | None:
-    """The configuration of that checksum as plain data, where it is the one that is here."""
-    try:
-        config = find(detector).config
-    except LannerError:
-        return None
-    return config.facts if config_sha256(config) == sha256 else None
-
-
 def _of_run(folder: Path) -> RunResults:
     facts = finished_run(folder)
     run = facts[manifest.RUN]
@@ -159,26 +149,21 @@ def _of_run(folder: Path) -> RunResults:
 def _of_batch(folder: Path) -> RunResults:
     with BatchLedger(folder / LEDGER, None) as ledger:
         records = ledger.records()
-    found, configs = [], dict[tuple[str, str], dict[str, Any] | None]()
-    for record in records:
-        if record.outcome is None:
-            continue
-        summary = record.outcome.summary
-        name, sha256 = summary["detector"]["name"], summary["detector"]["config_sha256"]
-        for asked in (record.detector, name):
-            if configs.get((name, sha256)) is None:
-                configs[name, sha256] = known_config(asked, sha256)
-        found.append(
-            SceneResult(
-                record.scene.name,
-                name,
-                facts_of(summary, configs[name, sha256]),
-                summary.get("features_sha256", record.outcome.key),
-                partial(read_part, part_of(folder, name, record.outcome.key)),
-            )
-        )
+        found = [_of_row(record, ledger, folder) for record in records if record.outcome]
     left = {record.scene.name for record in records if record.outcome is None}
     return RunResults(folder, "batch", tuple(found), tuple(sorted(left)))
+
+
+def _of_row(record: BatchRecord, ledger: BatchLedger, folder: Path) -> SceneResult:
+    assert record.outcome is not None
+    summary = ledger.summary(record.scene.name, record.detector)
+    return SceneResult(
+        record.scene.name,
+        summary["detector"]["name"],
+        facts_of(summary, ledger.config(summary["detector"]["config_sha256"])),
+        summary["features_sha256"],
+        partial(read_part, part_of(folder, record.outcome.key)),
+    )
 
 
 def _of_file(path: Path) -> RunResults:

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from detectors.catalog import Entry, check_release
+from detectors.catalog import Entry
+from lanner.archives.basis import Basis
 from lanner.archives.ledger import FILE, BatchLedger
 from lanner.archives.options import BatchOptions
 from lanner.archives.plan import ArchivePlan, PlannedScene, RowStatus
 from lanner.archives.records import State
-from lanner.core.config import config_sha256
-from lanner.core.version import __version__
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What a detector's results are made from, beside the scene: code, release, configuration and
-    weights, under the names that a ledger's rows keep them by.
-    """
-
-    facts: Mapping[str, str]
-
-    @classmethod
-    def of(cls, entry: Entry) -> Self:
-        """That of a detector as it is now."""
-        return cls(
-            {
-                "lanner": __version__,
-                "name": entry.config.name,
-                "release": entry.config.release,
-                "config_sha256": config_sha256(entry.config),
-                "weights_sha256": check_release(entry).sha256,
-            }
-        )
 
 
 def row_status(
@@ -59,8 +36,7 @@ def row_status(
     """
     if state == "failed":
         return "to run" if retry_failed or work.get("stamp") != stamp else "failed"
-    now = {**basis.facts, "stamp": stamp}
-    same = state == "done" and all(work.get(name) == value for name, value in now.items())
+    same = state == "done" and work.get("stamp") == stamp and basis.made(work)
     whole = same and all((out / name).is_file() for name in work.get("files", ()))
     return "done" if whole else "to run"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detectors.catalog import Entry
 from lanner.archives.archive import write_archive
+from lanner.archives.basis import Basis
 from lanner.archives.executors import Needs, opener
 from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
 from lanner.archives.lock import held
@@ -18,12 +19,14 @@ from lanner.archives.options import BatchOptions
 from lanner.archives.pages import write_pages
 from lanner.archives.plan import ArchivePlan
 from lanner.archives.records import BatchRecord
-from lanner.archives.resume import Basis, row_status
+from lanner.archives.resume import row_status
 from lanner.archives.scenes import SceneRef
 from lanner.archives.schedule import Begun, Ended, run_jobs
 from lanner.archives.work import WORK, SceneJob, files_of
+from lanner.core.config import config_sha256
 from lanner.core.errors import Cancelled
 from lanner.core.job import Cancel, Progress
+from lanner.inference.registry import with_panchromatic
 from tiling.names import is_remote
 
 SHOWN = 5
@@ -90,6 +93,9 @@ def run_batch(  # noqa: PLR0913
         refs = [one.ref for one in plan.scenes] + [one.ref for one in plan.failed]
         gone = _take_out(ledger, refs, out)
         ledger.add(refs, names)
+        for entry in detectors:
+            for config in (one.config for one in with_panchromatic(entry)):
+                ledger.keep_config(config_sha256(config), config.facts)
         for bad in plan.failed:
             for detector in names:
                 ledger.put(bad.ref.name, detector, "failed", error=bad.error)
@@ -195,12 +201,12 @@ def _jobs(
     }
     for scene in plan.scenes:
         left, stand = todo.setdefault(scene.ref.name, []), others.setdefault(scene.ref.name, {})
-        for name, entry in zip(options.detectors, detectors, strict=True):
+        for name in options.detectors:
             state, work = ledger.work_of(scene.ref.name, name)
             stamp = scene.facts.stamp
             status = row_status(state, work, stamp, bases[name], out, retry_failed=retry_failed)
             if status == "done":
-                stand[entry.config.name] = work["key"]
+                stand[name] = work["key"]
                 runs_on[name] = work["runs_on"]
             elif status == "to run":
                 left.append(name)
@@ -237,6 +243,7 @@ def _put(event: Ended, ledger: BatchLedger) -> int:
             "done" if one.error is None else "failed",
             facts=one.facts,
             outcome=one.outcome,
+            summary=one.summary,
             error=one.error,
             work=one.work or {"stamp": event.job.stamp},
         )

@@ -48,7 +48,7 @@ class SceneJob:
     """One scene and the detectors that are to be run on it.
 
     `stamp` is that of the scene when it was planned; `tiles` are those of all its detectors;
-    `others` are the keys of its detectors that are done; `runs_on` maps detectors to the number
+    `others` maps its detectors that are done to their keys; `runs_on` maps detectors to the number
     format that their results must be of, where one is settled.
     """
 
@@ -64,13 +64,14 @@ class SceneJob:
 
 @dataclass(frozen=True)
 class DetectorDone:
-    """What became of one detector on one scene, and what it was done from."""
+    """What became of one detector on one scene, what it was done from, and the run's summary."""
 
     detector: str
     outcome: Outcome | None
     error: ErrorFacts | None
     work: Mapping[str, Any]
     facts: SceneFacts | None = None
+    summary: Mapping[str, Any] | None = None
 
 
 def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
@@ -87,7 +88,7 @@ def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
         cancel.check()
         one = run_detector(job, detector, others, cancel)
         if one.outcome is not None:
-            others[one.work["name"]] = one.outcome.key
+            others[detector] = one.outcome.key
         done.append(one)
     return done
 
@@ -108,11 +109,12 @@ def run_detector(
         facts = facts_of(scene, job.ref)
         result = detect_with(entry.config, loaded, request, cancel, lambda _: None)
         key = content_key(job.ref.name, result.summary)
-        outputs = _write(job, entry.config.name, key, result, others)
+        outputs = _write(job, detector, key, result, others)
         if request.run_dir is not None:
             shutil.rmtree(request.run_dir, ignore_errors=True)
         outcome = _outcome(key, result, outputs)
-        return DetectorDone(detector, outcome, None, _work(facts, outcome), facts)
+        work = _work(facts, outcome, result.summary)
+        return DetectorDone(detector, outcome, None, work, facts, result.summary)
 
     return _or_failure(detector, run)
 
@@ -200,15 +202,15 @@ def content_key(name: str, summary: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _work(facts: SceneFacts, outcome: Outcome) -> dict[str, Any]:
+def _work(facts: SceneFacts, outcome: Outcome, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a result to stand, cheap to look at; its key and its files."""
-    detector = outcome.summary["detector"]
+    detector = summary["detector"]
     names = ("name", "release", "config_sha256", "weights_sha256", "runs_on")
     return {
-        "lanner": outcome.summary["lanner"],
+        "lanner": summary["lanner"],
         "stamp": facts.stamp,
         "key": outcome.key,
-        "files": [*outcome.outputs, f"{PARTS}/{detector['name']}/{outcome.key}.parquet"],
+        "files": [*outcome.outputs, f"{PARTS}/{outcome.key}.parquet"],
         **{name: detector[name] for name in names},
     }
 
@@ -216,22 +218,26 @@ def _work(facts: SceneFacts, outcome: Outcome) -> dict[str, Any]:
 def _write(
     job: SceneJob, detector: str, key: str, result: DetectResult, others: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The files of one result, below the batch's folder: made beside, then moved to their place."""
+    """The files of one result, below the batch's folder: made beside, then moved to their place.
+
+    They are named after the detector asked for, whichever its scenes of a single band go to.
+    """
+    from lanner.inference.registry import find
     from postprocess.writers import write
 
-    part = part_of(job.out, detector, key)
+    part, layer = part_of(job.out, key), find(detector).config.name
     beside = job.out / WORK / f"{job.ref.name}.files"
     shutil.rmtree(beside, ignore_errors=True)
     for folder in (beside, part.parent, job.out / SCENES):
         folder.mkdir(parents=True, exist_ok=True)
-    write(result.features, result.frame, part, result.layer, result.schema)
+    write(result.features, result.frame, part, layer, result.schema)
     part.with_suffix(".qml").unlink(missing_ok=True)
-    paths = [beside / _file(job, detector, form) for form in job.options.formats]
+    paths = [beside / _file(job, layer, form) for form in job.options.formats]
     for path in paths:
         if path.suffix == f".{GPKG}":
             _write_layers(job, path, detector, result, others)
             continue
-        write(result.features, result.frame, path, result.layer, result.schema)
+        write(result.features, result.frame, path, layer, result.schema)
         if result.candidates is not None:
             left = result.candidates
             write(left.features, left.frame, _candidates(path), left.layer, left.schema)
@@ -249,21 +255,21 @@ def _write_layers(
     from postprocess.chain import Chain
     from postprocess.writers import write
 
-    for config in [find(name).config for name in job.options.detectors]:
-        name = config.name
+    for name in job.options.detectors:
+        config = find(name).config
         if name == detector:
-            write(result.features, result.frame, path, result.layer, result.schema)
+            write(result.features, result.frame, path, config.name, result.schema)
             left = result.candidates
             if left is not None:
                 write(left.features, left.frame, path, left.layer, left.schema)
         elif name in others:
-            frame = read_part(part_of(job.out, name, others[name]))
-            write((), frame, path, name, as_texts(Chain.from_specs(config.chain).schema))
+            frame = read_part(part_of(job.out, others[name]))
+            write((), frame, path, config.name, as_texts(Chain.from_specs(config.chain).schema))
 
 
-def part_of(out: Path, detector: str, key: str) -> Path:
+def part_of(out: Path, key: str) -> Path:
     """What the archive's files are made of: the features of one scene, in its CRS."""
-    return out / PARTS / detector / f"{key}.parquet"
+    return out / PARTS / f"{key}.parquet"
 
 
 def read_part(path: Path) -> gpd.GeoDataFrame:
@@ -333,7 +339,6 @@ def _outcome(key: str, result: DetectResult, outputs: tuple[str, ...]) -> Outcom
         outputs=outputs,
         scores=_scores(confidence),
         notes=tuple(summary["notes"]),
-        summary=summary,
     )
 
 

@@ -100,6 +100,16 @@ def find_beside(folder: Path, detector: str) -> Entry:
     return find(str(beside) if beside.is_file() else detector)
 
 
+def with_panchromatic(entry: Entry) -> tuple[Entry, ...]:
+    """A detector, and the one that its scenes of a single band go to, where it names one.
+
+    Raises:
+        UnknownDetectorError, ConfigError: as of `find_beside`.
+    """
+    other = entry.config.panchromatic_detector
+    return (entry,) if other is None else (entry, find_beside(entry.path.parent, other))
+
+
 def load(entry: Entry, request: DetectRequest) -> LoadedDetector:
     """The ensemble of a detector with its weights checked; kept for the next request.
 

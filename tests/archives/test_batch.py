@@ -234,7 +234,7 @@ def test_what_scenes_left_that_were_done_again_is_taken_away(pictures, tmp_path)
     pictures.write_tif(archive / "scene1.tif", pictures.texture(160, 170, seed=50))
     lanner.batch(archive, "tiny", out)
     keys = {one.outcome.key for one in records(out).values() if one.outcome is not None}
-    assert {path.stem for path in (out / "parts" / "tiny").iterdir()} == keys
+    assert {path.stem for path in (out / "parts").iterdir()} == keys
 
 
 def test_what_a_killed_process_left_running_is_told_as_waiting(archive, tmp_path):
@@ -385,7 +385,8 @@ def test_a_plan_says_what_will_be_run_and_what_will_not(archive, tmp_path):
     plan = json.loads(told.stdout)
     assert plan["scenes"] == 7
     assert plan["tiles"] >= 7
-    assert plan["bytes_to_read"] == sum(path.stat().st_size for path in archive.glob("*.tif"))
+    size = sum(path.stat().st_size for path in archive.glob("*.tif"))
+    assert 0.9 * size < plan["bytes_to_read"] <= size
     assert plan["seconds"] / 4 < plan["seconds_on_workers"] < plan["seconds"]
     assert not plan["rate_measured_here"]
     lanner.batch(archive, "tiny", tmp_path / "out")

@@ -71,6 +71,26 @@ def test_two_runs_tell_causes_and_changes(runs):
     assert {label: size[::-1] for label, size in back.sizes.items()} == found.sizes
 
 
+def test_batches_name_keys_of_configurations_that_are_gone(
+    pictures, tiny_home, own_config, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LANNER_HOME", str(tiny_home))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pictures.write_tif(folder / "scene.tif", pictures.texture(160, 170, seed=1))
+    mine = Path(own_config(pictures.objects))
+    for least in (0.05, 0.2):
+        mine.write_text(yaml.safe_dump({**pictures.objects, "fusion": {"min_score": least}}))
+        lanner.batch(folder, str(mine), tmp_path / f"{least}", on="serial")
+    mine.unlink()
+    (cause,) = lanner.diff(tmp_path / "0.05", tmp_path / "0.2").causes
+    assert (cause.what, cause.first, cause.second) == (
+        "configuration fusion.min_score",
+        0.05,
+        0.2,
+    )
+
+
 def test_exit_codes_and_words(runs):
     plain = command(runs / "one", runs / "two")
     assert plain.exit_code == 0, plain.output

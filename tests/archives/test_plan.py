@@ -275,8 +275,9 @@ def test_detectors_of_one_scene_are_left_each_by_itself(archive, tmp_path):
     out = tmp_path / "out"
     plans = []
     two = ["tiny", "tinyroads"]
-    lanner.batch(archive, two, out)
-    (out / "parts" / "tinyroads").rename(tmp_path / "away")
+    for one in lanner.batch(archive, two, out).records:
+        if one.outcome is not None and one.detector == "tinyroads":
+            (out / "parts" / f"{one.outcome.key}.parquet").unlink()
     lanner.batch(archive, two, out, on_plan=plans.append)
     good = [one for one in plans[0].scenes if one.to_run]
     assert len(good) == 5

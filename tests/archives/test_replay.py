@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import yaml
 from typer.testing import CliRunner
 
 import lanner
-from lanner.archives.ledger import FILE as LEDGER
 from lanner.cli.app import app
 from lanner.core.errors import ConfigError, OutputError, ReplayError
 from lanner.inference.manifest import FILE, RESULT, RUN, read_manifest
@@ -252,24 +250,6 @@ def test_a_batch_again_is_the_same_to_the_byte(batch, tmp_path):
         (f"scene{k}", name) for k in range(3) for name in ("tiny", "tinyroads")
     ]
     assert lanner.replay(tmp_path / "again" / "scene1.tiny").identical
-
-
-def test_a_batch_of_an_earlier_version_is_compared_by_its_parts(batch):
-    with sqlite3.connect(batch / LEDGER) as db:
-        for scene, detector, text in db.execute("SELECT scene, detector, outcome FROM jobs"):
-            outcome = json.loads(text) if text else None
-            if outcome is not None:
-                del outcome["summary"]["features_sha256"]
-                db.execute(
-                    "UPDATE jobs SET outcome = ? WHERE scene = ? AND detector = ?",
-                    (json.dumps(outcome), scene, detector),
-                )
-    assert lanner.replay(batch, scenes="scene0").identical
-    for part in (batch / "parts" / "tiny").iterdir():
-        part.write_bytes(b"")
-    done = command(batch, "--scene", "scene0", "-q")
-    assert done.exit_code == 26
-    assert "scene0 (tinyroads)" in done.output
 
 
 def test_a_scene_that_changed_keeps_no_other_from_being_run(batch, pictures, tmp_path):

@@ -1,0 +1,58 @@
+"""How many bytes of a scene's file hold its pixels, as far as its structure says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rasterio.enums import Interleaving
+
+from tiling.access import opened
+from tiling.names import is_remote
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+_SAMPLED = 4096
+"""Blocks whose stored sizes are asked for; those of more are estimated from as many."""
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers from 0 to `count` - 1, evenly spread, in order."""
+    if count <= most:
+        return list(range(count))
+    return sorted(set(np.linspace(0, count - 1, most).astype(int).tolist()))
+
+
+def block_sizes(dataset: DatasetReader) -> list[int | None]:
+    """Stored bytes of blocks of the first band, evenly spread over the raster; None of a block
+    that is not stored, and of every block of other formats than GeoTIFF.
+    """
+    rows, cols = dataset.block_shapes[0]
+    down, across = -(-dataset.height // rows), -(-dataset.width // cols)
+    found = []
+    for n in spread(down * across, _SAMPLED):
+        row, col = divmod(n, across)
+        size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1)
+        found.append(None if size is None else int(size))
+    return found
+
+
+def stored_bytes(uri: str) -> int | None:
+    """Bytes of the full raster without its overviews; of other formats than GeoTIFF those of the
+    local file, and None of a remote one. A local file that was cut off has no more than its own.
+
+    Raises:
+        SceneError: it cannot be opened.
+    """
+    whole = None if is_remote(uri) else Path(uri).stat().st_size
+    with opened(uri) as dataset:
+        if dataset.driver != "GTiff":
+            return whole
+        sizes = block_sizes(dataset)
+        rows, cols = dataset.block_shapes[0]
+        blocks: int = -(-dataset.height // rows) * -(-dataset.width // cols)
+        planes: int = 1 if dataset.interleaving is Interleaving.pixel else dataset.count
+    found = round(float(sum(size or 0 for size in sizes)) / len(sizes) * blocks * planes)
+    return found if whole is None else min(found, whole)
