@@ -53,7 +53,7 @@ unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 	@OMP_NUM_THREADS=$$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )) \
 		$(BIN)/pytest -n $(JOBS) --dist loadfile --ignore tests/system $(ARGS)
 
-test-system: setup ## Tests that need QGIS and Chromium (Debian: qgis python3-qgis qgis-providers chromium)
+test-system: setup ## Tests that need QGIS, Chromium and PostgreSQL (Debian: qgis python3-qgis qgis-providers chromium postgresql)
 	@$(BIN)/pytest tests/system $(ARGS)
 
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
@@ -79,7 +79,7 @@ proto: setup ## Regenerate lanner/v1 from proto/
 	@$(BIN)/python scripts/gen_proto.py
 
 lock: setup ## Pin the newest releases that pyproject.toml admits
-	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --extra dev --extra factory --extra ray \
+	@$(BIN)/python -m uv --no-config pip compile --universal --python-version 3.11 --extra dev --extra factory --extra ray --extra postgres \
 		--upgrade --no-header --no-annotate --quiet pyproject.toml --output-file requirements.lock
 
 clean: ## Remove what was generated, but no environment

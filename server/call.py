@@ -11,8 +11,8 @@ from typing import Any
 
 import grpc
 
-from lanner.core.errors import LannerError, ServerError
-from lanner.core.grpc_errors import Failure, encode
+from lanner.core.errors import LannerError
+from lanner.core.grpc_errors import Failure, encode, internal
 
 log = logging.getLogger("lanner.server")
 
@@ -87,11 +87,4 @@ class Call:
         """What the caller is told of `error`."""
         if isinstance(error, LannerError):
             return encode(error, hide=self.hide)
-        number = self.log_failure(error)
-        internal_error = ServerError(
-            "server",
-            number,
-            "failed inside; this is the id of the failure",
-            "give it to whoever runs the server",
-        )
-        return encode(internal_error, code=grpc.StatusCode.INTERNAL)
+        return internal(self.log_failure(error))

@@ -153,6 +153,10 @@ class BusyError(ServerError):
     """The server has as much work as it accepts (the same request may succeed later)."""
 
 
+class DeadlineError(LannerError):
+    """What was asked for did not come about in the time that it was given."""
+
+
 class AddressError(LannerError):
     """The server cannot listen where it was told to (the port is in use, or not its own)."""
 
@@ -215,6 +219,7 @@ TABLE: dict[type[LannerError], ErrorStatus] = {
     GateError: ErrorStatus("FAILED_PRECONDITION", 409, 24),
     AddressError: ErrorStatus("FAILED_PRECONDITION", 409, 25),
     ReplayError: ErrorStatus("FAILED_PRECONDITION", 409, 26),
+    DeadlineError: ErrorStatus("DEADLINE_EXCEEDED", 504, 27),
     Cancelled: ErrorStatus("CANCELLED", 499, 130),
     LannerError: ErrorStatus("INTERNAL", 500, 1),
 }

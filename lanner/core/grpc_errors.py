@@ -14,7 +14,14 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from lanner.core.errors import TABLE, Argument, Cancelled, LannerError, error_status
+from lanner.core.errors import (
+    TABLE,
+    Argument,
+    Cancelled,
+    LannerError,
+    ServerError,
+    error_status,
+)
 
 DOMAIN = "lanner"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -82,6 +89,17 @@ def encode(
     status = status_pb2.Status(code=status_code.value[0], message=message)
     status.details.add().Pack(info)
     return Failure(status_code, message, status.SerializeToString())
+
+
+def internal(number: str) -> Failure:
+    """The failure that tells of a defect under `number`, which the log knows it by, and no more."""
+    error = ServerError(
+        "server",
+        number,
+        "failed inside; this is the id of the failure",
+        "give it to whoever runs the server",
+    )
+    return encode(error, code=grpc.StatusCode.INTERNAL)
 
 
 def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:

@@ -271,6 +271,7 @@ def test_executors_give_the_same_bytes(archive, done, on, tmp_path):
 # ------------------------------------------------------------------------------ kills and stops
 
 
+@pytest.mark.timeout(3600 if FULL else 300)
 def test_killed_at_random_and_continued_it_gives_the_same_bytes(
     archive, pictures, tmp_path_factory, tmp_path
 ):

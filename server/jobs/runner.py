@@ -1,0 +1,264 @@
+"""Work on jobs: as many at once as a device has room for, each under a lease that is kept alive."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lanner.core.errors import (
+    Argument,
+    Cancelled,
+    DeadlineError,
+    LannerError,
+    ServerError,
+)
+from lanner.core.grpc_errors import encode, internal
+from lanner.core.job import Cancel, Progress
+from server.jobs.model import Job, JobState, Lease
+from server.jobs.store import JobStore, LeaseLostError
+
+log = logging.getLogger("lanner.server")
+
+Tell = Callable[[Progress], None]
+Work = Callable[[Job, Cancel, Tell], Mapping[str, Any]]
+"""Does a job to its end, looks at `Cancel` often, and says what its result is: plain JSON data."""
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """How jobs are worked on.
+
+    Attributes:
+        devices: names of the devices of this process, under which jobs ask for them.
+        per_device: jobs at once on each.
+        lease_s: after so long without a sign of life another server takes a job over.
+        poll_s: how soon a job that another server took in is noticed.
+    """
+
+    devices: tuple[str, ...] = ("auto", "cpu")
+    per_device: int = 2
+    lease_s: float = 30.0
+    poll_s: float = 0.5
+
+
+@dataclass
+class _Running:
+    """A job in work: what stops it, and why it was stopped."""
+
+    lease: Lease
+    cancel: Cancel = field(default_factory=Cancel)
+    progress: Progress | None = None
+    is_lost: bool = False
+    is_drained: bool = False
+
+
+class JobRunner:
+    """Threads that claim jobs and work on them until `drain`.
+
+    Args:
+        store: of the jobs.
+        work: how each kind of job is done.
+        options: how many at once.
+        hide: what of an error's text a client is told.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        work: Mapping[str, Work],
+        options: RunnerOptions | None = None,
+        *,
+        hide: Callable[[str], str] = str,
+    ) -> None:
+        self.owner = secrets.token_hex(8)
+        self._store = store
+        self._work = work
+        self._options = options or RunnerOptions()
+        self._hide = hide
+        self._running: dict[str, _Running] = {}
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._claims, name="jobs-claim", daemon=True),
+            threading.Thread(target=self._keeps, name="jobs-lease", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to claim jobs."""
+        for one in self._threads:
+            one.start()
+
+    def wake(self) -> None:
+        """A job was submitted in this process: look at once."""
+        self._wake.set()
+
+    def cancelled(self, job: str) -> None:
+        """A client asked for a job's end in this process: stop it at once."""
+        with self._changed:
+            running = self._running.get(job)
+            if running is not None:
+                running.cancel.set()
+
+    def drain(self, grace_s: float) -> bool:
+        """Claim no more, let running jobs finish for a while, put the others back into the line.
+
+        Returns:
+            Whether all finished in time.
+        """
+        self._stopping.set()
+        self._wake.set()
+        finished = self._idle(grace_s)
+        with self._changed:
+            for one in self._running.values():
+                one.is_drained = True
+                one.cancel.set()
+        self._idle(self._options.lease_s)
+        for thread in self._threads:
+            thread.join(self._options.lease_s)
+        return finished
+
+    def _idle(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, timeout_s)
+
+    # ------------------------------------------------------------------------ threads
+
+    def _claims(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                while not self._stopping.is_set() and self._claim_one():
+                    pass
+            except ServerError as error:
+                log.warning("jobs: %s", error)
+            self._wake.wait(self._options.poll_s)
+
+    def _claim_one(self) -> bool:
+        """Begin one job, if there is room and one waits."""
+        options = self._options
+        with self._changed:
+            if len(self._running) >= options.per_device:
+                return False
+        lease = self._store.claim(self.owner, options.devices, options.lease_s)
+        if lease is None:
+            return False
+        running = _Running(lease)
+        with self._changed:
+            self._running[lease.job.id] = running
+        name = f"job-{lease.job.id[:8]}"
+        threading.Thread(target=self._run, args=(running,), name=name, daemon=True).start()
+        return True
+
+    def _keeps(self) -> None:
+        """Renew leases, a few times in each; give back what other servers lost."""
+        period = self._options.lease_s / 4
+        due = time.monotonic() + period
+        while not (self._stopping.is_set() and self._idle(0)):
+            time.sleep(min(self._options.poll_s, period))
+            with self._changed:
+                running = list(self._running.values())
+            reported = [one for one in running if one.progress is not None]
+            is_due = time.monotonic() >= due
+            for one in running if is_due else reported:
+                self._renew(one)
+            if is_due:
+                due = time.monotonic() + period
+                self._reap()
+
+    def _renew(self, running: _Running) -> None:
+        progress, running.progress = running.progress, None
+        try:
+            if self._store.renew(running.lease, self._options.lease_s, progress):
+                running.cancel.set()
+        except LeaseLostError:
+            running.is_lost = True
+            running.cancel.set()
+        except ServerError as error:
+            # The lease may run out; then the next renewal says so.
+            log.warning("jobs: %s", error)
+
+    def _reap(self) -> None:
+        try:
+            if self._store.reap(_waited_too_long(), _lost_too_often()):
+                self._wake.set()
+        except ServerError as error:
+            log.warning("jobs: %s", error)
+
+    def _run(self, running: _Running) -> None:
+        job = running.lease.job
+
+        def tell(progress: Progress) -> None:
+            running.progress = progress
+
+        state: JobState = "succeeded"
+        result: Mapping[str, Any] | None = None
+        error: bytes | None = None
+        try:
+            result = self._work[job.kind](job, running.cancel, tell)
+        except Cancelled:
+            state = "cancelled"
+        except LannerError as failed:
+            state, error = "failed", encode(failed, hide=self._hide).details
+        except Exception as failed:
+            number = secrets.token_hex(6)
+            fields = {"event": "error", "id": number, "job": job.id}
+            log.error("error %s", number, exc_info=failed, extra={"fields": fields})
+            state, error = "failed", internal(number).details
+        try:
+            self._end(running, state, result, error)
+        finally:
+            with self._changed:
+                del self._running[job.id]
+                self._changed.notify_all()
+            self._wake.set()
+
+    def _end(
+        self,
+        running: _Running,
+        state: JobState,
+        result: Mapping[str, Any] | None,
+        error: bytes | None,
+    ) -> None:
+        """Say what came of a job, again and again while the database is away."""
+        until = time.monotonic() + self._options.lease_s
+        while not running.is_lost:
+            try:
+                if state == "cancelled" and running.is_drained:
+                    self._store.release(running.lease)
+                else:
+                    self._store.finish(running.lease, state, result=result, error=error)
+            except LeaseLostError:
+                return
+            except ServerError as away:
+                log.warning("jobs: %s", away)
+                if time.monotonic() > until:
+                    return  # the lease has run out: another server goes on with the job
+                time.sleep(self._options.poll_s)
+            else:
+                return
+
+
+def _waited_too_long() -> bytes:
+    error = DeadlineError(
+        Argument("queue_deadline"),
+        "job",
+        "waited longer for its turn than it was allowed to",
+        "send it again with more time, or when fewer jobs wait",
+    )
+    return encode(error).details
+
+
+def _lost_too_often() -> bytes:
+    error = ServerError(
+        "server",
+        "job",
+        "servers that worked on it ended, time and again",
+        "see whether they are short of memory; a smaller `tile` needs less",
+    )
+    return encode(error).details
