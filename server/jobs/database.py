@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from lanner.core.errors import Argument, ConfigError, ServerError
-from server.jobs.migrations import migrate
+from server.jobs.migrate import migrate
 
 _DATABASE = Argument("database")
 _WRITES = "lanner_writes"

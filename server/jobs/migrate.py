@@ -1,4 +1,4 @@
-"""Tables of earlier versions become those of this one (alembic)."""
+"""Tables of earlier versions become those of this one (alembic; `migrations/`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def migrate(db: sa.Connection) -> None:
     if db.dialect.name == "postgresql":
         db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = db
     try:
         command.upgrade(config, "head")
