@@ -116,7 +116,7 @@ def scenes(folder: Path, count: int, rounds: int) -> None:
 def cluster(folder: Path, count: int, side: int, rounds: int) -> None:
     """Ray by one worker and by two, each on a core, over the serial executor on one core."""
     source = _archive(folder / "in", count)
-    _render(source / "large.tif", side, 77, side // 500)
+    _render(source / "large.tif", side, 77, side // 500, gsd=0.2)
     one, two = [], []
     for n in range(rounds):
         base = _run(BATCH, source, folder / f"serial{n}", "serial", 0, cores=1)["wall"]
@@ -139,8 +139,10 @@ def _archive(folder: Path, count: int) -> Path:
     return folder
 
 
-def _render(path: Path, side: int, seed: int, aircraft: int) -> None:
-    spec = RenderSpec(width=side, height=side, seed=seed, aircraft=aircraft, lon=11.5 + 0.05 * seed)
+def _render(path: Path, side: int, seed: int, aircraft: int, gsd: float = 0.5) -> None:
+    spec = RenderSpec(
+        width=side, height=side, seed=seed, aircraft=aircraft, lon=11.5 + 0.05 * seed, gsd=gsd
+    )
     render(path, spec)
 
 

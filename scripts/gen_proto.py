@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpc_tools import protoc  # type: ignore[import-untyped]  # ships no types
+import google.api
+import google.longrunning
+import google.rpc
+import grpc_tools  # type: ignore[import-untyped]  # ships no types
+from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
@@ -49,7 +54,10 @@ def generate(target: Path) -> dict[str, str]:
             ("mypy_grpc", "quiet:"),
         )
     ]
-    code = protoc.main(["protoc", f"-I{PROTO}", *plugins, *outputs, *sources])
+    with tempfile.TemporaryDirectory() as scratch:
+        others = _google(Path(scratch))
+        includes = [f"-I{PROTO}", f"-I{others}"]
+        code = protoc.main(["protoc", *includes, *plugins, *outputs, *sources])
     if code:
         raise SystemExit(code)
     # A file without a service yields stubs with nothing in them: left out.
@@ -58,6 +66,25 @@ def generate(target: Path) -> dict[str, str]:
         for path in sorted((target / PACKAGE).iterdir())
         if "_pb2_grpc" not in path.name or "Stub" in path.read_text(encoding="utf-8")
     }
+
+
+def _google(folder: Path) -> Path:
+    """The .proto files of Google that ours import, each under its own name.
+
+    They come with googleapis-common-protos (which has another name for one of them) and
+    grpcio-tools.
+    """
+    for package in (google.api, google.longrunning, google.rpc):
+        for path in Path(package.__path__[0]).glob("*.proto"):
+            name = path.name.replace("operations_proto.proto", "operations.proto")
+            target = folder / Path(*package.__name__.split(".")) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    shutil.copytree(
+        Path(grpc_tools.__file__).parent / "_proto" / "google" / "protobuf",
+        folder / "google" / "protobuf",
+    )
+    return folder
 
 
 def differing(fresh: dict[str, str], folder: Path) -> list[str]:

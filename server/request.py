@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lanner.core.errors import (
     Argument,
@@ -21,6 +21,19 @@ from server.scenes import ScenePolicy
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 _TILE_MIN, _TILE_MAX, _TILE_STEP = 64, 4096, 32
+
+
+def one_device(asked: str, auto: str | Callable[[], str]) -> str:
+    """The one name of a device: it has one line, and one copy of the networks.
+
+    Args:
+        asked: by a request.
+        auto: what `auto` means here, or what tells it.
+    """
+    named = asked
+    if asked == "auto":
+        named = auto if isinstance(auto, str) else auto()
+    return "cuda:0" if named == "cuda" else named
 
 
 def to_job(

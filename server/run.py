@@ -8,22 +8,32 @@ import logging
 import queue
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lanner.core.errors import AddressError, Argument, ConfigError
-from lanner.core.job import Cancel, DetectFn
+from lanner.core.job import Cancel, DetectFn, DetectRequest
 from lanner.core.offers import ListDetectors
+from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
+from server.detections import Checked, Detections
+from server.jobs.database import Database
+from server.jobs.model import Limits
+from server.jobs.runner import RunnerOptions
+from server.jobs.store import JobStore
 from server.log import NAME, configure
-from server.private import private
+from server.operations_service import OperationsService
+from server.private import Private, private
+from server.request import one_device, to_job
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
@@ -32,6 +42,8 @@ from tiling.relay import allow_hosts
 log = logging.getLogger(NAME)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"].full_name
+
+OPERATIONS = operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name
 
 _STOP_S = 2.0
 # What a detection has, once told to stop, to come to its end.
@@ -47,9 +59,14 @@ _SPARE_THREADS = 8
 class ServeOptions:
     """How to serve.
 
-    `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and
-    s3 addresses, of `remote_hosts` alone where those are listed. `per_device` detections
-    compute on one device at once, `max_waiting` wait in line, `max_streams` are open at all. A
+    `data` is the folder of jobs and their results, which go on after a restart; None: they end with
+    the server. `database` is the URL of their database, where None an SQLite file in `data`;
+    servers that share it share `data`, too.
+
+    `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and s3
+    addresses, of `remote_hosts` alone where those are listed. `per_device` detections
+    compute on one device at once, `max_waiting` wait in line, `max_jobs` submitted ones in theirs;
+    jobs of a server that is silent for `lease_s` are another's; `max_streams` are open at all. A
     request for the device "auto" computes on `auto_device`, or on what that returns. `grace_s`
     is what running detections get to finish after SIGTERM. A silent peer is asked for a sign of
     life after `keepalive_s` and given up after as long again. `credentials` turn on TLS.
@@ -57,16 +74,64 @@ class ServeOptions:
 
     host: str = "127.0.0.1"
     port: int = 50051
+    data: Path | None = None
+    database: str | None = None
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
     allow_remote: bool = False
     remote_hosts: tuple[str, ...] = ()
     per_device: int = 2
     max_waiting: int = 16
+    max_jobs: int = 1000
+    lease_s: float = 30.0
     max_streams: int = 64
     auto_device: str | Callable[[], str] = "auto"
     grace_s: float = 10.0
     keepalive_s: float = 10.0
     credentials: grpc.ServerCredentials | None = None
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """The jobs of a server, and what they are kept in."""
+
+    detections: Detections
+    database: Database
+    temporary: tempfile.TemporaryDirectory[str] | None
+
+    @classmethod
+    def open(
+        cls,
+        options: ServeOptions,
+        detect: DetectFn,
+        checked: Checked,
+        slots: Slots,
+        hidden: Private,
+    ) -> _Jobs:
+        """Those of the folder and the database that the options name.
+
+        Raises:
+            ConfigError, ServerError: as of `Database`.
+        """
+        own = tempfile.TemporaryDirectory(prefix="lanner-jobs-") if options.data is None else None
+        folder = Path(own.name) if own is not None else options.data
+        assert folder is not None
+        database = Database(options.database or f"sqlite:///{folder.absolute()}/jobs.sqlite")
+        detections = Detections(
+            JobStore(database, Limits(queued=options.max_jobs)),
+            folder / "jobs",
+            detect,
+            checked,
+            slots,
+            hide=hidden.hide,
+            options=RunnerOptions(at_once=options.per_device, lease_s=options.lease_s),
+        )
+        return cls(detections, database, own)
+
+    def close(self) -> None:
+        """Let the database go, and a folder that is nobody's."""
+        self.database.close()
+        if self.temporary is not None:
+            self.temporary.cleanup()
 
 
 class RunningServer:
@@ -76,10 +141,12 @@ class RunningServer:
         self,
         server: grpc.Server,
         service: DetectionService,
+        jobs: _Jobs,
         checks: health.HealthServicer,
         address: str,
     ) -> None:
         self.address = address
+        self._jobs = jobs
         self._server = server
         self._service = service
         self._checks = checks
@@ -97,13 +164,17 @@ class RunningServer:
         """
         self._checks.enter_graceful_shutdown()
         self._server.stop(grace_s + 2 * _STOP_S)
-        finished = self._service.wait_idle(grace_s)
+        with ThreadPoolExecutor(1) as aside:
+            drained = aside.submit(self._jobs.detections.drain, grace_s)
+            finished = self._service.wait_idle(grace_s)
+            drained.result()
         if not finished:
             self._service.shut_down()
             self._service.wait_idle(_STOP_S)
         # What is left now is at most a health watch or a detection deaf to its Cancel.
         self._server.stop(0).wait()
         self._service.close()
+        self._jobs.close()
         return finished
 
 
@@ -132,27 +203,39 @@ def start(
     for root in chosen.roots:
         if not root.is_dir():
             raise ConfigError(Argument("roots"), root, "is not a folder", "name an existing one")
+    scenes = ScenePolicy(chosen.roots, chosen.allow_remote, chosen.remote_hosts)
+    slots, hidden = Slots(chosen.per_device, chosen.max_waiting), private(chosen.roots)
+
+    def checked(spec: words.DetectionSpec) -> DetectRequest:
+        job = to_job(spec, scenes, list_detectors())
+        return replace(job, device=one_device(job.device, chosen.auto_device))
+
+    jobs = _Jobs.open(chosen, detect, checked, slots, hidden)
     service = DetectionService(
         detect,
         list_detectors,
-        ScenePolicy(chosen.roots, chosen.allow_remote, chosen.remote_hosts),
-        Slots(chosen.per_device, chosen.max_waiting),
-        private=private(chosen.roots),
-        auto_device=chosen.auto_device,
+        checked,
+        slots,
+        jobs=jobs.detections,
+        private=hidden,
         max_streams=chosen.max_streams,
     )
     threads = ThreadPoolExecutor(chosen.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
     server = grpc.server(threads, options=_channel_options(chosen.keepalive_s))
     pb_grpc.add_DetectionServiceServicer_to_server(service, server)
+    operations_pb2_grpc.add_OperationsServicer_to_server(
+        OperationsService(jobs.detections, hidden), server
+    )
     checks = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    names = (SERVICE, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     port = _bind(server, chosen)
     for name in ("", SERVICE):
         checks.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     server.start()
-    running = RunningServer(server, service, checks, _join(chosen.host, port))
+    jobs.detections.start()
+    running = RunningServer(server, service, jobs, checks, _join(chosen.host, port))
     if prepared:
         running.prepared()
     return running

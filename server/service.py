@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import grpc
+from google.api import httpbody_pb2
+from google.longrunning import operations_pb2
 
 from lanner.core.errors import BusyError, Cancelled, ServerError
 from lanner.core.job import Cancel, DetectFn, DetectRequest, Progress
@@ -18,17 +19,21 @@ from lanner.core.offers import ListDetectors, to_message
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.call import Call
+from server.detections import Checked, Detections
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_event, summary_event
+from server.operations import CLIENT, id_of, operation_of
 from server.private import Private
-from server.request import to_job
-from server.scenes import ScenePolicy
+from server.results import FORMATS
 from server.slots import Slots, Ticket
 
 _Outcome = tuple[Sequence[str], Mapping[str, Any], float]
 # Feature texts, summary, seconds of work.
 _LOGGED = 500
 # Characters of what a caller sends that go into the log; a request may hold 4 MB.
+
+_PART_BYTES = 1 << 20
+# Of a result in one message.
 
 QUEUED = "queued"
 """Stage of a detection that waits for its device."""
@@ -54,11 +59,10 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
     Args:
         detect: runs one detection; looks at its `Cancel` often.
         list_detectors: what is on offer.
-        scenes: which scenes may be named.
+        checked: from a spec to what is run here.
         slots: who may compute when.
+        jobs: detections that go on without their callers.
         private: what callers are not told of this machine.
-        auto_device: the device that a request for "auto" computes on, or what tells it; asked by
-            each such request.
         max_streams: detections open at once, be they waiting, computing or being read.
     """
 
@@ -66,19 +70,19 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         self,
         detect: DetectFn,
         list_detectors: ListDetectors,
-        scenes: ScenePolicy,
+        checked: Checked,
         slots: Slots,
         *,
+        jobs: Detections,
         private: Private,
-        auto_device: str | Callable[[], str] = "auto",
         max_streams: int = 64,
     ) -> None:
         self._detect = detect
         self._list_detectors = list_detectors
-        self._scenes = scenes
+        self._checked = checked
         self._slots = slots
+        self._jobs = jobs
         self._private = private
-        self._auto_device = auto_device
         self._max_streams = max_streams
         self._workers = ThreadPoolExecutor(max_streams, thread_name_prefix="detect")
         self._open: set[_Run] = set()
@@ -118,6 +122,41 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
             self._admit(run)
             yield from self._events(request, run, call)
 
+    def SubmitDetection(  # noqa: N802  the generated code names it
+        self, request: pb.SubmitDetectionRequest, context: grpc.ServicerContext
+    ) -> operations_pb2.Operation:
+        """See proto/lanner/v1/detection_service.proto."""
+        asked = request.spec.scene.uri
+        call = Call("SubmitDetection", context, partial(self._private.hide, asked=asked))
+        context.add_callback(call.finish)
+        with call:
+            queue = request.queue_timeout if request.HasField("queue_timeout") else None
+            job = self._jobs.submit(
+                request.spec,
+                CLIENT,
+                request_id=request.request_id,
+                priority=request.priority,
+                queue_s=None if queue is None else queue.ToTimedelta().total_seconds(),
+            )
+            call.fields.update(job=job.id)
+            return operation_of(job)
+
+    def GetResult(  # noqa: N802  the generated code names it
+        self, request: pb.GetResultRequest, context: grpc.ServicerContext
+    ) -> Iterator[httpbody_pb2.HttpBody]:
+        """See proto/lanner/v1/detection_service.proto."""
+        call = Call("GetResult", context, self._private.hide)
+        context.add_callback(call.finish)
+        with call:
+            form = request.format or "geojson"
+            path = self._jobs.result_file(id_of(request.name), CLIENT, form)
+            call.fields.update(job=request.name, bytes=path.stat().st_size)
+            kind = FORMATS[form]
+            with path.open("rb") as file:
+                while (part := file.read(_PART_BYTES)) or kind:
+                    yield httpbody_pb2.HttpBody(content_type=kind, data=part)
+                    kind = ""
+
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no detection is open; whether that came true within `timeout` seconds."""
         with self._changed:
@@ -154,9 +193,8 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         # What a URL asks for may be a signature that opens it.
         named = uri.partition("?")[0] if "://" in uri else uri
         call.fields.update(scene=named[:_LOGGED], detector=spec.detector.name[:_LOGGED])
-        job = to_job(spec, self._scenes, self._list_detectors())
+        job = self._checked(spec)
         call.hide = partial(self._private.hide, opened=job.scene, asked=uri)
-        job = replace(job, device=self._device(job.device))
         ticket = self._slots.enter(job.device)
         future = self._workers.submit(self._work, ticket, job, run)
         future.add_done_callback(partial(_finished, run, call))
@@ -179,14 +217,6 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         call.fields.update(features=len(features), work_seconds=seconds)
         yield from feature_events(features)
         yield summary_event(len(features), summary)
-
-    def _device(self, asked: str) -> str:
-        """The one name of a device: it has one line, and one copy of the networks."""
-        named = asked
-        if asked == "auto":
-            auto = self._auto_device
-            named = auto if isinstance(auto, str) else auto()
-        return "cuda:0" if named == "cuda" else named
 
     def _work(self, ticket: Ticket, job: DetectRequest, run: _Run) -> _Outcome:
         """Wait for the device and compute; the frame of the result is let go at once."""

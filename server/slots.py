@@ -25,8 +25,9 @@ class Slots:
         self._lines: dict[str, list[Ticket]] = {}
         self._changed = threading.Condition()
 
-    def enter(self, device: str) -> Ticket:
-        """Take a place in the line of `device`.
+    def enter(self, device: str, *, always: bool = False) -> Ticket:
+        """Take a place in the line of `device`; `always`, however many wait: jobs have waited in a
+        line of their own.
 
         Raises:
             BusyError: the place would be one to wait in, and too many wait already.
@@ -34,7 +35,8 @@ class Slots:
         with self._changed:
             line = self._lines.setdefault(device, [])
             waiting = sum(max(0, len(one) - self._per_device) for one in self._lines.values())
-            if len(line) >= self._per_device and waiting >= self._max_waiting:
+            full = len(line) >= self._per_device and waiting >= self._max_waiting
+            if full and not always:
                 raise BusyError(
                     "queue",
                     waiting,

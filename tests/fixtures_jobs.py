@@ -41,11 +41,10 @@ class JobsBehave:
     def test_a_job_from_its_request_to_its_result(self, store):
         job = store.submit(new())
         assert (job.state, job.spec, job.attempts, job.started) == ("queued", SPEC, 0, None)
-        assert store.claim("one", {"cuda:0"}, 60) is None
-        lease = store.claim("one", {"auto", "cpu"}, 60)
+        lease = store.claim("one", 60)
         assert lease.job.id == job.id
         assert (lease.job.state, lease.job.attempts) == ("running", 1)
-        assert store.claim("two", {"auto"}, 60) is None
+        assert store.claim("two", 60) is None
         assert store.renew(lease, 60, Progress("detect", 3, 9)) is False
         assert store.get(job.id).progress == Progress("detect", 3, 9)
         store.tell(lease, "preview", {"features": [1, 2]})
@@ -89,7 +88,7 @@ class JobsBehave:
                 store.submit(new(client))
         with pytest.raises(BusyError, match="queue"):
             store.submit(new("eve"))
-        store.finish(store.claim("one", {"auto"}, 60), "succeeded")
+        store.finish(store.claim("one", 60), "succeeded")
         assert store.submit(new("eve")).state == "queued"
 
     def test_one_client_has_no_more_than_its_share(self, store):
@@ -115,7 +114,7 @@ class JobsBehave:
             store.submit(new(client, priority=priority)).id
             for client, priority in (("ann", 0), ("ann", 0), ("bob", 0), ("ann", 1))
         ]
-        turns = [store.claim("one", {"auto"}, 60).job.id for _ in range(4)]
+        turns = [store.claim("one", 60).job.id for _ in range(4)]
         assert turns == [ids[3], ids[2], ids[0], ids[1]]
 
     def test_each_job_is_claimed_once(self, store):
@@ -124,7 +123,7 @@ class JobsBehave:
         claimed = []
 
         def work(owner):
-            while (lease := store.claim(owner, {"auto"}, 60)) is not None:
+            while (lease := store.claim(owner, 60)) is not None:
                 claimed.append(lease.job.id)
                 store.finish(lease, "succeeded")
 
@@ -136,11 +135,11 @@ class JobsBehave:
 
     def test_a_job_of_a_lost_server_goes_on_and_its_late_words_are_refused(self, store):
         job = store.submit(new())
-        dead = store.claim("one", {"auto"}, 0.05)
+        dead = store.claim("one", 0.05)
         time.sleep(0.1)
         assert store.reap(LATE, LOST) == 1
         assert store.reap(LATE, LOST) == 0
-        alive = store.claim("two", {"auto"}, 60)
+        alive = store.claim("two", 60)
         assert (alive.job.id, alive.epoch, alive.job.attempts) == (job.id, dead.epoch + 1, 2)
         for late in (
             lambda: store.renew(dead, 60),
@@ -158,10 +157,10 @@ class JobsBehave:
 
     def test_the_same_server_takes_its_job_up_under_a_new_epoch(self, store):
         store.submit(new())
-        first = store.claim("one", {"auto"}, 0.05)
+        first = store.claim("one", 0.05)
         time.sleep(0.1)
         store.reap(LATE, LOST)
-        second = store.claim("one", {"auto"}, 60)
+        second = store.claim("one", 60)
         assert second.epoch == first.epoch + 1
         with pytest.raises(LeaseLostError):
             store.renew(first, 60)
@@ -170,7 +169,7 @@ class JobsBehave:
     def test_a_job_that_servers_die_of_ends(self, store):
         job = store.submit(new())
         for _ in range(3):
-            assert store.claim("one", {"auto"}, 0.0).job.id == job.id
+            assert store.claim("one", 0.0).job.id == job.id
             store.reap(LATE, LOST)
         ended = store.get(job.id)
         assert (ended.state, ended.error, ended.attempts) == ("failed", LOST, 3)
@@ -178,7 +177,7 @@ class JobsBehave:
     def test_a_server_that_drains_leaves_its_jobs_where_they_stood(self, store):
         job = store.submit(new())
         for _ in range(5):
-            lease = store.claim("one", {"auto"}, 60)
+            lease = store.claim("one", 60)
             store.release(lease)
         waiting = store.get(job.id)
         assert (waiting.state, waiting.attempts) == ("queued", 0)
@@ -190,14 +189,14 @@ class JobsBehave:
         other = store.submit(new(queue_s=60))
         time.sleep(0.1)
         # Nobody begins it in the moment before it is ended.
-        assert store.claim("one", {"auto"}, 60).job.id == other.id
+        assert store.claim("one", 60).job.id == other.id
         store.reap(LATE, LOST)
         assert (store.get(job.id).state, store.get(job.id).error) == ("failed", LATE)
         assert store.get(other.id).state == "running"
 
     def test_a_job_that_had_its_turn_waits_for_another_without_a_limit(self, store):
         job = store.submit(new(queue_s=0.05))
-        lease = store.claim("one", {"auto"}, 60)
+        lease = store.claim("one", 60)
         store.release(lease)
         time.sleep(0.1)
         store.reap(LATE, LOST)
@@ -207,7 +206,7 @@ class JobsBehave:
         assert store.cancel("none") is None
         waiting, running = store.submit(new()), store.submit(new(priority=1))
         assert store.cancel(waiting.id).state == "cancelled"
-        lease = store.claim("one", {"auto"}, 60)
+        lease = store.claim("one", 60)
         assert lease.job.id == running.id
         assert store.cancel(running.id).cancelling
         assert store.renew(lease, 60) is True
@@ -217,14 +216,14 @@ class JobsBehave:
 
     def test_a_cancelled_job_of_a_lost_server_is_not_begun_again(self, store):
         job = store.submit(new())
-        store.claim("one", {"auto"}, 0.0)
+        store.claim("one", 0.0)
         store.cancel(job.id)
         store.reap(LATE, LOST)
         assert store.get(job.id).state == "cancelled"
 
     def test_a_job_that_is_deleted_while_it_runs(self, store):
         job = store.submit(new())
-        lease = store.claim("one", {"auto"}, 60)
+        lease = store.claim("one", 60)
         store.delete(job.id)
         with pytest.raises(LeaseLostError):
             store.finish(lease, "succeeded")
@@ -261,7 +260,7 @@ class JobsBehave:
         def write(number):
             for _ in range(10):
                 store.submit(new(f"client{number}"))
-                lease = store.claim(str(number), {"auto"}, 60)
+                lease = store.claim(str(number), 60)
                 if lease is not None:
                     store.renew(lease, 60, Progress("detect", 1, 2))
                     store.finish(lease, "succeeded")

@@ -51,6 +51,25 @@ def serve(
             "included. Give it again for more.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            show_default="~/.local/state/lanner/server-PORT; with --port 0 none that stays",
+            help="Folder of submitted detections and their results; they go on after a restart.",
+        ),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            show_default="an SQLite file in --data",
+            help="Where jobs are kept: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME "
+            "(extra `postgres`) for several servers that share --data.",
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option("--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N."),
@@ -140,6 +159,8 @@ def serve(
         options = ServeOptions(
             host=host,
             port=port,
+            data=data or _state_folder(port),
+            database=database,
             roots=tuple(root or [Path.cwd()]),
             allow_remote=allow_remote or bool(remote_host),
             remote_hosts=tuple(remote_host or ()),
@@ -175,6 +196,17 @@ def _leaving(busy: threading.Event) -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _state_folder(port: int) -> Path | None:
+    """Where a user's programs keep what outlives them (XDG Base Directory Specification): one
+    folder a port, since servers that share one do each other's jobs, whichever scenes they may
+    read. None for a free port, which another server has the next time.
+    """
+    if port == 0:
+        return None
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "lanner" / f"server-{port}"
 
 
 def _by_name(device: str) -> str:

@@ -121,6 +121,10 @@ class UnknownDetectorError(LannerError):
     """No detector has that name."""
 
 
+class UnknownOperationError(LannerError):
+    """The server has no operation of that name (it never had, or it was deleted)."""
+
+
 class WeightsError(LannerError):
     """Weights are missing, unreadable or fail their checksum."""
 
@@ -220,6 +224,7 @@ TABLE: dict[type[LannerError], ErrorStatus] = {
     AddressError: ErrorStatus("FAILED_PRECONDITION", 409, 25),
     ReplayError: ErrorStatus("FAILED_PRECONDITION", 409, 26),
     DeadlineError: ErrorStatus("DEADLINE_EXCEEDED", 504, 27),
+    UnknownOperationError: ErrorStatus("NOT_FOUND", 404, 28),
     Cancelled: ErrorStatus("CANCELLED", 499, 130),
     LannerError: ErrorStatus("INTERNAL", 500, 1),
 }

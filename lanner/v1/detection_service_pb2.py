@@ -22,24 +22,45 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from lanner.v1 import detection_pb2 as lanner_dot_v1_dot_detection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lanner/v1/detection_service.proto\x12\tlanner.v1\x1a\x19lanner/v1/detection.proto\"\x16\n\x14ListDetectorsRequest\"?\n\x15ListDetectorsResponse\x12&\n\tdetectors\x18\x01 \x03(\x0b\x32\x13.lanner.v1.Detector\"7\n\rDetectRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\"\xc0\x01\n\x0e\x44\x65tectResponse\x12\'\n\x08progress\x18\x01 \x01(\x0b\x32\x13.lanner.v1.ProgressH\x00\x12+\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.lanner.v1.FeatureBatchH\x00\x12(\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x17.lanner.v1.FeatureChunkH\x00\x12%\n\x07summary\x18\x04 \x01(\x0b\x32\x12.lanner.v1.SummaryH\x00\x42\x07\n\x05\x65vent2\xa7\x01\n\x10\x44\x65tectionService\x12R\n\rListDetectors\x12\x1f.lanner.v1.ListDetectorsRequest\x1a .lanner.v1.ListDetectorsResponse\x12?\n\x06\x44\x65tect\x12\x18.lanner.v1.DetectRequest\x1a\x19.lanner.v1.DetectResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lanner/v1/detection_service.proto\x12\tlanner.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19lanner/v1/detection.proto\"\x16\n\x14ListDetectorsRequest\"?\n\x15ListDetectorsResponse\x12&\n\tdetectors\x18\x01 \x03(\x0b\x32\x13.lanner.v1.Detector\"7\n\rDetectRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\"\x98\x01\n\x16SubmitDetectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x30\n\rqueue_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc7\x02\n\x11\x44\x65tectionMetadata\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.lanner.v1.OperationState\x12%\n\x08progress\x18\x03 \x01(\x0b\x32\x13.lanner.v1.Progress\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x08 \x01(\x08\"G\n\x0f\x44\x65tectionResult\x12#\n\x07summary\x18\x01 \x01(\x0b\x32\x12.lanner.v1.Summary\x12\x0f\n\x07\x66ormats\x18\x02 \x03(\t\"0\n\x10GetResultRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\"\xc0\x01\n\x0e\x44\x65tectResponse\x12\'\n\x08progress\x18\x01 \x01(\x0b\x32\x13.lanner.v1.ProgressH\x00\x12+\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.lanner.v1.FeatureBatchH\x00\x12(\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x17.lanner.v1.FeatureChunkH\x00\x12%\n\x07summary\x18\x04 \x01(\x0b\x32\x12.lanner.v1.SummaryH\x00\x42\x07\n\x05\x65vent*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x05\x32\xc0\x03\n\x10\x44\x65tectionService\x12i\n\rListDetectors\x12\x1f.lanner.v1.ListDetectorsRequest\x1a .lanner.v1.ListDetectorsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/detectors\x12?\n\x06\x44\x65tect\x12\x18.lanner.v1.DetectRequest\x1a\x19.lanner.v1.DetectResponse0\x01\x12\x95\x01\n\x0fSubmitDetection\x12!.lanner.v1.SubmitDetectionRequest\x1a\x1d.google.longrunning.Operation\"@\xca\x41$\n\x0f\x44\x65tectionResult\x12\x11\x44\x65tectionMetadata\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/detections:\x01*\x12h\n\tGetResult\x12\x1b.lanner.v1.GetResultRequest\x1a\x14.google.api.HttpBody\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=operations/*}/result0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lanner.v1.detection_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTDETECTORSREQUEST']._serialized_start=75
-  _globals['_LISTDETECTORSREQUEST']._serialized_end=97
-  _globals['_LISTDETECTORSRESPONSE']._serialized_start=99
-  _globals['_LISTDETECTORSRESPONSE']._serialized_end=162
-  _globals['_DETECTREQUEST']._serialized_start=164
-  _globals['_DETECTREQUEST']._serialized_end=219
-  _globals['_DETECTRESPONSE']._serialized_start=222
-  _globals['_DETECTRESPONSE']._serialized_end=414
-  _globals['_DETECTIONSERVICE']._serialized_start=417
-  _globals['_DETECTIONSERVICE']._serialized_end=584
+  _globals['_DETECTIONSERVICE'].methods_by_name['ListDetectors']._loaded_options = None
+  _globals['_DETECTIONSERVICE'].methods_by_name['ListDetectors']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/detectors'
+  _globals['_DETECTIONSERVICE'].methods_by_name['SubmitDetection']._loaded_options = None
+  _globals['_DETECTIONSERVICE'].methods_by_name['SubmitDetection']._serialized_options = b'\312A$\n\017DetectionResult\022\021DetectionMetadata\202\323\344\223\002\023\"\016/v1/detections:\001*'
+  _globals['_DETECTIONSERVICE'].methods_by_name['GetResult']._loaded_options = None
+  _globals['_DETECTIONSERVICE'].methods_by_name['GetResult']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{name=operations/*}/result'
+  _globals['_OPERATIONSTATE']._serialized_start=1184
+  _globals['_OPERATIONSTATE']._serialized_end=1380
+  _globals['_LISTDETECTORSREQUEST']._serialized_start=234
+  _globals['_LISTDETECTORSREQUEST']._serialized_end=256
+  _globals['_LISTDETECTORSRESPONSE']._serialized_start=258
+  _globals['_LISTDETECTORSRESPONSE']._serialized_end=321
+  _globals['_DETECTREQUEST']._serialized_start=323
+  _globals['_DETECTREQUEST']._serialized_end=378
+  _globals['_SUBMITDETECTIONREQUEST']._serialized_start=381
+  _globals['_SUBMITDETECTIONREQUEST']._serialized_end=533
+  _globals['_DETECTIONMETADATA']._serialized_start=536
+  _globals['_DETECTIONMETADATA']._serialized_end=863
+  _globals['_DETECTIONRESULT']._serialized_start=865
+  _globals['_DETECTIONRESULT']._serialized_end=936
+  _globals['_GETRESULTREQUEST']._serialized_start=938
+  _globals['_GETRESULTREQUEST']._serialized_end=986
+  _globals['_DETECTRESPONSE']._serialized_start=989
+  _globals['_DETECTRESPONSE']._serialized_end=1181
+  _globals['_DETECTIONSERVICE']._serialized_start=1383
+  _globals['_DETECTIONSERVICE']._serialized_end=1831
 # @@protoc_insertion_point(module_scope)

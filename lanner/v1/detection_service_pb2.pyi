@@ -5,8 +5,11 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lanner.v1 import detection_pb2 as _detection_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +21,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OperationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OperationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OperationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPERATION_STATE_UNSPECIFIED: _OperationState.ValueType  # 0
+    OPERATION_STATE_QUEUED: _OperationState.ValueType  # 1
+    """It waits for its turn."""
+    OPERATION_STATE_RUNNING: _OperationState.ValueType  # 2
+    OPERATION_STATE_SUCCEEDED: _OperationState.ValueType  # 3
+    OPERATION_STATE_FAILED: _OperationState.ValueType  # 4
+    OPERATION_STATE_CANCELLED: _OperationState.ValueType  # 5
+
+class OperationState(_OperationState, metaclass=_OperationStateEnumTypeWrapper):
+    """Where an operation stands."""
+
+OPERATION_STATE_UNSPECIFIED: OperationState.ValueType  # 0
+OPERATION_STATE_QUEUED: OperationState.ValueType  # 1
+"""It waits for its turn."""
+OPERATION_STATE_RUNNING: OperationState.ValueType  # 2
+OPERATION_STATE_SUCCEEDED: OperationState.ValueType  # 3
+OPERATION_STATE_FAILED: OperationState.ValueType  # 4
+OPERATION_STATE_CANCELLED: OperationState.ValueType  # 5
+Global___OperationState: _TypeAlias = OperationState  # noqa: Y015
 
 @_typing.final
 class ListDetectorsRequest(_message.Message):
@@ -79,6 +108,153 @@ class DetectRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DetectRequest: _TypeAlias = DetectRequest  # noqa: Y015
+
+@_typing.final
+class SubmitDetectionRequest(_message.Message):
+    """Asks for a detection that goes on without its caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the client, new for each detection: a request that is repeated with the same one
+    gives the same operation and begins nothing. Up to 200 characters.
+    """
+    priority: _builtins.int
+    """Detections of a higher one are run first; 0 unless said, from -100 to 100."""
+    @_builtins.property
+    def spec(self) -> _detection_pb2.DetectionSpec: ...
+    @_builtins.property
+    def queue_timeout(self) -> _duration_pb2.Duration:
+        """How long it may wait for its turn; without one, for ever. Afterwards it has failed with
+        DEADLINE_EXCEEDED.
+        """
+
+    def __init__(
+        self,
+        *,
+        spec: _detection_pb2.DetectionSpec | None = ...,
+        request_id: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        queue_timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue_timeout", b"queue_timeout", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitDetectionRequest: _TypeAlias = SubmitDetectionRequest  # noqa: Y015
+
+@_typing.final
+class DetectionMetadata(_message.Message):
+    """How a submitted detection stands: metadata of its operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    state: Global___OperationState.ValueType
+    attempts: _builtins.int
+    """How often work on it began: more than once where servers were lost or restarted."""
+    cancel_requested: _builtins.bool
+    """Whether its end was asked for."""
+    @_builtins.property
+    def spec(self) -> _detection_pb2.DetectionSpec: ...
+    @_builtins.property
+    def progress(self) -> _detection_pb2.Progress:
+        """How far it is while it runs."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When work on it began first."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        spec: _detection_pb2.DetectionSpec | None = ...,
+        state: Global___OperationState.ValueType = ...,
+        progress: _detection_pb2.Progress | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        attempts: _builtins.int = ...,
+        cancel_requested: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DetectionMetadata: _TypeAlias = DetectionMetadata  # noqa: Y015
+
+@_typing.final
+class DetectionResult(_message.Message):
+    """What came of a submitted detection: response of its operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def summary(self) -> _detection_pb2.Summary: ...
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Formats that GetResult gives it in."""
+
+    def __init__(
+        self,
+        *,
+        summary: _detection_pb2.Summary | None = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["formats", b"formats", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DetectionResult: _TypeAlias = DetectionResult  # noqa: Y015
+
+@_typing.final
+class GetResultRequest(_message.Message):
+    """Asks for the result of an operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the operation: "operations/" and its id."""
+    format: _builtins.str
+    """"geojson" (also where empty), "gpkg", "fgb" or "parquet"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetResultRequest: _TypeAlias = GetResultRequest  # noqa: Y015
 
 @_typing.final
 class DetectResponse(_message.Message):

@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from lanner.v1 import detection_service_pb2 as lanner_dot_v1_dot_detection__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -49,6 +51,16 @@ class DetectionServiceStub:
                 request_serializer=lanner_dot_v1_dot_detection__service__pb2.DetectRequest.SerializeToString,
                 response_deserializer=lanner_dot_v1_dot_detection__service__pb2.DetectResponse.FromString,
                 _registered_method=True)
+        self.SubmitDetection = channel.unary_unary(
+                '/lanner.v1.DetectionService/SubmitDetection',
+                request_serializer=lanner_dot_v1_dot_detection__service__pb2.SubmitDetectionRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.GetResult = channel.unary_stream(
+                '/lanner.v1.DetectionService/GetResult',
+                request_serializer=lanner_dot_v1_dot_detection__service__pb2.GetResultRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class DetectionServiceServicer:
@@ -75,6 +87,24 @@ class DetectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitDetection(self, request, context):
+        """Takes a detection in and answers at once. The work goes on without its caller, and after a
+        restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
+        lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
+        its response a DetectionResult.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetResult(self, request, context):
+        """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
+        all messages joined. The first one alone has a `content_type`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DetectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -87,6 +117,16 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.Detect,
                     request_deserializer=lanner_dot_v1_dot_detection__service__pb2.DetectRequest.FromString,
                     response_serializer=lanner_dot_v1_dot_detection__service__pb2.DetectResponse.SerializeToString,
+            ),
+            'SubmitDetection': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitDetection,
+                    request_deserializer=lanner_dot_v1_dot_detection__service__pb2.SubmitDetectionRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'GetResult': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetResult,
+                    request_deserializer=lanner_dot_v1_dot_detection__service__pb2.GetResultRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -148,6 +188,60 @@ class DetectionService:
             '/lanner.v1.DetectionService/Detect',
             lanner_dot_v1_dot_detection__service__pb2.DetectRequest.SerializeToString,
             lanner_dot_v1_dot_detection__service__pb2.DetectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitDetection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lanner.v1.DetectionService/SubmitDetection',
+            lanner_dot_v1_dot_detection__service__pb2.SubmitDetectionRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetResult(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/lanner.v1.DetectionService/GetResult',
+            lanner_dot_v1_dot_detection__service__pb2.GetResultRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,8 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
+from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
 from lanner.v1 import detection_service_pb2 as _detection_service_pb2
 import abc as _abc_1
@@ -45,6 +47,16 @@ class DetectionServiceStub:
     stops when the call is cancelled, its deadline passes or the connection goes. Every
     message is below the 4 MB that clients accept unless told otherwise.
     """
+    SubmitDetection: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.SubmitDetectionRequest, _operations_pb2.Operation]
+    """Takes a detection in and answers at once. The work goes on without its caller, and after a
+    restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
+    lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
+    its response a DetectionResult.
+    """
+    GetResult: _grpc.UnaryStreamMultiCallable[_detection_service_pb2.GetResultRequest, _httpbody_pb2.HttpBody]
+    """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
+    all messages joined. The first one alone has a `content_type`.
+    """
 
 @_typing.type_check_only
 class DetectionServiceAsyncStub(DetectionServiceStub):
@@ -62,6 +74,16 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     """Runs one detection: progress, then features in final order, then one summary. The work
     stops when the call is cancelled, its deadline passes or the connection goes. Every
     message is below the 4 MB that clients accept unless told otherwise.
+    """
+    SubmitDetection: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.SubmitDetectionRequest, _operations_pb2.Operation]  # type: ignore[assignment]
+    """Takes a detection in and answers at once. The work goes on without its caller, and after a
+    restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
+    lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
+    its response a DetectionResult.
+    """
+    GetResult: _aio.UnaryStreamMultiCallable[_detection_service_pb2.GetResultRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
+    all messages joined. The first one alone has a `content_type`.
     """
 
 class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,6 +111,28 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one detection: progress, then features in final order, then one summary. The work
         stops when the call is cancelled, its deadline passes or the connection goes. Every
         message is below the 4 MB that clients accept unless told otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitDetection(
+        self,
+        request: _detection_service_pb2.SubmitDetectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
+        """Takes a detection in and answers at once. The work goes on without its caller, and after a
+        restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
+        lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
+        its response a DetectionResult.
+        """
+
+    @_abc_1.abstractmethod
+    def GetResult(
+        self,
+        request: _detection_service_pb2.GetResultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
+        all messages joined. The first one alone has a `content_type`.
         """
 
 def add_DetectionServiceServicer_to_server(servicer: DetectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

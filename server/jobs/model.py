@@ -26,7 +26,6 @@ class NewJob:
         kind: such as `detect`.
         client: who asks; quotas and fair turns go by it.
         spec: all that the work depends on, as plain JSON data.
-        device: what it is to be computed on: `auto`, or the name of one.
         request_id: chosen by the client; a second request of the same id is the same job.
         priority: jobs of a higher one are run first.
         queue_s: seconds that it may wait for its first turn; None: for ever.
@@ -35,7 +34,6 @@ class NewJob:
     kind: str
     client: str
     spec: Mapping[str, Any]
-    device: str = "auto"
     request_id: str | None = None
     priority: int = 0
     queue_s: float | None = None
@@ -59,7 +57,6 @@ class Job:
     kind: str
     client: str
     spec: Mapping[str, Any]
-    device: str
     request_id: str | None
     priority: int
     state: JobState

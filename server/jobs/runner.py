@@ -19,14 +19,20 @@ from lanner.core.errors import (
 )
 from lanner.core.grpc_errors import encode, internal
 from lanner.core.job import Cancel, Progress
-from server.jobs.model import Job, JobState, Lease
+from server.jobs.model import JobState, Lease
 from server.jobs.store import JobStore, LeaseLostError
 
 log = logging.getLogger("lanner.server")
 
+_REAPING_S = 1.0
+"""How soon a job is ended that waited too long, or given back whose server was lost."""
+
 Tell = Callable[[Progress], None]
-Work = Callable[[Job, Cancel, Tell], Mapping[str, Any]]
-"""Does a job to its end, looks at `Cancel` often, and says what its result is: plain JSON data."""
+Work = Callable[[Lease, Cancel, Tell], Mapping[str, Any]]
+"""Does a job to its end, looks at `Cancel` often, and says what its result is: plain JSON data.
+
+Another process may be at work on the same job under a later epoch, unnoticed for a while.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,12 @@ class RunnerOptions:
     """How jobs are worked on.
 
     Attributes:
-        devices: names of the devices of this process, under which jobs ask for them.
-        per_device: jobs at once on each.
+        at_once: jobs that are worked on at a time.
         lease_s: after so long without a sign of life another server takes a job over.
         poll_s: how soon a job that another server took in is noticed.
     """
 
-    devices: tuple[str, ...] = ("auto", "cpu")
-    per_device: int = 2
+    at_once: int = 2
     lease_s: float = 30.0
     poll_s: float = 0.5
 
@@ -65,6 +69,7 @@ class JobRunner:
         work: how each kind of job is done.
         options: how many at once.
         hide: what of an error's text a client is told.
+        after: told the id of a job when work on it in this process is over, whatever came of it.
     """
 
     def __init__(
@@ -74,12 +79,14 @@ class JobRunner:
         options: RunnerOptions | None = None,
         *,
         hide: Callable[[str], str] = str,
+        after: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.owner = secrets.token_hex(8)
         self._store = store
         self._work = work
         self._options = options or RunnerOptions()
         self._hide = hide
+        self._after = after
         self._running: dict[str, _Running] = {}
         self._changed = threading.Condition()
         self._wake = threading.Event()
@@ -143,9 +150,9 @@ class JobRunner:
         """Begin one job, if there is room and one waits."""
         options = self._options
         with self._changed:
-            if len(self._running) >= options.per_device:
+            if len(self._running) >= options.at_once:
                 return False
-        lease = self._store.claim(self.owner, options.devices, options.lease_s)
+        lease = self._store.claim(self.owner, options.lease_s)
         if lease is None:
             return False
         running = _Running(lease)
@@ -158,17 +165,19 @@ class JobRunner:
     def _keeps(self) -> None:
         """Renew leases, a few times in each; give back what other servers lost."""
         period = self._options.lease_s / 4
-        due = time.monotonic() + period
+        renewal, reaping = time.monotonic() + period, time.monotonic()
         while not (self._stopping.is_set() and self._idle(0)):
             time.sleep(min(self._options.poll_s, period))
             with self._changed:
                 running = list(self._running.values())
-            reported = [one for one in running if one.progress is not None]
-            is_due = time.monotonic() >= due
-            for one in running if is_due else reported:
-                self._renew(one)
+            is_due = time.monotonic() >= renewal
+            for one in running:
+                if is_due or one.progress is not None:
+                    self._renew(one)
             if is_due:
-                due = time.monotonic() + period
+                renewal = time.monotonic() + period
+            if time.monotonic() >= reaping:
+                reaping = time.monotonic() + min(_REAPING_S, period)
                 self._reap()
 
     def _renew(self, running: _Running) -> None:
@@ -200,7 +209,7 @@ class JobRunner:
         result: Mapping[str, Any] | None = None
         error: bytes | None = None
         try:
-            result = self._work[job.kind](job, running.cancel, tell)
+            result = self._work[job.kind](running.lease, running.cancel, tell)
         except Cancelled:
             state = "cancelled"
         except LannerError as failed:
@@ -212,6 +221,9 @@ class JobRunner:
             state, error = "failed", internal(number).details
         try:
             self._end(running, state, result, error)
+            self._after(job.id)
+        except Exception as failed:
+            log.error("jobs: %s", job.id, exc_info=failed)
         finally:
             with self._changed:
                 del self._running[job.id]

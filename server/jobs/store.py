@@ -63,7 +63,6 @@ class JobStore:
                     kind=new.kind,
                     client=new.client,
                     spec=dict(new.spec),
-                    device=new.device,
                     request_id=new.request_id,
                     priority=new.priority,
                     state="queued",
@@ -140,13 +139,12 @@ class JobStore:
 
     # ------------------------------------------------------------------------ what workers do
 
-    def claim(self, owner: str, devices: Collection[str], lease_s: float) -> Lease | None:
+    def claim(self, owner: str, lease_s: float) -> Lease | None:
         """Take the job whose turn it is: of the highest priority, then of the client with the
-        fewest running ones, then the oldest. None where none waits for these devices.
+        fewest running ones, then the oldest. None where none waits.
 
         Args:
             owner: names this process, and no other one at any time.
-            devices: names of those that have room for one more job.
             lease_s: seconds until the job is another's, unless the lease is renewed.
         """
         running = jobs.alias()
@@ -161,7 +159,6 @@ class JobStore:
                 sa.select(jobs.c.id, jobs.c.epoch)
                 .where(
                     jobs.c.state == "queued",
-                    jobs.c.device.in_(devices),
                     sa.or_(jobs.c.queue_until.is_(None), jobs.c.queue_until > now),
                 )
                 .order_by(jobs.c.priority.desc(), busy, jobs.c.created, jobs.c.id)
@@ -250,16 +247,16 @@ class JobStore:
         Returns:
             How many jobs it changed.
         """
+        # Asked every second, it seldom finds anything: nobody waits for it meanwhile.
+        with self._database.reading() as db:
+            now = self._database.now(db)
+            if db.execute(sa.select(jobs.c.id).where(_late(now)).limit(1)).first() is None:
+                return 0
         with self._database.writing() as db:
             now = self._database.now(db)
             late = db.execute(
                 sa.select(jobs.c.id, jobs.c.state, jobs.c.attempts, jobs.c.cancelling)
-                .where(
-                    sa.or_(
-                        sa.and_(jobs.c.state == "queued", jobs.c.queue_until <= now),
-                        sa.and_(jobs.c.state == "running", jobs.c.lease_until <= now),
-                    )
-                )
+                .where(_late(now))
                 .order_by(jobs.c.id)
                 .with_for_update(skip_locked=True, of=jobs)
             ).all()
@@ -403,6 +400,14 @@ _ADMISSION = 0x6C616E6F
 _WAITING = {"stage": "queued", "done": 0, "total": 0}
 
 
+def _late(now: float) -> sa.ColumnElement[bool]:
+    """Whether a job has waited too long, or its owner has been silent too long."""
+    return sa.or_(
+        sa.and_(jobs.c.state == "queued", jobs.c.queue_until <= now),
+        sa.and_(jobs.c.state == "running", jobs.c.lease_until <= now),
+    )
+
+
 def _progress(progress: Progress) -> dict[str, Any]:
     return {"stage": progress.stage[:200], "done": progress.done, "total": progress.total}
 
@@ -417,7 +422,6 @@ def _job(row: Any) -> Job:
         kind=row.kind,
         client=row.client,
         spec=row.spec,
-        device=row.device,
         request_id=row.request_id,
         priority=row.priority,
         state=row.state,

@@ -249,6 +249,7 @@ def test_health_and_reflection(tmp_path):
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
             "lanner.v1.DetectionService",
+            "google.longrunning.Operations",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
         }

@@ -37,9 +37,9 @@ def test_a_database_that_is_gone_and_back_loses_nothing(url, postgres):
     """Jobs under way are done once, as if nothing had been."""
     done = []
 
-    def work(job, cancel, tell):
+    def work(lease, cancel, tell):
         time.sleep(1.0)
-        done.append(job.id)
+        done.append(lease.job.id)
         return {"features": 3}
 
     database = Database(url)

@@ -15,7 +15,6 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("client", sa.String(200), nullable=False),
         sa.Column("spec", sa.JSON, nullable=False),
-        sa.Column("device", sa.String(32), nullable=False),
         sa.Column("request_id", sa.String(200)),
         sa.Column("priority", sa.Integer, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),

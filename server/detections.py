@@ -1,0 +1,226 @@
+"""Detections as jobs: taken in, worked on in the background, their results kept."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+
+from lanner.core.errors import ConfigError
+from lanner.core.job import Cancel, DetectFn, DetectRequest, Progress
+from lanner.v1 import detection_pb2 as pb
+from server.jobs.model import Job, Lease, NewJob
+from server.jobs.runner import JobRunner, RunnerOptions
+from server.jobs.store import JobStore
+from server.operations import unknown
+from server.results import file_of, keep
+from server.slots import Slots
+
+KIND = "detect"
+"""Of jobs that are detections."""
+
+_RUN, _RESULT = "run", "result"
+"""Folders of a job: its tiles while it is under way, and what came of it."""
+
+_NOTICED_S = 0.2
+"""How soon one who waits notices what another server did."""
+
+_LONGEST_ID = 200
+
+Checked = Callable[[pb.DetectionSpec], DetectRequest]
+"""What a spec asks for, on this server.
+
+Raises:
+    LannerError: it cannot be asked for here.
+"""
+
+
+class Detections:
+    """Detections that go on without their clients.
+
+    Args:
+        store: of the jobs.
+        folder: where runs and results are kept; servers of one database share it.
+        detect: runs one detection; looks at its `Cancel` often.
+        checked: from a spec to what is run.
+        slots: who may compute when; detections that stream to their callers take turns with jobs.
+        hide: what of an error's text a client is told.
+        options: how many jobs are worked on at once.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        folder: Path,
+        detect: DetectFn,
+        checked: Checked,
+        slots: Slots,
+        *,
+        hide: Callable[[str], str] = str,
+        options: RunnerOptions | None = None,
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._detect = detect
+        self._checked = checked
+        self._slots = slots
+        self._changed = threading.Condition()
+        self._runner = JobRunner(store, {KIND: self._work}, options, hide=hide, after=self._after)
+
+    def start(self) -> None:
+        """Begin to work on what waits."""
+        self._runner.start()
+
+    def drain(self, grace_s: float) -> bool:
+        """Let running jobs finish for a while and put the others back; whether all finished."""
+        return self._runner.drain(grace_s)
+
+    def submit(
+        self,
+        spec: pb.DetectionSpec,
+        client: str,
+        *,
+        request_id: str = "",
+        priority: int = 0,
+        queue_s: float | None = None,
+    ) -> Job:
+        """Take a detection in.
+
+        Raises:
+            LannerError: it cannot be asked for here, or too much waits.
+        """
+        if len(request_id) > _LONGEST_ID:
+            raise ConfigError(
+                "request_id", request_id, "is too long", f"give up to {_LONGEST_ID} characters"
+            )
+        if not -100 <= priority <= 100:
+            raise ConfigError("priority", priority, "is out of range", "give -100 to 100")
+        if queue_s is not None and queue_s < 0:
+            raise ConfigError("queue_timeout", queue_s, "is below 0", "give a time to wait")
+        self._checked(spec)
+        job = self._store.submit(
+            NewJob(
+                KIND,
+                client,
+                json_format.MessageToDict(spec, preserving_proto_field_name=True),
+                request_id=request_id or None,
+                priority=priority,
+                queue_s=queue_s,
+            )
+        )
+        self._runner.wake()
+        return job
+
+    def get(self, job: str, client: str) -> Job:
+        """A job of a client.
+
+        Raises:
+            UnknownOperationError: it has none of that id.
+        """
+        found = self._store.get(job)
+        if found is None or found.client != client:
+            raise unknown(job)
+        return found
+
+    def list(self, client: str, after: str | None, most: int) -> Sequence[Job]:
+        """Jobs of a client, the oldest first, those after one that is named."""
+        return self._store.list(client, after=after, most=most)
+
+    def wait(self, job: str, client: str, until: float, given_up: Callable[[], bool]) -> Job:
+        """A job when it has ended, or as it is at `until` (of `time.monotonic`).
+
+        Raises:
+            UnknownOperationError: there is none.
+        """
+        while True:
+            found = self.get(job, client)
+            left = until - time.monotonic()
+            if found.is_ended or left <= 0 or given_up():
+                return found
+            with self._changed:
+                self._changed.wait(min(left, _NOTICED_S))
+
+    def cancel(self, job: str, client: str) -> Job:
+        """Ask for a job's end.
+
+        Raises:
+            UnknownOperationError: there is none.
+        """
+        self.get(job, client)
+        found = self._store.cancel(job)
+        if found is None:
+            raise unknown(job)
+        self._runner.cancelled(job)
+        self._notify()
+        return found
+
+    def delete(self, job: str, client: str) -> None:
+        """Forget a job and its result; one that runs is stopped.
+
+        Raises:
+            UnknownOperationError: there is none.
+        """
+        self.get(job, client)
+        self._store.delete(job)
+        self._runner.cancelled(job)
+        shutil.rmtree(self._of(job), ignore_errors=True)
+        self._notify()
+
+    def result_file(self, job: str, client: str, form: str) -> Path:
+        """The file of a job's result in a format.
+
+        Raises:
+            UnknownOperationError: there is no such job.
+            ConfigError: no such format, or the job has no result.
+            OutputError: it cannot be written, or is gone.
+        """
+        found = self.get(job, client)
+        if found.state != "succeeded":
+            raise ConfigError(
+                "name", job, f"has no result: it is {found.state}", "wait until it has succeeded"
+            )
+        assert found.result is not None
+        return file_of(self._of(job) / found.result["folder"], form or "geojson")
+
+    def _work(
+        self, lease: Lease, cancel: Cancel, tell: Callable[[Progress], None]
+    ) -> Mapping[str, Any]:
+        job = lease.job
+        spec = json_format.ParseDict(dict(job.spec), pb.DetectionSpec(), ignore_unknown_fields=True)
+        request = replace(self._checked(spec), run_dir=self._of(job.id) / _RUN)
+        with self._slots.enter(request.device, always=True) as ticket:
+            ticket.wait(cancel, lambda: None)
+            result = self._detect(request, cancel, tell)
+        # One who had the job before, and does not know yet, writes to a folder of its own.
+        folder = f"{_RESULT}-{lease.epoch}"
+        keep(result, self._of(job.id) / folder)
+        return {
+            "features": len(result.features),
+            "summary": dict(result.summary),
+            "folder": folder,
+        }
+
+    def _after(self, job: str) -> None:
+        """Take away what nobody needs once work on a job is over."""
+        found = self._store.get(job)
+        if found is None:
+            shutil.rmtree(self._of(job), ignore_errors=True)
+        elif found.is_ended:
+            kept = None if found.result is None else found.result["folder"]
+            for path in self._of(job).glob("*"):
+                if path.name != kept:
+                    shutil.rmtree(path, ignore_errors=True)
+        self._notify()
+
+    def _of(self, job: str) -> Path:
+        return self._folder / job
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
