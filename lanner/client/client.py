@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import cast
 
 import grpc
 
+from lanner.client.calls import Calls
+from lanner.client.operation import Operation
 from lanner.client.proxy import Proxy, is_loopback, proxy_of
 from lanner.core.errors import (
     BusyError,
@@ -48,6 +51,8 @@ class Client:
         timeout: seconds that `detectors` may take.
         keepalive_s: a silent server is asked for a sign of life after this, and given up
             after as long again; at least 5, or the server takes offence.
+        patience: seconds for which calls about submitted detections are repeated while the server
+            is away.
         credentials: for a server behind TLS, such as `grpc.ssl_channel_credentials()`.
     """
 
@@ -57,6 +62,7 @@ class Client:
         *,
         timeout: float = 10.0,
         keepalive_s: float = 20.0,
+        patience: float = 60.0,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         period = int(keepalive_s * 1000)
@@ -76,6 +82,7 @@ class Client:
             else grpc.secure_channel(address, credentials, options)
         )
         self._stub = pb_grpc.DetectionServiceStub(self._channel)
+        self._calls = Calls(self._channel, lambda: self._errors(timeout), timeout, patience)
         self._lock = threading.Lock()
         self._flights: set[_Flight] = set()
         self._closed = False
@@ -132,8 +139,65 @@ class Client:
             flight.begin(call)
             return _collect(call, on_progress or _ignore, self.address)
 
+    def submit(
+        self,
+        scene: str | os.PathLike[str],
+        detector: str,
+        *,
+        gsd: float | None = None,
+        device: str = "auto",
+        tile: int | None = None,
+        members: str | Sequence[str] | None = None,
+        request_id: str | None = None,
+        priority: int = 0,
+        queue_timeout: float | None = None,
+    ) -> Operation:
+        """Have one detection done that goes on without this client, and return at once.
+
+        Args:
+            scene: as of `detect`, and so `detector` to `members`.
+            detector: name out of `detectors()`.
+            gsd: see `detect`.
+            device: see `detect`.
+            tile: see `detect`.
+            members: see `detect`.
+            request_id: the same one again, also from another process, is the same operation; a
+                new one where None.
+            priority: operations of a higher one have their turn earlier, -100 to 100.
+            queue_timeout: seconds that it may wait for its turn; then it has failed with
+                `DeadlineError`.
+
+        Raises:
+            LannerError: as of `detect`, what can be told before the work begins.
+        """
+        spec = _spec(os.fspath(scene), detector, device, gsd=gsd, tile=tile, members=members)
+        request = service_pb.SubmitDetectionRequest(
+            spec=spec, request_id=request_id or secrets.token_hex(16), priority=priority
+        )
+        if queue_timeout is not None:
+            request.queue_timeout.FromNanoseconds(int(queue_timeout * 1e9))
+        return Operation(self._calls, self._calls.submit(request))
+
+    def operation(self, name: str) -> Operation:
+        """A submitted detection by its name.
+
+        Raises:
+            UnknownOperationError: the server has none of that name.
+            ServerError: it cannot be reached.
+        """
+        return Operation(self._calls, self._calls.get_operation(name))
+
+    def operations(self) -> Iterator[Operation]:
+        """Submitted detections, the oldest first.
+
+        Raises:
+            ServerError: the server cannot be reached.
+        """
+        for message in self._calls.operations():
+            yield Operation(self._calls, message)
+
     def cancel(self) -> None:
-        """Stop every detection of this client; each raises `Cancelled` in its own thread."""
+        """Stop every `detect` of this client; each raises `Cancelled` in its own thread."""
         with self._lock:
             flights = list(self._flights)
         for flight in flights:
