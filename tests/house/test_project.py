@@ -111,7 +111,9 @@ def owned(paths: list[Path], declared: set[str]) -> set[str]:
     owners = {
         **packages_distributions(),
         "google.protobuf": ["protobuf"],
-        "google.rpc": ["googleapis-common-protos"],
+        **{
+            f"google.{name}": ["googleapis-common-protos"] for name in ("api", "longrunning", "rpc")
+        },
     }
     used: set[str] = set()
     for name in sorted(imported(paths) - ASKED_FOR):
