@@ -145,8 +145,10 @@ def _footprint(record: BatchRecord) -> shapely.Polygon | None:
 
 
 def _drop_parts(records: Sequence[BatchRecord], out: Path) -> None:
-    """Take away what scenes left that were done again since, or are not there any more."""
-    keys = {one.outcome.key for one in records if one.outcome is not None}
-    for path in (out / PARTS).glob("*.parquet"):
-        if path.stem not in keys:
+    """Take away what scenes left that were done again since, or are not there any more, and what
+    killed processes left half-written.
+    """
+    names = {f"{one.outcome.key}.parquet" for one in records if one.outcome is not None}
+    for path in (out / PARTS).glob("*"):
+        if path.name not in names:
             path.unlink()
