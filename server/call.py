@@ -1,4 +1,4 @@
-"""One RPC on the server: how it ends, and the one line in the log that says so."""
+"""One call: who calls, how it ends, and the one line in the log that says so."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
-import grpc
-
 from lanner.core.errors import LannerError
 from lanner.core.grpc_errors import Failure, encode, internal
+from server.accounts import Caller, Guard, Role
+from server.context import CallContext
+from server.private import Private
 
 log = logging.getLogger("lanner.server")
 
@@ -20,38 +23,43 @@ log = logging.getLogger("lanner.server")
 class Call:
     """Context manager around the body of a handler.
 
-    An error of Lanner's ends the RPC with its own status; any other with INTERNAL and an id,
+    An error of Lanner's ends the call with its own status; any other with INTERNAL and an id,
     under which the log keeps the traceback that the caller must not see. `fields` of the log
-    line may be added to while the RPC runs.
+    line may be added to while the call runs.
 
     Args:
         method: name of the RPC.
-        context: of gRPC.
+        context: of the call.
         hide: what a text of an error is to its caller; the attribute may be changed while the
-            RPC runs.
+            call runs.
+        admit: says who calls, or refuses.
     """
 
     def __init__(
-        self, method: str, context: grpc.ServicerContext, hide: Callable[[str], str]
+        self,
+        method: str,
+        context: CallContext,
+        hide: Callable[[str], str],
+        admit: Callable[[CallContext], Caller],
     ) -> None:
         self.hide = hide
         self.fields: dict[str, Any] = {}
+        self.client = ""
         self._context = context
         self._method = method
-        self._peer = context.peer()
+        self._admit = admit
         self._started = time.monotonic()
         self._code = ""
 
     def finish(self) -> None:
-        """Write the access line; to be called when gRPC says that the RPC is over."""
-        code = self._code
-        if not code:
-            left = self._context.time_remaining()
-            code = "CANCELLED" if left is None or left > 0 else "DEADLINE_EXCEEDED"
+        """Write the access line; to be called when the call is over."""
+        late = "DEADLINE_EXCEEDED" if self._context.is_late() else "CANCELLED"
+        code = self._code or late
         line = {
             "event": "rpc",
             "method": self._method,
-            "peer": self._peer,
+            "peer": self._context.peer,
+            "client": self.client,
             "code": code,
             "seconds": round(time.monotonic() - self._started, 3),
             **self.fields,
@@ -59,6 +67,10 @@ class Call:
         log.info("%s %s", self._method, code, extra={"fields": line})
 
     def __enter__(self) -> Call:
+        try:
+            self.client = self._admit(self._context).client
+        except Exception as error:
+            self._abort(error)
         return self
 
     def __exit__(
@@ -72,9 +84,12 @@ class Call:
         if error is None:
             self._code = "OK"
         elif isinstance(error, Exception):
-            failure = self._failure(error)
-            self._code = failure.code.name
-            failure.abort(self._context)
+            self._abort(error)
+
+    def _abort(self, error: Exception) -> None:
+        failure = self._failure(error)
+        self._code = failure.code.name
+        self._context.abort(failure.code, failure.message, failure.details)
 
     def log_failure(self, error: BaseException) -> str:
         """Log an error with its traceback; returns the id that the line carries."""
@@ -88,3 +103,40 @@ class Call:
         if isinstance(error, LannerError):
             return encode(error, hide=self.hide)
         return internal(self.log_failure(error))
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Makes a server's calls: `private` is what callers are not told, `guard` lets them in."""
+
+    private: Private
+    guard: Guard
+
+    def begin(
+        self,
+        method: str,
+        context: CallContext,
+        role: Role,
+        *,
+        asked: str = "",
+        over: Callable[[], None] = lambda: None,
+    ) -> Call:
+        """A call that its log line is written of when it is over.
+
+        Args:
+            method: name of the RPC.
+            context: of the call.
+            role: what the caller needs.
+            asked: what its request names, which is no secret to it.
+            over: called before that line is written, too.
+        """
+        hide = partial(self.private.hide, asked=asked)
+        call = Call(method, context, hide, partial(self.guard.admit, role))
+
+        def ended() -> None:
+            over()
+            call.finish()
+
+        if not context.add_callback(ended):  # gone before it began
+            ended()
+        return call

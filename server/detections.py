@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from lanner.v1 import detection_pb2 as pb
 from server.jobs.model import Job, Lease, NewJob
 from server.jobs.runner import JobRunner, RunnerOptions
 from server.jobs.store import JobStore
-from server.operations import unknown
-from server.results import file_of, keep
+from server.operations import name_of, unknown
+from server.previews import Previews
+from server.results import features_of, file_of, keep
 from server.slots import Slots
 
 KIND = "detect"
@@ -28,13 +27,10 @@ KIND = "detect"
 _RUN, _RESULT = "run", "result"
 """Folders of a job: its tiles while it is under way, and what came of it."""
 
-_NOTICED_S = 0.2
-"""How soon one who waits notices what another server did."""
-
 _LONGEST_ID = 200
 
-Checked = Callable[[pb.DetectionSpec], DetectRequest]
-"""What a spec asks for, on this server.
+Checked = Callable[[pb.DetectionSpec, str], DetectRequest]
+"""What a spec of a client asks for, on this server.
 
 Raises:
     LannerError: it cannot be asked for here.
@@ -70,7 +66,8 @@ class Detections:
         self._detect = detect
         self._checked = checked
         self._slots = slots
-        self._changed = threading.Condition()
+        self._previews = Previews()
+        self._version = 0
         self._runner = JobRunner(store, {KIND: self._work}, options, hide=hide, after=self._after)
 
     def start(self) -> None:
@@ -103,7 +100,7 @@ class Detections:
             raise ConfigError("priority", priority, "is out of range", "give -100 to 100")
         if queue_s is not None and queue_s < 0:
             raise ConfigError("queue_timeout", queue_s, "is below 0", "give a time to wait")
-        self._checked(spec)
+        self._checked(spec, client)
         job = self._store.submit(
             NewJob(
                 KIND,
@@ -132,19 +129,36 @@ class Detections:
         """Jobs of a client, the oldest first, those after one that is named."""
         return self._store.list(client, after=after, most=most)
 
-    def wait(self, job: str, client: str, until: float, given_up: Callable[[], bool]) -> Job:
-        """A job when it has ended, or as it is at `until` (of `time.monotonic`).
+    @property
+    def version(self) -> int:
+        """Grows with all that happens to jobs in this server."""
+        return self._version
+
+    def progress(self, job: str) -> Progress | None:
+        """How far a job is that runs in this server."""
+        return self._runner.progress(job)
+
+    def previews(self, job: str, after: int) -> tuple[int, bool, Sequence[str]]:
+        """What a job that runs in this server shows so far.
+
+        Args:
+            job: its id.
+            after: number of the last report that was read.
+
+        Returns:
+            The number of the last report; whether what was read before is void; GeoJSON texts.
+        """
+        return self._previews.after(job, after)
+
+    def features(self, job: str, client: str) -> Iterator[str]:
+        """The features of a job's result as GeoJSON texts, in order.
 
         Raises:
-            UnknownOperationError: there is none.
+            UnknownOperationError: there is no such job.
+            ConfigError: it has no result.
+            OutputError: that is gone.
         """
-        while True:
-            found = self.get(job, client)
-            left = until - time.monotonic()
-            if found.is_ended or left <= 0 or given_up():
-                return found
-            with self._changed:
-                self._changed.wait(min(left, _NOTICED_S))
+        return features_of(self._result_of(job, client))
 
     def cancel(self, job: str, client: str) -> Job:
         """Ask for a job's end.
@@ -157,7 +171,7 @@ class Detections:
         if found is None:
             raise unknown(job)
         self._runner.cancelled(job)
-        self._notify()
+        self._version += 1
         return found
 
     def delete(self, job: str, client: str) -> None:
@@ -170,7 +184,7 @@ class Detections:
         self._store.delete(job)
         self._runner.cancelled(job)
         shutil.rmtree(self._of(job), ignore_errors=True)
-        self._notify()
+        self._version += 1
 
     def result_file(self, job: str, client: str, form: str) -> Path:
         """The file of a job's result in a format.
@@ -180,23 +194,38 @@ class Detections:
             ConfigError: no such format, or the job has no result.
             OutputError: it cannot be written, or is gone.
         """
+        return file_of(self._result_of(job, client), form or "geojson")
+
+    def _result_of(self, job: str, client: str) -> Path:
         found = self.get(job, client)
         if found.state != "succeeded":
             raise ConfigError(
-                "name", job, f"has no result: it is {found.state}", "wait until it has succeeded"
+                "name",
+                name_of(job),
+                f"has no result: it is {found.state}",
+                "wait until it has succeeded",
             )
         assert found.result is not None
-        return file_of(self._of(job) / found.result["folder"], form or "geojson")
+        folder: str = found.result["folder"]
+        return self._of(job) / folder
 
     def _work(
         self, lease: Lease, cancel: Cancel, tell: Callable[[Progress], None]
     ) -> Mapping[str, Any]:
         job = lease.job
         spec = json_format.ParseDict(dict(job.spec), pb.DetectionSpec(), ignore_unknown_fields=True)
-        request = replace(self._checked(spec), run_dir=self._of(job.id) / _RUN)
+        request = replace(self._checked(spec, job.client), run_dir=self._of(job.id) / _RUN)
+        self._previews.begin(job.id)
+
+        def report(progress: Progress) -> None:
+            if progress.preview is not None:
+                self._previews.add(job.id, progress.preview)
+            tell(progress)
+            self._version += 1
+
         with self._slots.enter(request.device, always=True) as ticket:
             ticket.wait(cancel, lambda: None)
-            result = self._detect(request, cancel, tell)
+            result = self._detect(request, cancel, report)
         # One who had the job before, and does not know yet, writes to a folder of its own.
         folder = f"{_RESULT}-{lease.epoch}"
         keep(result, self._of(job.id) / folder)
@@ -208,6 +237,7 @@ class Detections:
 
     def _after(self, job: str) -> None:
         """Take away what nobody needs once work on a job is over."""
+        self._previews.end(job)
         found = self._store.get(job)
         if found is None:
             shutil.rmtree(self._of(job), ignore_errors=True)
@@ -216,11 +246,7 @@ class Detections:
             for path in self._of(job).glob("*"):
                 if path.name != kept:
                     shutil.rmtree(path, ignore_errors=True)
-        self._notify()
+        self._version += 1
 
     def _of(self, job: str) -> Path:
         return self._folder / job
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()

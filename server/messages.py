@@ -25,11 +25,9 @@ _PER_FEATURE = 6
 _DECISIONS = {"accept": pb.DECISION_ACCEPT, "review": pb.DECISION_REVIEW}
 
 
-def progress_event(progress: Progress) -> service_pb.DetectResponse:
+def progress_message(progress: Progress) -> pb.Progress:
     """How far the work is."""
-    return service_pb.DetectResponse(
-        progress=pb.Progress(stage=progress.stage, done=progress.done, total=progress.total)
-    )
+    return pb.Progress(stage=progress.stage, done=progress.done, total=progress.total)
 
 
 def summary_event(count: int, summary: Mapping[str, Any]) -> service_pb.DetectResponse:
@@ -52,18 +50,32 @@ def feature_message(text: str) -> pb.Feature:
     )
 
 
+Part = tuple[pb.FeatureBatch | None, pb.FeatureChunk | None]
+"""One of the two."""
+
+
 def feature_events(texts: Iterable[str]) -> Iterator[service_pb.DetectResponse]:
+    """The events of `feature_batches`."""
+    for batch, chunk in feature_batches(texts):
+        yield service_pb.DetectResponse(features=batch, chunk=chunk)
+
+
+def feature_batches(texts: Iterable[str], first: int = 0) -> Iterator[Part]:
     """Batches of features, and the pieces of large ones, in order; lazily.
 
     Nothing is made before it is asked for, so a slow reader costs no memory here.
+
+    Args:
+        texts: GeoJSON Features.
+        first: position of the first of them in the result.
     """
     batch = pb.FeatureBatch()
     size = 0
-    for index, text in enumerate(texts):
+    for index, text in enumerate(texts, first):
         feature = feature_message(text)
         own = feature.ByteSize() + _PER_FEATURE
         if batch.features and (size + own > BATCH_BYTES):
-            yield service_pb.DetectResponse(features=batch)
+            yield batch, None
             batch, size = pb.FeatureBatch(), 0
         if own > LARGE_BYTES:
             yield from _chunks(index, feature)
@@ -73,10 +85,10 @@ def feature_events(texts: Iterable[str]) -> Iterator[service_pb.DetectResponse]:
         batch.features.append(feature)
         size += own
     if batch.features:
-        yield service_pb.DetectResponse(features=batch)
+        yield batch, None
 
 
-def _chunks(index: int, feature: pb.Feature) -> Iterator[service_pb.DetectResponse]:
+def _chunks(index: int, feature: pb.Feature) -> Iterator[Part]:
     """The pieces of one feature; the first carries its fields."""
     raw = feature.geojson.encode("utf-8")
     header = pb.Feature()
@@ -84,11 +96,12 @@ def _chunks(index: int, feature: pb.Feature) -> Iterator[service_pb.DetectRespon
     header.ClearField("geojson")
     for start in range(0, len(raw), CHUNK_BYTES):
         stop = start + CHUNK_BYTES
-        yield service_pb.DetectResponse(
-            chunk=pb.FeatureChunk(
+        yield (
+            None,
+            pb.FeatureChunk(
                 index=index,
                 header=header if start == 0 else None,
                 part=raw[start:stop],
                 more=stop < len(raw),
-            )
+            ),
         )

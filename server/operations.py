@@ -18,9 +18,6 @@ from server.results import FORMATS
 
 PREFIX = "operations/"
 
-CLIENT = ""
-"""Who asks, as long as nobody is asked who they are."""
-
 _STATES = {
     "queued": service_pb.OPERATION_STATE_QUEUED,
     "running": service_pb.OPERATION_STATE_RUNNING,
@@ -32,7 +29,7 @@ _STATES = {
 
 def operation_of(job: Job) -> operations_pb2.Operation:
     """A job as it travels: its metadata is a DetectionMetadata, its response a DetectionResult."""
-    operation = operations_pb2.Operation(name=PREFIX + job.id, done=job.is_ended)
+    operation = operations_pb2.Operation(name=name_of(job.id), done=job.is_ended)
     operation.metadata.Pack(_metadata(job))
     if job.state == "failed":
         operation.error.ParseFromString(job.error or b"")
@@ -64,11 +61,16 @@ def id_of(name: str) -> str:
     return name.removeprefix(PREFIX)
 
 
-def unknown(name: str) -> UnknownOperationError:
-    """What to raise where there is no such operation, or it is another client's."""
+def name_of(job: str) -> str:
+    """The name of the operation that a job is."""
+    return PREFIX + job
+
+
+def unknown(job: str) -> UnknownOperationError:
+    """What to raise where there is no such job, or it is another client's."""
     return UnknownOperationError(
         Argument("name"),
-        name,
+        name_of(job),
         "is no operation here",
         "it may have been deleted, or be on another server; ask for the list of operations",
     )

@@ -4,84 +4,83 @@ from __future__ import annotations
 
 import time
 
-import grpc
 from google.longrunning import operations_pb2 as pb
-from google.longrunning import operations_pb2_grpc as pb_grpc
 from google.protobuf.empty_pb2 import Empty
 
-from server.call import Call
+from server.accounts import Role
+from server.call import Call, Calls
+from server.context import CallContext
 from server.detections import Detections
-from server.operations import CLIENT, id_of, operation_of
-from server.private import Private
+from server.following import Follower
+from server.operations import id_of, operation_of
 
 _PAGE, _LARGEST_PAGE = 100, 1000
 _LONGEST_WAIT_S = 300.0
 """What a caller without a deadline waits for; it may ask again."""
 
 
-class OperationsService(pb_grpc.OperationsServicer):  # type: ignore[misc]  # without types
+class OperationsService:
     """google.longrunning.Operations.
 
     Args:
         jobs: the jobs that are operations.
-        private: what callers are not told of this machine.
+        follower: waits for them.
+        calls: makes the calls of its methods.
     """
 
-    def __init__(self, jobs: Detections, private: Private) -> None:
+    def __init__(self, jobs: Detections, follower: Follower, calls: Calls) -> None:
         self._jobs = jobs
-        self._private = private
+        self._follower = follower
+        self._calls = calls
 
     def GetOperation(  # noqa: N802  the generated code names it
-        self, request: pb.GetOperationRequest, context: grpc.ServicerContext
+        self, request: pb.GetOperationRequest, context: CallContext
     ) -> pb.Operation:
         """An operation as it is now."""
-        with self._call("GetOperation", request.name, context):
-            return operation_of(self._jobs.get(id_of(request.name), CLIENT))
+        with self._call("GetOperation", request.name, context, "read") as call:
+            return operation_of(self._jobs.get(id_of(request.name), call.client))
 
     def ListOperations(  # noqa: N802  the generated code names it
-        self, request: pb.ListOperationsRequest, context: grpc.ServicerContext
+        self, request: pb.ListOperationsRequest, context: CallContext
     ) -> pb.ListOperationsResponse:
         """A page of operations, the oldest first."""
-        with self._call("ListOperations", request.name, context):
-            most = min(request.page_size or _PAGE, _LARGEST_PAGE)
-            found = self._jobs.list(CLIENT, request.page_token or None, most + 1)
+        with self._call("ListOperations", request.name, context, "read") as call:
+            most = min(max(request.page_size, 0) or _PAGE, _LARGEST_PAGE)
+            found = self._jobs.list(call.client, request.page_token or None, most + 1)
             return pb.ListOperationsResponse(
                 operations=[operation_of(one) for one in found[:most]],
                 next_page_token=found[most - 1].id if len(found) > most else "",
             )
 
-    def WaitOperation(  # noqa: N802  the generated code names it
-        self, request: pb.WaitOperationRequest, context: grpc.ServicerContext
+    async def WaitOperation(  # noqa: N802  the generated code names it
+        self, request: pb.WaitOperationRequest, context: CallContext
     ) -> pb.Operation:
         """An operation once it is done, or as it is when the time is over."""
-        with self._call("WaitOperation", request.name, context):
+        with self._call("WaitOperation", request.name, context, "read") as call:
             wait_s = _LONGEST_WAIT_S
             if request.HasField("timeout"):
                 wait_s = min(wait_s, request.timeout.ToTimedelta().total_seconds())
             until = time.monotonic() + wait_s
-            job = self._jobs.wait(
-                id_of(request.name), CLIENT, until, lambda: not context.is_active()
-            )
+            job = await self._follower.ended(id_of(request.name), call.client, until, context)
             return operation_of(job)
 
     def CancelOperation(  # noqa: N802  the generated code names it
-        self, request: pb.CancelOperationRequest, context: grpc.ServicerContext
+        self, request: pb.CancelOperationRequest, context: CallContext
     ) -> Empty:
         """Ask for an operation's end; one that is done stays as it is."""
-        with self._call("CancelOperation", request.name, context):
-            self._jobs.cancel(id_of(request.name), CLIENT)
+        with self._call("CancelOperation", request.name, context, "run") as call:
+            self._jobs.cancel(id_of(request.name), call.client)
             return Empty()
 
     def DeleteOperation(  # noqa: N802  the generated code names it
-        self, request: pb.DeleteOperationRequest, context: grpc.ServicerContext
+        self, request: pb.DeleteOperationRequest, context: CallContext
     ) -> Empty:
         """Forget an operation and its result; work on it stops."""
-        with self._call("DeleteOperation", request.name, context):
-            self._jobs.delete(id_of(request.name), CLIENT)
+        with self._call("DeleteOperation", request.name, context, "run") as call:
+            self._jobs.delete(id_of(request.name), call.client)
             return Empty()
 
-    def _call(self, method: str, name: str, context: grpc.ServicerContext) -> Call:
-        call = Call(method, context, self._private.hide)
+    def _call(self, method: str, name: str, context: CallContext, role: Role) -> Call:
+        call = self._calls.begin(method, context, role)
         call.fields.update(job=name[:200])
-        context.add_callback(call.finish)
         return call

@@ -36,6 +36,20 @@ def one_device(asked: str, auto: str | Callable[[], str]) -> str:
     return "cuda:0" if named == "cuda" else named
 
 
+def offered(name: str, detectors: Sequence[Offered]) -> Offered:
+    """The detector of a name.
+
+    Raises:
+        UnknownDetectorError: none of that name is on offer.
+    """
+    known = {offer.name: offer for offer in detectors}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
+    raise UnknownDetectorError(Argument("detector"), name, "is not on offer here", hint)
+
+
 def to_job(
     spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[Offered]
 ) -> DetectRequest:
@@ -47,7 +61,7 @@ def to_job(
     Raises:
         LannerError: of the class that fits the field at fault.
     """
-    offer = _detector(spec.detector, detectors)
+    offer = offered(spec.detector.name, detectors)
     return DetectRequest(
         scene=scenes.resolve(spec.scene.uri),
         detector=offer.name,
@@ -56,15 +70,6 @@ def to_job(
         tile=_tile(spec),
         members=_members(spec, offer),
     )
-
-
-def _detector(choice: pb.DetectorChoice, detectors: Sequence[Offered]) -> Offered:
-    known = {offer.name: offer for offer in detectors}
-    if choice.name in known:
-        return known[choice.name]
-    near = difflib.get_close_matches(choice.name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
-    raise UnknownDetectorError(Argument("detector"), choice.name, "is not on offer here", hint)
 
 
 def _gsd(spec: pb.DetectionSpec) -> float | None:

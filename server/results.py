@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from lanner.core.errors import Argument, ConfigError, OutputError
@@ -68,6 +69,21 @@ def file_of(folder: Path, form: str) -> Path:
         for left in (beside, beside.with_suffix(".qml")):
             left.unlink(missing_ok=True)
     return path
+
+
+def features_of(folder: Path) -> Iterator[str]:
+    """The features of a result as GeoJSON texts, in order, one after the other.
+
+    Raises:
+        OutputError: it is gone.
+    """
+    path = file_of(folder, "geojson")
+    # The writer gives each feature a line of its own.
+    with path.open(encoding="utf-8") as file:
+        next(file)
+        for line in file:
+            if line != "]}\n":
+                yield line.rstrip("\n").rstrip(",")
 
 
 def _texts(frame: object) -> str:

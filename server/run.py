@@ -2,48 +2,68 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
+import asyncio
 import logging
 import queue
 import signal
-import socket
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
-from google.longrunning import operations_pb2, operations_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.longrunning import operations_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lanner.core.errors import AddressError, Argument, ConfigError
+from lanner.core.errors import Argument, ConfigError
 from lanner.core.job import Cancel, DetectFn, DetectRequest
 from lanner.core.offers import ListDetectors
+from lanner.core.version import __version__
 from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
-from lanner.v1 import detection_service_pb2_grpc as pb_grpc
+from server.accounts import Guard
+from server.address import bound, is_loopback, joined, refused
+from server.call import Calls
 from server.detections import Checked, Detections
+from server.following import Follower
+from server.grpc_door import add_services
+from server.health import Health
+from server.http.app import Door, application
+from server.http.guard import LOOPBACK, guarded
+from server.http.openapi import document
+from server.http.pages import pages
+from server.http.rules import rules_of
+from server.http.run import HttpServer, TlsFiles
 from server.jobs.database import Database
 from server.jobs.model import Limits
 from server.jobs.runner import RunnerOptions
 from server.jobs.store import JobStore
 from server.log import NAME, configure
+from server.loop import LoopThread
+from server.methods import methods_of
 from server.operations_service import OperationsService
 from server.private import Private, private
 from server.request import one_device, to_job
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
+from server.work import Work
 from tiling.relay import allow_hosts
 
 log = logging.getLogger(NAME)
 
-SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"].full_name
+SERVICES = (
+    pb.DESCRIPTOR.services_by_name["DetectionService"],
+    operations_pb2.DESCRIPTOR.services_by_name["Operations"],
+)
+"""What both doors answer for."""
 
-OPERATIONS = operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name
+SERVICE = SERVICES[0].full_name
+
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 _STOP_S = 2.0
 # What a detection has, once told to stop, to come to its end.
@@ -63,17 +83,22 @@ class ServeOptions:
     the server. `database` is the URL of their database, where None an SQLite file in `data`;
     servers that share it share `data`, too.
 
-    `port` 0 takes a free one. Local scenes lie in `roots`; `allow_remote` admits http(s) and s3
-    addresses, of `remote_hosts` alone where those are listed. `per_device` detections
-    compute on one device at once, `max_waiting` wait in line, `max_jobs` submitted ones in theirs;
+    `port` and `http_port` are those of the two doors; 0 takes a free one, `http_port` None leaves
+    the second door shut. Pages of `origins` may ask there. Local scenes lie in `roots`;
+    `allow_remote` admits http(s) and s3 addresses, of `remote_hosts` alone where those are listed.
+    `per_device` detections compute on one device at once, `max_waiting` wait in line, `max_jobs`
+    submitted ones in theirs;
     jobs of a server that is silent for `lease_s` are another's; `max_streams` are open at all. A
     request for the device "auto" computes on `auto_device`, or on what that returns. `grace_s`
     is what running detections get to finish after SIGTERM. A silent peer is asked for a sign of
-    life after `keepalive_s` and given up after as long again. `credentials` turn on TLS.
+    life after `keepalive_s` and given up after as long again. `credentials` turn on TLS, `tls`
+    that of the HTTP door.
     """
 
     host: str = "127.0.0.1"
     port: int = 50051
+    http_port: int | None = None
+    origins: tuple[str, ...] = ()
     data: Path | None = None
     database: str | None = None
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
@@ -88,10 +113,11 @@ class ServeOptions:
     grace_s: float = 10.0
     keepalive_s: float = 10.0
     credentials: grpc.ServerCredentials | None = None
+    tls: TlsFiles | None = None
 
 
 @dataclass(frozen=True)
-class _Jobs:
+class OpenJobs:
     """The jobs of a server, and what they are kept in."""
 
     detections: Detections
@@ -106,7 +132,7 @@ class _Jobs:
         checked: Checked,
         slots: Slots,
         hidden: Private,
-    ) -> _Jobs:
+    ) -> OpenJobs:
         """Those of the folder and the database that the options name.
 
         Raises:
@@ -135,26 +161,22 @@ class _Jobs:
 
 
 class RunningServer:
-    """A started server; `address` is where it listens (host:port)."""
+    """A started server.
 
-    def __init__(
-        self,
-        server: grpc.Server,
-        service: DetectionService,
-        jobs: _Jobs,
-        checks: health.HealthServicer,
-        address: str,
-    ) -> None:
+    Attributes:
+        address: where its gRPC door listens (host:port).
+        http_address: where the other one does; None: there is none.
+    """
+
+    def __init__(self, parts: _Parts, address: str, http_address: str | None) -> None:
         self.address = address
-        self._jobs = jobs
-        self._server = server
-        self._service = service
-        self._checks = checks
+        self.http_address = http_address
+        self._parts = parts
 
     def prepared(self) -> None:
         """Let health say SERVING; after `stop` it stays as it is."""
-        for name in ("", SERVICE):
-            self._checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+        if not self._parts.health.is_stopped:
+            self._parts.loop.run(self._parts.set_health(True))
 
     def stop(self, grace_s: float) -> bool:
         """Refuse new work, let running detections finish for `grace_s` seconds, stop the rest.
@@ -162,34 +184,57 @@ class RunningServer:
         Returns:
             Whether every detection came to its own end in time.
         """
-        self._checks.enter_graceful_shutdown()
-        self._server.stop(grace_s + 2 * _STOP_S)
+        parts = self._parts
+        parts.loop.run(parts.health.stop())
+        stopping = parts.loop.submit(parts.server.stop(grace_s + 2 * _STOP_S))
         with ThreadPoolExecutor(1) as aside:
-            drained = aside.submit(self._jobs.detections.drain, grace_s)
-            finished = self._service.wait_idle(grace_s)
+            drained = aside.submit(parts.jobs.detections.drain, grace_s)
+            finished = parts.service.wait_idle(grace_s)
             drained.result()
         if not finished:
-            self._service.shut_down()
-            self._service.wait_idle(_STOP_S)
-        # What is left now is at most a health watch or a detection deaf to its Cancel.
-        self._server.stop(0).wait()
-        self._service.close()
-        self._jobs.close()
+            parts.service.shut_down()
+            parts.service.wait_idle(_STOP_S)
+        # What is left now is at most one who follows, or a detection deaf to its Cancel.
+        parts.loop.run(parts.server.stop(0))
+        stopping.result()
+        if parts.http is not None:
+            parts.loop.run(parts.http.stop())
+        parts.service.close()
+        parts.loop.close()
+        parts.threads.shutdown(wait=False, cancel_futures=True)
+        parts.jobs.close()
         return finished
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a server is made of."""
+
+    loop: LoopThread
+    threads: ThreadPoolExecutor
+    server: grpc.aio.Server
+    service: DetectionService
+    jobs: OpenJobs
+    health: Health
+    list_detectors: ListDetectors
+    http: HttpServer | None
+
+    async def set_health(self, is_ready: bool) -> None:
+        self.health.is_ready = is_ready
+        offers = await asyncio.to_thread(self.list_detectors)
+        await self.health.set(
+            ("", *(one.full_name for one in SERVICES)),
+            [(one.name, not one.problem) for one in offers],
+        )
+
+
 def start(
-    detect: DetectFn,
-    list_detectors: ListDetectors,
-    options: ServeOptions | None = None,
-    *,
-    prepared: bool = True,
+    work: Work, options: ServeOptions | None = None, *, prepared: bool = True
 ) -> RunningServer:
     """Start serving in threads of this process and return at once.
 
     Args:
-        detect: see `server.service.DetectionService`.
-        list_detectors: likewise.
+        work: what is served.
         options: how to serve.
         prepared: whether health says SERVING at once, or NOT_SERVING until
             `RunningServer.prepared`; requests are answered all the same.
@@ -206,46 +251,70 @@ def start(
     scenes = ScenePolicy(chosen.roots, chosen.allow_remote, chosen.remote_hosts)
     slots, hidden = Slots(chosen.per_device, chosen.max_waiting), private(chosen.roots)
 
-    def checked(spec: words.DetectionSpec) -> DetectRequest:
-        job = to_job(spec, scenes, list_detectors())
+    def checked(spec: words.DetectionSpec, client: str) -> DetectRequest:
+        job = to_job(spec, scenes, work.list_detectors())
         return replace(job, device=one_device(job.device, chosen.auto_device))
 
-    jobs = _Jobs.open(chosen, detect, checked, slots, hidden)
+    threads = ThreadPoolExecutor(chosen.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
+    jobs = OpenJobs.open(chosen, work.detect, checked, slots, hidden)
+    calls = Calls(hidden, Guard())
+    follower = Follower(jobs.detections, threads)
     service = DetectionService(
-        detect,
-        list_detectors,
+        work,
         checked,
         slots,
+        calls=calls,
         jobs=jobs.detections,
-        private=hidden,
+        follower=follower,
         max_streams=chosen.max_streams,
     )
-    threads = ThreadPoolExecutor(chosen.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
-    server = grpc.server(threads, options=_channel_options(chosen.keepalive_s))
-    pb_grpc.add_DetectionServiceServicer_to_server(service, server)
-    operations_pb2_grpc.add_OperationsServicer_to_server(
-        OperationsService(jobs.detections, hidden), server
-    )
-    checks = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    names = (SERVICE, OPERATIONS, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
-    port = _bind(server, chosen)
-    for name in ("", SERVICE):
-        checks.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-    server.start()
+    operations = OperationsService(jobs.detections, follower, calls)
+    methods = methods_of(zip(SERVICES, (service, operations), strict=True))
+    health = Health()
+
+    async def opened() -> tuple[grpc.aio.Server, int, HttpServer | None]:
+        server = grpc.aio.server(options=_channel_options(chosen.keepalive_s))
+        add_services(server, SERVICES, methods, threads)
+        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+        names = (*(one.full_name for one in SERVICES), _HEALTH, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        port = _bind(server, chosen)
+        http = None
+        if chosen.http_port is not None:
+            door = Door(
+                rules := rules_of(SERVICES),
+                methods,
+                threads,
+                pages(document(rules, __version__), lambda: health.is_ready),
+            )
+            hosts = LOOPBACK if is_loopback(chosen.host) else None
+            app = guarded(application(door), hosts, chosen.origins)
+            http = HttpServer(app, bound(chosen.host, chosen.http_port, "http_port"), chosen.tls)
+            await http.start()
+        await server.start()
+        return server, port, http
+
+    loop = LoopThread()
+    try:
+        server, port, http = loop.run(opened())
+    except BaseException:
+        loop.close()
+        jobs.close()
+        raise
+    parts = _Parts(loop, threads, server, service, jobs, health, work.list_detectors, http)
+    loop.run(parts.set_health(prepared))
     jobs.detections.start()
-    running = RunningServer(server, service, jobs, checks, _join(chosen.host, port))
-    if prepared:
-        running.prepared()
-    return running
+    return RunningServer(
+        parts,
+        joined(chosen.host, port),
+        None if http is None else joined(chosen.host, http.port),
+    )
 
 
 def serve(
-    detect: DetectFn,
-    list_detectors: ListDetectors,
+    work: Work,
     options: ServeOptions | None = None,
-    ready: Callable[[str], None] | None = None,
+    ready: Callable[[RunningServer], None] | None = None,
     prepare: Callable[[Cancel], None] | None = None,
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then stop gracefully; a second signal ends the process.
@@ -253,10 +322,9 @@ def serve(
     To be called from the main thread.
 
     Args:
-        detect: see `server.service.DetectionService`.
-        list_detectors: likewise.
+        work: what is served.
         options: how to serve.
-        ready: told the address once it is listened on.
+        ready: given the server once it listens.
         prepare: what is to be done before health says SERVING; requests are answered meanwhile.
             It looks at its `Cancel`, which is set when a signal comes; if it does not end within
             two seconds it is left behind, and Python waits for its thread at the end.
@@ -278,10 +346,10 @@ def serve(
     aside = ThreadPoolExecutor(1, thread_name_prefix="prepare")
     preparing: list[Future[None]] = []
     try:
-        running = start(detect, list_detectors, chosen, prepared=prepare is None)
-        _announce(running.address, chosen)
+        running = start(work, chosen, prepared=prepare is None)
+        _announce(running, chosen)
         if ready is not None:
-            ready(running.address)
+            ready(running)
         if prepare is not None:
             preparing.append(aside.submit(prepare, stop))
             preparing[0].add_done_callback(news.put)
@@ -336,55 +404,26 @@ def _channel_options(keepalive_s: float) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.Server, options: ServeOptions) -> int:
-    address = _join(options.host, options.port)
+def _bind(server: grpc.aio.Server, options: ServeOptions) -> int:
+    address = joined(options.host, options.port)
     try:
         if options.credentials is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, options.credentials)
     except RuntimeError as error:
-        raise _refused(options.host, options.port) from error
+        raise refused(options.host, options.port) from error
 
 
-def _refused(host: str, port: int) -> AddressError:
-    """Why an address cannot be listened on, which gRPC does not say: asked of the system again."""
-    free = "give another `port`; 0 takes a free one"
-    own = "give an address of this machine as `host`, such as 127.0.0.1 or 0.0.0.0"
-    try:
-        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        return AddressError(Argument("host"), host, f"is not an address ({error})", own)
-    for family, kind, protocol, _, place in places:
-        with socket.socket(family, kind, protocol) as probe:
-            # As gRPC does: an address that a server has just left is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(place)
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    problem = f"is in use on {host} by another program"
-                    return AddressError(Argument("port"), port, problem, f"stop that, or {free}")
-                if error.errno == errno.EADDRNOTAVAIL:
-                    return AddressError(Argument("host"), host, "is not of this machine", own)
-                problem = f"cannot be listened on at {host} ({error.strerror})"
-                return AddressError(Argument("port"), port, problem, free)
-    return AddressError(Argument("port"), port, f"cannot be listened on at {host}", free)
-
-
-def _join(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _announce(address: str, options: ServeOptions) -> None:
-    line = {"event": "listening", "address": address, "roots": [str(r) for r in options.roots]}
+def _announce(running: RunningServer, options: ServeOptions) -> None:
+    line: dict[str, Any] = {"event": "listening", "address": running.address}
+    if running.http_address is not None:
+        line["http"] = running.http_address
+    line["roots"] = [str(root) for root in options.roots]
     log.info("listening", extra={"fields": line})
-    if options.credentials is None and not _is_loopback(options.host):
-        line = {"event": "open", "address": address, "problem": "anyone who reaches it may use it"}
+    if options.credentials is None and not is_loopback(options.host):
+        line = {
+            "event": "open",
+            "address": running.address,
+            "problem": "anyone who reaches it may use it",
+        }
         log.warning("open", extra={"fields": line})
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

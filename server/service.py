@@ -1,31 +1,36 @@
-"""The gRPC service: requests in, events out. It is handed the work and imports no pipeline."""
+"""The service of detections: requests in, events out. It is handed the work and imports no
+pipeline.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import grpc
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2
 
 from lanner.core.errors import BusyError, Cancelled, ServerError
-from lanner.core.job import Cancel, DetectFn, DetectRequest, Progress
-from lanner.core.offers import ListDetectors, to_message
+from lanner.core.job import Cancel, DetectionPlan, DetectRequest, Progress
+from lanner.core.offers import Offered, to_message
+from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
-from lanner.v1 import detection_service_pb2_grpc as pb_grpc
-from server.call import Call
+from server.call import Call, Calls
+from server.context import CallContext
 from server.detections import Checked, Detections
+from server.following import Follower
 from server.mailbox import Mailbox
-from server.messages import feature_events, progress_event, summary_event
-from server.operations import CLIENT, id_of, operation_of
-from server.private import Private
+from server.messages import feature_events, progress_message, summary_event
+from server.operations import id_of, operation_of
+from server.request import offered
 from server.results import FORMATS
 from server.slots import Slots, Ticket
+from server.work import Work
 
 _Outcome = tuple[Sequence[str], Mapping[str, Any], float]
 # Feature texts, summary, seconds of work.
@@ -53,87 +58,97 @@ class _Run:
         self.reports.close()
 
 
-class DetectionService(pb_grpc.DetectionServiceServicer):
+class DetectionService:
     """lanner.v1.DetectionService.
 
     Args:
-        detect: runs one detection; looks at its `Cancel` often.
-        list_detectors: what is on offer.
+        work: what is done for clients.
         checked: from a spec to what is run here.
         slots: who may compute when.
+        calls: makes the calls of its methods.
         jobs: detections that go on without their callers.
-        private: what callers are not told of this machine.
+        follower: follows these.
         max_streams: detections open at once, be they waiting, computing or being read.
     """
 
     def __init__(
         self,
-        detect: DetectFn,
-        list_detectors: ListDetectors,
+        work: Work,
         checked: Checked,
         slots: Slots,
         *,
+        calls: Calls,
         jobs: Detections,
-        private: Private,
+        follower: Follower,
         max_streams: int = 64,
     ) -> None:
-        self._detect = detect
-        self._list_detectors = list_detectors
+        self._work = work
         self._checked = checked
         self._slots = slots
+        self._calls = calls
         self._jobs = jobs
-        self._private = private
+        self._follower = follower
         self._max_streams = max_streams
         self._workers = ThreadPoolExecutor(max_streams, thread_name_prefix="detect")
         self._open: set[_Run] = set()
         self._changed = threading.Condition()
 
     def ListDetectors(  # noqa: N802  the generated code names it
-        self, request: pb.ListDetectorsRequest, context: grpc.ServicerContext
+        self, request: pb.ListDetectorsRequest, context: CallContext
     ) -> pb.ListDetectorsResponse:
         """See proto/lanner/v1/detection_service.proto."""
-        call = Call("ListDetectors", context, self._private.hide)
-        context.add_callback(call.finish)
-        with call:
-            offers = sorted(self._list_detectors(), key=lambda one: one.name)
-            messages = [to_message(one) for one in offers]
-            for one in messages:
-                one.problem = self._private.hide(one.problem)
-            return pb.ListDetectorsResponse(detectors=messages)
+        with self._calls.begin("ListDetectors", context, "read"):
+            offers = sorted(self._work.list_detectors(), key=lambda one: one.name)
+            return pb.ListDetectorsResponse(detectors=map(self._described, offers))
+
+    def GetDetector(  # noqa: N802  the generated code names it
+        self, request: pb.GetDetectorRequest, context: CallContext
+    ) -> words.Detector:
+        """See proto/lanner/v1/detection_service.proto."""
+        with self._calls.begin("GetDetector", context, "read"):
+            offer = offered(request.name, self._work.list_detectors())
+            found = self._described(offer)
+            if found.problem == "":
+                found.properties_schema = json.dumps(self._work.properties(offer.name))
+            return found
+
+    def PlanDetection(  # noqa: N802  the generated code names it
+        self, request: pb.PlanDetectionRequest, context: CallContext
+    ) -> pb.DetectionPlan:
+        """See proto/lanner/v1/detection_service.proto."""
+        asked = request.spec.scene.uri
+        with self._calls.begin("PlanDetection", context, "run", asked=asked) as call:
+            job = self._checked(request.spec, call.client)
+            call.hide = partial(self._calls.private.hide, opened=job.scene, asked=asked)
+            return _plan_message(self._work.plan(job))
 
     def Detect(  # noqa: N802  the generated code names it
-        self, request: pb.DetectRequest, context: grpc.ServicerContext
+        self, request: pb.DetectRequest, context: CallContext
     ) -> Iterator[pb.DetectResponse]:
         """See proto/lanner/v1/detection_service.proto."""
-        uri = request.spec.scene.uri
-        call, run = Call("Detect", context, partial(self._private.hide, asked=uri)), _Run()
+        run = _Run()
 
         def over() -> None:
             run.stop()
             with self._changed:
                 self._open.discard(run)
                 self._changed.notify_all()
-            call.finish()
 
-        with call:
-            if not context.add_callback(over):  # gone before it began
-                over()
-                return
+        asked = request.spec.scene.uri
+        with self._calls.begin("Detect", context, "run", asked=asked, over=over) as call:
             self._admit(run)
             yield from self._events(request, run, call)
 
     def SubmitDetection(  # noqa: N802  the generated code names it
-        self, request: pb.SubmitDetectionRequest, context: grpc.ServicerContext
+        self, request: pb.SubmitDetectionRequest, context: CallContext
     ) -> operations_pb2.Operation:
         """See proto/lanner/v1/detection_service.proto."""
         asked = request.spec.scene.uri
-        call = Call("SubmitDetection", context, partial(self._private.hide, asked=asked))
-        context.add_callback(call.finish)
-        with call:
+        with self._calls.begin("SubmitDetection", context, "run", asked=asked) as call:
             queue = request.queue_timeout if request.HasField("queue_timeout") else None
             job = self._jobs.submit(
                 request.spec,
-                CLIENT,
+                call.client,
                 request_id=request.request_id,
                 priority=request.priority,
                 queue_s=None if queue is None else queue.ToTimedelta().total_seconds(),
@@ -141,21 +156,36 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
             call.fields.update(job=job.id)
             return operation_of(job)
 
+    async def Watch(  # noqa: N802  the generated code names it
+        self, request: pb.WatchRequest, context: CallContext
+    ) -> AsyncIterator[pb.WatchEvent]:
+        """See proto/lanner/v1/detection_service.proto."""
+        with self._calls.begin("Watch", context, "read") as call:
+            call.fields.update(job=request.name[:_LOGGED])
+            events = self._follower.events(
+                id_of(request.name), call.client, request.cursor, request.previews, context
+            )
+            async for event in events:
+                yield event
+
     def GetResult(  # noqa: N802  the generated code names it
-        self, request: pb.GetResultRequest, context: grpc.ServicerContext
+        self, request: pb.GetResultRequest, context: CallContext
     ) -> Iterator[httpbody_pb2.HttpBody]:
         """See proto/lanner/v1/detection_service.proto."""
-        call = Call("GetResult", context, self._private.hide)
-        context.add_callback(call.finish)
-        with call:
+        with self._calls.begin("GetResult", context, "read") as call:
             form = request.format or "geojson"
-            path = self._jobs.result_file(id_of(request.name), CLIENT, form)
+            path = self._jobs.result_file(id_of(request.name), call.client, form)
             call.fields.update(job=request.name, bytes=path.stat().st_size)
             kind = FORMATS[form]
             with path.open("rb") as file:
                 while (part := file.read(_PART_BYTES)) or kind:
                     yield httpbody_pb2.HttpBody(content_type=kind, data=part)
                     kind = ""
+
+    def _described(self, offer: Offered) -> words.Detector:
+        found = to_message(offer)
+        found.problem = self._calls.private.hide(found.problem)
+        return found
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no detection is open; whether that came true within `timeout` seconds."""
@@ -193,13 +223,13 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         # What a URL asks for may be a signature that opens it.
         named = uri.partition("?")[0] if "://" in uri else uri
         call.fields.update(scene=named[:_LOGGED], detector=spec.detector.name[:_LOGGED])
-        job = self._checked(spec)
-        call.hide = partial(self._private.hide, opened=job.scene, asked=uri)
+        job = self._checked(spec, call.client)
+        call.hide = partial(self._calls.private.hide, opened=job.scene, asked=uri)
         ticket = self._slots.enter(job.device)
-        future = self._workers.submit(self._work, ticket, job, run)
+        future = self._workers.submit(self._compute, ticket, job, run)
         future.add_done_callback(partial(_finished, run, call))
         for progress in run.reports:
-            yield progress_event(progress)
+            yield pb.DetectResponse(progress=progress_message(progress))
         if run.cancel.is_set() and not run.shut_down:
             return  # nobody is left to read; the worker stops by itself
         try:
@@ -218,13 +248,27 @@ class DetectionService(pb_grpc.DetectionServiceServicer):
         yield from feature_events(features)
         yield summary_event(len(features), summary)
 
-    def _work(self, ticket: Ticket, job: DetectRequest, run: _Run) -> _Outcome:
+    def _compute(self, ticket: Ticket, job: DetectRequest, run: _Run) -> _Outcome:
         """Wait for the device and compute; the frame of the result is let go at once."""
         with ticket:
             ticket.wait(run.cancel, lambda: run.reports.put(Progress(QUEUED, 0, 0)))
             started = time.monotonic()
-            result = self._detect(job, run.cancel, run.reports.put)
+            result = self._work.detect(job, run.cancel, run.reports.put)
             return result.features, result.summary, round(time.monotonic() - started, 3)
+
+
+def _plan_message(plan: DetectionPlan) -> pb.DetectionPlan:
+    found = pb.DetectionPlan(
+        tiles=plan.tiles,
+        megapixels=plan.megapixels,
+        read_bytes=plan.read_bytes,
+        memory_bytes=plan.memory_bytes,
+        result_bytes=plan.result_bytes,
+        notes=plan.notes,
+    )
+    if plan.seconds is not None:
+        found.work_time.FromMilliseconds(round(plan.seconds * 1000))
+    return found
 
 
 def _finished(run: _Run, call: Call, future: Future[_Outcome]) -> None:

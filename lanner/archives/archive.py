@@ -95,6 +95,18 @@ def write_archive(
     return WrittenArchive((out / GPKG, out / PARQUET), features, notes)
 
 
+def load_libraries(detectors: Sequence[Entry]) -> None:
+    """Import what `write_archive` does, which takes seconds, while others still work for it."""
+    import pyogrio  # noqa: F401
+
+    import lanner.archives.overlap  # noqa: F401
+    import postprocess.pieces  # noqa: F401
+    from postprocess.chain import Chain
+
+    for entry in detectors:
+        Chain.from_specs(entry.config.chain)
+
+
 def _counted(
     frames: Iterator[gpd.GeoDataFrame],
     detector: str,

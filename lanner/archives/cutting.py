@@ -1,41 +1,50 @@
 """What is to be done for one scene, piece by piece: at once, or cut for several workers.
 
 A large scene is opened by one worker; its tiles are predicted by any, some rows at a time, and
-gathered in the ledger of its run; one worker then goes on from there to the end, as if a run had
-been interrupted after its last tile. So a cut scene has the bytes of one that is not.
+gathered in the ledger of its run; one worker then goes on from there, as if a run had been
+interrupted after its last tile. Where it comes to closer looks at many objects, any worker takes
+some of these, and one goes on once more. So a cut scene has the bytes of one that is not.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanner.archives.executors import Work
 from lanner.archives.records import ErrorFacts
 from lanner.archives.work import (
     DetectorDone,
+    LooksLeft,
     SceneJob,
+    look_run,
     open_detector,
     predict_run,
     run_detector,
     run_folder_of,
     run_job,
+    run_to_looks,
 )
 
 if TYPE_CHECKING:
     from lanner.inference.manifest import Manifest
+    from tiling.ledger import Ledger, NamedLedger
+
+T = TypeVar("T")
 
 RUN = 16
 """Tiles that a worker predicts at a time, neighbours in a row: each of these reads half of what the
 next one reads, and what a lost worker loses is done again within a minute.
 """
 
+AT_A_TIME = 16
+"""Closer looks that a worker takes at a time; no more of them are not shared."""
+
 AHEAD = 256
-"""Runs of tiles that are handed out before one of them is done."""
+"""Runs that are handed out before one of them is done."""
 
 
 @dataclass(frozen=True)
@@ -86,58 +95,72 @@ def scene_steps(job: SceneJob, cut: bool) -> Steps:
         if isinstance(opened, DetectorDone):
             done.append(opened)
             continue
-        failed = yield from _predicted(job, detector, opened)
-        if failed is None:
-            runs_on = {**job.runs_on, detector: opened.identity}
-            rest = replace(job, runs_on=runs_on)
-            one = yield [Piece(partial(run_detector, rest, detector, dict(others)))]
-            if isinstance(one, Lost):
-                one = _lost(detector)
-            if one.outcome is not None:
-                others[detector] = one.outcome.key
-            done.append(one)
-        else:
-            done.append(failed)
+        one = yield from _shared(job, detector, opened, others)
+        if one.outcome is not None:
+            others[detector] = one.outcome.key
+        done.append(one)
     return done
 
 
-def _predicted(
-    job: SceneJob, detector: str, manifest: Manifest
-) -> Generator[Sequence[Piece], Any, DetectorDone | None]:
-    """All tiles into the run's ledger; gives why not, where one cannot be predicted."""
-    from lanner.inference.run_folder import LEDGER
-    from tiling.ledger import Ledger
+def _shared(
+    job: SceneJob, detector: str, manifest: Manifest, others: Mapping[str, str]
+) -> Generator[Sequence[Piece], Any, DetectorDone]:
+    """One detector of a scene that is open."""
+    from lanner.inference.run_folder import LEDGER, LOOKS
+    from tiling.ledger import Ledger, NamedLedger
 
     folder = run_folder_of(job, detector)
     folder.mkdir(parents=True, exist_ok=True)
     manifest.write(folder)
-    failed: DetectorDone | None = None
     with Ledger(folder / LEDGER, manifest.key) as ledger:
         todo = [index for index in range(len(manifest.plan)) if not ledger.done(index)]
-        waiting = deque(runs_of(todo))
-        pieces: list[Piece] = []
+        pieces = (
+            Piece(partial(predict_run, job, detector, manifest, run), len(run))
+            for run in runs_of(todo, RUN)
+        )
+        failed = yield from _gathered(pieces, detector, ledger)
+    if failed is not None:
+        return failed
+    rest = replace(job, runs_on={**job.runs_on, detector: manifest.identity})
+    done = dict(others)
+    one = yield [Piece(partial(run_to_looks, rest, detector, done, manifest, AT_A_TIME))]
+    if isinstance(one, LooksLeft):
+        with NamedLedger(folder / LOOKS, one.key) as looks:
+            pieces = (
+                Piece(partial(look_run, job, detector, manifest, tasks))
+                for tasks in runs_of(one.tasks, AT_A_TIME)
+            )
+            failed = yield from _gathered(pieces, detector, looks)
+        if failed is not None:
+            return failed
+        one = yield [Piece(partial(run_detector, rest, detector, done, opened_as=manifest))]
+    if isinstance(one, Lost):
+        return _lost(detector)
+    assert isinstance(one, DetectorDone)
+    return one
 
-        def hand_out() -> None:
-            run = waiting.popleft()
-            pieces.append(Piece(partial(predict_run, job, detector, manifest, run), len(run)))
 
-        for _ in range(min(AHEAD, len(waiting))):
-            hand_out()
-        in_hand = len(pieces)
-        while in_hand:
-            value = yield tuple(pieces)
-            pieces.clear()
-            in_hand -= 1
-            if isinstance(value, Lost):
-                value = _lost(detector)
-            if isinstance(value, DetectorDone):
-                failed = failed or value
-                continue
-            for index, payload in value:
-                ledger.put(index, payload)
-            if waiting and failed is None:
-                hand_out()
-                in_hand += 1
+def _gathered(
+    pieces: Iterator[Piece], detector: str, ledger: Ledger | NamedLedger
+) -> Generator[Sequence[Piece], Any, DetectorDone | None]:
+    """What pieces of work give, into a ledger; gives why not, where one of them fails."""
+    failed: DetectorDone | None = None
+    ahead = list(islice(pieces, AHEAD))
+    in_hand = len(ahead)
+    while in_hand:
+        value = yield tuple(ahead)
+        ahead.clear()
+        in_hand -= 1
+        if isinstance(value, Lost):
+            value = _lost(detector)
+        if isinstance(value, DetectorDone):
+            failed = failed or value
+        if failed is not None:
+            continue
+        for name, payload in value:
+            ledger.put(name, payload)
+        ahead += islice(pieces, 1)
+        in_hand += len(ahead)
     return failed
 
 
@@ -145,10 +168,10 @@ def _lost(detector: str) -> DetectorDone:
     return DetectorDone(detector, None, _LOST, {})
 
 
-def runs_of(indices: Sequence[int], size: int = RUN) -> list[tuple[int, ...]]:
-    """Indices in runs of about the same length, `size` at most, in order."""
-    if not indices:
+def runs_of(things: Sequence[T], size: int) -> list[tuple[T, ...]]:
+    """Things in runs of about the same length, `size` at most, in order."""
+    if not things:
         return []
-    count = -(-len(indices) // size)
-    ends = [len(indices) * k // count for k in range(count + 1)]
-    return [tuple(indices[a:b]) for a, b in pairwise(ends)]
+    count = -(-len(things) // size)
+    ends = [len(things) * k // count for k in range(count + 1)]
+    return [tuple(things[a:b]) for a, b in pairwise(ends)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from detectors.catalog import Entry
-from lanner.archives.archive import write_archive
+from lanner.archives.archive import load_libraries, write_archive
 from lanner.archives.basis import Basis
 from lanner.archives.executors import Needs, opener
 from lanner.archives.ledger import ARCHIVE, FILE, BatchLedger
@@ -107,6 +108,8 @@ def run_batch(  # noqa: PLR0913
         try:
             with workers(_needs(jobs, options)) as pool:
                 elsewhere = pool.cuts
+                if elsewhere:
+                    threading.Thread(target=load_libraries, args=[detectors], daemon=True).start()
                 for event in run_jobs(jobs, pool, cancel):
                     if isinstance(event, Begun):
                         for detector in event.job.detectors:

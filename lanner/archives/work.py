@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detectors.catalog import Entry
+    from lanner.inference.looks import LookTask
     from lanner.inference.manifest import Manifest
     from lanner.inference.registry import LoadedDetector
 
@@ -63,6 +64,14 @@ class SceneJob:
 
 
 @dataclass(frozen=True)
+class LooksLeft:
+    """A run has come to closer looks that others may share; `key` is that of their ledger."""
+
+    key: str
+    tasks: Sequence[LookTask]
+
+
+@dataclass(frozen=True)
 class DetectorDone:
     """What became of one detector on one scene, what it was done from, and the run's summary."""
 
@@ -94,20 +103,77 @@ def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
 
 
 def run_detector(
-    job: SceneJob, detector: str, others: Mapping[str, str], cancel: Cancel
+    job: SceneJob,
+    detector: str,
+    others: Mapping[str, str],
+    cancel: Cancel,
+    opened_as: Manifest | None = None,
 ) -> DetectorDone:
     """Run one detector of a job from where its run folder is to the end; errors as of `run_job`.
 
-    `others` are the keys of the scene's detectors that are done.
+    `others` are the keys of the scene's detectors that are done; `opened_as` is what
+    `open_detector` gave for it.
     """
+    done = _run_detector(job, detector, others, cancel, opened_as)
+    assert isinstance(done, DetectorDone)
+    return done
+
+
+def run_to_looks(
+    job: SceneJob,
+    detector: str,
+    others: Mapping[str, str],
+    manifest: Manifest,
+    share: int,
+    cancel: Cancel,
+) -> DetectorDone | LooksLeft:
+    """The same, up to closer looks where more than `share` of them are left."""
+    return _run_detector(job, detector, others, cancel, manifest, share)
+
+
+class _Shared(Exception):
+    """Ends a run before closer looks that others share."""
+
+    def __init__(self, tasks: Sequence[LookTask]) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+
+def _run_detector(
+    job: SceneJob,
+    detector: str,
+    others: Mapping[str, str],
+    cancel: Cancel,
+    opened_as: Manifest | None = None,
+    share: int | None = None,
+) -> DetectorDone | LooksLeft:
+    from lanner.inference.looks import looks_key
     from lanner.inference.pipeline import detect_with
     from tiling.scene import open_scene
 
-    def run() -> DetectorDone:
+    def announce(tasks: Sequence[LookTask]) -> None:
+        if share is not None and len(tasks) > share:
+            raise _Shared(tasks)
+
+    def run() -> DetectorDone | LooksLeft:
         request, entry, loaded = _asked(job, detector)
         scene = open_scene(job.ref.uri, gsd=request.gsd, crs=request.crs)
         facts = facts_of(scene, job.ref)
-        result = detect_with(entry.config, loaded, request, cancel, lambda _: None)
+        # What another worker opened is what lies there, unless it was changed since the plan.
+        known = opened_as if facts.stamp == job.stamp else None
+        try:
+            result = detect_with(
+                entry.config,
+                loaded,
+                request,
+                cancel,
+                lambda _: None,
+                opened_as=known,
+                announce=announce,
+            )
+        except _Shared as left:
+            assert opened_as is not None
+            return LooksLeft(looks_key(opened_as, entry.config), left.tasks)
         key = content_key(job.ref.name, result.summary)
         outputs = _write(job, detector, key, result, others)
         if request.run_dir is not None:
@@ -150,6 +216,25 @@ def predict_run(
     def run() -> list[tuple[int, bytes]]:
         request, entry, loaded = _asked(settled, detector)
         return predict_some(entry.config, loaded(), request, manifest, indices, cancel)
+
+    return _or_failure(detector, run)
+
+
+def look_run(
+    job: SceneJob, detector: str, manifest: Manifest, tasks: Sequence[LookTask], cancel: Cancel
+) -> list[tuple[str, bytes]] | DetectorDone:
+    """Some closer looks of a run that another worker came to, as its ledger keeps them.
+
+    Raises:
+        Cancelled, OutputError: as of `run_job`.
+    """
+    from lanner.inference.run import look_at_some
+
+    settled = replaced(job, runs_on={**job.runs_on, detector: manifest.identity})
+
+    def run() -> list[tuple[str, bytes]]:
+        request, entry, loaded = _asked(settled, detector)
+        return look_at_some(entry.config, loaded(), request, manifest, tasks, cancel)
 
     return _or_failure(detector, run)
 

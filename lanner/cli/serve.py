@@ -1,7 +1,8 @@
-"""`lanner serve`: the gRPC server, handed the pipeline."""
+"""`lanner serve`: the server, handed the pipeline."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import grpc
 
     from lanner.core.job import Cancel
+    from server.run import RunningServer
 
 
 def serve(
@@ -29,6 +31,36 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 50051,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            "--http-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            show_default="none: gRPC alone",
+            help="Also answer HTTP and JSON there; 0 takes a free one. / describes the calls.",
+        ),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            metavar="URL",
+            show_default="none",
+            help="Pages of this origin, such as https://maps.example.org, may call over HTTP. "
+            "Give it again for more.",
+        ),
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ready-file",
+            metavar="FILE",
+            show_default=False,
+            help="Write the addresses there as JSON once the server listens; removed at its end.",
+        ),
+    ] = None,
     root: Annotated[
         list[Path] | None,
         typer.Option(
@@ -108,13 +140,17 @@ def serve(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Serve detection over gRPC until Ctrl-C or SIGTERM.
+    """Serve detection over gRPC, and over HTTP where asked, until Ctrl-C or SIGTERM.
 
     **Examples**
 
     For programs on this machine, scenes below the current folder:
 
         lanner serve
+
+    The same over HTTP and JSON; http://127.0.0.1:8080/ describes the calls:
+
+        lanner serve --http-port 8080
 
     With both detectors loaded at once, and not by their first requests:
 
@@ -127,11 +163,14 @@ def serve(
     busy = threading.Event()
     with _leaving(busy), reporting(debug, "detections that were running did not finish"):
         credentials = _credentials(tls_cert, tls_key)
+        from lanner.archives.one_scene import plan_detection
         from lanner.inference.pipeline import detect, list_detectors
-        from lanner.inference.registry import find
+        from lanner.inference.registry import find, properties_schema
+        from server.http.run import TlsFiles
         from server.request import device_name
         from server.run import ServeOptions
         from server.run import serve as run_server
+        from server.work import Work
         from tiling.access import close_other_drivers
 
         # Callers name scenes: no format but ours is opened in this process, whatever lies where.
@@ -156,9 +195,21 @@ def serve(
             finally:
                 busy.clear()
 
+        def ready(running: RunningServer) -> None:
+            typer.echo(f"serving on {running.address}", err=True)
+            if running.http_address is not None:
+                scheme = "http" if tls is None else "https"
+                typer.echo(f"and on {scheme}://{running.http_address}/", err=True)
+            if ready_file is not None:
+                _write_ready(ready_file, running, tls is not None)
+
+        tls = None if tls_cert is None else TlsFiles(str(tls_cert), str(tls_key))
         options = ServeOptions(
             host=host,
             port=port,
+            http_port=http_port,
+            origins=tuple(origin or ()),
+            tls=tls,
             data=data or _state_folder(port),
             database=database,
             roots=tuple(root or [Path.cwd()]),
@@ -169,14 +220,35 @@ def serve(
             credentials=credentials,
         )
         finished = run_server(
-            detect,
-            list_detectors,
+            Work(detect, list_detectors, plan_detection, properties_schema),
             options,
-            ready=lambda address: typer.echo(f"serving on {address}", err=True),
+            ready=ready,
             prepare=prepare,
         )
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
         if not finished:
             raise Cancelled
+
+
+def _write_ready(path: Path, running: RunningServer, has_tls: bool) -> None:
+    """What another program needs to call this server.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    http = None
+    if running.http_address is not None:
+        http = f"{'https' if has_tls else 'http'}://{running.http_address}"
+    facts = {"grpc": running.address, "http": http, "tls": has_tls, "pid": os.getpid()}
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            "--ready-file", path, f"cannot be written ({error.strerror})", "name another"
+        ) from error
 
 
 @contextmanager

@@ -125,6 +125,22 @@ class UnknownOperationError(LannerError):
     """The server has no operation of that name (it never had, or it was deleted)."""
 
 
+class UnknownUploadError(LannerError):
+    """The server has no upload of that name (it never had, or it was forgotten)."""
+
+
+class UploadError(LannerError):
+    """Bytes of an upload do not follow those that are there, or are not those announced."""
+
+
+class AuthenticationError(LannerError):
+    """The server wants a token, or does not know the one that was sent."""
+
+
+class AccessError(LannerError):
+    """The token's role does not allow what was asked for."""
+
+
 class WeightsError(LannerError):
     """Weights are missing, unreadable or fail their checksum."""
 
@@ -225,6 +241,10 @@ TABLE: dict[type[LannerError], ErrorStatus] = {
     ReplayError: ErrorStatus("FAILED_PRECONDITION", 409, 26),
     DeadlineError: ErrorStatus("DEADLINE_EXCEEDED", 504, 27),
     UnknownOperationError: ErrorStatus("NOT_FOUND", 404, 28),
+    AuthenticationError: ErrorStatus("UNAUTHENTICATED", 401, 29),
+    AccessError: ErrorStatus("PERMISSION_DENIED", 403, 30),
+    UnknownUploadError: ErrorStatus("NOT_FOUND", 404, 31),
+    UploadError: ErrorStatus("FAILED_PRECONDITION", 409, 32),
     Cancelled: ErrorStatus("CANCELLED", 499, 130),
     LannerError: ErrorStatus("INTERNAL", 500, 1),
 }

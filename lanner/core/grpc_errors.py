@@ -42,11 +42,6 @@ class Failure:
     message: str
     details: bytes
 
-    def abort(self, context: grpc.ServicerContext) -> None:
-        """End the RPC with it. Never returns: gRPC unwinds the handler by raising."""
-        context.set_trailing_metadata(((DETAILS_KEY, self.details),))
-        context.abort(self.code, self.message)
-
 
 def reason(kind: type[LannerError]) -> str:
     """The class name in the spelling of ErrorInfo: SceneError becomes SCENE_ERROR."""

@@ -46,7 +46,8 @@ class Progress:
     """How far a stage is: `done` of `total` (total 0 when it cannot be known).
 
     `detail` is what else is known at this moment, such as the time left; `remark` a sentence that
-    is to stay readable, told once.
+    is to stay readable, told once. `preview` gives what the pieces since the last report show, as
+    GeoJSON Feature texts that may change or go; it may be called late, by any thread, or never.
     """
 
     stage: str
@@ -54,6 +55,29 @@ class Progress:
     total: int
     detail: str = ""
     remark: str = ""
+    preview: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class DetectionPlan:
+    """What a detection would take and give.
+
+    `megapixels` are the detector's; `seconds` of work while nothing else runs, and
+    `result_bytes` of a GeoPackage, are None where they are not known on this machine;
+    `memory_bytes` come on top of the networks.
+    """
+
+    tiles: int
+    megapixels: float
+    read_bytes: int
+    seconds: float | None
+    memory_bytes: int
+    result_bytes: int | None
+    notes: tuple[str, ...] = ()
+
+
+PlanFn = Callable[[DetectRequest], DetectionPlan]
+"""Plans one detection; raises `LannerError` where it cannot be run."""
 
 
 @dataclass(frozen=True)

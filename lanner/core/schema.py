@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["text", "number", "integer", "flag", "datetime", "json"]
 """`json` is a nested value: a list or an object in GeoJSON, its JSON text in a table."""
 
 Shape = Literal["Polygon", "LineString"]
+
+
+_JSON: dict[Kind, dict[str, Any]] = {
+    "text": {"type": ["string", "null"]},
+    "number": {"type": ["number", "null"]},
+    "integer": {"type": "integer"},
+    "flag": {"type": "boolean"},
+    "datetime": {"type": ["string", "null"], "format": "date-time"},
+    "json": {},
+}
+"""Of the values of each kind in GeoJSON."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,19 @@ class Schema:
     def names(self) -> tuple[str, ...]:
         """Names of the properties, in order."""
         return tuple(column.name for column in self.columns)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of the properties of a feature."""
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": {
+                column.name: {**_JSON[column.kind], "description": column.about}
+                for column in self.columns
+            },
+            "required": list(self.names),
+            "additionalProperties": False,
+        }
 
     def of_kind(self, *kinds: Kind) -> frozenset[str]:
         """Names of the properties of some kinds."""

@@ -1,13 +1,13 @@
-"""What closer looks showed, as it is kept for a run that goes on where one was stopped."""
+"""Closer looks at single objects: what is asked, and what is kept of the answers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lanner.core.config import DetectorConfig, config_sha256
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def looks_key(manifest: Manifest, config: DetectorConfig) -> str:
-    """SHA-256 over all that outlines follow from, besides what `look_name` tells apart.
+    """SHA-256 over all that outlines follow from, besides what a `LookTask` says.
 
     That is the scene, its stretch, the grid, the networks and what they run on. Tiles and the
     other steps of the chain have no part in it.
@@ -33,12 +33,24 @@ def looks_key(manifest: Manifest, config: DetectorConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def look_name(
-    box: NDArray[np.float64], object_px: float, gain: float, enlarge: float, threshold: float
-) -> str:
-    """SHA-256 over the box (4,) in grid pixels and how it is looked at."""
-    values = np.array([*box, object_px, gain, enlarge, threshold], "<f8")
-    return hashlib.sha256(values.tobytes()).hexdigest()
+@dataclass(frozen=True)
+class LookTask:
+    """One object to be looked at: its box x0 y0 x1 y1 in grid pixels, and how.
+
+    The other values are those of `postprocess.context.Closer`.
+    """
+
+    box: tuple[float, float, float, float]
+    object_px: float
+    gain: float
+    enlarge: float
+    threshold: float
+
+    @property
+    def name(self) -> str:
+        """SHA-256 over all of it."""
+        how = (self.object_px, self.gain, self.enlarge, self.threshold)
+        return hashlib.sha256(np.array([*self.box, *how], "<f8").tobytes()).hexdigest()
 
 
 def encode_ring(ring: Outline | None) -> bytes:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from lanner.inference.ground_sampling import GsdEstimate
+    from lanner.inference.looks import LookTask
+    from lanner.inference.manifest import Manifest
     from lanner.inference.run import Found
 
 __all__ = ["DetectorInfo", "LoadedDetector", "detect", "detect_with", "list_detectors"]
@@ -79,6 +81,9 @@ def detect_with(
     request: DetectRequest,
     cancel: Cancel,
     on_progress: Callable[[Progress], None],
+    *,
+    opened_as: Manifest | None = None,
+    announce: Callable[[Sequence[LookTask]], None] = lambda _: None,
 ) -> DetectResult:
     """The same with other predictor, such as those of a test that knows the truth.
 
@@ -89,6 +94,9 @@ def detect_with(
         cancel: looked at between tiles, steps and objects of the closer look.
         on_progress: told of every stage: open, normalise, load, detect, blend, the chain's steps,
             objects of a step that takes long, write.
+        opened_as: the run's manifest, where it was just opened elsewhere.
+        announce: told which closer looks are left, before the first of them; what it raises ends
+            the run.
     """
     stages = Stages(on_progress)
     estimate, asked = None, request
@@ -112,7 +120,16 @@ def detect_with(
             found.manifest.record(request.run_dir, asked, config, result)
         return result
 
-    return find_objects(config, open_predictor, request, cancel, stages, finish)
+    return find_objects(
+        config,
+        open_predictor,
+        request,
+        cancel,
+        stages,
+        finish,
+        opened_as=opened_as,
+        announce=announce,
+    )
 
 
 def _written(

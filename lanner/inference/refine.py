@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from lanner.core.machine import thread_each
-from lanner.inference.looks import decode_ring, encode_ring, look_name
+from lanner.inference.looks import LookTask, decode_ring, encode_ring
 from postprocess.context import CloserLook, untold
 from tiling.grid import Box
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Each = Callable[[Callable[[int], bool], Sequence[int]], Generator[bool, None, None]]
+Announce = Callable[[Sequence[LookTask]], None]
 SIDES = (96, 128, 160, 192, 224)
 """Sides in pixels that the picture of one object may have, multiples of the network's stride."""
 ROOM = 1.35
@@ -74,9 +75,11 @@ class SceneCloser:
         open_ledger: gives the ledger of the objects that have been looked at, of a key that
             stands for all of the above.
         each: calls a function with each of some things, as `lanner.inference.engine.on_engine`.
+        announce: told which looks the ledger lacks, before the first of them; what it raises is
+            raised.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         scene: Scene,
         bands: tuple[str, ...],
@@ -85,12 +88,15 @@ class SceneCloser:
         look: Look,
         cancel: Cancel,
         open_ledger: Callable[[], NamedLedger],
+        *,
         each: Each = thread_each,
+        announce: Announce = lambda _: None,
     ) -> None:
         self._scene, self._bands, self._grid = scene, bands, grid
         self._stretch, self._look, self._cancel = stretch, look, cancel
         self._open_ledger = open_ledger
         self._each = each
+        self._announce = announce
         self._samplers: dict[int, tuple[Grid, GridSampler]] = {}
 
     def outlines(
@@ -123,12 +129,43 @@ class SceneCloser:
         self._cancel.check()
         if not shots:
             return looks
-        names = [look_name(boxes[n], object_px, gain, enlarge, threshold) for n, _ in shots]
-        rings = self._rings([shot for _, shot in shots], names, threshold, tell)
+        x0, y0, x1, y1 = boxes.T.tolist()
+        tasks = [
+            LookTask((x0[n], y0[n], x1[n], y1[n]), object_px, gain, enlarge, threshold)
+            for n, _ in shots
+        ]
+        rings = self._rings([shot for _, shot in shots], tasks, tell)
         for (n, shot), ring in zip(shots, rings, strict=True):
             if ring is not None:
                 looks[n] = CloserLook(shot.placed(ring, self._grid), shot.grid.gsd)
         return looks
+
+    def payloads(self, tasks: Sequence[LookTask]) -> list[tuple[str, bytes]]:
+        """What the looks that another run announced show, by name, as its ledger keeps it.
+
+        Raises:
+            Cancelled: the caller went away.
+            SceneError: the scene cannot be read there.
+        """
+        shots = []
+        for task in tasks:
+            box = np.asarray(task.box)
+            level = self._level(box, task.object_px, task.gain, task.enlarge)
+            assert level is not None, "announced looks gain something"
+            shots.append(self._shot(box, level))
+        found: dict[int, bytes] = {}
+
+        def see(n: int) -> bool:
+            if self._cancel.is_set():
+                return False
+            found[n] = encode_ring(self._ring(shots[n], tasks[n].threshold))
+            return True
+
+        with closing(self._each(see, range(len(tasks)))) as answers:
+            for _ in answers:
+                self._cancel.check()
+        self._cancel.check()
+        return [(task.name, found[n]) for n, task in enumerate(tasks)]
 
     def close(self) -> None:
         """Close the file handles."""
@@ -139,21 +176,22 @@ class SceneCloser:
     def _rings(
         self,
         shots: Sequence[_Shot],
-        names: Sequence[str],
-        threshold: float,
+        tasks: Sequence[LookTask],
         tell: Callable[[int, int], None],
     ) -> list[Outline | None]:
         """What is seen on each picture: kept in the ledger by its name, or looked at now."""
+        names = [task.name for task in tasks]
         with self._open_ledger() as ledger:
             left = [n for n, name in enumerate(names) if not ledger.done(name)]
             done = len(shots) - len(left)
             tell(done, len(shots))
+            self._announce([tasks[n] for n in left])
 
             def see(n: int) -> bool:
                 # By its own thread: a slow object holds back none that others have finished.
                 if self._cancel.is_set():
                     return False
-                ledger.put(names[n], encode_ring(self._ring(shots[n], threshold)))
+                ledger.put(names[n], encode_ring(self._ring(shots[n], tasks[n].threshold)))
                 return True
 
             with closing(self._each(see, left)) as answers:

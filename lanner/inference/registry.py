@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import SUFFIXES, Broken, Entry, check_release, listing, resolve
 from lanner.core.config import config_sha256
@@ -185,3 +185,14 @@ def _info(entry: Entry) -> DetectorInfo:
         ),
         problem=problem,
     )
+
+
+def properties_schema(detector: str) -> dict[str, Any]:
+    """The JSON Schema of the properties of a detector's features.
+
+    Raises:
+        LannerError: there is no such detector, or its configuration is malformed.
+    """
+    from postprocess.chain import Chain
+
+    return Chain.from_specs(find(detector).config.chain).schema.json_schema()

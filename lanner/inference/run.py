@@ -20,9 +20,11 @@ from lanner.inference.stages import Stages
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from lanner.inference.looks import LookTask
     from lanner.inference.manifest import Manifest
+    from lanner.inference.refine import SceneCloser
     from postprocess.chain import Chain, ChainResult
-    from postprocess.context import Closer, Context
+    from postprocess.context import Context
     from tiling.grid import TilePlan
     from tiling.ledger import Ledger
     from tiling.pinned import PinnedFile
@@ -62,7 +64,7 @@ class OpenedRun:
     notes: tuple[str, ...]
 
 
-def find_objects(
+def find_objects(  # noqa: PLR0913
     config: DetectorConfig,
     open_predictor: Callable[[], LoadedDetector],
     request: DetectRequest,
@@ -70,6 +72,9 @@ def find_objects(
     stages: Stages,
     finish: Callable[[Found], T],
     select: Callable[[Chain], Chain] = lambda chain: chain,
+    *,
+    opened_as: Manifest | None = None,
+    announce: Callable[[Sequence[LookTask]], None] = lambda _: None,
 ) -> T:
     """Everything from the scene to the end of the chain.
 
@@ -81,11 +86,14 @@ def find_objects(
         stages: told of every stage.
         finish: makes the answer of what was found.
         select: the steps to run, of all.
+        opened_as: of the same run, where it was just opened elsewhere.
+        announce: told which closer looks are left, before the first of them; what it raises ends
+            the run.
 
     Raises:
         LannerError: any of them; the message says what to do.
     """
-    opened = open_run(config, open_predictor, request, cancel, stages)
+    opened = open_run(config, open_predictor, request, cancel, stages, opened_as)
     scene, manifest, loaded, chain = opened.scene, opened.manifest, opened.loaded, opened.chain
     from postprocess.frame import MANY
     from tiling.ledger import Ledger
@@ -99,7 +107,7 @@ def find_objects(
         objects, context, capped = _run_tiles(
             scene, config, loaded, manifest, folder, ledger, cancel, stages
         )
-        with _closer(scene, config, manifest, loaded, folder, cancel) as closer:
+        with _scene_closer(scene, config, manifest, loaded, folder, cancel, announce) as closer:
             context = replace(context, closer=closer, files=opened.files)
             if request.run_dir is None and not context.rasters and len(objects) < MANY:
                 # Nobody can restart it: the snapshots of few objects take longer than the steps.
@@ -115,6 +123,7 @@ def open_run(
     request: DetectRequest,
     cancel: Cancel,
     stages: Stages,
+    opened_as: Manifest | None = None,
 ) -> OpenedRun:
     """Everything up to the first tile; arguments and errors are those of `find_objects`."""
     stages.tell("open", 0, 1)
@@ -123,7 +132,7 @@ def open_run(
         check_run_dir(request.run_dir, request.scene)
     scene = admitted(request, config)
     plan = tile_plan(scene, config, request.tile)
-    checksum = scene.sha256(plan.grid)
+    checksum = opened_as.scene_sha256 if opened_as else scene.sha256(plan.grid)
     stages.tell("open", 1, 1)
     cancel.check()
     # What can be wrong with the scene is told before libraries and networks are loaded, which
@@ -132,8 +141,11 @@ def open_run(
     from tiling.notes import notes_of
 
     stages.tell("normalise", 0, 1)
-    require_valid(scene, config.bands)
-    stretch = scene_stretch(scene, config.bands, config.normalise)
+    if opened_as is None:
+        require_valid(scene, config.bands)
+        stretch = scene_stretch(scene, config.bands, config.normalise)
+    else:
+        stretch = opened_as.stretch
     notes = notes_of(scene, plan.grid, stretch)
     stages.tell("normalise", 1, 1)
     cancel.check()
@@ -199,6 +211,24 @@ def predict_some(
     return done
 
 
+def look_at_some(
+    config: DetectorConfig,
+    loaded: LoadedDetector,
+    request: DetectRequest,
+    manifest: Manifest,
+    tasks: Sequence[LookTask],
+    cancel: Cancel,
+) -> list[tuple[str, bytes]]:
+    """Some closer looks that a run announced, as its ledger keeps them.
+
+    Arguments and errors are those of `predict_some`; `tasks` are the looks.
+    """
+    scene = admitted(request, config)
+    with _scene_closer(scene, config, manifest, loaded, Path(), cancel) as closer:
+        assert closer is not None, "who announced looks had networks for them"
+        return closer.payloads(tasks)
+
+
 def _run_tiles(
     scene: Scene,
     config: DetectorConfig,
@@ -210,6 +240,7 @@ def _run_tiles(
     stages: Stages,
 ) -> tuple[gpd.GeoDataFrame, Context, int]:
     """The tile work: candidates or raster, and the context that the chain runs in."""
+    from lanner.inference.previews import preview_texts
     from lanner.inference.tiles import blend, gather, predict_tiles
     from postprocess.context import Context, DetectorFacts
     from tiling.reader import TileReader
@@ -217,7 +248,8 @@ def _run_tiles(
     plan, predictor = manifest.plan, loaded.predictor
     reader = TileReader(scene, plan, config.bands, manifest.stretch)
     rasters = {}
-    predict_tiles(predictor, reader, ledger, cancel, stages)
+    preview = partial(preview_texts, plan=plan, place=scene.place, classes=config.classes)
+    predict_tiles(predictor, reader, ledger, cancel, stages, preview)
     objects, capped = gather(ledger, plan, config.classes, predictor.names, cancel)
     if predictor.channels:
         rasters = blend(folder, ledger, plan, predictor, scene.place, cancel, stages)
@@ -241,15 +273,16 @@ def _run_tiles(
 
 
 @contextmanager
-def _closer(
+def _scene_closer(
     scene: Scene,
     config: DetectorConfig,
     manifest: Manifest,
     loaded: LoadedDetector,
     folder: Path,
     cancel: Cancel,
-) -> Iterator[Closer | None]:
-    """What looks at single objects again; None where these predictor cannot."""
+    announce: Callable[[Sequence[LookTask]], None] = lambda _: None,
+) -> Iterator[SceneCloser | None]:
+    """What looks at single objects again; None where this predictor cannot."""
     from lanner.inference.engine import on_engine
     from lanner.inference.looks import looks_key
     from lanner.inference.refine import SceneCloser
@@ -263,7 +296,17 @@ def _closer(
     ledger = partial(NamedLedger, folder / LOOKS, looks_key(manifest, config))
     each = partial(on_engine, loaded.predictor)
     with closing(
-        SceneCloser(scene, config.bands, grid, stretch, outline, cancel, ledger, each)
+        SceneCloser(
+            scene,
+            config.bands,
+            grid,
+            stretch,
+            outline,
+            cancel,
+            ledger,
+            each=each,
+            announce=announce,
+        )
     ) as closer:
         yield closer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lanner.core.job import Progress
 
@@ -25,9 +25,15 @@ class Stages:
         self._since = clock()
         self._spent: dict[str, float] = {}
 
-    def tell(self, stage: str, done: int, total: int) -> None:
-        """Say how far a stage is."""
-        self.pass_on(Progress(stage, done, total))
+    def tell(
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        preview: Callable[[], Sequence[str]] | None = None,
+    ) -> None:
+        """Say how far a stage is, and what can be drawn of it."""
+        self.pass_on(Progress(stage, done, total, preview=preview))
 
     def pass_on(self, progress: Progress) -> None:
         """Pass a stage's own words on."""

@@ -44,9 +44,22 @@ if TYPE_CHECKING:
 
 
 def predict_tiles(
-    predictor: Predictor, reader: TileReader, ledger: Ledger, cancel: Cancel, stages: Stages
+    predictor: Predictor,
+    reader: TileReader,
+    ledger: Ledger,
+    cancel: Cancel,
+    stages: Stages,
+    preview: Callable[[int, bytes], Sequence[str]],
 ) -> None:
     """Look at every tile that the ledger does not hold yet.
+
+    Args:
+        predictor: what looks.
+        reader: of the tiles.
+        ledger: what is found goes there.
+        cancel: looked at between tiles.
+        stages: told of every tile.
+        preview: what a tile's payload in the ledger shows, for those who follow the run.
 
     Raises:
         Cancelled: the caller went away; what is in the ledger stays.
@@ -62,7 +75,7 @@ def predict_tiles(
         for index, payload in payloads:
             ledger.put(index, payload)
             done += 1
-            stages.tell("detect", done, len(plan))
+            stages.tell("detect", done, len(plan), partial(preview, index, payload))
             cancel.check()
     cancel.check()
 

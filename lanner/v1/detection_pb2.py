@@ -24,39 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lanner/v1/detection.proto\x12\tlanner.v1\"\xeb\x01\n\rDetectionSpec\x12%\n\x05scene\x18\x01 \x01(\x0b\x32\x16.lanner.v1.SceneSource\x12+\n\x08\x64\x65tector\x18\x02 \x01(\x0b\x32\x19.lanner.v1.DetectorChoice\x12\x12\n\x05gsd_m\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x11\n\x04tile\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x30\n\x07members\x18\x06 \x01(\x0b\x32\x1a.lanner.v1.MemberSelectionH\x02\x88\x01\x01\x42\x08\n\x06_gsd_mB\x07\n\x05_tileB\n\n\x08_members\"&\n\x0bSceneSource\x12\r\n\x03uri\x18\x01 \x01(\tH\x00\x42\x08\n\x06source\"*\n\x0e\x44\x65tectorChoice\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x42\x08\n\x06\x63hoice\" \n\x0fMemberSelection\x12\r\n\x05names\x18\x01 \x03(\t\"\x84\x02\n\x08\x44\x65tector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\r\n\x05gsd_m\x18\x05 \x01(\x01\x12&\n\tgsd_range\x18\x06 \x01(\x0b\x32\x13.lanner.v1.GsdRange\x12\"\n\x07members\x18\x07 \x03(\x0b\x32\x11.lanner.v1.Member\x12\r\n\x05steps\x18\x08 \x03(\t\x12\r\n\x05\x62\x61nds\x18\t \x03(\t\x12)\n\x06output\x18\n \x01(\x0e\x32\x19.lanner.v1.DetectorOutput\x12\x0f\n\x07problem\x18\x0b \x01(\t\"(\n\x08GsdRange\x12\r\n\x05min_m\x18\x01 \x01(\x01\x12\r\n\x05max_m\x18\x02 \x01(\x01\"<\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x03 \x01(\t\"6\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"\x84\x01\n\x07\x46\x65\x61ture\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12%\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x13.lanner.v1.Decision\x12\x0f\n\x07geojson\x18\x05 \x01(\tB\r\n\x0b_confidence\"I\n\x0c\x46\x65\x61tureBatch\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x03\x12$\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32\x12.lanner.v1.Feature\"]\n\x0c\x46\x65\x61tureChunk\x12\r\n\x05index\x18\x01 \x01(\x03\x12\"\n\x06header\x18\x02 \x01(\x0b\x32\x12.lanner.v1.Feature\x12\x0c\n\x04part\x18\x03 \x01(\x0c\x12\x0c\n\x04more\x18\x04 \x01(\x08\".\n\x07Summary\x12\x15\n\rfeature_count\x18\x01 \x01(\x03\x12\x0c\n\x04json\x18\x02 \x01(\t*j\n\x0e\x44\x65tectorOutput\x12\x1f\n\x1b\x44\x45TECTOR_OUTPUT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45TECTOR_OUTPUT_OBJECTS\x10\x01\x12\x1a\n\x16\x44\x45TECTOR_OUTPUT_RASTER\x10\x02*N\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45\x43ISION_ACCEPT\x10\x01\x12\x13\n\x0f\x44\x45\x43ISION_REVIEW\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19lanner/v1/detection.proto\x12\tlanner.v1\"\xeb\x01\n\rDetectionSpec\x12%\n\x05scene\x18\x01 \x01(\x0b\x32\x16.lanner.v1.SceneSource\x12+\n\x08\x64\x65tector\x18\x02 \x01(\x0b\x32\x19.lanner.v1.DetectorChoice\x12\x12\n\x05gsd_m\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\x11\n\x04tile\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x30\n\x07members\x18\x06 \x01(\x0b\x32\x1a.lanner.v1.MemberSelectionH\x02\x88\x01\x01\x42\x08\n\x06_gsd_mB\x07\n\x05_tileB\n\n\x08_members\"8\n\x0bSceneSource\x12\r\n\x03uri\x18\x01 \x01(\tH\x00\x12\x10\n\x06upload\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"*\n\x0e\x44\x65tectorChoice\x12\x0e\n\x04name\x18\x01 \x01(\tH\x00\x42\x08\n\x06\x63hoice\" \n\x0fMemberSelection\x12\r\n\x05names\x18\x01 \x03(\t\"\x9f\x02\n\x08\x44\x65tector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\x12\r\n\x05gsd_m\x18\x05 \x01(\x01\x12&\n\tgsd_range\x18\x06 \x01(\x0b\x32\x13.lanner.v1.GsdRange\x12\"\n\x07members\x18\x07 \x03(\x0b\x32\x11.lanner.v1.Member\x12\r\n\x05steps\x18\x08 \x03(\t\x12\r\n\x05\x62\x61nds\x18\t \x03(\t\x12)\n\x06output\x18\n \x01(\x0e\x32\x19.lanner.v1.DetectorOutput\x12\x0f\n\x07problem\x18\x0b \x01(\t\x12\x19\n\x11properties_schema\x18\x0c \x01(\t\"(\n\x08GsdRange\x12\r\n\x05min_m\x18\x01 \x01(\x01\x12\r\n\x05max_m\x18\x02 \x01(\x01\"<\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x03 \x01(\t\"6\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"\x84\x01\n\x07\x46\x65\x61ture\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12%\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x13.lanner.v1.Decision\x12\x0f\n\x07geojson\x18\x05 \x01(\tB\r\n\x0b_confidence\"I\n\x0c\x46\x65\x61tureBatch\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x03\x12$\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32\x12.lanner.v1.Feature\"]\n\x0c\x46\x65\x61tureChunk\x12\r\n\x05index\x18\x01 \x01(\x03\x12\"\n\x06header\x18\x02 \x01(\x0b\x32\x12.lanner.v1.Feature\x12\x0c\n\x04part\x18\x03 \x01(\x0c\x12\x0c\n\x04more\x18\x04 \x01(\x08\".\n\x07Summary\x12\x15\n\rfeature_count\x18\x01 \x01(\x03\x12\x0c\n\x04json\x18\x02 \x01(\t*j\n\x0e\x44\x65tectorOutput\x12\x1f\n\x1b\x44\x45TECTOR_OUTPUT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45TECTOR_OUTPUT_OBJECTS\x10\x01\x12\x1a\n\x16\x44\x45TECTOR_OUTPUT_RASTER\x10\x02*N\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45\x43ISION_ACCEPT\x10\x01\x12\x13\n\x0f\x44\x45\x43ISION_REVIEW\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lanner.v1.detection_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DETECTOROUTPUT']._serialized_start=1172
-  _globals['_DETECTOROUTPUT']._serialized_end=1278
-  _globals['_DECISION']._serialized_start=1280
-  _globals['_DECISION']._serialized_end=1358
+  _globals['_DETECTOROUTPUT']._serialized_start=1217
+  _globals['_DETECTOROUTPUT']._serialized_end=1323
+  _globals['_DECISION']._serialized_start=1325
+  _globals['_DECISION']._serialized_end=1403
   _globals['_DETECTIONSPEC']._serialized_start=41
   _globals['_DETECTIONSPEC']._serialized_end=276
   _globals['_SCENESOURCE']._serialized_start=278
-  _globals['_SCENESOURCE']._serialized_end=316
-  _globals['_DETECTORCHOICE']._serialized_start=318
-  _globals['_DETECTORCHOICE']._serialized_end=360
-  _globals['_MEMBERSELECTION']._serialized_start=362
-  _globals['_MEMBERSELECTION']._serialized_end=394
-  _globals['_DETECTOR']._serialized_start=397
-  _globals['_DETECTOR']._serialized_end=657
-  _globals['_GSDRANGE']._serialized_start=659
-  _globals['_GSDRANGE']._serialized_end=699
-  _globals['_MEMBER']._serialized_start=701
-  _globals['_MEMBER']._serialized_end=761
-  _globals['_PROGRESS']._serialized_start=763
-  _globals['_PROGRESS']._serialized_end=817
-  _globals['_FEATURE']._serialized_start=820
-  _globals['_FEATURE']._serialized_end=952
-  _globals['_FEATUREBATCH']._serialized_start=954
-  _globals['_FEATUREBATCH']._serialized_end=1027
-  _globals['_FEATURECHUNK']._serialized_start=1029
-  _globals['_FEATURECHUNK']._serialized_end=1122
-  _globals['_SUMMARY']._serialized_start=1124
-  _globals['_SUMMARY']._serialized_end=1170
+  _globals['_SCENESOURCE']._serialized_end=334
+  _globals['_DETECTORCHOICE']._serialized_start=336
+  _globals['_DETECTORCHOICE']._serialized_end=378
+  _globals['_MEMBERSELECTION']._serialized_start=380
+  _globals['_MEMBERSELECTION']._serialized_end=412
+  _globals['_DETECTOR']._serialized_start=415
+  _globals['_DETECTOR']._serialized_end=702
+  _globals['_GSDRANGE']._serialized_start=704
+  _globals['_GSDRANGE']._serialized_end=744
+  _globals['_MEMBER']._serialized_start=746
+  _globals['_MEMBER']._serialized_end=806
+  _globals['_PROGRESS']._serialized_start=808
+  _globals['_PROGRESS']._serialized_end=862
+  _globals['_FEATURE']._serialized_start=865
+  _globals['_FEATURE']._serialized_end=997
+  _globals['_FEATUREBATCH']._serialized_start=999
+  _globals['_FEATUREBATCH']._serialized_end=1072
+  _globals['_FEATURECHUNK']._serialized_start=1074
+  _globals['_FEATURECHUNK']._serialized_end=1167
+  _globals['_SUMMARY']._serialized_start=1169
+  _globals['_SUMMARY']._serialized_end=1215
 # @@protoc_insertion_point(module_scope)

@@ -138,20 +138,24 @@ class SceneSource(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     URI_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """A path inside the folders the server may read (relative to one of them, or absolute),
     or, where the server allows it, an http://, https:// or s3:// address.
     """
+    upload: _builtins.str
+    """Name of an upload that is complete: "uploads/" and its id."""
     def __init__(
         self,
         *,
         uri: _builtins.str = ...,
+        upload: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "uri", b"uri"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "upload", b"upload", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "upload", b"upload", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["uri"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["uri", "upload"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
@@ -222,6 +226,7 @@ class Detector(_message.Message):
     BANDS_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    PROPERTIES_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name that DetectorChoice takes."""
     version: _builtins.str
@@ -234,6 +239,8 @@ class Detector(_message.Message):
     """What the networks hand to the chain."""
     problem: _builtins.str
     """Why it cannot run on this server; empty where it can."""
+    properties_schema: _builtins.str
+    """JSON Schema (2020-12) of the properties of its features. In GetDetector's answer alone."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Labels that its features carry."""
@@ -268,10 +275,11 @@ class Detector(_message.Message):
         bands: _abc.Iterable[_builtins.str] | None = ...,
         output: Global___DetectorOutput.ValueType = ...,
         problem: _builtins.str = ...,
+        properties_schema: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gsd_range", b"gsd_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "classes", b"classes", "description", b"description", "gsd_m", b"gsd_m", "gsd_range", b"gsd_range", "members", b"members", "name", b"name", "output", b"output", "problem", b"problem", "steps", b"steps", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "classes", b"classes", "description", b"description", "gsd_m", b"gsd_m", "gsd_range", b"gsd_range", "members", b"members", "name", b"name", "output", b"output", "problem", b"problem", "properties_schema", b"properties_schema", "steps", b"steps", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

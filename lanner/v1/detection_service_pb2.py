@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lanner.v1 import detection_pb2 as lanner_dot_v1_dot_detection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lanner/v1/detection_service.proto\x12\tlanner.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19lanner/v1/detection.proto\"\x16\n\x14ListDetectorsRequest\"?\n\x15ListDetectorsResponse\x12&\n\tdetectors\x18\x01 \x03(\x0b\x32\x13.lanner.v1.Detector\"7\n\rDetectRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\"\x98\x01\n\x16SubmitDetectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x30\n\rqueue_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc7\x02\n\x11\x44\x65tectionMetadata\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.lanner.v1.OperationState\x12%\n\x08progress\x18\x03 \x01(\x0b\x32\x13.lanner.v1.Progress\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x08 \x01(\x08\"G\n\x0f\x44\x65tectionResult\x12#\n\x07summary\x18\x01 \x01(\x0b\x32\x12.lanner.v1.Summary\x12\x0f\n\x07\x66ormats\x18\x02 \x03(\t\"0\n\x10GetResultRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\"\xc0\x01\n\x0e\x44\x65tectResponse\x12\'\n\x08progress\x18\x01 \x01(\x0b\x32\x13.lanner.v1.ProgressH\x00\x12+\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.lanner.v1.FeatureBatchH\x00\x12(\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x17.lanner.v1.FeatureChunkH\x00\x12%\n\x07summary\x18\x04 \x01(\x0b\x32\x12.lanner.v1.SummaryH\x00\x42\x07\n\x05\x65vent*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x05\x32\xc0\x03\n\x10\x44\x65tectionService\x12i\n\rListDetectors\x12\x1f.lanner.v1.ListDetectorsRequest\x1a .lanner.v1.ListDetectorsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/detectors\x12?\n\x06\x44\x65tect\x12\x18.lanner.v1.DetectRequest\x1a\x19.lanner.v1.DetectResponse0\x01\x12\x95\x01\n\x0fSubmitDetection\x12!.lanner.v1.SubmitDetectionRequest\x1a\x1d.google.longrunning.Operation\"@\xca\x41$\n\x0f\x44\x65tectionResult\x12\x11\x44\x65tectionMetadata\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/detections:\x01*\x12h\n\tGetResult\x12\x1b.lanner.v1.GetResultRequest\x1a\x14.google.api.HttpBody\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=operations/*}/result0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lanner/v1/detection_service.proto\x12\tlanner.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19lanner/v1/detection.proto\"\x16\n\x14ListDetectorsRequest\"?\n\x15ListDetectorsResponse\x12&\n\tdetectors\x18\x01 \x03(\x0b\x32\x13.lanner.v1.Detector\"\"\n\x12GetDetectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x14PlanDetectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\"\xc5\x01\n\rDetectionPlan\x12\r\n\x05tiles\x18\x01 \x01(\x03\x12\x12\n\nmegapixels\x18\x02 \x01(\x01\x12\x12\n\nread_bytes\x18\x03 \x01(\x03\x12,\n\twork_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x19\n\x0cresult_bytes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05notes\x18\x07 \x03(\tB\x0f\n\r_result_bytes\">\n\x0cWatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x10\n\x08previews\x18\x03 \x01(\x08\"\xb0\x02\n\nWatchEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12)\n\theartbeat\x18\x02 \x01(\x0b\x32\x14.lanner.v1.HeartbeatH\x00\x12\'\n\x08progress\x18\x03 \x01(\x0b\x32\x13.lanner.v1.ProgressH\x00\x12*\n\x07preview\x18\x04 \x01(\x0b\x32\x17.lanner.v1.PreviewBatchH\x00\x12+\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x17.lanner.v1.FeatureBatchH\x00\x12(\n\x05\x63hunk\x18\x06 \x01(\x0b\x32\x17.lanner.v1.FeatureChunkH\x00\x12\x32\n\toperation\x18\x07 \x01(\x0b\x32\x1d.google.longrunning.OperationH\x00\x42\x07\n\x05\x65vent\"\x0b\n\tHeartbeat\"F\n\x0cPreviewBatch\x12\x10\n\x08replaces\x18\x01 \x01(\x08\x12$\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32\x12.lanner.v1.Feature\"7\n\rDetectRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\"\x98\x01\n\x16SubmitDetectionRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x30\n\rqueue_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc7\x02\n\x11\x44\x65tectionMetadata\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.lanner.v1.DetectionSpec\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.lanner.v1.OperationState\x12%\n\x08progress\x18\x03 \x01(\x0b\x32\x13.lanner.v1.Progress\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x08 \x01(\x08\"G\n\x0f\x44\x65tectionResult\x12#\n\x07summary\x18\x01 \x01(\x0b\x32\x12.lanner.v1.Summary\x12\x0f\n\x07\x66ormats\x18\x02 \x03(\t\"0\n\x10GetResultRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\"\xc0\x01\n\x0e\x44\x65tectResponse\x12\'\n\x08progress\x18\x01 \x01(\x0b\x32\x13.lanner.v1.ProgressH\x00\x12+\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\x17.lanner.v1.FeatureBatchH\x00\x12(\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x17.lanner.v1.FeatureChunkH\x00\x12%\n\x07summary\x18\x04 \x01(\x0b\x32\x12.lanner.v1.SummaryH\x00\x42\x07\n\x05\x65vent*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x05\x32\xe5\x05\n\x10\x44\x65tectionService\x12i\n\rListDetectors\x12\x1f.lanner.v1.ListDetectorsRequest\x1a .lanner.v1.ListDetectorsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/detectors\x12_\n\x0bGetDetector\x12\x1d.lanner.v1.GetDetectorRequest\x1a\x13.lanner.v1.Detector\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/detectors/{name}\x12`\n\rPlanDetection\x12\x1f.lanner.v1.PlanDetectionRequest\x1a\x18.lanner.v1.DetectionPlan\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/plans:\x01*\x12?\n\x06\x44\x65tect\x12\x18.lanner.v1.DetectRequest\x1a\x19.lanner.v1.DetectResponse0\x01\x12\x95\x01\n\x0fSubmitDetection\x12!.lanner.v1.SubmitDetectionRequest\x1a\x1d.google.longrunning.Operation\"@\xca\x41$\n\x0f\x44\x65tectionResult\x12\x11\x44\x65tectionMetadata\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/detections:\x01*\x12`\n\x05Watch\x12\x17.lanner.v1.WatchRequest\x1a\x15.lanner.v1.WatchEvent\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=operations/*}:watch0\x01\x12h\n\tGetResult\x12\x1b.lanner.v1.GetResultRequest\x1a\x14.google.api.HttpBody\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=operations/*}/result0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,28 +39,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DETECTIONSERVICE'].methods_by_name['ListDetectors']._loaded_options = None
   _globals['_DETECTIONSERVICE'].methods_by_name['ListDetectors']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/detectors'
+  _globals['_DETECTIONSERVICE'].methods_by_name['GetDetector']._loaded_options = None
+  _globals['_DETECTIONSERVICE'].methods_by_name['GetDetector']._serialized_options = b'\202\323\344\223\002\026\022\024/v1/detectors/{name}'
+  _globals['_DETECTIONSERVICE'].methods_by_name['PlanDetection']._loaded_options = None
+  _globals['_DETECTIONSERVICE'].methods_by_name['PlanDetection']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/plans:\001*'
   _globals['_DETECTIONSERVICE'].methods_by_name['SubmitDetection']._loaded_options = None
   _globals['_DETECTIONSERVICE'].methods_by_name['SubmitDetection']._serialized_options = b'\312A$\n\017DetectionResult\022\021DetectionMetadata\202\323\344\223\002\023\"\016/v1/detections:\001*'
+  _globals['_DETECTIONSERVICE'].methods_by_name['Watch']._loaded_options = None
+  _globals['_DETECTIONSERVICE'].methods_by_name['Watch']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/{name=operations/*}:watch'
   _globals['_DETECTIONSERVICE'].methods_by_name['GetResult']._loaded_options = None
   _globals['_DETECTIONSERVICE'].methods_by_name['GetResult']._serialized_options = b'\202\323\344\223\002 \022\036/v1/{name=operations/*}/result'
-  _globals['_OPERATIONSTATE']._serialized_start=1184
-  _globals['_OPERATIONSTATE']._serialized_end=1380
+  _globals['_OPERATIONSTATE']._serialized_start=1940
+  _globals['_OPERATIONSTATE']._serialized_end=2136
   _globals['_LISTDETECTORSREQUEST']._serialized_start=234
   _globals['_LISTDETECTORSREQUEST']._serialized_end=256
   _globals['_LISTDETECTORSRESPONSE']._serialized_start=258
   _globals['_LISTDETECTORSRESPONSE']._serialized_end=321
-  _globals['_DETECTREQUEST']._serialized_start=323
-  _globals['_DETECTREQUEST']._serialized_end=378
-  _globals['_SUBMITDETECTIONREQUEST']._serialized_start=381
-  _globals['_SUBMITDETECTIONREQUEST']._serialized_end=533
-  _globals['_DETECTIONMETADATA']._serialized_start=536
-  _globals['_DETECTIONMETADATA']._serialized_end=863
-  _globals['_DETECTIONRESULT']._serialized_start=865
-  _globals['_DETECTIONRESULT']._serialized_end=936
-  _globals['_GETRESULTREQUEST']._serialized_start=938
-  _globals['_GETRESULTREQUEST']._serialized_end=986
-  _globals['_DETECTRESPONSE']._serialized_start=989
-  _globals['_DETECTRESPONSE']._serialized_end=1181
-  _globals['_DETECTIONSERVICE']._serialized_start=1383
-  _globals['_DETECTIONSERVICE']._serialized_end=1831
+  _globals['_GETDETECTORREQUEST']._serialized_start=323
+  _globals['_GETDETECTORREQUEST']._serialized_end=357
+  _globals['_PLANDETECTIONREQUEST']._serialized_start=359
+  _globals['_PLANDETECTIONREQUEST']._serialized_end=421
+  _globals['_DETECTIONPLAN']._serialized_start=424
+  _globals['_DETECTIONPLAN']._serialized_end=621
+  _globals['_WATCHREQUEST']._serialized_start=623
+  _globals['_WATCHREQUEST']._serialized_end=685
+  _globals['_WATCHEVENT']._serialized_start=688
+  _globals['_WATCHEVENT']._serialized_end=992
+  _globals['_HEARTBEAT']._serialized_start=994
+  _globals['_HEARTBEAT']._serialized_end=1005
+  _globals['_PREVIEWBATCH']._serialized_start=1007
+  _globals['_PREVIEWBATCH']._serialized_end=1077
+  _globals['_DETECTREQUEST']._serialized_start=1079
+  _globals['_DETECTREQUEST']._serialized_end=1134
+  _globals['_SUBMITDETECTIONREQUEST']._serialized_start=1137
+  _globals['_SUBMITDETECTIONREQUEST']._serialized_end=1289
+  _globals['_DETECTIONMETADATA']._serialized_start=1292
+  _globals['_DETECTIONMETADATA']._serialized_end=1619
+  _globals['_DETECTIONRESULT']._serialized_start=1621
+  _globals['_DETECTIONRESULT']._serialized_end=1692
+  _globals['_GETRESULTREQUEST']._serialized_start=1694
+  _globals['_GETRESULTREQUEST']._serialized_end=1742
+  _globals['_DETECTRESPONSE']._serialized_start=1745
+  _globals['_DETECTRESPONSE']._serialized_end=1937
+  _globals['_DETECTIONSERVICE']._serialized_start=2139
+  _globals['_DETECTIONSERVICE']._serialized_end=2880
 # @@protoc_insertion_point(module_scope)

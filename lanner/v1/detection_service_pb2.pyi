@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.longrunning import operations_pb2 as _operations_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -86,6 +87,237 @@ class ListDetectorsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDetectorsResponse: _TypeAlias = ListDetectorsResponse  # noqa: Y015
+
+@_typing.final
+class GetDetectorRequest(_message.Message):
+    """Asks for one detector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of it in ListDetectorsResponse."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDetectorRequest: _TypeAlias = GetDetectorRequest  # noqa: Y015
+
+@_typing.final
+class PlanDetectionRequest(_message.Message):
+    """Asks what a detection would take."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spec(self) -> _detection_pb2.DetectionSpec: ...
+    def __init__(
+        self,
+        *,
+        spec: _detection_pb2.DetectionSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanDetectionRequest: _TypeAlias = PlanDetectionRequest  # noqa: Y015
+
+@_typing.final
+class DetectionPlan(_message.Message):
+    """What a detection would take and give."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TILES_FIELD_NUMBER: _builtins.int
+    MEGAPIXELS_FIELD_NUMBER: _builtins.int
+    READ_BYTES_FIELD_NUMBER: _builtins.int
+    WORK_TIME_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    RESULT_BYTES_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    tiles: _builtins.int
+    """Tiles that the networks look at."""
+    megapixels: _builtins.float
+    """Ground of the scene at the detector's sampling, in millions of pixels."""
+    read_bytes: _builtins.int
+    """Bytes of the scene that are read."""
+    memory_bytes: _builtins.int
+    """Memory that the work takes at most, besides the networks."""
+    result_bytes: _builtins.int
+    """Size of the result as GeoPackage, as far as earlier results tell; unset where they do not."""
+    @_builtins.property
+    def work_time(self) -> _duration_pb2.Duration:
+        """Time of the work on this server while nothing else runs; unset where it is not known yet."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sentences on the scene."""
+
+    def __init__(
+        self,
+        *,
+        tiles: _builtins.int = ...,
+        megapixels: _builtins.float = ...,
+        read_bytes: _builtins.int = ...,
+        work_time: _duration_pb2.Duration | None = ...,
+        memory_bytes: _builtins.int = ...,
+        result_bytes: _builtins.int | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result_bytes", b"_result_bytes", "result_bytes", b"result_bytes", "work_time", b"work_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result_bytes", b"_result_bytes", "megapixels", b"megapixels", "memory_bytes", b"memory_bytes", "notes", b"notes", "read_bytes", b"read_bytes", "result_bytes", b"result_bytes", "tiles", b"tiles", "work_time", b"work_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result_bytes: _TypeAlias = _typing.Literal["result_bytes"]  # noqa: Y015
+    _WhichOneofArgType__result_bytes: _TypeAlias = _typing.Literal["_result_bytes", b"_result_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result_bytes) -> _WhichOneofReturnType__result_bytes | None: ...
+
+Global___DetectionPlan: _TypeAlias = DetectionPlan  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    """Asks to follow an operation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    PREVIEWS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the operation: "operations/" and its id."""
+    cursor: _builtins.str
+    """Of the last event that was read; empty: from the beginning."""
+    previews: _builtins.bool
+    """Whether what is found so far is wanted."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cursor: _builtins.str = ...,
+        previews: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "name", b"name", "previews", b"previews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class WatchEvent(_message.Message):
+    """One event of an operation that is followed. Clients skip an event that they do not know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """To go on after this event; empty where the event need not be had again."""
+    @_builtins.property
+    def heartbeat(self) -> Global___Heartbeat:
+        """Nothing new."""
+
+    @_builtins.property
+    def progress(self) -> _detection_pb2.Progress:
+        """How far it is."""
+
+    @_builtins.property
+    def preview(self) -> Global___PreviewBatch:
+        """Features that are found so far on some tiles. They may change, and go; the first event with
+        final features replaces them all.
+        """
+
+    @_builtins.property
+    def features(self) -> _detection_pb2.FeatureBatch:
+        """Final features in order."""
+
+    @_builtins.property
+    def chunk(self) -> _detection_pb2.FeatureChunk:
+        """A piece of one large final feature."""
+
+    @_builtins.property
+    def operation(self) -> _operations_pb2.Operation:
+        """The operation, done; nothing follows."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        heartbeat: Global___Heartbeat | None = ...,
+        progress: _detection_pb2.Progress | None = ...,
+        preview: Global___PreviewBatch | None = ...,
+        features: _detection_pb2.FeatureBatch | None = ...,
+        chunk: _detection_pb2.FeatureChunk | None = ...,
+        operation: _operations_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "event", b"event", "features", b"features", "heartbeat", b"heartbeat", "operation", b"operation", "preview", b"preview", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "cursor", b"cursor", "event", b"event", "features", b"features", "heartbeat", b"heartbeat", "operation", b"operation", "preview", b"preview", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["heartbeat", "progress", "preview", "features", "chunk", "operation"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchEvent: _TypeAlias = WatchEvent  # noqa: Y015
+
+@_typing.final
+class Heartbeat(_message.Message):
+    """Sent while nothing happens, so that both sides know that the other is there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class PreviewBatch(_message.Message):
+    """Provisional features."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLACES_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    replaces: _builtins.bool
+    """Whether features that were sent before are void: work on the detection began anew."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[_detection_pb2.Feature]: ...
+    def __init__(
+        self,
+        *,
+        replaces: _builtins.bool = ...,
+        features: _abc.Iterable[_detection_pb2.Feature] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "replaces", b"replaces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewBatch: _TypeAlias = PreviewBatch  # noqa: Y015
 
 @_typing.final
 class DetectRequest(_message.Message):

@@ -5,6 +5,7 @@ import warnings
 
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from lanner.v1 import detection_pb2 as lanner_dot_v1_dot_detection__pb2
 from lanner.v1 import detection_service_pb2 as lanner_dot_v1_dot_detection__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -46,6 +47,16 @@ class DetectionServiceStub:
                 request_serializer=lanner_dot_v1_dot_detection__service__pb2.ListDetectorsRequest.SerializeToString,
                 response_deserializer=lanner_dot_v1_dot_detection__service__pb2.ListDetectorsResponse.FromString,
                 _registered_method=True)
+        self.GetDetector = channel.unary_unary(
+                '/lanner.v1.DetectionService/GetDetector',
+                request_serializer=lanner_dot_v1_dot_detection__service__pb2.GetDetectorRequest.SerializeToString,
+                response_deserializer=lanner_dot_v1_dot_detection__pb2.Detector.FromString,
+                _registered_method=True)
+        self.PlanDetection = channel.unary_unary(
+                '/lanner.v1.DetectionService/PlanDetection',
+                request_serializer=lanner_dot_v1_dot_detection__service__pb2.PlanDetectionRequest.SerializeToString,
+                response_deserializer=lanner_dot_v1_dot_detection__service__pb2.DetectionPlan.FromString,
+                _registered_method=True)
         self.Detect = channel.unary_stream(
                 '/lanner.v1.DetectionService/Detect',
                 request_serializer=lanner_dot_v1_dot_detection__service__pb2.DetectRequest.SerializeToString,
@@ -55,6 +66,11 @@ class DetectionServiceStub:
                 '/lanner.v1.DetectionService/SubmitDetection',
                 request_serializer=lanner_dot_v1_dot_detection__service__pb2.SubmitDetectionRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/lanner.v1.DetectionService/Watch',
+                request_serializer=lanner_dot_v1_dot_detection__service__pb2.WatchRequest.SerializeToString,
+                response_deserializer=lanner_dot_v1_dot_detection__service__pb2.WatchEvent.FromString,
                 _registered_method=True)
         self.GetResult = channel.unary_stream(
                 '/lanner.v1.DetectionService/GetResult',
@@ -73,6 +89,20 @@ class DetectionServiceServicer:
 
     def ListDetectors(self, request, context):
         """Lists the detectors that the server offers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDetector(self, request, context):
+        """Describes one detector, its features included.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanDetection(self, request, context):
+        """Says what a detection would take and give, without running it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,6 +127,16 @@ class DetectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """Follows a submitted detection: progress, what is found so far, then the features in final
+        order, and last of all the operation, done. Something comes every 15 seconds at the latest.
+        A call that was cut goes on after the event whose `cursor` it is given: each final feature
+        comes once. Over HTTP these are server-sent events, whose ids are the cursors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetResult(self, request, context):
         """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
         all messages joined. The first one alone has a `content_type`.
@@ -113,6 +153,16 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     request_deserializer=lanner_dot_v1_dot_detection__service__pb2.ListDetectorsRequest.FromString,
                     response_serializer=lanner_dot_v1_dot_detection__service__pb2.ListDetectorsResponse.SerializeToString,
             ),
+            'GetDetector': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDetector,
+                    request_deserializer=lanner_dot_v1_dot_detection__service__pb2.GetDetectorRequest.FromString,
+                    response_serializer=lanner_dot_v1_dot_detection__pb2.Detector.SerializeToString,
+            ),
+            'PlanDetection': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanDetection,
+                    request_deserializer=lanner_dot_v1_dot_detection__service__pb2.PlanDetectionRequest.FromString,
+                    response_serializer=lanner_dot_v1_dot_detection__service__pb2.DetectionPlan.SerializeToString,
+            ),
             'Detect': grpc.unary_stream_rpc_method_handler(
                     servicer.Detect,
                     request_deserializer=lanner_dot_v1_dot_detection__service__pb2.DetectRequest.FromString,
@@ -122,6 +172,11 @@ def add_DetectionServiceServicer_to_server(servicer, server):
                     servicer.SubmitDetection,
                     request_deserializer=lanner_dot_v1_dot_detection__service__pb2.SubmitDetectionRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=lanner_dot_v1_dot_detection__service__pb2.WatchRequest.FromString,
+                    response_serializer=lanner_dot_v1_dot_detection__service__pb2.WatchEvent.SerializeToString,
             ),
             'GetResult': grpc.unary_stream_rpc_method_handler(
                     servicer.GetResult,
@@ -161,6 +216,60 @@ class DetectionService:
             '/lanner.v1.DetectionService/ListDetectors',
             lanner_dot_v1_dot_detection__service__pb2.ListDetectorsRequest.SerializeToString,
             lanner_dot_v1_dot_detection__service__pb2.ListDetectorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDetector(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lanner.v1.DetectionService/GetDetector',
+            lanner_dot_v1_dot_detection__service__pb2.GetDetectorRequest.SerializeToString,
+            lanner_dot_v1_dot_detection__pb2.Detector.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanDetection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lanner.v1.DetectionService/PlanDetection',
+            lanner_dot_v1_dot_detection__service__pb2.PlanDetectionRequest.SerializeToString,
+            lanner_dot_v1_dot_detection__service__pb2.DetectionPlan.FromString,
             options,
             channel_credentials,
             insecure,
@@ -215,6 +324,33 @@ class DetectionService:
             '/lanner.v1.DetectionService/SubmitDetection',
             lanner_dot_v1_dot_detection__service__pb2.SubmitDetectionRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/lanner.v1.DetectionService/Watch',
+            lanner_dot_v1_dot_detection__service__pb2.WatchRequest.SerializeToString,
+            lanner_dot_v1_dot_detection__service__pb2.WatchEvent.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
+from lanner.v1 import detection_pb2 as _detection_pb2
 from lanner.v1 import detection_service_pb2 as _detection_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -42,6 +43,10 @@ class DetectionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DetectionServiceAsyncStub: ...
     ListDetectors: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectorsRequest, _detection_service_pb2.ListDetectorsResponse]
     """Lists the detectors that the server offers."""
+    GetDetector: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.GetDetectorRequest, _detection_pb2.Detector]
+    """Describes one detector, its features included."""
+    PlanDetection: _grpc.UnaryUnaryMultiCallable[_detection_service_pb2.PlanDetectionRequest, _detection_service_pb2.DetectionPlan]
+    """Says what a detection would take and give, without running it."""
     Detect: _grpc.UnaryStreamMultiCallable[_detection_service_pb2.DetectRequest, _detection_service_pb2.DetectResponse]
     """Runs one detection: progress, then features in final order, then one summary. The work
     stops when the call is cancelled, its deadline passes or the connection goes. Every
@@ -52,6 +57,12 @@ class DetectionServiceStub:
     restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
     lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
     its response a DetectionResult.
+    """
+    Watch: _grpc.UnaryStreamMultiCallable[_detection_service_pb2.WatchRequest, _detection_service_pb2.WatchEvent]
+    """Follows a submitted detection: progress, what is found so far, then the features in final
+    order, and last of all the operation, done. Something comes every 15 seconds at the latest.
+    A call that was cut goes on after the event whose `cursor` it is given: each final feature
+    comes once. Over HTTP these are server-sent events, whose ids are the cursors.
     """
     GetResult: _grpc.UnaryStreamMultiCallable[_detection_service_pb2.GetResultRequest, _httpbody_pb2.HttpBody]
     """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
@@ -70,6 +81,10 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListDetectors: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.ListDetectorsRequest, _detection_service_pb2.ListDetectorsResponse]  # type: ignore[assignment]
     """Lists the detectors that the server offers."""
+    GetDetector: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.GetDetectorRequest, _detection_pb2.Detector]  # type: ignore[assignment]
+    """Describes one detector, its features included."""
+    PlanDetection: _aio.UnaryUnaryMultiCallable[_detection_service_pb2.PlanDetectionRequest, _detection_service_pb2.DetectionPlan]  # type: ignore[assignment]
+    """Says what a detection would take and give, without running it."""
     Detect: _aio.UnaryStreamMultiCallable[_detection_service_pb2.DetectRequest, _detection_service_pb2.DetectResponse]  # type: ignore[assignment]
     """Runs one detection: progress, then features in final order, then one summary. The work
     stops when the call is cancelled, its deadline passes or the connection goes. Every
@@ -80,6 +95,12 @@ class DetectionServiceAsyncStub(DetectionServiceStub):
     restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
     lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
     its response a DetectionResult.
+    """
+    Watch: _aio.UnaryStreamMultiCallable[_detection_service_pb2.WatchRequest, _detection_service_pb2.WatchEvent]  # type: ignore[assignment]
+    """Follows a submitted detection: progress, what is found so far, then the features in final
+    order, and last of all the operation, done. Something comes every 15 seconds at the latest.
+    A call that was cut goes on after the event whose `cursor` it is given: each final feature
+    comes once. Over HTTP these are server-sent events, whose ids are the cursors.
     """
     GetResult: _aio.UnaryStreamMultiCallable[_detection_service_pb2.GetResultRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Sends the result of an operation as a file, in pieces of a megabyte at most: the `data` of
@@ -103,6 +124,22 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the detectors that the server offers."""
 
     @_abc_1.abstractmethod
+    def GetDetector(
+        self,
+        request: _detection_service_pb2.GetDetectorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_pb2.Detector, _abc.Awaitable[_detection_pb2.Detector]]:
+        """Describes one detector, its features included."""
+
+    @_abc_1.abstractmethod
+    def PlanDetection(
+        self,
+        request: _detection_service_pb2.PlanDetectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_detection_service_pb2.DetectionPlan, _abc.Awaitable[_detection_service_pb2.DetectionPlan]]:
+        """Says what a detection would take and give, without running it."""
+
+    @_abc_1.abstractmethod
     def Detect(
         self,
         request: _detection_service_pb2.DetectRequest,
@@ -123,6 +160,18 @@ class DetectionServiceServicer(metaclass=_abc_1.ABCMeta):
         restart of the server, until it is done or cancelled: google.longrunning.Operations gets,
         lists, waits for, cancels and deletes it. The operation's metadata is a DetectionMetadata,
         its response a DetectionResult.
+        """
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _detection_service_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_detection_service_pb2.WatchEvent], _abc.AsyncIterator[_detection_service_pb2.WatchEvent]]:
+        """Follows a submitted detection: progress, what is found so far, then the features in final
+        order, and last of all the operation, done. Something comes every 15 seconds at the latest.
+        A call that was cut goes on after the event whose `cursor` it is given: each final feature
+        comes once. Over HTTP these are server-sent events, whose ids are the cursors.
         """
 
     @_abc_1.abstractmethod

@@ -52,11 +52,14 @@ class RunnerOptions:
 
 @dataclass
 class _Running:
-    """A job in work: what stops it, and why it was stopped."""
+    """A job in work: what stops it, why it was stopped, and how far it is: `unsaved` is what of
+    that the store does not know yet.
+    """
 
     lease: Lease
     cancel: Cancel = field(default_factory=Cancel)
-    progress: Progress | None = None
+    reached: Progress | None = None
+    unsaved: Progress | None = None
     is_lost: bool = False
     is_drained: bool = False
 
@@ -111,6 +114,12 @@ class JobRunner:
             running = self._running.get(job)
             if running is not None:
                 running.cancel.set()
+
+    def progress(self, job: str) -> Progress | None:
+        """How far a job is that runs in this process."""
+        with self._changed:
+            running = self._running.get(job)
+            return None if running is None else running.reached
 
     def drain(self, grace_s: float) -> bool:
         """Claim no more, let running jobs finish for a while, put the others back into the line.
@@ -172,7 +181,7 @@ class JobRunner:
                 running = list(self._running.values())
             is_due = time.monotonic() >= renewal
             for one in running:
-                if is_due or one.progress is not None:
+                if is_due or one.unsaved is not None:
                     self._renew(one)
             if is_due:
                 renewal = time.monotonic() + period
@@ -181,7 +190,7 @@ class JobRunner:
                 self._reap()
 
     def _renew(self, running: _Running) -> None:
-        progress, running.progress = running.progress, None
+        progress, running.unsaved = running.unsaved, None
         try:
             if self._store.renew(running.lease, self._options.lease_s, progress):
                 running.cancel.set()
@@ -203,7 +212,7 @@ class JobRunner:
         job = running.lease.job
 
         def tell(progress: Progress) -> None:
-            running.progress = progress
+            running.reached = running.unsaved = progress
 
         state: JobState = "succeeded"
         result: Mapping[str, Any] | None = None
@@ -258,7 +267,7 @@ class JobRunner:
 
 def _waited_too_long() -> bytes:
     error = DeadlineError(
-        Argument("queue_deadline"),
+        Argument("queue_timeout"),
         "job",
         "waited longer for its turn than it was allowed to",
         "send it again with more time, or when fewer jobs wait",

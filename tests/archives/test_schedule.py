@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -36,11 +37,13 @@ class RestlessPool:
     def __init__(self, seed, dies):
         self.chance, self.dies = random.Random(seed), dies
         self.waiting, self.taken, self.most = [], 0, 0
+        self.names = Counter()
 
     def room(self):
         return 3
 
     def submit(self, number, work):
+        self.names[work.func.__name__] += 1
         self.waiting.append((number, work))
         self.most = max(self.most, len(self.waiting))
 
@@ -140,6 +143,19 @@ def test_a_cut_scene_goes_on_from_the_tiles_that_are_there(archive, calm, restle
     assert list((out / "work").glob("large.*"))
     lanner.batch(archive, ["tiny", "tinyroads"], out, on="serial")
     assert contents(out) == calm
+
+
+def test_closer_looks_of_a_cut_scene_are_shared(pictures, own_config, restless, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    pictures.write_tif(source / "large.tif", pictures.texture(330, 330, seed=5))
+    looks = {"step": "closer_look", "object_px": 150, "least": 0.6, "enlarge": 8}
+    detector = own_config(pictures.objects, chain=[*pictures.objects["chain"], looks])
+    lanner.batch(source, detector, tmp_path / "calm", on="serial")
+    pool = restless(1, lambda taken: taken in (2, 6, 9))
+    lanner.batch(source, detector, tmp_path / "out", on="restless")
+    assert contents(tmp_path / "out") == contents(tmp_path / "calm")
+    assert pool.names["look_run"] >= 2 and pool.names["run_to_looks"] >= 1
 
 
 @given(st.lists(st.integers(0, 500), unique=True).map(sorted), st.integers(1, 40))

@@ -27,6 +27,7 @@ from lanner.inference import registry as released
 from lanner.inference.pipeline import detect, list_detectors
 from lanner.inference.warm import warm
 from server.run import ServeOptions, start
+from server.work import Work
 
 PROGRAM = Path(sys.executable).parent / "lanner"
 
@@ -78,7 +79,7 @@ def test_the_first_request_for_auto_finds_what_was_warmed(at_home, tmp_path, pic
     released._ensemble.cache_clear()
     warm("tiny", "cpu")
     options = ServeOptions(port=0, roots=(tmp_path,), auto_device="cpu")
-    server = start(detect, list_detectors, options)
+    server = start(Work(detect, list_detectors), options)
     with Client(server.address) as client:
         for device in ("auto", "cpu"):
             client.detect("town.tif", "tiny", device=device)

@@ -18,6 +18,7 @@ from lanner.core.errors import BusyError, Cancelled, ServerError
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer
 from server.run import RunningServer, ServeOptions, start
+from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 2.0
@@ -30,7 +31,7 @@ lanner.Client(sys.argv[1]).detect(
 """
 
 
-class Work:
+class SlowDetection:
     """A detection that loops until it is cancelled or let go, and tells when that was."""
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Work:
             raise ValueError("after all that")
         return DetectResult((), {"scene": name}, None)
 
-    def until(self, condition: Callable[["Work"], bool], timeout: float = 10) -> None:
+    def until(self, condition: Callable[["SlowDetection"], bool], timeout: float = 10) -> None:
         deadline = time.monotonic() + timeout
         while not condition(self):
             assert time.monotonic() < deadline, (self.running, self.stopped)
@@ -69,14 +70,14 @@ class Work:
 
 
 @pytest.fixture
-def work() -> Iterator[Work]:
-    one = Work()
+def work() -> Iterator[SlowDetection]:
+    one = SlowDetection()
     yield one
     one.go.set()
 
 
 @pytest.fixture
-def serving(tmp_path: Path, work: Work) -> Iterator[Callable[..., RunningServer]]:
+def serving(tmp_path: Path, work: SlowDetection) -> Iterator[Callable[..., RunningServer]]:
     servers: list[RunningServer] = []
     for name in "abcdefgh":
         (tmp_path / f"{name}.tif").write_bytes(b"x")
@@ -86,7 +87,7 @@ def serving(tmp_path: Path, work: Work) -> Iterator[Callable[..., RunningServer]
         offer = DetectorOffer("slow", "1", "", (), "objects", 1, (1, 1), (), (), ())
         options = {"per_device": 1, **options}
         chosen = ServeOptions(port=0, roots=(tmp_path,), **options)
-        servers.append(start(work.detect, lambda: [offer], chosen))
+        servers.append(start(Work(work.detect, lambda: [offer]), chosen))
         return servers[-1]
 
     yield begin
@@ -292,7 +293,7 @@ def test_open_streams_are_bounded_and_lists_are_still_answered(serving, work, po
 
 
 def test_a_failure_that_nobody_is_left_to_hear_of_is_logged(serving, work, pool, caplog):
-    class Deaf(Work):
+    class Deaf(SlowDetection):
         """Goes on after it was cancelled, and then fails."""
 
         def detect(self, request, cancel, progress):

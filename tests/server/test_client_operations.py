@@ -3,7 +3,6 @@
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from lanner.core.errors import (
     UnknownOperationError,
 )
 from server.run import ServeOptions, start
-from tests.server.test_operations import OFFER, points, scenes
+from tests.fixtures_points import WORK, scenes, server_command
 
 __all__ = ["scenes"]
 
@@ -31,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def client(scenes):
-    server = start(points, lambda: [OFFER], ServeOptions(port=0, roots=(scenes,)))
+    server = start(WORK, ServeOptions(port=0, roots=(scenes,)))
     with lanner.Client(server.address) as found:
         yield found
     server.stop(0)
@@ -99,21 +98,9 @@ def test_a_request_again_and_the_list(client):
     assert first.name in [one.name for one in client.operations()]
 
 
-SERVER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from server.run import ServeOptions, serve
-from tests.server.test_operations import OFFER, points
-options = ServeOptions(port=int(sys.argv[4]), roots=(Path(sys.argv[2]),), data=Path(sys.argv[3]),
-    grace_s=0, lease_s=1.0)
-serve(points, lambda: [OFFER], options, ready=lambda address: print(address, flush=True))
-"""
-
-
 @contextmanager
 def server_process(scenes, data, port):
-    words = [sys.executable, "-c", SERVER, str(ROOT), str(scenes), str(data), str(port)]
+    words = server_command(scenes, data, port=port, grace_s=0, lease_s=1.0)
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             process.stdout.readline()

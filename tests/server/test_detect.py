@@ -25,6 +25,7 @@ from lanner.core.home import home
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer, NetworkOffer
 from server.run import SERVICE, RunningServer, ServeOptions, start
+from server.work import Work
 
 SIDE = (250, 200)
 DIGEST = "0f" * 32
@@ -126,8 +127,7 @@ def running(folder: Path, asked: Asked) -> Iterator[RunningServer]:
         return DetectResult(Counted(texts), {"count": len(texts), "scène": "é"}, None)
 
     server = start(
-        detect,
-        lambda: [offer("wide"), offer("bright"), offer("huge")],
+        Work(detect, lambda: [offer("wide"), offer("bright"), offer("huge")]),
         ServeOptions(port=0, roots=(folder,)),
     )
     yield server
@@ -299,8 +299,7 @@ def test_the_server_does_not_tell_where_its_weights_are(client, asked, folder):
 def test_nor_in_the_list_of_detectors(folder):
     broken = replace(offer("a"), problem=f"weights '{home()}/weights/a': has no card.json")
     server = start(
-        lambda *_: DetectResult((), {}, None),
-        lambda: [broken],
+        Work(lambda *_: DetectResult((), {}, None), lambda: [broken]),
         ServeOptions(port=0, roots=(folder,)),
     )
     with lanner.Client(server.address) as one:

@@ -25,6 +25,7 @@ from lanner.core.errors import AddressError, ConfigError, SceneError, ServerErro
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer
 from server.run import SERVICE, ServeOptions, start
+from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -33,6 +34,7 @@ from pathlib import Path
 from lanner.core.job import DetectResult, Progress
 from lanner.core.offers import DetectorOffer
 from server.run import ServeOptions, serve
+from server.work import Work
 
 def detect(request, cancel, progress):
     progress(Progress("tiles", 0, 1))
@@ -46,9 +48,9 @@ def detect(request, cancel, progress):
 names = ("short", "long", "deaf")
 offers = [DetectorOffer(n, "1", "", (), "raster", 1, (1, 1), (), (), ()) for n in names]
 finished = serve(
-    detect, lambda: offers,
+    Work(detect, lambda: offers),
     ServeOptions(sys.argv[3], 0, roots=(Path(sys.argv[1]),), grace_s=float(sys.argv[2])),
-    ready=lambda address: print(address, flush=True),
+    ready=lambda running: print(running.address, flush=True),
 )
 print("finished" if finished else "cut short", flush=True)
 """
@@ -207,7 +209,7 @@ def test_serving_beyond_loopback_without_tls_is_warned_of(begin):
 
 
 def test_nobody_there_is_said_with_the_address_and_what_to_do(tmp_path):
-    server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
+    server = start(Work(nothing, lambda: []), ServeOptions(port=0, roots=(tmp_path,)))
     server.stop(0)
     with lanner.Client(server.address) as client:
         for ask in (client.detectors, lambda: client.detect("a.tif", "x")):
@@ -218,14 +220,16 @@ def test_nobody_there_is_said_with_the_address_and_what_to_do(tmp_path):
 
 def test_a_client_finds_a_server_that_came_back(tmp_path):
     options = ServeOptions(port=0, roots=(tmp_path,))
-    server = start(nothing, lambda: [offer("a")], options)
+    server = start(Work(nothing, lambda: [offer("a")]), options)
     with lanner.Client(server.address) as client:
         assert [one.name for one in client.detectors()] == ["a"]
         server.stop(0)
         with pytest.raises(ServerError):
             client.detectors()
         port = int(server.address.rsplit(":", 1)[1])
-        again = start(nothing, lambda: [offer("b")], ServeOptions(port=port, roots=(tmp_path,)))
+        again = start(
+            Work(nothing, lambda: [offer("b")]), ServeOptions(port=port, roots=(tmp_path,))
+        )
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -238,7 +242,7 @@ def test_a_client_finds_a_server_that_came_back(tmp_path):
 
 
 def test_health_and_reflection(tmp_path):
-    server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
+    server = start(Work(nothing, lambda: []), ServeOptions(port=0, roots=(tmp_path,)))
     with grpc.insecure_channel(server.address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", SERVICE):
@@ -262,7 +266,7 @@ def test_health_and_reflection(tmp_path):
 
 
 def test_a_closed_client_says_so(tmp_path):
-    server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
+    server = start(Work(nothing, lambda: []), ServeOptions(port=0, roots=(tmp_path,)))
     with lanner.Client(server.address) as client:
         assert client.detectors() == ()
     for ask in (client.detectors, lambda: client.detect("a.tif", "x")):
@@ -285,21 +289,21 @@ def test_a_server_of_another_kind_is_told_apart(tmp_path):
 
 
 def test_a_taken_port_and_a_root_that_is_none_are_refused(tmp_path):
-    server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
+    server = start(Work(nothing, lambda: []), ServeOptions(port=0, roots=(tmp_path,)))
     port = int(server.address.rsplit(":", 1)[1])
     with pytest.raises(AddressError, match="is in use on") as caught:
-        start(nothing, lambda: [], ServeOptions(port=port, roots=(tmp_path,)))
+        start(Work(nothing, lambda: []), ServeOptions(port=port, roots=(tmp_path,)))
     assert (caught.value.argument, caught.value.value) == ("port", port)
     server.stop(0)
-    start(nothing, lambda: [], ServeOptions(port=port, roots=(tmp_path,))).stop(0)
+    start(Work(nothing, lambda: []), ServeOptions(port=port, roots=(tmp_path,))).stop(0)
     with pytest.raises(ConfigError, match=r"^roots"):
-        start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path / "none",)))
+        start(Work(nothing, lambda: []), ServeOptions(port=0, roots=(tmp_path / "none",)))
 
 
 def test_an_address_of_another_machine_is_not_blamed_on_the_port(tmp_path):
     options = ServeOptions(host="203.0.113.9", port=0, roots=(tmp_path,))  # RFC 5737: nobody's
     with pytest.raises(AddressError, match="is not of this machine") as caught:
-        start(nothing, lambda: [], options)
+        start(Work(nothing, lambda: []), options)
     assert (caught.value.argument, caught.value.value) == ("host", "203.0.113.9")
 
 
@@ -332,7 +336,7 @@ def test_a_request_for_auto_computes_on_the_servers_device(tmp_path, auto, asked
         return nothing(request, cancel, progress)
 
     options = ServeOptions(port=0, roots=(tmp_path,), auto_device=auto)
-    server = start(remember, lambda: [offer("a")], options)
+    server = start(Work(remember, lambda: [offer("a")]), options)
     with lanner.Client(server.address) as client:
         client.detect("a.tif", "a", device=asked)
     server.stop(0)
@@ -340,14 +344,14 @@ def test_a_request_for_auto_computes_on_the_servers_device(tmp_path, auto, asked
 
 
 def test_a_request_above_the_limit_is_not_one_to_send_again(tmp_path):
-    server = start(nothing, lambda: [], ServeOptions(port=0, roots=(tmp_path,)))
+    server = start(Work(nothing, lambda: []), ServeOptions(port=0, roots=(tmp_path,)))
     with lanner.Client(server.address) as client, pytest.raises(ConfigError, match="is larger"):
         client.detect("x" * (5 << 20), "a")
     server.stop(0)
 
 
 def test_a_long_name_is_cut_in_the_log_and_in_the_error(tmp_path, caplog):
-    server = start(nothing, lambda: [offer("a")], ServeOptions(port=0, roots=(tmp_path,)))
+    server = start(Work(nothing, lambda: [offer("a")]), ServeOptions(port=0, roots=(tmp_path,)))
     with caplog.at_level(logging.INFO, "lanner.server"):
         with lanner.Client(server.address) as client, pytest.raises(SceneError) as caught:
             client.detect("x" * (3 << 20), "a")
@@ -385,7 +389,7 @@ def test_tls(tmp_path):
     options = ServeOptions(
         port=0, roots=(tmp_path,), credentials=grpc.ssl_server_credentials([(key, certificate)])
     )
-    server = start(nothing, lambda: [offer("a")], options)
+    server = start(Work(nothing, lambda: [offer("a")]), options)
     address = server.address.replace("127.0.0.1", "localhost")
     with lanner.Client(address, credentials=grpc.ssl_channel_credentials(certificate)) as client:
         assert [one.name for one in client.detectors()] == ["a"]

@@ -16,7 +16,7 @@ from server.messages import (
     LARGE_BYTES,
     feature_events,
     feature_message,
-    progress_event,
+    progress_message,
     summary_event,
 )
 
@@ -135,5 +135,6 @@ def test_an_event_of_a_later_release_is_skipped():
 def test_progress_crosses_unchanged():
     events: list[Progress] = []
     progress = Progress("tiles", 3, 2**40)
-    _collect([progress_event(progress), summary_event(0, {})], events.append, "here:1")
+    sent = [service_pb.DetectResponse(progress=progress_message(progress)), summary_event(0, {})]
+    _collect(sent, events.append, "here:1")
     assert events == [progress]

@@ -3,10 +3,8 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import geopandas as gpd
 import grpc
@@ -14,7 +12,6 @@ import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2
-from shapely.geometry import Point
 
 from lanner.core.errors import (
     BusyError,
@@ -24,39 +21,13 @@ from lanner.core.errors import (
     UnknownOperationError,
 )
 from lanner.core.grpc_errors import DETAILS_KEY, decode
-from lanner.core.job import DetectResult, Progress
-from lanner.core.offers import DetectorOffer
 from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from server.run import ServeOptions, start
+from tests.fixtures_points import WORK, scenes, server_command
 
-OFFER = DetectorOffer(
-    "points", "1.0.0", "", ("thing",), "objects", 1.0, (0.5, 2.0), ("red",), (), ()
-)
-
-
-def points(request, cancel, tell):
-    """As many points as the scene's text says, each found after as many seconds as it says."""
-    facts = json.loads(Path(request.scene).read_text())
-    if "error" in facts:
-        raise SceneError("scene", request.scene, facts["error"], "give another")
-    for k in range(facts["count"]):
-        cancel.check()
-        tell(Progress("detect", k, facts["count"]))
-        time.sleep(facts.get("each_s", 0))
-    frame = gpd.GeoDataFrame(
-        {
-            "id": [f"p{k}" for k in range(facts["count"])],
-            "label": "thing",
-            "confidence": 0.5,
-            "decision": "accept",
-        },
-        geometry=[Point(7 + k * 1e-4, 50) for k in range(facts["count"])],
-        crs="EPSG:4326",
-    )
-    texts = [json.dumps(one) for one in frame.iterfeatures()]
-    return DetectResult(texts, {"counts": facts["count"]}, frame, layer="points")
+__all__ = ["scenes"]
 
 
 class Door:
@@ -93,23 +64,9 @@ def metadata(operation):
     return found
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes")
-    for name, facts in (
-        ("few", {"count": 3}),
-        ("none", {"count": 0}),
-        ("many", {"count": 30_000}),
-        ("slow", {"count": 1000, "each_s": 0.05}),
-        ("bad", {"error": "is empty"}),
-    ):
-        (folder / f"{name}.tif").write_text(json.dumps(facts))
-    return folder
-
-
 @contextmanager
 def serving(scenes, **options):
-    server = start(points, lambda: [OFFER], ServeOptions(port=0, roots=(scenes,), **options))
+    server = start(WORK, ServeOptions(port=0, roots=(scenes,), **options))
     door = Door(server.address)
     try:
         yield door
@@ -250,23 +207,9 @@ def test_a_place_in_line_has_an_end_while_another_computes(scenes):
         assert not door.get(slow.name).done
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from server.run import ServeOptions, serve
-from tests.server.test_operations import OFFER, points
-options = ServeOptions(
-    port=0, roots=(Path(sys.argv[2]),), data=Path(sys.argv[3]), grace_s=0.5, lease_s=1.0
-)
-serve(points, lambda: [OFFER], options, ready=lambda address: print(address, flush=True))
-"""
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_detections_outlive_their_server(scenes, tmp_path, how):
-    root = Path(__file__).resolve().parents[2]
-    program = [sys.executable, "-c", PROGRAM, str(root), str(scenes), str(tmp_path / "data")]
+    program = server_command(scenes, tmp_path / "data", port=0, grace_s=0.5, lease_s=1.0)
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
         door = Door(server.stdout.readline().strip())
         done = door.submit("few.tif").name

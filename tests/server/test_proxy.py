@@ -14,6 +14,7 @@ from lanner.core.errors import TABLE, ServerError
 from lanner.core.job import DetectResult
 from lanner.core.offers import DetectorOffer
 from server.run import RunningServer, ServeOptions, start
+from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 # The environment is read when gRPC connects, so each client is a process of its own.
@@ -33,7 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     offer = DetectorOffer("a", "1", "", (), "raster", 1, (1, 1), (), (), ())
     roots = (tmp_path_factory.mktemp("scenes"),)
     running = start(
-        lambda *_: DetectResult((), {}, None), lambda: [offer], ServeOptions(port=0, roots=roots)
+        Work(lambda *_: DetectResult((), {}, None), lambda: [offer]),
+        ServeOptions(port=0, roots=roots),
     )
     yield running
     running.stop(0)

@@ -25,6 +25,7 @@ from lanner.inference.registry import LoadedDetector, find, load
 from lanner.inference.rehearsal import Rehearsal, _crossing
 from lanner.inference.warm import SIDE, _write, warm
 from server.run import SERVICE, ServeOptions, start
+from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 NO, YES = health_pb2.HealthCheckResponse.NOT_SERVING, health_pb2.HealthCheckResponse.SERVING
@@ -34,6 +35,7 @@ from pathlib import Path
 from lanner.core.errors import WeightsError
 from lanner.core.job import DetectResult
 from server.run import ServeOptions, serve
+from server.work import Work
 
 def prepare(cancel):
     if sys.argv[2] == "fail":
@@ -45,9 +47,9 @@ def prepare(cancel):
 
 try:
     finished = serve(
-        lambda *_: DetectResult((), {}, None), lambda: [],
+        Work(lambda *_: DetectResult((), {}, None), lambda: []),
         ServeOptions(port=0, roots=(Path(sys.argv[1]),)),
-        ready=lambda address: print(address, flush=True),
+        ready=lambda running: print(running.address, flush=True),
         prepare=prepare,
     )
     print("finished" if finished else "cut short", flush=True)
@@ -75,7 +77,7 @@ def test_requests_are_answered_while_health_says_not_yet(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"x")
     offer = DetectorOffer("a", "1", "", (), "raster", 1, (1, 1), (), (), ())
     options = ServeOptions(port=0, roots=(tmp_path,))
-    server = start(nothing, lambda: [offer], options, prepared=False)
+    server = start(Work(nothing, lambda: [offer]), options, prepared=False)
     with lanner.Client(server.address) as client:
         assert health(server.address) == [NO, NO]
         assert client.detect("a.tif", "a").features == ()

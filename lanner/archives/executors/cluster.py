@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,10 @@ STARTS = 3
 """Workers that may fail to start, one after the other, before that is an error."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ARENAS = "MALLOC_ARENA_MAX"
+"""glibc reads it when a process starts. Ray's own threads open a heap each; those of every piece of
+work would use these in turn, and leave 50 MB in each.
+"""
 
 
 class Params(Strict):
@@ -120,6 +124,7 @@ class ClusterPool:
     ray: Any
     params: Params
     needs: Needs
+    environment: Mapping[str, str]
     actors: list[_Actor] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     not_started: list[str] = field(default_factory=list)
@@ -212,12 +217,10 @@ class ClusterPool:
 
     def _start(self) -> None:
         cores = self.params.worker_cores
-        environment = dict.fromkeys(_THREADS, str(cores))
-        handle = (
-            self.ray.remote(Worker)
-            .options(num_cpus=cores, max_restarts=0, runtime_env={"env_vars": environment})
-            .remote()
-        )
+        options: dict[str, Any] = {"num_cpus": cores, "max_restarts": 0}
+        if self.environment:
+            options["runtime_env"] = {"env_vars": dict(self.environment)}
+        handle = self.ray.remote(Worker).options(**options).remote()
         self.actors.append(_Actor(handle, handle.start.remote(cores, self.needs.device)))
 
     def _let_in(self, actor: _Actor) -> None:
@@ -280,10 +283,14 @@ def run(params: Params, needs: Needs) -> Iterator[ClusterPool]:
         raise ConfigError(
             _ON, "ray", "Ray is not installed", "install it (pip install ray), or use local"
         ) from error
+    environment = dict.fromkeys(_THREADS, str(params.worker_cores)) | {_ARENAS: "1"}
     ours = not ray.is_initialized()
-    if ours:
-        _join(ray, params)
-    pool = ClusterPool(ray, params, needs)
+    started = ours and not _joined(ray, params)
+    if started:
+        _start(ray, params, environment)
+    # Workers of a cluster that was started with the environment need no processes of their own
+    # kind, which take seconds.
+    pool = ClusterPool(ray, params, needs, {} if started else environment)
     try:
         yield pool
     finally:
@@ -292,10 +299,8 @@ def run(params: Params, needs: Needs) -> Iterator[ClusterPool]:
             ray.shutdown()
 
 
-def _join(ray: Any, params: Params) -> None:
-    """Join the cluster that is named or that runs here, else start one on this machine."""
-    from lanner.core.machine import cores
-
+def _joined(ray: Any, params: Params) -> bool:
+    """Join the cluster that is named or that runs here, if there is one."""
     address = params.address or os.environ.get("RAY_ADDRESS", "")
     if address:
         _require_answer(address)
@@ -305,6 +310,17 @@ def _join(ray: Any, params: Params) -> None:
         ray.shutdown()
         if address:
             raise _silent(address, error) from error
+        return False
+    return True
+
+
+def _start(ray: Any, params: Params, environment: Mapping[str, str]) -> None:
+    """Start a cluster on this machine whose processes have an environment."""
+    from lanner.core.machine import cores
+
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
         # Left to itself Ray takes every core of the machine, also those that we may not use.
         ray.init(
             address="local",
@@ -312,6 +328,12 @@ def _join(ray: Any, params: Params) -> None:
             include_dashboard=False,
             log_to_driver=False,
         )
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _require_answer(address: str) -> None:

@@ -1,0 +1,82 @@
+"""The gRPC door: methods of services as handlers of a grpc.aio server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from lanner.core.grpc_errors import DETAILS_KEY
+from server.context import AbortedCall, CallContext
+from server.methods import Method, answer, answers
+
+
+def add_services(
+    server: grpc.aio.Server,
+    services: Iterable[ServiceDescriptor],
+    methods: Mapping[str, Method],
+    threads: ThreadPoolExecutor,
+) -> None:
+    """Let a server answer for services by `methods`, whose keys are full names."""
+    for service in services:
+        handlers = {
+            one.name: _handler(one, methods[one.full_name], threads) for one in service.methods
+        }
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        server.add_generic_rpc_handlers((generic,))
+
+
+def _handler(
+    descriptor: MethodDescriptor, method: Method, threads: ThreadPoolExecutor
+) -> grpc.RpcMethodHandler[Any, Any]:
+    async def single(request: Any, grpc_context: Any) -> Any:
+        context = _context(grpc_context)
+        try:
+            return await answer(method, request, context, threads)
+        except AbortedCall as error:
+            await _abort(grpc_context, error)
+        finally:
+            context.end()
+
+    async def stream(request: Any, grpc_context: Any) -> AsyncIterator[Any]:
+        context = _context(grpc_context)
+        try:
+            async with aclosing(answers(method, request, context, threads)) as found:
+                async for one in found:
+                    yield one
+        except AbortedCall as error:
+            await _abort(grpc_context, error)
+        finally:
+            context.end()
+
+    make: Any = {
+        (False, False): (grpc.unary_unary_rpc_method_handler, single),
+        (False, True): (grpc.unary_stream_rpc_method_handler, stream),
+        (True, False): (grpc.stream_unary_rpc_method_handler, single),
+    }[descriptor.client_streaming, descriptor.server_streaming]
+    kind, behaviour = make
+    handler: grpc.RpcMethodHandler[Any, Any] = kind(
+        behaviour,
+        request_deserializer=GetMessageClass(descriptor.input_type).FromString,
+        response_serializer=GetMessageClass(descriptor.output_type).SerializeToString,
+    )
+    return handler
+
+
+def _context(grpc_context: Any) -> CallContext:
+    metadata = [
+        (key, value)
+        for key, value in grpc_context.invocation_metadata() or ()
+        if isinstance(value, str)
+    ]
+    return CallContext(grpc_context.peer(), metadata, grpc_context.time_remaining())
+
+
+async def _abort(grpc_context: Any, error: AbortedCall) -> None:
+    grpc_context.set_trailing_metadata(((DETAILS_KEY, error.details),))
+    await grpc_context.abort(error.code, error.message)

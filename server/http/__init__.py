@@ -1,0 +1,1 @@
+"""The HTTP/JSON twin of the gRPC services: the same messages, the same methods."""

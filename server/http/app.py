@@ -1,0 +1,234 @@
+"""The Starlette application: each route is a method of a gRPC service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.api import httpbody_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from lanner.core.errors import Argument, ConfigError, LannerError, error_status
+from lanner.core.grpc_errors import DETAILS_KEY, decode, encode
+from server.context import AbortedCall, CallContext
+from server.http.rules import Rule
+from server.http.transcode import request_message, to_json
+from server.methods import Method, answer, answers
+
+log = logging.getLogger("lanner.server")
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+LARGEST_BODY = 4 << 20
+"""Bytes of a request's JSON, as gRPC takes in a message."""
+
+_STATUS = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+"""HTTP statuses of gRPC's codes (google/rpc/code.proto), where no error of ours says another."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """What the application serves.
+
+    Attributes:
+        rules: as `server.http.rules.rules_of` gives them.
+        methods: handlers by the full name of their method.
+        threads: run the handlers.
+        pages: routes that are no methods, such as /openapi.json.
+    """
+
+    rules: Sequence[Rule]
+    methods: Mapping[str, Method]
+    threads: ThreadPoolExecutor
+    pages: Sequence[Route] = ()
+
+
+def application(door: Door) -> Starlette:
+    """The application; `door.threads` stays the caller's to shut down."""
+
+    async def call(request: Request) -> Response:
+        return await _answer(request, door)
+
+    verbs = sorted({rule.verb for rule in door.rules})
+    return Starlette(
+        routes=[*door.pages, Route("/{path:path}", call, methods=verbs)],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+
+
+async def _answer(request: Request, door: Door) -> Response:
+    path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    matching = [
+        (rule, fields) for rule in door.rules if (fields := rule.template.match(path)) is not None
+    ]
+    chosen = next(((r, f) for r, f in matching if r.verb == request.method), None)
+    if chosen is None and request.method == "HEAD":
+        chosen = next(((r, f) for r, f in matching if r.verb == "GET"), None)
+    if chosen is None:
+        allowed = ", ".join(sorted({rule.verb for rule, _ in matching}))
+        if not allowed:
+            return _not_found(request, None)
+        response = _error(grpc.StatusCode.UNIMPLEMENTED, f"{path} takes {allowed}", b"")
+        response.status_code, response.headers["Allow"] = 405, allowed
+        return response
+    rule, fields = chosen
+    try:
+        message = request_message(
+            rule, fields, request.query_params.multi_items(), await _body(request)
+        )
+    except LannerError as error:
+        return _refused(error)
+    except ClientDisconnect:
+        return Response(status_code=499)
+    _resume(message, request)
+    headers = [(key.lower(), value) for key, value in request.headers.items()]
+    context = CallContext(_peer(request), headers)
+    return await _called(door, rule, message, context, request)
+
+
+def _resume(message: Message, request: Request) -> None:
+    """Let a stream go on after the last event that a browser had: it repeats its own request."""
+    last = request.headers.get("last-event-id")
+    if last and "cursor" in message.DESCRIPTOR.fields_by_name:
+        setattr(message, "cursor", last)  # noqa: B010  not every message has it
+
+
+async def _called(
+    door: Door, rule: Rule, message: Message, context: CallContext, request: Request
+) -> Response:
+    method = door.methods[rule.method.full_name]
+    gone = asyncio.create_task(_gone(request, context))
+    try:
+        if not rule.method.server_streaming:
+            found = await answer(method, message, context, door.threads)
+            return Response(to_json(found), media_type=JSON)
+        stream = answers(method, message, context, door.threads)
+        # Errors that come before the first message are the status of the answer.
+        first = await anext(stream, None)
+    except AbortedCall as error:
+        context.end()
+        return _error(error.code, error.message, error.details)
+    finally:
+        gone.cancel()
+        if not rule.method.server_streaming:
+            context.end()
+    rest = _rest(first, stream, context)
+    if isinstance(first, httpbody_pb2.HttpBody):
+        parts = (part async for one in rest if (part := one.data))
+        return StreamingResponse(parts, media_type=first.content_type)
+    return StreamingResponse(
+        _events(rest), media_type=EVENTS, headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _rest(
+    first: Message | None, stream: AsyncGenerator[Any, None], context: CallContext
+) -> AsyncIterator[Any]:
+    """All messages of a stream; its handler ends when nobody asks for more."""
+    try:
+        if first is not None:
+            yield first
+            async for one in stream:
+                yield one
+    finally:
+        context.end()
+        await stream.aclose()
+
+
+async def _events(messages: AsyncIterator[Message]) -> AsyncIterator[bytes]:
+    """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+    try:
+        async for one in messages:
+            cursor = getattr(one, "cursor", "")
+            name = f"id: {cursor}\n".encode() if cursor else b""
+            yield name + b"data: " + to_json(one) + b"\n\n"
+    except AbortedCall as error:
+        text = to_json(_status(error.code, error.message, error.details))
+        yield b"event: error\ndata: " + text + b"\n\n"
+
+
+async def _gone(request: Request, context: CallContext) -> None:
+    """End a call whose client goes away before its answer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    context.end()
+
+
+async def _body(request: Request) -> bytes:
+    """The body, which is no larger than gRPC's messages are.
+
+    Raises:
+        ConfigError: it is.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise ConfigError(
+                Argument("body"), f"{size} bytes", "is too long", f"send up to {LARGEST_BODY}"
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _peer(request: Request) -> str:
+    return "http" if request.client is None else f"http:{request.client.host}:{request.client.port}"
+
+
+def _refused(error: LannerError) -> Response:
+    failure = encode(error)
+    return _error(failure.code, failure.message, failure.details)
+
+
+def _error(code: grpc.StatusCode, message: str, details: bytes) -> Response:
+    """An error as Envoy's transcoder writes it: google.rpc.Status as JSON."""
+    status = _STATUS[code.name]
+    error = decode([(DETAILS_KEY, details)]) if details else None
+    if error is not None and error_status(error).grpc == code.name:
+        status = error_status(error).http
+    return Response(to_json(_status(code, message, details)), status, media_type=JSON)
+
+
+def _status(code: grpc.StatusCode, message: str, details: bytes) -> status_pb2.Status:
+    if details:
+        return status_pb2.Status.FromString(details)
+    return status_pb2.Status(code=code.value[0], message=message)
+
+
+def _not_found(request: Request, _: Exception | None) -> Response:
+    return JSONResponse(
+        {
+            "code": grpc.StatusCode.NOT_FOUND.value[0],
+            "message": f"{request.method} {request.url.path} is nothing here; see /openapi.json",
+        },
+        404,
+    )

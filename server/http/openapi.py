@@ -1,0 +1,198 @@
+"""An OpenAPI 3.1 document of the HTTP twin, made from the descriptors of its messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from server.http.rules import Rule
+
+Json = dict[str, Any]
+
+_INTEGERS_64 = {
+    FieldDescriptor.TYPE_INT64,
+    FieldDescriptor.TYPE_UINT64,
+    FieldDescriptor.TYPE_SINT64,
+    FieldDescriptor.TYPE_FIXED64,
+    FieldDescriptor.TYPE_SFIXED64,
+}
+_KINDS: dict[int, Json] = {
+    FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptor.CPPTYPE_UINT32: {"type": "integer", "format": "uint32", "minimum": 0},
+    FieldDescriptor.CPPTYPE_FLOAT: {"type": "number"},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number"},
+    FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
+}
+_WELL_KNOWN: dict[str, Json] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
+    "google.protobuf.Empty": {"type": "object"},
+    "google.protobuf.Any": {
+        "type": "object",
+        "properties": {"@type": {"type": "string"}},
+        "required": ["@type"],
+    },
+}
+_BODY = "google.api.HttpBody"
+
+
+def document(rules: Sequence[Rule], version: str) -> Json:
+    """The document; `version` is that of the server."""
+    schemas: Json = {}
+    paths: Json = {}
+    for rule in rules:
+        path, parameters = _path(rule)
+        paths.setdefault(path, {})[rule.verb.lower()] = _operation(rule, parameters, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Lanner", "version": version},
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}, {}],
+    }
+
+
+def _path(rule: Rule) -> tuple[str, Sequence[str]]:
+    """A path as OpenAPI writes it, each `*` a parameter named after what comes before it."""
+    text = re.sub(r"\{[\w.]+=([^{}]+)\}", r"\1", rule.template.text)
+    names: list[str] = []
+
+    def named(found: re.Match[str]) -> str:
+        names.append(found[1].rstrip("s"))
+        return f"{found[1]}/{{{names[-1]}}}"
+
+    return re.sub(r"([^/]+)/\*+", named, text), names
+
+
+def _operation(rule: Rule, parameters: Sequence[str], schemas: Json) -> Json:
+    method = rule.method
+    found: Json = {
+        "operationId": method.name,
+        "tags": [method.containing_service.name],
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in parameters
+        ],
+        "responses": {
+            "200": {"description": "It is done.", "content": _answer(rule, schemas)},
+            "default": {
+                "description": "It is not: google.rpc.Status says why.",
+                "content": {"application/json": {"schema": _status(schemas)}},
+            },
+        },
+    }
+    if rule.body:
+        of = method.input_type
+        if rule.body == "*":
+            schema = _without(of, _in_path(rule), schemas)
+        else:
+            schema = _field(of.fields_by_name[rule.body], schemas)
+        found["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+    if rule.body != "*":
+        for name, field in _query_fields(method.input_type, {*_in_path(rule), rule.body}):
+            one = {"name": name, "in": "query", "schema": _field(field, schemas)}
+            found["parameters"].append(one)
+    return found
+
+
+def _in_path(rule: Rule) -> set[str]:
+    return {field for field, _ in rule.template.parts() if field}
+
+
+def _query_fields(
+    descriptor: Descriptor, without: set[str], before: str = ""
+) -> Iterator[tuple[str, FieldDescriptor]]:
+    for field in descriptor.fields:
+        if not before and field.name in without:
+            continue
+        kind = field.message_type
+        if kind is None or kind.full_name in _WELL_KNOWN:
+            yield before + field.json_name, field
+        elif not field.is_repeated:
+            yield from _query_fields(kind, set(), f"{before}{field.json_name}.")
+
+
+def _answer(rule: Rule, schemas: Json) -> Json:
+    kind = rule.method.output_type
+    if kind.full_name == _BODY:
+        return {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    schema = _reference(kind, schemas)
+    if rule.method.server_streaming:
+        return {"text/event-stream": {"schema": schema}}
+    return {"application/json": {"schema": schema}}
+
+
+def _status(schemas: Json) -> Json:
+    from google.rpc import status_pb2
+
+    return _reference(status_pb2.Status.DESCRIPTOR, schemas)
+
+
+def _reference(descriptor: Descriptor, schemas: Json) -> Json:
+    """A message by reference; it and all that it holds are among `schemas` then."""
+    if descriptor.full_name in _WELL_KNOWN:
+        return _WELL_KNOWN[descriptor.full_name]
+    name = descriptor.full_name
+    if name not in schemas:
+        schemas[name] = {}  # it may hold itself
+        schemas[name] = _message(descriptor, set(), schemas)
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _without(descriptor: Descriptor, names: set[str], schemas: Json) -> Json:
+    return _message(descriptor, names, schemas) if names else _reference(descriptor, schemas)
+
+
+def _message(descriptor: Descriptor, without: set[str], schemas: Json) -> Json:
+    fields = [field for field in descriptor.fields if field.name not in without]
+    found: Json = {
+        "type": "object",
+        "properties": {field.json_name: _field(field, schemas) for field in fields},
+        "additionalProperties": False,
+    }
+    choices = [
+        {
+            "not": {
+                "anyOf": [
+                    {"required": [a.json_name, b.json_name]}
+                    for n, a in enumerate(one.fields)
+                    for b in one.fields[n + 1 :]
+                ]
+            }
+        }
+        for one in descriptor.oneofs
+        if len(one.fields) > 1
+    ]
+    return {**found, "allOf": choices} if choices else found
+
+
+def _field(field: FieldDescriptor, schemas: Json) -> Json:
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        value = kind.fields_by_name["value"]
+        return {"type": "object", "additionalProperties": _one(value, schemas)}
+    one = _one(field, schemas)
+    return {"type": "array", "items": one} if field.is_repeated else one
+
+
+def _one(field: FieldDescriptor, schemas: Json) -> Json:
+    if field.message_type is not None:
+        return _reference(field.message_type, schemas)
+    if field.enum_type is not None:
+        return _enum(field.enum_type)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return {"type": "string", "format": "byte"}
+    if field.type in _INTEGERS_64:
+        return {"type": "string", "pattern": "^-?[0-9]+$"}
+    return _KINDS[field.cpp_type]
+
+
+def _enum(enum: EnumDescriptor) -> Json:
+    return {"type": "string", "enum": [value.name for value in enum.values]}

@@ -1,0 +1,39 @@
+"""What a server serves: it is handed the pipeline, and imports none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lanner.core.errors import ServerError
+from lanner.core.job import DetectFn, DetectionPlan, DetectRequest, PlanFn
+from lanner.core.offers import ListDetectors
+
+PropertiesFn = Callable[[str], Mapping[str, Any]]
+"""The JSON Schema of the properties of a detector's features, by its name."""
+
+
+def _no_plan(_: DetectRequest) -> DetectionPlan:
+    raise ServerError("server", "plans", "are not made here", "submit the detection")
+
+
+def _no_properties(_: str) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done for clients.
+
+    Attributes:
+        detect: runs one detection; looks at its `Cancel` often.
+        list_detectors: what is on offer.
+        plan: says what one detection would take.
+        properties: describes features.
+    """
+
+    detect: DetectFn
+    list_detectors: ListDetectors
+    plan: PlanFn = _no_plan
+    properties: PropertiesFn = _no_properties
