@@ -18,6 +18,7 @@ from lanner.core.job import DetectRequest
 from lanner.core.offers import Offered
 from lanner.v1 import detection_pb2 as pb
 from server.scenes import ScenePolicy
+from server.uploads import Uploads, id_of
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 _TILE_MIN, _TILE_MAX, _TILE_STEP = 64, 4096, 32
@@ -50,10 +51,19 @@ def offered(name: str, detectors: Sequence[Offered]) -> Offered:
     raise UnknownDetectorError(Argument("detector"), name, "is not on offer here", hint)
 
 
+def named(scene: pb.SceneSource) -> str:
+    """What its client calls a scene."""
+    return scene.upload if scene.WhichOneof("source") == "upload" else scene.uri
+
+
 def to_job(
-    spec: pb.DetectionSpec, scenes: ScenePolicy, detectors: Sequence[Offered]
+    spec: pb.DetectionSpec,
+    client: str,
+    scenes: ScenePolicy,
+    uploads: Uploads,
+    detectors: Sequence[Offered],
 ) -> DetectRequest:
-    """The job that `spec` asks for.
+    """The job that `spec` of a client asks for.
 
     Only detectors on offer can be named: a path to a configuration, which the command line
     takes, would let a caller read the server's files.
@@ -63,13 +73,19 @@ def to_job(
     """
     offer = offered(spec.detector.name, detectors)
     return DetectRequest(
-        scene=scenes.resolve(spec.scene.uri),
+        scene=_scene(spec.scene, client, scenes, uploads),
         detector=offer.name,
         gsd=_gsd(spec),
         device=_device(spec.device),
         tile=_tile(spec),
         members=_members(spec, offer),
     )
+
+
+def _scene(scene: pb.SceneSource, client: str, scenes: ScenePolicy, uploads: Uploads) -> str:
+    if scene.WhichOneof("source") == "upload":
+        return str(uploads.path(id_of(scene.upload), client))
+    return scenes.resolve(scene.uri)
 
 
 def _gsd(spec: pb.DetectionSpec) -> float | None:

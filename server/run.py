@@ -24,6 +24,7 @@ from lanner.core.offers import ListDetectors
 from lanner.core.version import __version__
 from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
+from lanner.v1 import upload_service_pb2 as uploads_pb
 from server.accounts import Guard
 from server.address import bound, is_loopback, joined, refused
 from server.call import Calls
@@ -37,6 +38,7 @@ from server.http.openapi import document
 from server.http.pages import pages
 from server.http.rules import rules_of
 from server.http.run import HttpServer, TlsFiles
+from server.http.uploads import upload_route
 from server.jobs.database import Database
 from server.jobs.model import Limits
 from server.jobs.runner import RunnerOptions
@@ -50,6 +52,8 @@ from server.request import one_device, to_job
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
+from server.upload_service import UploadService
+from server.uploads import UploadLimits, Uploads
 from server.work import Work
 from tiling.relay import allow_hosts
 
@@ -58,6 +62,7 @@ log = logging.getLogger(NAME)
 SERVICES = (
     pb.DESCRIPTOR.services_by_name["DetectionService"],
     operations_pb2.DESCRIPTOR.services_by_name["Operations"],
+    uploads_pb.DESCRIPTOR.services_by_name["UploadService"],
 )
 """What both doors answer for."""
 
@@ -112,6 +117,7 @@ class ServeOptions:
     auto_device: str | Callable[[], str] = "auto"
     grace_s: float = 10.0
     keepalive_s: float = 10.0
+    uploads: UploadLimits | None = None
     credentials: grpc.ServerCredentials | None = None
     tls: TlsFiles | None = None
 
@@ -121,6 +127,7 @@ class OpenJobs:
     """The jobs of a server, and what they are kept in."""
 
     detections: Detections
+    uploads: Uploads
     database: Database
     temporary: tempfile.TemporaryDirectory[str] | None
 
@@ -151,7 +158,7 @@ class OpenJobs:
             hide=hidden.hide,
             options=RunnerOptions(at_once=options.per_device, lease_s=options.lease_s),
         )
-        return cls(detections, database, own)
+        return cls(detections, Uploads(folder / "uploads", options.uploads), database, own)
 
     def close(self) -> None:
         """Let the database go, and a folder that is nobody's."""
@@ -252,7 +259,7 @@ def start(
     slots, hidden = Slots(chosen.per_device, chosen.max_waiting), private(chosen.roots)
 
     def checked(spec: words.DetectionSpec, client: str) -> DetectRequest:
-        job = to_job(spec, scenes, work.list_detectors())
+        job = to_job(spec, client, scenes, jobs.uploads, work.list_detectors())
         return replace(job, device=one_device(job.device, chosen.auto_device))
 
     threads = ThreadPoolExecutor(chosen.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
@@ -269,7 +276,8 @@ def start(
         max_streams=chosen.max_streams,
     )
     operations = OperationsService(jobs.detections, follower, calls)
-    methods = methods_of(zip(SERVICES, (service, operations), strict=True))
+    uploads = UploadService(jobs.uploads, calls, threads)
+    methods = methods_of(zip(SERVICES, (service, operations, uploads), strict=True))
     health = Health()
 
     async def opened() -> tuple[grpc.aio.Server, int, HttpServer | None]:
@@ -285,7 +293,10 @@ def start(
                 rules := rules_of(SERVICES),
                 methods,
                 threads,
-                pages(document(rules, __version__), lambda: health.is_ready),
+                (
+                    upload_route(uploads, calls, threads),
+                    *pages(document(rules, __version__), lambda: health.is_ready),
+                ),
             )
             hosts = LOOPBACK if is_loopback(chosen.host) else None
             app = guarded(application(door), hosts, chosen.origins)

@@ -27,7 +27,7 @@ from server.following import Follower
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_message, summary_event
 from server.operations import id_of, operation_of
-from server.request import offered
+from server.request import named, offered
 from server.results import FORMATS
 from server.slots import Slots, Ticket
 from server.work import Work
@@ -116,7 +116,7 @@ class DetectionService:
         self, request: pb.PlanDetectionRequest, context: CallContext
     ) -> pb.DetectionPlan:
         """See proto/lanner/v1/detection_service.proto."""
-        asked = request.spec.scene.uri
+        asked = named(request.spec.scene)
         with self._calls.begin("PlanDetection", context, "run", asked=asked) as call:
             job = self._checked(request.spec, call.client)
             call.hide = partial(self._calls.private.hide, opened=job.scene, asked=asked)
@@ -134,7 +134,7 @@ class DetectionService:
                 self._open.discard(run)
                 self._changed.notify_all()
 
-        asked = request.spec.scene.uri
+        asked = named(request.spec.scene)
         with self._calls.begin("Detect", context, "run", asked=asked, over=over) as call:
             self._admit(run)
             yield from self._events(request, run, call)
@@ -143,7 +143,7 @@ class DetectionService:
         self, request: pb.SubmitDetectionRequest, context: CallContext
     ) -> operations_pb2.Operation:
         """See proto/lanner/v1/detection_service.proto."""
-        asked = request.spec.scene.uri
+        asked = named(request.spec.scene)
         with self._calls.begin("SubmitDetection", context, "run", asked=asked) as call:
             queue = request.queue_timeout if request.HasField("queue_timeout") else None
             job = self._jobs.submit(
@@ -219,10 +219,10 @@ class DetectionService:
         self, request: pb.DetectRequest, run: _Run, call: Call
     ) -> Iterator[pb.DetectResponse]:
         spec = request.spec
-        uri = spec.scene.uri
+        uri = named(spec.scene)
         # What a URL asks for may be a signature that opens it.
-        named = uri.partition("?")[0] if "://" in uri else uri
-        call.fields.update(scene=named[:_LOGGED], detector=spec.detector.name[:_LOGGED])
+        address = uri.partition("?")[0] if "://" in uri else uri
+        call.fields.update(scene=address[:_LOGGED], detector=spec.detector.name[:_LOGGED])
         job = self._checked(spec, call.client)
         call.hide = partial(self._calls.private.hide, opened=job.scene, asked=uri)
         ticket = self._slots.enter(job.device)

@@ -12,47 +12,24 @@ from typing import Any
 import grpc
 from google.api import httpbody_pb2
 from google.protobuf.message import Message
-from google.rpc import status_pb2
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from lanner.core.errors import Argument, ConfigError, LannerError, error_status
-from lanner.core.grpc_errors import DETAILS_KEY, decode, encode
+from lanner.core.errors import Argument, ConfigError, LannerError
 from server.context import AbortedCall, CallContext
+from server.http.answers import JSON, context_of, error_answer, failed, refused, status_message
 from server.http.rules import Rule
 from server.http.transcode import request_message, to_json
 from server.methods import Method, answer, answers
 
 log = logging.getLogger("lanner.server")
 
-JSON = "application/json"
 EVENTS = "text/event-stream"
 
 LARGEST_BODY = 4 << 20
 """Bytes of a request's JSON, as gRPC takes in a message."""
-
-_STATUS = {
-    "OK": 200,
-    "CANCELLED": 499,
-    "UNKNOWN": 500,
-    "INVALID_ARGUMENT": 400,
-    "DEADLINE_EXCEEDED": 504,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "PERMISSION_DENIED": 403,
-    "RESOURCE_EXHAUSTED": 429,
-    "FAILED_PRECONDITION": 400,
-    "ABORTED": 409,
-    "OUT_OF_RANGE": 400,
-    "UNIMPLEMENTED": 501,
-    "INTERNAL": 500,
-    "UNAVAILABLE": 503,
-    "DATA_LOSS": 500,
-    "UNAUTHENTICATED": 401,
-}
-"""HTTP statuses of gRPC's codes (google/rpc/code.proto), where no error of ours says another."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +74,7 @@ async def _answer(request: Request, door: Door) -> Response:
         allowed = ", ".join(sorted({rule.verb for rule, _ in matching}))
         if not allowed:
             return _not_found(request, None)
-        response = _error(grpc.StatusCode.UNIMPLEMENTED, f"{path} takes {allowed}", b"")
+        response = error_answer(grpc.StatusCode.UNIMPLEMENTED, f"{path} takes {allowed}", b"")
         response.status_code, response.headers["Allow"] = 405, allowed
         return response
     rule, fields = chosen
@@ -106,13 +83,11 @@ async def _answer(request: Request, door: Door) -> Response:
             rule, fields, request.query_params.multi_items(), await _body(request)
         )
     except LannerError as error:
-        return _refused(error)
+        return refused(error)
     except ClientDisconnect:
         return Response(status_code=499)
     _resume(message, request)
-    headers = [(key.lower(), value) for key, value in request.headers.items()]
-    context = CallContext(_peer(request), headers)
-    return await _called(door, rule, message, context, request)
+    return await _called(door, rule, message, context_of(request), request)
 
 
 def _resume(message: Message, request: Request) -> None:
@@ -136,7 +111,7 @@ async def _called(
         first = await anext(stream, None)
     except AbortedCall as error:
         context.end()
-        return _error(error.code, error.message, error.details)
+        return failed(error)
     finally:
         gone.cancel()
         if not rule.method.server_streaming:
@@ -172,7 +147,7 @@ async def _events(messages: AsyncIterator[Message]) -> AsyncIterator[bytes]:
             name = f"id: {cursor}\n".encode() if cursor else b""
             yield name + b"data: " + to_json(one) + b"\n\n"
     except AbortedCall as error:
-        text = to_json(_status(error.code, error.message, error.details))
+        text = to_json(status_message(error.code, error.message, error.details))
         yield b"event: error\ndata: " + text + b"\n\n"
 
 
@@ -198,30 +173,6 @@ async def _body(request: Request) -> bytes:
             )
         parts.append(part)
     return b"".join(parts)
-
-
-def _peer(request: Request) -> str:
-    return "http" if request.client is None else f"http:{request.client.host}:{request.client.port}"
-
-
-def _refused(error: LannerError) -> Response:
-    failure = encode(error)
-    return _error(failure.code, failure.message, failure.details)
-
-
-def _error(code: grpc.StatusCode, message: str, details: bytes) -> Response:
-    """An error as Envoy's transcoder writes it: google.rpc.Status as JSON."""
-    status = _STATUS[code.name]
-    error = decode([(DETAILS_KEY, details)]) if details else None
-    if error is not None and error_status(error).grpc == code.name:
-        status = error_status(error).http
-    return Response(to_json(_status(code, message, details)), status, media_type=JSON)
-
-
-def _status(code: grpc.StatusCode, message: str, details: bytes) -> status_pb2.Status:
-    if details:
-        return status_pb2.Status.FromString(details)
-    return status_pb2.Status(code=code.value[0], message=message)
 
 
 def _not_found(request: Request, _: Exception | None) -> Response:

@@ -19,7 +19,9 @@ from lanner.inference.registry import DetectorInfo, NetworkInfo
 from lanner.v1 import detection_pb2 as pb
 from server.request import to_job
 from server.scenes import ScenePolicy
+from server.uploads import Uploads
 
+UPLOADS = Uploads(Path("none"))
 OFFER = DetectorOffer(
     "aircraft",
     "1.2.0",
@@ -47,18 +49,18 @@ def spec(**changes: object) -> pb.DetectionSpec:
 
 def test_the_least_request(scenes):
     path = str(scenes.roots[0] / "a.tif")
-    assert to_job(spec(), scenes, [OFFER]) == DetectRequest(path, "aircraft")
+    assert to_job(spec(), "", scenes, UPLOADS, [OFFER]) == DetectRequest(path, "aircraft")
 
 
 def test_everything_said_arrives(scenes):
     asked = spec(device="cuda:1", gsd=0.3, tile=256, members=["masks", "boxes", "masks"])
-    assert to_job(asked, scenes, [OFFER]) == DetectRequest(
+    assert to_job(asked, "", scenes, UPLOADS, [OFFER]) == DetectRequest(
         str(scenes.roots[0] / "a.tif"), "aircraft", 0.3, "cuda:1", 256, ("boxes", "masks")
     )
 
 
 def test_an_empty_device_is_auto(scenes):
-    assert to_job(spec(device=""), scenes, [OFFER]).device == "auto"
+    assert to_job(spec(device=""), "", scenes, UPLOADS, [OFFER]).device == "auto"
 
 
 @pytest.mark.parametrize(
@@ -83,14 +85,14 @@ def test_an_empty_device_is_auto(scenes):
 )
 def test_what_cannot_be_is_refused(scenes, changes, error):
     with pytest.raises(error):
-        to_job(spec(**changes), scenes, [OFFER])
+        to_job(spec(**changes), "", scenes, UPLOADS, [OFFER])
 
 
 def test_a_misspelt_detector_gets_a_hint(scenes):
     asked = spec()
     asked.detector.name = "aircrafts"
     with pytest.raises(UnknownDetectorError, match="did you mean 'aircraft'"):
-        to_job(asked, scenes, [OFFER])
+        to_job(asked, "", scenes, UPLOADS, [OFFER])
 
 
 def test_a_path_is_no_detector_even_where_it_exists(scenes, tmp_path):
@@ -98,12 +100,12 @@ def test_a_path_is_no_detector_even_where_it_exists(scenes, tmp_path):
     asked = spec()
     asked.detector.name = str(tmp_path / "own.yaml")
     with pytest.raises(UnknownDetectorError, match="choose from aircraft"):
-        to_job(asked, scenes, [OFFER])
+        to_job(asked, "", scenes, UPLOADS, [OFFER])
 
 
 def test_nothing_said_is_refused(scenes):
     with pytest.raises(UnknownDetectorError):
-        to_job(pb.DetectionSpec(), scenes, [OFFER])
+        to_job(pb.DetectionSpec(), "", scenes, UPLOADS, [OFFER])
     with pytest.raises(SceneError, match="is empty"):
         to_job(pb.DetectionSpec(detector=pb.DetectorChoice(name="aircraft")), scenes, [OFFER])
 
