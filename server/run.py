@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import queue
 import signal
@@ -28,6 +29,7 @@ from lanner.v1 import upload_service_pb2 as uploads_pb
 from server.accounts import Guard
 from server.address import bound, is_loopback, joined, refused
 from server.call import Calls
+from server.database.engine import Database, default_url
 from server.detections import Checked, Detections
 from server.following import Follower
 from server.grpc_door import add_services
@@ -39,7 +41,6 @@ from server.http.pages import pages
 from server.http.rules import rules_of
 from server.http.run import HttpServer, TlsFiles
 from server.http.uploads import upload_route
-from server.jobs.database import Database
 from server.jobs.model import Limits
 from server.jobs.runner import RunnerOptions
 from server.jobs.store import JobStore
@@ -52,6 +53,7 @@ from server.request import one_device, to_job
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
+from server.tokens import FileToken, TokenStore
 from server.upload_service import UploadService
 from server.uploads import UploadLimits, Uploads
 from server.work import Work
@@ -97,7 +99,8 @@ class ServeOptions:
     request for the device "auto" computes on `auto_device`, or on what that returns. `grace_s`
     is what running detections get to finish after SIGTERM. A silent peer is asked for a sign of
     life after `keepalive_s` and given up after as long again. `credentials` turn on TLS, `tls`
-    that of the HTTP door.
+    that of the HTTP door. `token` may do everything; where there is one, or where `host` lets
+    other machines in, nobody is let in without a token.
     """
 
     host: str = "127.0.0.1"
@@ -118,6 +121,7 @@ class ServeOptions:
     grace_s: float = 10.0
     keepalive_s: float = 10.0
     uploads: UploadLimits | None = None
+    token: str | None = field(default=None, repr=False)
     credentials: grpc.ServerCredentials | None = None
     tls: TlsFiles | None = None
 
@@ -148,7 +152,7 @@ class OpenJobs:
         own = tempfile.TemporaryDirectory(prefix="lanner-jobs-") if options.data is None else None
         folder = Path(own.name) if own is not None else options.data
         assert folder is not None
-        database = Database(options.database or f"sqlite:///{folder.absolute()}/jobs.sqlite")
+        database = Database(options.database or default_url(folder))
         detections = Detections(
             JobStore(database, Limits(queued=options.max_jobs)),
             folder / "jobs",
@@ -264,7 +268,7 @@ def start(
 
     threads = ThreadPoolExecutor(chosen.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
     jobs = OpenJobs.open(chosen, work.detect, checked, slots, hidden)
-    calls = Calls(hidden, Guard())
+    calls = Calls(hidden, _guard(chosen, jobs.database))
     follower = Follower(jobs.detections, threads)
     service = DetectionService(
         work,
@@ -320,6 +324,15 @@ def start(
         joined(chosen.host, port),
         None if http is None else joined(chosen.host, http.port),
     )
+
+
+def _guard(options: ServeOptions, database: Database) -> Guard:
+    """Beyond this machine nobody is let in without a token; on it, unless one is asked for."""
+    store = TokenStore(database)
+    if options.token is None:
+        return Guard(store, is_open=is_loopback(options.host))
+    digest = hashlib.sha256(options.token.encode()).hexdigest()
+    return Guard(FileToken(digest, store), is_open=False)
 
 
 def serve(
@@ -433,8 +446,9 @@ def _announce(running: RunningServer, options: ServeOptions) -> None:
     log.info("listening", extra={"fields": line})
     if options.credentials is None and not is_loopback(options.host):
         line = {
-            "event": "open",
+            "event": "unencrypted",
             "address": running.address,
-            "problem": "anyone who reaches it may use it",
+            "problem": "tokens and scenes can be read on the way: serve with TLS, or behind what "
+            "brings it",
         }
-        log.warning("open", extra={"fields": line})
+        log.warning("unencrypted", extra={"fields": line})

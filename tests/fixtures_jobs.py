@@ -12,7 +12,7 @@ import pytest
 
 from lanner.core.errors import BusyError, ConfigError
 from lanner.core.job import Progress
-from server.jobs.database import Database
+from server.database.engine import Database
 from server.jobs.model import Limits, NewJob
 from server.jobs.store import JobStore, LeaseLostError
 

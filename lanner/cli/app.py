@@ -19,6 +19,7 @@ from lanner.cli.plan import plan
 from lanner.cli.render import render, sample
 from lanner.cli.replay import replay
 from lanner.cli.serve import serve
+from lanner.cli.token import token
 from lanner.cli.version import version
 
 app = typer.Typer(
@@ -56,3 +57,4 @@ def program(
 for command in (detectors, demo, serve, bench, render, sample, errors, version):
     app.command()(command)
 app.add_typer(factory, name="factory")
+app.add_typer(token, name="token")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lanner.cli.reporting import Debug, reporting
+from lanner.cli.state import state_folder
 from lanner.core.errors import Cancelled, ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ def serve(
             show_default="none",
             help="Pages of this origin, such as https://maps.example.org, may call over HTTP. "
             "Give it again for more.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            show_default=False,
+            help="Ask every caller for a token, on this machine, too; the one in this file may do "
+            "everything. It is made, readable by you alone, where there is none.",
         ),
     ] = None,
     ready_file: Annotated[
@@ -138,6 +149,16 @@ def serve(
         Path | None,
         typer.Option("--tls-key", metavar="FILE", show_default=False, help="PEM private key."),
     ] = None,
+    tls_clients: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-clients",
+            metavar="FILE",
+            show_default=False,
+            help="PEM certificates of authorities: callers without a certificate of one of these "
+            "are refused (mutual TLS).",
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Serve detection over gRPC, and over HTTP where asked, until Ctrl-C or SIGTERM.
@@ -156,13 +177,15 @@ def serve(
 
         lanner serve --warm aircraft --warm roads
 
-    For other machines, with TLS, scenes of an archive:
+    For other machines, with TLS, scenes of an archive; each caller needs a token:
 
         lanner serve --host 0.0.0.0 --root /archive --tls-cert cert.pem --tls-key key.pem
+
+        lanner token new anna
     """
     busy = threading.Event()
     with _leaving(busy), reporting(debug, "detections that were running did not finish"):
-        credentials = _credentials(tls_cert, tls_key)
+        credentials = _credentials(tls_cert, tls_key, tls_clients)
         from lanner.archives.one_scene import plan_detection
         from lanner.inference.pipeline import detect, list_detectors
         from lanner.inference.registry import find, properties_schema
@@ -170,6 +193,7 @@ def serve(
         from server.request import device_name
         from server.run import ServeOptions
         from server.run import serve as run_server
+        from server.tokens import token_of
         from server.work import Work
         from tiling.access import close_other_drivers
 
@@ -203,14 +227,18 @@ def serve(
             if ready_file is not None:
                 _write_ready(ready_file, running, tls is not None)
 
-        tls = None if tls_cert is None else TlsFiles(str(tls_cert), str(tls_key))
+        tls = None
+        if tls_cert is not None:
+            callers = None if tls_clients is None else str(tls_clients)
+            tls = TlsFiles(str(tls_cert), str(tls_key), callers)
         options = ServeOptions(
             host=host,
             port=port,
             http_port=http_port,
             origins=tuple(origin or ()),
             tls=tls,
-            data=data or _state_folder(port),
+            token=None if token_file is None else token_of(token_file),
+            data=data or state_folder(port),
             database=database,
             roots=tuple(root or [Path.cwd()]),
             allow_remote=allow_remote or bool(remote_host),
@@ -270,17 +298,6 @@ def _leaving(busy: threading.Event) -> Iterator[None]:
         os._exit(code)
 
 
-def _state_folder(port: int) -> Path | None:
-    """Where a user's programs keep what outlives them (XDG Base Directory Specification): one
-    folder a port, since servers that share one do each other's jobs, whichever scenes they may
-    read. None for a free port, which another server has the next time.
-    """
-    if port == 0:
-        return None
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "lanner" / f"server-{port}"
-
-
 def _by_name(device: str) -> str:
     """The one name of a device, such as `cpu` or `cuda:0`: what is warmed is what is asked for.
 
@@ -292,13 +309,19 @@ def _by_name(device: str) -> str:
     return str(compute(device).device)
 
 
-def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials | None:
-    """TLS from both files, or None where neither is given.
+def _credentials(
+    cert: Path | None, key: Path | None, clients: Path | None
+) -> grpc.ServerCredentials | None:
+    """TLS from both files, or None where neither is given; `clients` has it ask for certificates.
 
     Raises:
         ConfigError: one without the other, a file that cannot be read, or no such pair.
     """
     if cert is None and key is None:
+        if clients is not None:
+            raise ConfigError(
+                "--tls-clients", clients, "needs TLS", "give --tls-cert and --tls-key"
+            )
         return None
     if cert is None or key is None:
         missing, given = ("--tls-cert", key) if cert is None else ("--tls-key", cert)
@@ -307,7 +330,10 @@ def _credentials(cert: Path | None, key: Path | None) -> grpc.ServerCredentials 
 
     chain, secret = _read_all(("--tls-cert", cert), ("--tls-key", key))
     _check_pair(cert, key)
-    return grpc.ssl_server_credentials([(secret, chain)])
+    if clients is None:
+        return grpc.ssl_server_credentials([(secret, chain)])
+    (authorities,) = _read_all(("--tls-clients", clients))
+    return grpc.ssl_server_credentials([(secret, chain)], authorities, require_client_auth=True)
 
 
 def _check_pair(cert: Path, key: Path) -> None:

@@ -15,6 +15,7 @@ import grpc
 from lanner.client.calls import Calls
 from lanner.client.operation import Operation
 from lanner.client.proxy import Proxy, is_loopback, proxy_of
+from lanner.client.token import with_token
 from lanner.core.errors import (
     BusyError,
     Cancelled,
@@ -54,6 +55,7 @@ class Client:
         patience: seconds for which calls about submitted detections are repeated while the server
             is away.
         credentials: for a server behind TLS, such as `grpc.ssl_channel_credentials()`.
+        token: for a server that asks for one.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Client:
         keepalive_s: float = 20.0,
         patience: float = 60.0,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
     ) -> None:
         period = int(keepalive_s * 1000)
         options = [
@@ -81,6 +84,8 @@ class Client:
             if credentials is None
             else grpc.secure_channel(address, credentials, options)
         )
+        if token is not None:
+            self._channel = with_token(self._channel, token)
         self._stub = pb_grpc.DetectionServiceStub(self._channel)
         self._calls = Calls(self._channel, lambda: self._errors(timeout), timeout, patience)
         self._lock = threading.Lock()

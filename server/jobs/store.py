@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from lanner.core.errors import Argument, BusyError, ConfigError
 from lanner.core.job import Progress
-from server.jobs.database import Database
+from server.database.engine import Database
+from server.database.tables import events, jobs
 from server.jobs.model import ENDED, STATE, Job, JobEvent, JobState, Lease, Limits, NewJob
-from server.jobs.tables import events, jobs
 
 _UNFINISHED = ("queued", "running")
 

@@ -21,7 +21,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 import lanner
-from lanner.core.errors import AddressError, ConfigError, SceneError, ServerError
+from lanner.core.errors import (
+    AddressError,
+    ConfigError,
+    SceneError,
+    ServerError,
+)
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer
 from server.run import SERVICE, ServeOptions, start
@@ -196,15 +201,18 @@ def test_a_server_that_falls_silent_is_given_up(begin, pool):
             future.result(8)
 
 
-def test_serving_beyond_loopback_without_tls_is_warned_of(begin):
+def test_beyond_loopback_nobody_is_let_in_without_a_token_and_no_tls_is_warned_of(begin):
     process, address = begin(host="0.0.0.0")
-    with lanner.Client(address.replace("0.0.0.0", "127.0.0.1")) as client:
-        assert {one.name for one in client.detectors()} == {"short", "long", "deaf"}
+    with (
+        lanner.Client(address.replace("0.0.0.0", "127.0.0.1")) as client,
+        pytest.raises(AuthenticationError),
+    ):
+        client.detectors()
     process.terminate()
     _, err = process.communicate(timeout=10)
     assert [(one["event"], one["level"]) for one in logged(err)][:2] == [
         ("listening", "info"),
-        ("open", "warning"),
+        ("unencrypted", "warning"),
     ]
 
 
@@ -253,6 +261,7 @@ def test_health_and_reflection(tmp_path):
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
             "lanner.v1.DetectionService",
+            "lanner.v1.UploadService",
             "google.longrunning.Operations",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",

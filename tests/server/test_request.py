@@ -107,7 +107,8 @@ def test_nothing_said_is_refused(scenes):
     with pytest.raises(UnknownDetectorError):
         to_job(pb.DetectionSpec(), "", scenes, UPLOADS, [OFFER])
     with pytest.raises(SceneError, match="is empty"):
-        to_job(pb.DetectionSpec(detector=pb.DetectorChoice(name="aircraft")), scenes, [OFFER])
+        unnamed = pb.DetectionSpec(detector=pb.DetectorChoice(name="aircraft"))
+        to_job(unnamed, "", scenes, UPLOADS, [OFFER])
 
 
 def test_a_scene_that_is_no_unicode_is_refused_by_the_client():

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from lanner.core.errors import ServerError
-from server.jobs.database import Database
+from server.database.engine import Database
 from server.jobs.runner import JobRunner, RunnerOptions
 from server.jobs.store import JobStore
 from tests.fixtures_jobs import JobsBehave, new, store

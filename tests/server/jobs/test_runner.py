@@ -13,7 +13,7 @@ from google.rpc import status_pb2
 from lanner.core.errors import SceneError
 from lanner.core.grpc_errors import DETAILS_KEY, decode
 from lanner.core.job import Progress
-from server.jobs.database import Database
+from server.database.engine import Database
 from server.jobs.model import NewJob
 from server.jobs.runner import JobRunner, RunnerOptions
 from server.jobs.store import JobStore
@@ -137,7 +137,7 @@ def test_a_server_that_drains_lets_short_jobs_finish_and_gives_long_ones_back(st
 
 OTHER = """
 import sys, time
-from server.jobs.database import Database
+from server.database.engine import Database
 from server.jobs.runner import JobRunner, RunnerOptions
 from server.jobs.store import JobStore
 

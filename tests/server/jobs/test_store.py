@@ -8,9 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from lanner.core.errors import ConfigError, ServerError
-from server.jobs.database import Database
+from server.database.engine import Database
+from server.database.tables import metadata
 from server.jobs.store import JobStore
-from server.jobs.tables import metadata
 from tests.fixtures_jobs import JobsBehave, new, store
 
 __all__ = ["store"]

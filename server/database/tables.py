@@ -1,4 +1,4 @@
-"""Tables of the job store, as the newest migration leaves them."""
+"""Tables of the database, as the newest migration leaves them."""
 
 from __future__ import annotations
 
@@ -52,4 +52,16 @@ events = sa.Table(
     sa.Column("at", sa.Double, nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("data", sa.JSON, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("client", sa.String(200), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double),
+    sa.Column("revoked", sa.Double),
 )

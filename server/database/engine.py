@@ -12,12 +12,17 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from lanner.core.errors import Argument, ConfigError, ServerError
-from server.jobs.migrate import migrate
+from server.database.migrate import migrate
 
 _DATABASE = Argument("database")
 _WRITES = "lanner_writes"
 _WAIT_S = 60.0
 """How long one writer of an SQLite file waits for another, and a caller for a free connection."""
+
+
+def default_url(folder: Path) -> str:
+    """That of a server which was told a folder alone."""
+    return f"sqlite:///{folder.absolute()}/jobs.sqlite"
 
 
 class Database:

@@ -1,0 +1,1 @@
+"""The database of servers: its tables, their versions, and transactions."""
