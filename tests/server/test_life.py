@@ -23,6 +23,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 import lanner
 from lanner.core.errors import (
     AddressError,
+    AuthenticationError,
     ConfigError,
     SceneError,
     ServerError,
