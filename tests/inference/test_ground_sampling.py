@@ -101,13 +101,16 @@ def test_views_grow_to_all_that_a_detector_takes(side, gsd, wide):
 # ------------------------------------------------------------- with the released aircraft detector
 
 
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory):
+def airfield(folder, width, height, seed):
     """Pixels of a rendered airfield of 0.7 m, without a place."""
-    folder = tmp_path_factory.mktemp("airfield")
-    render(folder / "scene.tif", RenderSpec(900, 700, 0.7, seed=11))
+    render(folder / "scene.tif", RenderSpec(width, height, 0.7, seed=seed))
     with rasterio.open(folder / "scene.tif") as file:
         return file.read([1, 2, 3])
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    return airfield(tmp_path_factory.mktemp("airfield"), 600, 480, 11)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +130,8 @@ def test_a_picture_says_its_sampling(detector, picture):
     assert 8 < np.median(lengths) < 70
 
 
-def test_a_wrong_sampling_is_told(detector, picture):
+def test_a_wrong_sampling_is_told(detector, tmp_path):
+    picture = airfield(tmp_path, 900, 700, 11)
     assert not detector.detect(picture, gsd=0.7).summary["notes"]
     for wrong in (2.0, 0.15):
         notes = detector.detect(picture, gsd=wrong).summary["notes"]
@@ -145,7 +149,7 @@ def test_where_nothing_speaks_it_is_refused(detector, tmp_path):
 
 def test_the_command_takes_auto_and_refuses_words(picture, tmp_path):
     path, out = tmp_path / "photo.png", tmp_path / "found.json"
-    with rasterio.open(path, "w", driver="PNG", width=900, height=700, count=3, dtype="uint8") as f:
+    with rasterio.open(path, "w", driver="PNG", width=600, height=480, count=3, dtype="uint8") as f:
         f.write(picture)
 
     def detect(gsd):
