@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,25 @@ class Detections:
         shutil.rmtree(self._of(job), ignore_errors=True)
         self._version += 1
 
+    def expire(self, kept_s: float, kept_bytes: int | None) -> int:
+        """Forget what ended long ago, and of the rest the oldest beyond a size; how many jobs.
+
+        Args:
+            kept_s: seconds that a result is kept.
+            kept_bytes: of all results together; None: any.
+        """
+        late = list(self._store.ended_before(kept_s))
+        if kept_bytes is not None:
+            left = kept_bytes
+            for job in self._store.ended_newest_first():
+                left -= _bytes_below(self._of(job))
+                if left < 0:
+                    late.append(job)
+        for job in late:
+            self._store.delete(job)
+            shutil.rmtree(self._of(job), ignore_errors=True)
+        return len(late)
+
     def result_file(self, job: str, client: str, form: str) -> Path:
         """The file of a job's result in a format.
 
@@ -250,3 +270,11 @@ class Detections:
 
     def _of(self, job: str) -> Path:
         return self._folder / job
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it went meanwhile
+            total += 0 if path.is_dir() else path.stat().st_size
+    return total

@@ -50,6 +50,7 @@ from server.methods import methods_of
 from server.operations_service import OperationsService
 from server.private import Private, private
 from server.request import one_device, to_job
+from server.retention import Retention, Sweeper
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
@@ -121,6 +122,7 @@ class ServeOptions:
     grace_s: float = 10.0
     keepalive_s: float = 10.0
     uploads: UploadLimits | None = None
+    retention: Retention = field(default_factory=Retention)
     token: str | None = field(default=None, repr=False)
     credentials: grpc.ServerCredentials | None = None
     tls: TlsFiles | None = None
@@ -210,6 +212,7 @@ class RunningServer:
         stopping.result()
         if parts.http is not None:
             parts.loop.run(parts.http.stop())
+        parts.sweeper.stop()
         parts.service.close()
         parts.loop.close()
         parts.threads.shutdown(wait=False, cancel_futures=True)
@@ -229,6 +232,7 @@ class _Parts:
     health: Health
     list_detectors: ListDetectors
     http: HttpServer | None
+    sweeper: Sweeper
 
     async def set_health(self, is_ready: bool) -> None:
         self.health.is_ready = is_ready
@@ -316,9 +320,12 @@ def start(
         loop.close()
         jobs.close()
         raise
-    parts = _Parts(loop, threads, server, service, jobs, health, work.list_detectors, http)
+    sweeper = Sweeper(chosen.retention, jobs.detections, jobs.uploads)
+    offers = work.list_detectors
+    parts = _Parts(loop, threads, server, service, jobs, health, offers, http, sweeper)
     loop.run(parts.set_health(prepared))
     jobs.detections.start()
+    sweeper.start()
     return RunningServer(
         parts,
         joined(chosen.host, port),

@@ -53,6 +53,37 @@ def serve(
             "Give it again for more.",
         ),
     ] = None,
+    keep_results: Annotated[
+        float,
+        typer.Option(
+            "--keep-results",
+            metavar="DAYS",
+            min=0.0,
+            help="How long submitted detections and their results are kept after their end.",
+        ),
+    ] = 30.0,
+    keep_results_gb: Annotated[
+        float | None,
+        typer.Option(
+            "--keep-results-gb",
+            metavar="GB",
+            min=0.0,
+            show_default="any",
+            help="Most that results take: beyond, the oldest are forgotten.",
+        ),
+    ] = None,
+    keep_uploads: Annotated[
+        float,
+        typer.Option(
+            "--keep-uploads",
+            metavar="HOURS",
+            min=0.0,
+            help="How long uploads are kept after their last use.",
+        ),
+    ] = 24.0,
+    max_upload_gb: Annotated[
+        float, typer.Option("--max-upload-gb", metavar="GB", min=0.0, help="Largest upload.")
+    ] = 50.0,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -191,9 +222,11 @@ def serve(
         from lanner.inference.registry import find, properties_schema
         from server.http.run import TlsFiles
         from server.request import device_name
+        from server.retention import Retention
         from server.run import ServeOptions
         from server.run import serve as run_server
         from server.tokens import token_of
+        from server.uploads import UploadLimits
         from server.work import Work
         from tiling.access import close_other_drivers
 
@@ -237,6 +270,11 @@ def serve(
             http_port=http_port,
             origins=tuple(origin or ()),
             tls=tls,
+            uploads=UploadLimits(size=int(max_upload_gb * 1e9), kept_s=keep_uploads * 3600),
+            retention=Retention(
+                keep_results * 86400,
+                None if keep_results_gb is None else int(keep_results_gb * 1e9),
+            ),
             token=None if token_file is None else token_of(token_file),
             data=data or state_folder(port),
             database=database,

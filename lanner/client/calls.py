@@ -16,6 +16,8 @@ from google.protobuf.duration_pb2 import Duration
 from lanner.core.errors import ServerError
 from lanner.v1 import detection_service_pb2 as service_pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
+from lanner.v1 import upload_service_pb2 as upload_pb
+from lanner.v1 import upload_service_pb2_grpc as upload_pb_grpc
 
 T = TypeVar("T")
 Errors = Callable[[], AbstractContextManager[None]]
@@ -42,6 +44,7 @@ class Calls:
     ) -> None:
         self._detections = pb_grpc.DetectionServiceStub(channel)
         self._operations = operations_pb2_grpc.OperationsStub(channel)
+        self._uploads = upload_pb_grpc.UploadServiceStub(channel)
         self._errors = errors
         self._timeout = timeout
         self._patience_s = patience_s
@@ -80,6 +83,45 @@ class Calls:
         """Have an operation forgotten."""
         request = operations.DeleteOperationRequest(name=name)
         self._asked(self._operations.DeleteOperation, request)
+
+    def plan(self, request: service_pb.PlanDetectionRequest) -> service_pb.DetectionPlan:
+        """What a detection would take."""
+        return self._asked(self._detections.PlanDetection, request)
+
+    def create_upload(self, request: upload_pb.CreateUploadRequest) -> upload_pb.Upload:
+        """An upload to write to. One that nobody writes to is forgotten."""
+        return self._asked(self._uploads.CreateUpload, request)
+
+    def write_upload(
+        self, name: str, parts: Callable[[int], Iterator[upload_pb.WriteUploadRequest]]
+    ) -> upload_pb.Upload:
+        """Write an upload to its end; `parts` gives what is to be sent from an offset on."""
+        patience = _Patience(self._patience_s)
+        offset = 0
+        while True:
+            try:
+                with self._errors():
+                    return self._uploads.WriteUpload(parts(offset))
+            except ServerError as error:
+                patience.failed(error)
+            # The call that broke off may still hold the upload for a moment.
+            found = self._asked(self._uploads.GetUpload, upload_pb.GetUploadRequest(name=name))
+            offset = found.offset
+
+    def watch(self, name: str, previews: bool, cursor: str) -> Iterator[service_pb.WatchEvent]:
+        """The events of an operation; a call that breaks off goes on where it was."""
+        patience = _Patience(self._patience_s)
+        while True:
+            request = service_pb.WatchRequest(name=name, cursor=cursor, previews=previews)
+            try:
+                with self._errors():
+                    for event in self._detections.Watch(request):
+                        cursor = event.cursor or cursor
+                        patience = _Patience(self._patience_s)
+                        yield event
+                return
+            except ServerError as error:
+                patience.failed(error)
 
     def result(self, name: str, form: str) -> Iterator[bytes]:
         """The bytes of a result, in pieces; one that breaks off is taken up where it was."""

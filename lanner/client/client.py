@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import grpc
@@ -16,6 +17,7 @@ from lanner.client.calls import Calls
 from lanner.client.operation import Operation
 from lanner.client.proxy import Proxy, is_loopback, proxy_of
 from lanner.client.token import with_token
+from lanner.client.uploads import Upload, send
 from lanner.core.errors import (
     BusyError,
     Cancelled,
@@ -25,7 +27,7 @@ from lanner.core.errors import (
     ServerError,
 )
 from lanner.core.grpc_errors import decode
-from lanner.core.job import Cancel, Progress
+from lanner.core.job import Cancel, DetectionPlan, Progress
 from lanner.core.offers import DetectorOffer, from_message
 from lanner.inference.detections import Detections
 from lanner.v1 import detection_pb2 as pb
@@ -37,6 +39,10 @@ _WATCH_S = 0.05
 _MOST = (4 << 20) - 1024
 # Bytes of a request: what gRPC servers accept, with room for what is around it.
 _ANEW = "send the request again; it begins anew"
+
+
+Scene = str | os.PathLike[str] | Upload
+"""What a client may name."""
 
 
 class Client:
@@ -106,7 +112,7 @@ class Client:
 
     def detect(
         self,
-        scene: str | os.PathLike[str],
+        scene: Scene,
         detector: str,
         *,
         gsd: float | None = None,
@@ -120,7 +126,7 @@ class Client:
         """Run one detection on the server and return when it is done.
 
         Args:
-            scene: path on the server, or an address it may open.
+            scene: path on the server, an address it may open, or what `upload` gave.
             detector: name out of `detectors()`.
             gsd: ground sampling in metres, in place of what the scene says; all lengths follow
                 it, coordinates stay the file's.
@@ -137,7 +143,7 @@ class Client:
                 `BusyError` where too many wait; `ServerError` where the server cannot be
                 reached, goes away, or does not finish within `timeout`.
         """
-        spec = _spec(os.fspath(scene), detector, device, gsd=gsd, tile=tile, members=members)
+        spec = _spec(scene, detector, device, gsd=gsd, tile=tile, members=members)
         flight = _Flight()
         with self._errors(timeout, flight), self._cancellable(flight, cancel):
             call = self._stub.Detect(service_pb.DetectRequest(spec=spec), timeout=timeout)
@@ -146,7 +152,7 @@ class Client:
 
     def submit(
         self,
-        scene: str | os.PathLike[str],
+        scene: Scene,
         detector: str,
         *,
         gsd: float | None = None,
@@ -175,13 +181,57 @@ class Client:
         Raises:
             LannerError: as of `detect`, what can be told before the work begins.
         """
-        spec = _spec(os.fspath(scene), detector, device, gsd=gsd, tile=tile, members=members)
+        spec = _spec(scene, detector, device, gsd=gsd, tile=tile, members=members)
         request = service_pb.SubmitDetectionRequest(
             spec=spec, request_id=request_id or secrets.token_hex(16), priority=priority
         )
         if queue_timeout is not None:
             request.queue_timeout.FromNanoseconds(int(queue_timeout * 1e9))
         return Operation(self._calls, self._calls.submit(request))
+
+    def plan(
+        self,
+        scene: Scene,
+        detector: str,
+        *,
+        gsd: float | None = None,
+        device: str = "auto",
+        tile: int | None = None,
+        members: str | Sequence[str] | None = None,
+    ) -> DetectionPlan:
+        """Say what a detection would take, without running it.
+
+        Arguments and errors are those of `detect`.
+        """
+        spec = _spec(scene, detector, device, gsd=gsd, tile=tile, members=members)
+        found = self._calls.plan(service_pb.PlanDetectionRequest(spec=spec))
+        known = found.HasField("work_time")
+        return DetectionPlan(
+            found.tiles,
+            found.megapixels,
+            found.read_bytes,
+            found.work_time.ToTimedelta().total_seconds() if known else None,
+            found.memory_bytes,
+            found.result_bytes if found.HasField("result_bytes") else None,
+            tuple(found.notes),
+        )
+
+    def upload(
+        self,
+        path: str | os.PathLike[str],
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Upload:
+        """Send a scene to a server that cannot reach it; `detect`, `submit` and `plan` take it.
+
+        Args:
+            path: of the file.
+            on_progress: called in another thread with the bytes that were sent.
+
+        Raises:
+            SceneError: the file cannot be read, or was not sent whole.
+            LannerError: as the server raised it.
+        """
+        return send(self._calls, Path(path), on_progress or _ignore)
 
     def operation(self, name: str) -> Operation:
         """A submitted detection by its name.
@@ -284,7 +334,7 @@ class _Flight:
 
 
 def _spec(
-    scene: str,
+    scene: Scene,
     detector: str,
     device: str,
     *,
@@ -293,15 +343,12 @@ def _spec(
     members: str | Sequence[str] | None,
 ) -> pb.DetectionSpec:
     """The request as it travels."""
-    try:
-        scene.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise SceneError("scene", ascii(scene), "is no valid Unicode", "rename the file") from error
+    source = _source(scene)
     # A single name is one member, not as many as it has letters.
     names = [members] if isinstance(members, str) else members
     try:
         spec = pb.DetectionSpec(
-            scene=pb.SceneSource(uri=scene),
+            scene=source,
             detector=pb.DetectorChoice(name=detector),
             device=device,
             gsd_m=gsd,
@@ -323,6 +370,17 @@ def _spec(
             "name the scene by its path or address, and members by their names",
         )
     return spec
+
+
+def _source(scene: Scene) -> pb.SceneSource:
+    if isinstance(scene, Upload):
+        return pb.SceneSource(upload=scene.name)
+    uri = os.fspath(scene)
+    try:
+        uri.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SceneError("scene", ascii(uri), "is no valid Unicode", "rename the file") from error
+    return pb.SceneSource(uri=uri)
 
 
 def _ignore(progress: Progress) -> None:

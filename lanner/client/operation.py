@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from lanner.client.calls import Calls
+from lanner.client.events import WatchEvent, read_events
 from lanner.core.errors import Argument, Cancelled, ServerError
 from lanner.core.files import replacing
 from lanner.core.grpc_errors import DETAILS_KEY, decode
@@ -86,6 +87,22 @@ class Operation:
             ServerError: the server cannot be reached.
         """
         return self._take(self._server.get_operation(self.name))
+
+    def watch(self, previews: bool = True, cursor: str = "") -> Iterator[WatchEvent]:
+        """Follow it: progress, what is found so far, and at its end the features.
+
+        A server that goes away is asked again when it is back; each final feature comes once.
+
+        Args:
+            previews: whether what is found so far is wanted.
+            cursor: of the last event that was read, also by another process; empty: from the
+                beginning.
+
+        Raises:
+            UnknownOperationError: it was deleted.
+            ServerError: the server stays away.
+        """
+        yield from read_events(self._server.watch(self.name, previews, cursor))
 
     def wait(
         self,

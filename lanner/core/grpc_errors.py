@@ -7,17 +7,20 @@ in the trailing metadata (https://grpc.io/docs/guides/error/, https://google.aip
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from lanner.core.errors import (
     TABLE,
     Argument,
+    BusyError,
     Cancelled,
+    DeviceMemoryError,
     LannerError,
     ServerError,
     error_status,
@@ -32,6 +35,10 @@ FIELDS = {"gsd": "gsd_m"}
 # percent-encoding may triple the message; with these limits, in UTF-8 bytes, all stays below.
 _LIMITS = {"argument": 100, "value": 600, "problem": 900, "remedy": 500}
 _MESSAGE_LIMIT = 600
+_DETAIL_LIMIT = 300
+
+RETRY_S: dict[type[LannerError], int] = {BusyError: 5, ServerError: 2, DeviceMemoryError: 10}
+"""Seconds after which the same request may succeed."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,27 @@ def encode(
     info.metadata["class"] = type(error).__name__
     message = _clip(str(LannerError(**fields)), _MESSAGE_LIMIT)
     status = status_pb2.Status(code=status_code.value[0], message=message)
-    status.details.add().Pack(info)
+    for detail in (info, *_more(kind, status_code, info.metadata)):
+        status.details.add().Pack(detail)
     return Failure(status_code, message, status.SerializeToString())
+
+
+def _more(
+    kind: type[LannerError], code: grpc.StatusCode, fields: Mapping[str, str]
+) -> Iterator[Message]:
+    """What general clients understand: the field at fault, the quota, when to ask again."""
+    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=fields["argument"], description=_clip(fields["problem"], _DETAIL_LIMIT)
+        )
+        yield error_details_pb2.BadRequest(field_violations=[violation])
+    if kind is BusyError:
+        quota = error_details_pb2.QuotaFailure.Violation(
+            subject=fields["argument"], description=_clip(fields["problem"], _DETAIL_LIMIT)
+        )
+        yield error_details_pb2.QuotaFailure(violations=[quota])
+    if kind in RETRY_S:
+        yield error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_S[kind]))
 
 
 def internal(number: str) -> Failure:

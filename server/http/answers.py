@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lanner.core.errors import LannerError, error_status
-from lanner.core.grpc_errors import DETAILS_KEY, decode, encode
+from lanner.core.grpc_errors import DETAILS_KEY, RETRY_S, decode, encode
 from server.context import AbortedCall, CallContext
 from server.http.transcode import to_json
 
@@ -61,7 +61,13 @@ def error_answer(code: grpc.StatusCode, message: str, details: bytes) -> Respons
     error = decode([(DETAILS_KEY, details)]) if details else None
     if error is not None and error_status(error).grpc == code.name:
         status = error_status(error).http
-    return Response(to_json(status_message(code, message, details)), status, media_type=JSON)
+    headers = {}
+    if error is not None and type(error) in RETRY_S:
+        headers["Retry-After"] = str(RETRY_S[type(error)])
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    text = to_json(status_message(code, message, details))
+    return Response(text, status, headers, media_type=JSON)
 
 
 def status_message(code: grpc.StatusCode, message: str, details: bytes) -> status_pb2.Status:

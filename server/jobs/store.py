@@ -127,6 +127,19 @@ class JobStore:
         with self._database.writing() as db:
             return db.execute(sa.delete(jobs).where(jobs.c.id == job)).rowcount > 0
 
+    def ended_before(self, age_s: float) -> Sequence[str]:
+        """Ids of jobs that ended so many seconds ago, or longer."""
+        with self._database.reading() as db:
+            until = self._database.now(db) - age_s
+            wanted = sa.select(jobs.c.id).where(jobs.c.state.in_(ENDED), jobs.c.ended <= until)
+            return list(db.execute(wanted).scalars())
+
+    def ended_newest_first(self) -> Sequence[str]:
+        """Ids of all jobs that ended."""
+        with self._database.reading() as db:
+            wanted = sa.select(jobs.c.id).where(jobs.c.state.in_(ENDED))
+            return list(db.execute(wanted.order_by(jobs.c.ended.desc(), jobs.c.id)).scalars())
+
     def events(self, job: str, after: int = 0) -> Sequence[JobEvent]:
         """What happened to a job after the event of that number, in order."""
         wanted = (

@@ -140,3 +140,61 @@ def test_a_server_that_stays_away_is_told(tmp_path):
         with pytest.raises(ServerError, match="cannot be reached"):
             client.submit("few.tif", "points")
         assert 0.5 < time.monotonic() - began < 10
+
+
+def test_what_would_be_taken_is_said_before(client):
+    found = client.plan("few.tif", "points")
+    assert (found.tiles, found.seconds, found.result_bytes) == (3, 2.25, None)
+    with pytest.raises(SceneError):
+        client.plan("gone.tif", "points")
+
+
+def test_a_scene_of_ones_own(client, tmp_path):
+    path, told = tmp_path / "mine.tif", []
+    path.write_text('{"count": 2, "padding": "' + "x" * (3 << 20) + '"}')
+    upload = client.upload(path, told.append)
+    assert told[-1].done == told[-1].total == upload.size == path.stat().st_size
+    assert len(client.detect(upload, "points").features) == 2
+    assert client.plan(upload, "points").tiles == 2
+    assert len(client.submit(upload, "points").result(20).features) == 2
+    with pytest.raises(SceneError):
+        client.upload(tmp_path / "none.tif")
+
+
+def test_events_of_one_that_runs_and_of_one_that_is_done(client):
+    operation = client.submit("slow.tif", "points")
+    kinds = []
+    for event in operation.watch():
+        kinds.append(event.kind)
+        if kinds.count("preview") > 3:
+            break
+    assert kinds[0] == "progress"
+    operation.cancel()
+    assert [event.kind for event in operation.watch()][-1] == "done"
+    operation = client.submit("many.tif", "points")
+    events = [event for event in operation.watch(previews=False) if event.kind == "features"]
+    texts = [text for event in events for text in event.features]
+    assert texts == list(operation.result(20).features)
+    half = events[len(events) // 2 - 1]
+    rest = [text for event in operation.watch(cursor=half.cursor) for text in event.features]
+    assert texts[-len(rest) :] == rest and 0 < len(rest) < len(texts)
+    with pytest.raises(ConfigError):
+        list(operation.watch(cursor="x"))
+
+
+def test_a_watch_goes_on_when_its_server_is_back(scenes, tmp_path):
+    (scenes / "watched.tif").write_text('{"count": 30, "each_s": 0.05}')
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    data = tmp_path / "data"
+    with server_process(scenes, data, port) as process:
+        client = lanner.Client(f"127.0.0.1:{port}")
+        events = client.submit("watched.tif", "points").watch()
+        assert next(events).kind == "progress"
+        process.kill()
+        process.wait()
+    with server_process(scenes, data, port), client:
+        rest = list(events)
+    texts = [text for event in rest if event.kind == "features" for text in event.features]
+    assert len(texts) == 30 and rest[-1].kind == "done"
