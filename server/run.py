@@ -93,7 +93,8 @@ class ServeOptions:
 
     `port` and `http_port` are those of the two doors; 0 takes a free one, `http_port` None leaves
     the second door shut. Pages of `origins` may ask there. Local scenes lie in `roots`;
-    `allow_remote` admits http(s) and s3 addresses, of `remote_hosts` alone where those are listed.
+    `allow_remote` admits http(s) and s3 addresses, of `remote_hosts` alone where those are listed;
+    a host that is not must have a public address, unless `allow_private`.
     `per_device` detections compute on one device at once, `max_waiting` wait in line, `max_jobs`
     submitted ones in theirs;
     jobs of a server that is silent for `lease_s` are another's; `max_streams` are open at all. A
@@ -113,6 +114,7 @@ class ServeOptions:
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
     allow_remote: bool = False
     remote_hosts: tuple[str, ...] = ()
+    allow_private: bool = False
     per_device: int = 2
     max_waiting: int = 16
     max_jobs: int = 1000
@@ -217,6 +219,7 @@ class RunningServer:
         parts.loop.close()
         parts.threads.shutdown(wait=False, cancel_futures=True)
         parts.jobs.close()
+        allow_hosts(())
         return finished
 
 
@@ -259,7 +262,10 @@ def start(
         AddressError: the port is in use, or the host is no address of this machine.
     """
     chosen = options or ServeOptions()
-    allow_hosts([host for host in chosen.remote_hosts if not host.startswith("s3://")])
+    allow_hosts(
+        [host for host in chosen.remote_hosts if not host.startswith("s3://")],
+        only_public=not chosen.allow_private,
+    )
     for root in chosen.roots:
         if not root.is_dir():
             raise ConfigError(Argument("roots"), root, "is not a folder", "name an existing one")

@@ -44,15 +44,21 @@ class _RefusedError(Exception):
         self.code = code
 
 
-def allow_hosts(hosts: Sequence[str]) -> None:
+def allow_hosts(hosts: Sequence[str], *, only_public: bool = False) -> None:
     """Let scenes, and redirects, come from these hosts alone, in this whole process.
 
     Without a call (or with none) redirects lead to public addresses, whoever owns them.
+
+    Args:
+        hosts: those that are trusted, wherever they are.
+        only_public: whether a scene's own host must have a public address, too, unless it is
+            listed: where strangers name scenes, they must not reach what the machine can.
 
     Raises:
         ConfigError: one that is no host.
     """
     _process.rules = tuple(HostRule.of(host) for host in hosts)
+    _process.only_public = only_public
 
 
 def options(uri: str) -> dict[str, str]:
@@ -98,6 +104,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.rules: tuple[HostRule, ...] = ()
+        self.only_public = False
         self.running: _Relay | None = None
         self._turn = threading.Lock()
 
@@ -178,23 +185,22 @@ class _Relay:
         Raises:
             _RefusedError: it may not, or there is none.
         """
-        allowed = _is_own(named, host, port)
-        if not allowed and _process.rules:
-            if not any(rule.admits(host, port) for rule in _process.rules):
-                raise _RefusedError(
-                    f"{REDIRECTS} {host}:{port}, which is none of the hosts that are allowed",
-                    _FORBIDDEN,
-                )
-            allowed = True
+        own = _is_own(named, host, port)
+        listed = any(rule.admits(host, port) for rule in _process.rules)
+        if _process.rules and not own and not listed:
+            raise _RefusedError(
+                f"{REDIRECTS} {host}:{port}, which is none of the hosts that are allowed",
+                _FORBIDDEN,
+            )
+        allowed = listed or (own and not _process.only_public)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError:
             found = []  # a proxy may know it
         places = [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
         if not allowed and not all(is_public(place) for place in places):
-            raise _RefusedError(
-                f"{REDIRECTS} {host}:{port}, which is no public address", _FORBIDDEN
-            )
+            what = f"{host}:{port} is" if own else f"{REDIRECTS} {host}:{port}, which is"
+            raise _RefusedError(f"{what} no public address", _FORBIDDEN)
         proxy = self._upstream.proxy_for(host, named.tls)
         try:
             if proxy is not None:

@@ -125,6 +125,14 @@ def serve(
             "included. Give it again for more.",
         ),
     ] = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private",
+            help="Also read remote scenes from private addresses, such as those of this network, "
+            "of hosts that are not listed.",
+        ),
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -281,6 +289,7 @@ def serve(
             roots=tuple(root or [Path.cwd()]),
             allow_remote=allow_remote or bool(remote_host),
             remote_hosts=tuple(remote_host or ()),
+            allow_private=allow_private,
             auto_device=chosen,
             grace_s=grace,
             credentials=credentials,

@@ -296,6 +296,22 @@ def test_a_redirect_to_a_server_of_this_network_is_not_followed(
     assert "s3cret" not in str(caught.value)
 
 
+def test_where_strangers_name_scenes_private_addresses_must_be_listed(
+    server: Server, tmp_path: Path
+) -> None:
+    path = cog(tmp_path / "scene.tif")
+    address = f"{server.url}/{path.name}"
+    port = int(server.url.rsplit(":", 1)[1])
+    for names in ((), ("example.org",)):
+        allow_hosts(names, only_public=True)
+        for host in ("127.0.0.1", "localhost"):
+            with pytest.raises(SceneError, match="no public address"):
+                open_scene(address.replace("127.0.0.1", host))
+            assert not server.asked
+    allow_hosts((f"127.0.0.1:{port}",), only_public=True)
+    assert open_scene(address).width == 2048
+
+
 def test_nor_later_on(server: Server, other: Server, tmp_path: Path) -> None:
     """A server may answer well until it is trusted."""
     cog(tmp_path / "b.tif")
