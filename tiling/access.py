@@ -218,6 +218,8 @@ def _refusal(uri: str, name: str, error: Exception) -> SceneError:
     reason = error_text(error, uri)
     if reason.startswith(relay.REDIRECTS):
         remedy = "give the address that it leads to, or have its host allowed"
+    elif reason.startswith(relay.PRIVATE):
+        remedy = "give one of a public address, or have its host allowed"
     elif is_remote(uri):
         remedy = f"see that its address answers, ranges of bytes too, and {remedy}"
         if beginning(uri) == "s3://":

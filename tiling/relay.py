@@ -28,7 +28,8 @@ CONNECT_S = 15.0
 SPEAK_S = 30.0
 """Until a connection is made, and until the client says its first word on it."""
 REDIRECTS = "it redirects to"
-"""How a refusal of a redirect begins."""
+PRIVATE = "it is at no public address"
+"""How a refusal of a redirect begins, and that of a scene's own host."""
 _CHUNK = 1 << 18
 _MOST_NAME = 255
 """Bytes of a user name in RFC 1929."""
@@ -199,8 +200,8 @@ class _Relay:
             found = []  # a proxy may know it
         places = [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
         if not allowed and not all(is_public(place) for place in places):
-            what = f"{host}:{port} is" if own else f"{REDIRECTS} {host}:{port}, which is"
-            raise _RefusedError(f"{what} no public address", _FORBIDDEN)
+            led = f"{REDIRECTS} {host}:{port}, which is no public address"
+            raise _RefusedError(PRIVATE if own else led, _FORBIDDEN)
         proxy = self._upstream.proxy_for(host, named.tls)
         try:
             if proxy is not None:
