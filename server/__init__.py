@@ -1,1 +1,1 @@
-"""The gRPC service of Lanner. `server.run.serve` is the way in."""
+"""The gRPC service of Lanner. `server.process.serve` is the way in."""

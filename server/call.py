@@ -15,6 +15,7 @@ from lanner.core.errors import LannerError
 from lanner.core.grpc_errors import Failure, encode, internal
 from server.accounts import Caller, Guard, Role
 from server.context import CallContext
+from server.metrics import Metrics
 from server.private import Private
 
 log = logging.getLogger("lanner.server")
@@ -33,6 +34,7 @@ class Call:
         hide: what a text of an error is to its caller; the attribute may be changed while the
             call runs.
         admit: says who calls, or refuses.
+        metrics: told of the call when it is over.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Call:
         context: CallContext,
         hide: Callable[[str], str],
         admit: Callable[[CallContext], Caller],
+        metrics: Metrics,
     ) -> None:
         self.hide = hide
         self.fields: dict[str, Any] = {}
@@ -48,6 +51,7 @@ class Call:
         self._context = context
         self._method = method
         self._admit = admit
+        self._metrics = metrics
         self._started = time.monotonic()
         self._code = ""
 
@@ -55,13 +59,15 @@ class Call:
         """Write the access line; to be called when the call is over."""
         late = "DEADLINE_EXCEEDED" if self._context.is_late() else "CANCELLED"
         code = self._code or late
+        seconds = time.monotonic() - self._started
+        self._metrics.call(self._method, code, seconds)
         line = {
             "event": "rpc",
             "method": self._method,
             "peer": self._context.peer,
             "client": self.client,
             "code": code,
-            "seconds": round(time.monotonic() - self._started, 3),
+            "seconds": round(seconds, 3),
             **self.fields,
         }
         log.info("%s %s", self._method, code, extra={"fields": line})
@@ -107,10 +113,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """Makes a server's calls: `private` is what callers are not told, `guard` lets them in."""
+    """Makes a server's calls: `private` is what callers are not told, `guard` lets them in,
+    `metrics` are told of all of them.
+    """
 
     private: Private
     guard: Guard
+    metrics: Metrics
 
     def begin(
         self,
@@ -131,7 +140,7 @@ class Calls:
             over: called before that line is written, too.
         """
         hide = partial(self.private.hide, asked=asked)
-        call = Call(method, context, hide, partial(self.guard.admit, role))
+        call = Call(method, context, hide, partial(self.guard.admit, role), self.metrics)
 
         def ended() -> None:
             over()

@@ -12,11 +12,13 @@ from typing import Any
 from google.protobuf import json_format
 
 from lanner.core.errors import ConfigError
+from lanner.core.grpc_errors import DETAILS_KEY, decode
 from lanner.core.job import Cancel, DetectFn, DetectRequest, Progress
 from lanner.v1 import detection_pb2 as pb
 from server.jobs.model import Job, Lease, NewJob
 from server.jobs.runner import JobRunner, RunnerOptions
 from server.jobs.store import JobStore
+from server.metrics import Metrics
 from server.operations import name_of, unknown
 from server.previews import Previews
 from server.results import features_of, file_of, keep
@@ -47,6 +49,7 @@ class Detections:
         detect: runs one detection; looks at its `Cancel` often.
         checked: from a spec to what is run.
         slots: who may compute when; detections that stream to their callers take turns with jobs.
+        metrics: told of each.
         hide: what of an error's text a client is told.
         options: how many jobs are worked on at once.
     """
@@ -59,6 +62,7 @@ class Detections:
         checked: Checked,
         slots: Slots,
         *,
+        metrics: Metrics,
         hide: Callable[[str], str] = str,
         options: RunnerOptions | None = None,
     ) -> None:
@@ -67,6 +71,7 @@ class Detections:
         self._detect = detect
         self._checked = checked
         self._slots = slots
+        self._metrics = metrics
         self._previews = Previews()
         self._version = 0
         self._runner = JobRunner(store, {KIND: self._work}, options, hide=hide, after=self._after)
@@ -233,6 +238,8 @@ class Detections:
         self, lease: Lease, cancel: Cancel, tell: Callable[[Progress], None]
     ) -> Mapping[str, Any]:
         job = lease.job
+        if job.attempts == 1 and job.started is not None:
+            self._metrics.began(job.kind, job.started - job.created)
         spec = json_format.ParseDict(dict(job.spec), pb.DetectionSpec(), ignore_unknown_fields=True)
         request = replace(self._checked(spec, job.client), run_dir=self._of(job.id) / _RUN)
         self._previews.begin(job.id)
@@ -246,6 +253,7 @@ class Detections:
         with self._slots.enter(request.device, always=True) as ticket:
             ticket.wait(cancel, lambda: None)
             result = self._detect(request, cancel, report)
+        self._metrics.detected(request.detector, result)
         # One who had the job before, and does not know yet, writes to a folder of its own.
         folder = f"{_RESULT}-{lease.epoch}"
         keep(result, self._of(job.id) / folder)
@@ -262,6 +270,7 @@ class Detections:
         if found is None:
             shutil.rmtree(self._of(job), ignore_errors=True)
         elif found.is_ended:
+            self._metrics.ended(found.state, _reason(found))
             kept = None if found.result is None else found.result["folder"]
             for path in self._of(job).glob("*"):
                 if path.name != kept:
@@ -270,6 +279,12 @@ class Detections:
 
     def _of(self, job: str) -> Path:
         return self._folder / job
+
+
+def _reason(job: Job) -> str:
+    """Class of the error that a job failed of."""
+    error = None if job.error is None else decode([(DETAILS_KEY, job.error)])
+    return "" if error is None else type(error).__name__
 
 
 def _bytes_below(folder: Path) -> int:

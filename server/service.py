@@ -254,6 +254,7 @@ class DetectionService:
             ticket.wait(run.cancel, lambda: run.reports.put(Progress(QUEUED, 0, 0)))
             started = time.monotonic()
             result = self._work.detect(job, run.cancel, run.reports.put)
+            self._calls.metrics.detected(job.detector, result)
             return result.features, result.summary, round(time.monotonic() - started, 3)
 
 

@@ -70,7 +70,8 @@ SERVER = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
-from server.run import ServeOptions, serve
+from server.options import ServeOptions
+from server.process import serve
 from tests.fixtures_points import WORK
 options = dict(eval(sys.argv[3]), roots=(Path(sys.argv[1]),), data=Path(sys.argv[2]))
 serve(WORK, ServeOptions(**options), ready=lambda one: print(one.address, flush=True))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import grpc
 
     from lanner.core.job import Cancel
+    from server.http.run import TlsFiles
     from server.run import RunningServer
 
 
@@ -94,6 +95,20 @@ def serve(
             "everything. It is made, readable by you alone, where there is none.",
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            show_default="none",
+            help="Tell Prometheus there, at /metrics.",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", help="Address for --metrics-port.")
+    ] = "127.0.0.1",
     ready_file: Annotated[
         Path | None,
         typer.Option(
@@ -228,11 +243,10 @@ def serve(
         from lanner.archives.one_scene import plan_detection
         from lanner.inference.pipeline import detect, list_detectors
         from lanner.inference.registry import find, properties_schema
-        from server.http.run import TlsFiles
+        from server.options import ServeOptions
+        from server.process import serve as run_server
         from server.request import device_name
         from server.retention import Retention
-        from server.run import ServeOptions
-        from server.run import serve as run_server
         from server.tokens import token_of
         from server.uploads import UploadLimits
         from server.work import Work
@@ -265,18 +279,19 @@ def serve(
             if running.http_address is not None:
                 scheme = "http" if tls is None else "https"
                 typer.echo(f"and on {scheme}://{running.http_address}/", err=True)
+            if running.metrics_address is not None:
+                typer.echo(f"metrics at http://{running.metrics_address}/metrics", err=True)
             if ready_file is not None:
                 _write_ready(ready_file, running, tls is not None)
 
-        tls = None
-        if tls_cert is not None:
-            callers = None if tls_clients is None else str(tls_clients)
-            tls = TlsFiles(str(tls_cert), str(tls_key), callers)
+        tls = _tls_files(tls_cert, tls_key, tls_clients)
         options = ServeOptions(
             host=host,
             port=port,
             http_port=http_port,
             origins=tuple(origin or ()),
+            metrics_port=metrics_port,
+            metrics_host=metrics_host,
             tls=tls,
             uploads=UploadLimits(size=int(max_upload_gb * 1e9), kept_s=keep_uploads * 3600),
             retention=Retention(
@@ -381,6 +396,14 @@ def _credentials(
         return grpc.ssl_server_credentials([(secret, chain)])
     (authorities,) = _read_all(("--tls-clients", clients))
     return grpc.ssl_server_credentials([(secret, chain)], authorities, require_client_auth=True)
+
+
+def _tls_files(cert: Path | None, key: Path | None, clients: Path | None) -> TlsFiles | None:
+    from server.http.run import TlsFiles
+
+    if cert is None:
+        return None
+    return TlsFiles(str(cert), str(key), None if clients is None else str(clients))
 
 
 def _check_pair(cert: Path, key: Path) -> None:

@@ -26,7 +26,8 @@ from lanner.core.job import Cancel
 from lanner.inference import registry as released
 from lanner.inference.pipeline import detect, list_detectors
 from lanner.inference.warm import warm
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from server.work import Work
 
 PROGRAM = Path(sys.executable).parent / "lanner"

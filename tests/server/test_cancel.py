@@ -17,7 +17,8 @@ import lanner
 from lanner.core.errors import BusyError, Cancelled, ServerError
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer
-from server.run import RunningServer, ServeOptions, start
+from server.options import ServeOptions
+from server.run import RunningServer, start
 from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,8 @@ from lanner.core.errors import (
     ServerError,
     UnknownOperationError,
 )
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from tests.fixtures_points import WORK, scenes, server_command
 
 __all__ = ["scenes"]

@@ -24,7 +24,9 @@ from lanner.core.errors import TABLE, Cancelled, LannerError, SceneError, Server
 from lanner.core.home import home
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer, NetworkOffer
-from server.run import SERVICE, RunningServer, ServeOptions, start
+from server.options import ServeOptions
+from server.run import RunningServer, start
+from server.services import SERVICE
 from server.work import Work
 
 SIDE = (250, 200)

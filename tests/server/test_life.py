@@ -30,7 +30,9 @@ from lanner.core.errors import (
 )
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.core.offers import DetectorOffer
-from server.run import SERVICE, ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
+from server.services import SERVICE
 from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +41,8 @@ import sys, time
 from pathlib import Path
 from lanner.core.job import DetectResult, Progress
 from lanner.core.offers import DetectorOffer
-from server.run import ServeOptions, serve
+from server.options import ServeOptions
+from server.process import serve
 from server.work import Work
 
 def detect(request, cancel, progress):

@@ -24,7 +24,8 @@ from lanner.core.grpc_errors import DETAILS_KEY, decode
 from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from tests.fixtures_points import WORK, scenes, server_command
 
 __all__ = ["scenes"]

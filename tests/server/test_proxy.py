@@ -13,7 +13,8 @@ import pytest
 from lanner.core.errors import TABLE, ServerError
 from lanner.core.job import DetectResult
 from lanner.core.offers import DetectorOffer
-from server.run import RunningServer, ServeOptions, start
+from server.options import ServeOptions
+from server.run import RunningServer, start
 from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,9 @@ import pytest
 
 import lanner
 from lanner.core.errors import UnknownOperationError
+from server.options import ServeOptions
 from server.retention import Retention
-from server.run import ServeOptions, start
+from server.run import start
 from server.uploads import UploadLimits
 from tests.fixtures_points import WORK, scenes
 

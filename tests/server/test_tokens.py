@@ -15,7 +15,8 @@ import lanner
 from lanner.cli.app import app
 from lanner.core.errors import AccessError, AuthenticationError, ConfigError, UnknownOperationError
 from server.database.engine import Database
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from server.tokens import TokenStore, token_of
 from tests.fixtures_points import WORK, scenes
 

@@ -17,7 +17,8 @@ from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from lanner.v1 import upload_service_pb2 as uploads_pb
 from lanner.v1 import upload_service_pb2_grpc as uploads_grpc
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from server.uploads import UploadLimits, Uploads
 from tests.fixtures_points import WORK, scenes
 

@@ -24,7 +24,9 @@ from lanner.inference.pipeline import detect_with
 from lanner.inference.registry import LoadedDetector, find, load
 from lanner.inference.rehearsal import Rehearsal, _crossing
 from lanner.inference.warm import SIDE, _write, warm
-from server.run import SERVICE, ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
+from server.services import SERVICE
 from server.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +36,8 @@ import sys, time
 from pathlib import Path
 from lanner.core.errors import WeightsError
 from lanner.core.job import DetectResult
-from server.run import ServeOptions, serve
+from server.options import ServeOptions
+from server.process import serve
 from server.work import Work
 
 def prepare(cancel):

@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from server.work import Work
 from tests.fixtures_points import OFFER, PROPERTIES, plan, points
 

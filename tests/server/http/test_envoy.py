@@ -15,7 +15,9 @@ from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2
 
 from lanner.v1 import detection_service_pb2, upload_service_pb2
-from server.run import SERVICES, ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
+from server.services import SERVICES
 from tests.fixtures_points import WORK, scenes
 from tests.server.http.test_http import SPEC, Page
 

@@ -13,7 +13,8 @@ from google.protobuf import json_format
 
 from lanner.v1 import detection_service_pb2 as pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
-from server.run import ServeOptions, start
+from server.options import ServeOptions
+from server.run import start
 from tests.fixtures_points import PROPERTIES, WORK, scenes
 
 __all__ = ["scenes"]

@@ -1,0 +1,75 @@
+"""How to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from server.http.run import TlsFiles
+from server.retention import Retention
+from server.uploads import UploadLimits
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How to serve.
+
+    Attributes:
+        host: address to listen on. Where it lets other machines in, nobody is let in without a
+            token.
+        port: of the gRPC door; 0 takes a free one.
+        http_port: of the HTTP door; 0 takes a free one; None: it stays shut.
+        origins: whose pages may ask over HTTP.
+        metrics_port: where Prometheus asks, without a token; None: nowhere.
+        metrics_host: likewise.
+        data: folder of jobs, results and uploads, which stay after a restart; None: they end with
+            the server.
+        database: its URL; None: an SQLite file in `data`. Servers that share it share `data`, too.
+        roots: folders in which local scenes lie.
+        allow_remote: whether http(s) and s3 addresses are read.
+        remote_hosts: from which alone, where any are listed.
+        allow_private: whether a host that is not listed may have an address that is not public.
+        per_device: detections that compute on one device at once.
+        max_waiting: detections that wait in line beside their callers.
+        max_jobs: submitted ones that wait in theirs.
+        lease_s: jobs of a server that is silent for so long are another's.
+        max_streams: detections with their callers, open at all.
+        auto_device: what a request for the device "auto" computes on, or what tells it.
+        grace_s: what running detections get to finish after SIGTERM.
+        keepalive_s: a silent peer is asked for a sign of life after this, and given up after as
+            long again.
+        uploads: how much is taken in.
+        retention: how long what clients leave is kept.
+        token: may do everything; where there is one nobody is let in without a token.
+        credentials: TLS of the gRPC door.
+        tls: the same of the HTTP door.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 50051
+    http_port: int | None = None
+    origins: tuple[str, ...] = ()
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
+    data: Path | None = None
+    database: str | None = None
+    roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
+    allow_remote: bool = False
+    remote_hosts: tuple[str, ...] = ()
+    allow_private: bool = False
+    per_device: int = 2
+    max_waiting: int = 16
+    max_jobs: int = 1000
+    lease_s: float = 30.0
+    max_streams: int = 64
+    auto_device: str | Callable[[], str] = "auto"
+    grace_s: float = 10.0
+    keepalive_s: float = 10.0
+    uploads: UploadLimits | None = None
+    retention: Retention = field(default_factory=Retention)
+    token: str | None = field(default=None, repr=False)
+    credentials: grpc.ServerCredentials | None = None
+    tls: TlsFiles | None = None
