@@ -13,6 +13,7 @@ from lanner.cli.demo import demo
 from lanner.cli.detect import detect
 from lanner.cli.detectors import detectors
 from lanner.cli.diff import diff
+from lanner.cli.doctor import doctor
 from lanner.cli.errors import errors
 from lanner.cli.factory import factory
 from lanner.cli.plan import plan
@@ -54,7 +55,7 @@ def program(
     """Find aircraft and roads in satellite GeoTIFFs."""
 
 
-for command in (detectors, demo, serve, bench, render, sample, errors, version):
+for command in (detectors, demo, serve, doctor, bench, render, sample, errors, version):
     app.command()(command)
 app.add_typer(factory, name="factory")
 app.add_typer(token, name="token")
