@@ -59,7 +59,13 @@ class Database:
                 url, pool_size=10, max_overflow=20, pool_timeout=_WAIT_S, pool_pre_ping=True
             )
         if url.database is not None:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(url.database).parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(
+                    _DATABASE, folder, f"cannot be made ({error.strerror})", "name another folder"
+                ) from error
         engine = sa.create_engine(
             url,
             pool_size=10,

@@ -19,9 +19,12 @@ def options_of_serve():
 
 def test_options_of_the_recipes_are_those_of_the_command():
     known = options_of_serve()
-    texts = [(FOLDER / name).read_text() for name in ("Dockerfile", "lanner.service")]
+    texts = [
+        (FOLDER / name).read_text().split(start, 1)[1]
+        for name, start in (("Dockerfile", 'CMD ["serve"'), ("lanner.service", "lanner serve"))
+    ]
     compose = yaml.safe_load((FOLDER / "compose.yml").read_text())
-    given = [re.findall(r"(?<![\w-])--[a-z][a-z-]+", text.split("serve", 1)[1]) for text in texts]
+    given = [re.findall(r"(?<![\w-])--[a-z][a-z-]+", text) for text in texts]
     words = compose["services"]["server-a"]["command"]
     given.append([word.partition("=")[0] for word in words if word.startswith("--")])
     foreign = {"--interval", "--timeout", "--start-period"}
