@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -126,6 +126,27 @@ def detect(
             help="Only these networks of the ensemble.",
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="HOST:PORT",
+            envvar="LANNER_SERVER",
+            show_default=False,
+            help="Have a server do it (lanner serve). A scene that lies here is sent there; "
+            "another path is the server's.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="LANNER_TOKEN",
+            show_default=False,
+            help="For a --server that asks for one; better in the environment, where no list of "
+            "programs shows it.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no tables.")
     ] = False,
@@ -151,6 +172,10 @@ def detect(
     The same where nobody knows its ground sampling:
 
         lanner detect photo.png -d aircraft --gsd auto -o photo.json
+
+    By a server, to which the scene is sent:
+
+        lanner detect airport.tif -d aircraft -o aircraft.gpkg --server gpu.example.org:50051
     """
     again = (
         f"run the same command again to resume from {run}"
@@ -161,7 +186,7 @@ def detect(
         check_outputs(out, scene, run)
         if candidates is not None:
             check_candidates(candidates, out, scene, run)
-        if not is_remote(scene):
+        if not is_remote(scene) and server is None:
             local_file(scene)  # a misspelt path is told before any library is loaded
         metres = None if gsd in (None, AUTO) else float(gsd)
         # With `auto` there will be some ground sampling, whichever.
@@ -183,15 +208,22 @@ def detect(
             crs=crs,
             estimate_gsd=gsd == AUTO,
         )
-        check_layers(out, candidates, request)
-        result, notes = detect_and_write(request, out, candidates, quiet=quiet)
+        summary: Mapping[str, Any]
+        if server is not None:
+            from lanner.cli.remote import detect_on_server
+
+            summary, notes = detect_on_server(server, token, request, out, quiet=quiet)
+        else:
+            check_layers(out, candidates, request)
+            result, notes = detect_and_write(request, out, candidates, quiet=quiet)
+            summary = result.summary
         out = list(dict.fromkeys([*out, *([candidates] if candidates else [])]))
         if as_json:
             written = [str(path) for path in out]
-            typer.echo(json.dumps({**result.summary, "written": written, "notes": notes}, indent=2))
+            typer.echo(json.dumps({**summary, "written": written, "notes": notes}, indent=2))
         elif not quiet:
             console = Console()
-            for table in summary_tables(result.summary, out):
+            for table in summary_tables(summary, out):
                 console.print(table)
             for note in notes:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -210,7 +242,7 @@ def detect_and_write(
     candidates: Path | None = None,
     *,
     quiet: bool = False,
-) -> tuple[DetectResult, list[str]]:
+) -> tuple[DetectResult, Sequence[str]]:
     """Run the request, showing progress on stderr, and write every file.
 
     Args:

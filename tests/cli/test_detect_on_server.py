@@ -1,0 +1,64 @@
+"""`lanner detect --server` does what the command does alone."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from lanner.cli.app import app
+from lanner.inference.pipeline import detect, list_detectors
+from server.options import ServeOptions
+from server.run import start
+from server.work import Work
+
+pytestmark = pytest.mark.usefixtures("at_home")
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def server(tmp_path, at_home):
+    (tmp_path / "there").mkdir()
+    options = ServeOptions(port=0, roots=(tmp_path / "there",), token=TOKEN)
+    server = start(Work(detect, list_detectors), options)
+    yield server
+    server.stop(0)
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["detect", *map(str, words)], env={"LANNER_TOKEN": TOKEN})
+
+
+def test_the_same_file_and_the_same_words(server, tmp_path, pictures):
+    scene = pictures.write_tif(tmp_path / "scene.tif", pictures.texture(150, 170, seed=3))
+    here, there = tmp_path / "here.geojson", tmp_path / "there.geojson"
+    alone = run(scene, "-d", "tiny", "-o", here, "--json", "-q")
+    remote = run(
+        scene, "-d", "tiny", "-o", there, "-o", tmp_path / "it.gpkg", "--json", "-q",
+        "--server", server.address,
+    )  # fmt: skip
+    assert remote.exit_code == 0, remote.output
+    assert there.read_bytes() == here.read_bytes()
+    assert (tmp_path / "it.gpkg").stat().st_size > 0
+    one, other = json.loads(alone.stdout), json.loads(remote.stdout)
+    assert one["features_sha256"] == other["features_sha256"]
+    pictures.write_tif(tmp_path / "there" / "theirs.tif", pictures.texture(150, 170, seed=3))
+    found = run("theirs.tif", "-d", "tiny", "-o", there, "-q", "--server", server.address)
+    assert found.exit_code == 0, found.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--run", "x.run"], 14),
+        (["--gsd", "auto"], 14),
+        (["--token", "wrong-wrong-wrong-wrong"], 29),
+        (["-d", "none"], 15),
+    ],
+)
+def test_what_a_server_does_not_do_is_told(server, tmp_path, pictures, words, code, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = pictures.write_tif(tmp_path / "scene.tif", pictures.texture(64, 64))
+    given = [] if "-d" in words else ["-d", "tiny"]
+    done = run(scene, *given, "-o", tmp_path / "a.geojson", "--server", server.address, *words)
+    assert done.exit_code == code, done.output
+    assert not (tmp_path / "a.geojson").exists()
