@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -302,7 +303,7 @@ def load_config(path: Path) -> DetectorConfig:
         ConfigError: unreadable, malformed, unknown key (with the nearest valid one).
     """
     try:
-        raw = read_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             _FILE, path, f"cannot be read ({error.strerror})", "give an existing YAML file"
@@ -315,6 +316,14 @@ def load_config(path: Path) -> DetectorConfig:
             f"is no UTF-8 text (byte 0x{error.object[error.start]:02x} in line {line})",
             "save it as UTF-8",
         ) from error
+    return _config_of(text, path)
+
+
+@lru_cache(maxsize=64)
+def _config_of(text: str, path: Path) -> DetectorConfig:
+    """The configuration that a text says; each scene of a batch asks for the same few."""
+    try:
+        raw = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(
             _FILE, path, f"is not valid YAML ({error})", "mend the line it names"
