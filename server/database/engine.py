@@ -84,7 +84,7 @@ class Database:
         Raises:
             ServerError: the database cannot be reached.
         """
-        with self._told(), self._engine.connect() as db:
+        with self._errors(), self._engine.connect() as db:
             yield db
 
     @contextmanager
@@ -96,7 +96,7 @@ class Database:
         Raises:
             ServerError: the database cannot be reached, is full or is taken for too long.
         """
-        with self._told(), self._engine.connect() as plain:
+        with self._errors(), self._engine.connect() as plain:
             db = plain.execution_options(**{_WRITES: True})
             with db.begin():
                 yield db
@@ -115,7 +115,7 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except (DBAPIError, sa.exc.TimeoutError) as error:

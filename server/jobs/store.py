@@ -202,9 +202,9 @@ class JobStore:
         Raises:
             LeaseLostError: it is another's.
         """
-        told = {} if progress is None else _progress(progress)
+        values = {} if progress is None else _progress(progress)
         with self._database.writing() as db:
-            self._write(db, lease, lease_until=self._database.now(db) + lease_s, **told)
+            self._write(db, lease, lease_until=self._database.now(db) + lease_s, **values)
             return bool(
                 db.execute(
                     sa.select(jobs.c.cancelling).where(jobs.c.id == lease.job.id)

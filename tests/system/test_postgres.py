@@ -29,8 +29,12 @@ class TestPostgres(JobsBehave):
 
 def test_servers_that_start_at_once_make_the_tables_once(url):
     with ThreadPoolExecutor(4) as threads:
-        for database in list(threads.map(Database, [url] * 4)):
-            database.close()
+        opened = list(threads.map(Database, [url] * 4))
+    for database in opened:
+        job = JobStore(database).submit(new())
+        assert JobStore(opened[0]).get(job.id) == job
+    for database in opened:
+        database.close()
 
 
 def test_a_database_that_is_gone_and_back_loses_nothing(url, postgres):
