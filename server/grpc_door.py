@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from lanner.core.grpc_errors import DETAILS_KEY
+from lanner.core.errors import Argument, ConfigError
+from lanner.core.grpc_errors import DETAILS_KEY, encode
 from server.context import AbortedCall, CallContext
 from server.methods import Method, answer, answers
 
@@ -34,23 +36,33 @@ def add_services(
 def _handler(
     descriptor: MethodDescriptor, method: Method, threads: ThreadPoolExecutor
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    async def single(request: Any, grpc_context: Any) -> Any:
+    read = GetMessageClass(descriptor.input_type).FromString
+
+    async def single(raw: Any, grpc_context: Any) -> Any:
         context = _context(grpc_context)
         try:
+            request = _each(raw, read) if descriptor.client_streaming else _read(raw, read)
             return await answer(method, request, context, threads)
         except AbortedCall as error:
             await _abort(grpc_context, error)
+        except ConfigError as error:  # of a request that no handler saw
+            failure = encode(error)
+            await _abort(grpc_context, AbortedCall(failure.code, failure.message, failure.details))
         finally:
             context.end()
 
-    async def stream(request: Any, grpc_context: Any) -> AsyncIterator[Any]:
+    async def stream(raw: bytes, grpc_context: Any) -> AsyncIterator[Any]:
         context = _context(grpc_context)
         try:
+            request = _read(raw, read)
             async with aclosing(answers(method, request, context, threads)) as found:
                 async for one in found:
                     yield one
         except AbortedCall as error:
             await _abort(grpc_context, error)
+        except ConfigError as error:  # of a request that no handler saw
+            failure = encode(error)
+            await _abort(grpc_context, AbortedCall(failure.code, failure.message, failure.details))
         finally:
             context.end()
 
@@ -62,10 +74,30 @@ def _handler(
     kind, behaviour = make
     handler: grpc.RpcMethodHandler[Any, Any] = kind(
         behaviour,
-        request_deserializer=GetMessageClass(descriptor.input_type).FromString,
         response_serializer=GetMessageClass(descriptor.output_type).SerializeToString,
     )
     return handler
+
+
+def _read(raw: bytes, read: Callable[[bytes], Message]) -> Message:
+    """A request. gRPC itself would call what is none an error of the server.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return read(raw)
+    except DecodeError as error:
+        raise ConfigError(
+            Argument("request"), f"{len(raw)} bytes", f"is no message ({error})", "send one"
+        ) from error
+
+
+async def _each(
+    raw: AsyncIterator[bytes], read: Callable[[bytes], Message]
+) -> AsyncIterator[Message]:
+    async for one in raw:
+        yield _read(one, read)
 
 
 def _context(grpc_context: Any) -> CallContext:
