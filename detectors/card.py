@@ -75,7 +75,7 @@ def load_card(folder: Path) -> Card:
     """
     path = folder / FILE
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _card_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WeightsError(
             "weights",
@@ -91,6 +91,12 @@ def load_card(folder: Path) -> Card:
         ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise WeightsError("weights", path, f"cannot be read ({error})", GET_BACK) from error
+
+
+@lru_cache(maxsize=64)
+def _card_of(text: str) -> Card:
+    """What a card says; each scene of a batch asks for the same few."""
+    return Card.model_validate(yaml.safe_load(text))
 
 
 def check_files(folder: Path, card: Card, names: tuple[str, ...]) -> dict[str, str]:

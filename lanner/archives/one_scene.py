@@ -31,7 +31,10 @@ def plan_detection(request: DetectRequest) -> DetectionPlan:
     scene = admitted(request, config)
     plan = tile_plan(scene, config, request.tile)
     megapixels = plan.grid.width * plan.grid.height / 1e6
-    rate = known_rates().get(name_of(config.name, config.release, request.device))
+    rates = known_rates()
+    # Batches name the device as they were asked, which is mostly `auto`.
+    names = (name_of(config.name, config.release, device) for device in (request.device, "auto"))
+    rate = next((rates[name] for name in names if name in rates), None)
     at_once = min(workers(), len(plan))
     notes = () if rate else ("The time is not known: `lanner batch` measures it on this machine.",)
     size = (rate or UNKNOWN).file(GPKG)
