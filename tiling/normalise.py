@@ -16,6 +16,7 @@ from tiling.grid import Box
 from tiling.names import display_name
 from tiling.raw import Source
 from tiling.scene import Scene
+from tiling.stored import holds_nothing
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -153,7 +154,7 @@ def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
     with opened(scene.uri) as dataset:
         source = Source(dataset, scene.uri, indices, scene.found.alpha)
         for box in (*_patches(scene), *_strips(scene, len(indices))):
-            if source.read(box)[1].any():
+            if not holds_nothing(dataset, box.y0, box.y1) and source.read(box)[1].any():
                 return
     raise _empty(scene)
 
@@ -180,12 +181,14 @@ def _sample(scene: Scene, indices: tuple[int, ...]) -> tuple[NDArray[np.generic]
         stride = max(1, round(np.sqrt(scene.width * scene.height / _MOST)))
         parts = []
         for box in _strips(scene, len(indices)):
+            if holds_nothing(dataset, box.y0, box.y1):
+                continue
             pixels, valid = source.read(box)
             thin = (slice(-box.y0 % stride, None, stride), slice(None, None, stride))
             # Where so little is valid that thinning may miss it, a few pixels come in row order.
             kept = pixels[:, *thin][:, valid[thin]]
             parts.append(kept if kept.shape[1] else pixels[:, valid][:, :1024])
-        found = np.concatenate(parts, axis=1)
+        found = np.concatenate(parts, axis=1) if parts else found[:, :0]
     if not found.shape[1]:
         raise _empty(scene)
     return found, None

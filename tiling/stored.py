@@ -39,6 +39,22 @@ def block_sizes(dataset: DatasetReader) -> list[int | None]:
     return found
 
 
+def holds_nothing(dataset: DatasetReader, top: int, bottom: int) -> bool:
+    """Whether rows of a sparse GeoTIFF are nodata for certain: it says so, and no block of theirs
+    is stored. False where that cannot be told without reading.
+    """
+    if dataset.driver != "GTiff" or dataset.nodata is None:
+        return False
+    rows, cols = dataset.block_shapes[0]
+    planes = 1 if dataset.interleaving is Interleaving.pixel else dataset.count
+    return not any(
+        dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=plane + 1)
+        for row in range(top // rows, -(-bottom // rows))
+        for col in range(-(-dataset.width // cols))
+        for plane in range(planes)
+    )
+
+
 def stored_bytes(uri: str) -> int | None:
     """Bytes of the full raster without its overviews; of other formats than GeoTIFF those of the
     local file, and None of a remote one. A local file that was cut off has no more than its own.

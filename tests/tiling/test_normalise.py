@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.windows import Window
 
 from lanner.core.config import Normalise
-from lanner.core.errors import BandError
-from tiling.normalise import Stretch, scene_stretch
+from lanner.core.errors import BandError, SceneError
+from tiling.normalise import Stretch, require_valid, scene_stretch
 from tiling.scene import Scene, open_scene
 
 RGB = ("red", "green", "blue")
@@ -119,3 +120,39 @@ def test_a_missing_band_is_told_before_anything_is_read(tmp_path: Path) -> None:
     source = scene(tmp_path / "a.tif", (picture(20) * 99).astype(np.uint16))
     with pytest.raises(BandError, match="nir"):
         scene_stretch(source, ("nir",), Normalise())
+
+
+@pytest.mark.parametrize("nodata", [0, None])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_sparse_scene_is_stretched_as_one_that_is_stored_whole(tmp_path, nodata, interleave):
+    pixels = np.random.default_rng(3).integers(20, 200, (3, 16, 40)).astype(np.uint8)
+    stretches = []
+    for name, sparse in (("sparse", True), ("whole", False)):
+        path = tmp_path / f"{name}.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", width=3000, height=6000, count=3, dtype="uint8",
+            crs="EPSG:32633", transform=Affine(1, 0, 500_000, 0, -1, 5_000_000), tiled=True,
+            blockxsize=128, blockysize=128, nodata=nodata, interleave=interleave, sparse_ok=sparse,
+            photometric="rgb",
+        ) as file:  # fmt: skip
+            if not sparse:
+                file.write(np.zeros((3, 6000, 3000), np.uint8))
+            file.write(pixels, window=Window(1111, 4321, 40, 16))
+        scene = open_scene(path)
+        require_valid(scene, ("red", "green", "blue"))
+        stretches.append(scene_stretch(scene, ("red", "green", "blue"), Normalise()))
+    assert stretches[0] == stretches[1]
+    sizes = [(tmp_path / f"{name}.tif").stat().st_size for name in ("sparse", "whole")]
+    assert sizes[0] * 10 < sizes[1]
+
+
+def test_a_sparse_scene_without_anything_is_refused(tmp_path):
+    path = tmp_path / "none.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=3000, height=3000, count=3, dtype="uint8", nodata=0,
+        crs="EPSG:32633", transform=Affine(1, 0, 500_000, 0, -1, 5_000_000), tiled=True,
+        sparse_ok=True, photometric="rgb",
+    ):  # fmt: skip
+        pass
+    with pytest.raises(SceneError, match="no valid pixel"):
+        require_valid(open_scene(path), ("red", "green", "blue"))
