@@ -71,7 +71,9 @@ class TileReader:
             SceneError: a tile cannot be read; the message names the tile.
             IndexError: no such tile.
         """
-        handles = _Handles(self)
+        # Over a network one handle: what one tile has of its neighbours is fetched once, and GDAL
+        # asks for all blocks of a tile at a time.
+        handles = _Handles(self, shared=is_remote(self.scene.uri))
         pool = ThreadPoolExecutor(max(1, self.threads), thread_name_prefix="lanner-read")
         ahead: deque[Future[TileImage]] = deque()
         waiting = iter(indices)

@@ -319,7 +319,8 @@ def test_killed_in_the_middle_and_run_again_to_the_same_bytes(
         return list(result.features), kept(folder), counts(events)
 
     features, files, events = run(tmp_path / "whole")
-    total, stop = events[-1][0], BATCH + 4
+    # How many objects a random network finds depends on the number format.
+    total, stop = events[-1][0], BATCH + 2
     assert total > stop + 2
     folder = tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

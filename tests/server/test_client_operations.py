@@ -140,7 +140,8 @@ def test_a_server_that_stays_away_is_told(tmp_path):
         began = time.monotonic()
         with pytest.raises(ServerError, match="cannot be reached"):
             client.submit("few.tif", "points")
-        assert 0.5 < time.monotonic() - began < 10
+        # At least three tries, half of whose pauses may be left to chance.
+        assert 0.3 < time.monotonic() - began < 10
 
 
 def test_what_would_be_taken_is_said_before(client):
