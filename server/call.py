@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -22,7 +23,7 @@ log = logging.getLogger("lanner.server")
 
 
 class Call:
-    """Context manager around the body of a handler.
+    """Context manager around the body of a handler; asynchronous around one of the event loop.
 
     An error of Lanner's ends the call with its own status; any other with INTERNAL and an id,
     under which the log keeps the traceback that the caller must not see. `fields` of the log
@@ -78,6 +79,18 @@ class Call:
         except Exception as error:
             self._abort(error)
         return self
+
+    async def __aenter__(self) -> Call:
+        # Who calls may have to be asked of the database, which may be slow.
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
 
     def __exit__(
         self,

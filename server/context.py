@@ -1,4 +1,4 @@
-"""What a handler asks of its call, whichever door the call came in by."""
+"""What a handler asks of its call, be it over gRPC or HTTP."""
 
 from __future__ import annotations
 

@@ -199,13 +199,13 @@ class Detections:
             kept_s: seconds that a result is kept.
             kept_bytes: of all results together; None: any.
         """
-        late = list(self._store.ended_before(kept_s))
+        late = set(self._store.ended_before(kept_s))
         if kept_bytes is not None:
             left = kept_bytes
             for job in self._store.ended_newest_first():
                 left -= _bytes_below(self._of(job))
                 if left < 0:
-                    late.append(job)
+                    late.add(job)
         for job in late:
             self._store.delete(job)
             shutil.rmtree(self._of(job), ignore_errors=True)

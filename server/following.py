@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeVar
 
 from lanner.core.errors import Argument, ConfigError
@@ -124,9 +125,7 @@ def _position(cursor: str) -> int:
 
 def _final(features: Iterator[str], first: int) -> Iterator[pb.WatchEvent]:
     """Final features from one on."""
-    for index, _ in zip(range(first), features, strict=False):
-        assert index < first
-    for batch, chunk in feature_batches(features, first):
+    for batch, chunk in feature_batches(islice(features, first, None), first):
         if batch is not None:
             after = batch.first_index + len(batch.features)
             yield pb.WatchEvent(cursor=f"f{after}", features=batch)

@@ -1,4 +1,4 @@
-"""The event loop that both doors share, in a thread of its own."""
+"""The event loop that gRPC and HTTP share, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="doors", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="listeners", daemon=True)
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:

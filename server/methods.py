@@ -1,4 +1,4 @@
-"""Methods of services, run for either door: in threads where they block, else in the event loop."""
+"""Methods of services, run for gRPC and HTTP: in threads where they block, else in the loop."""
 
 from __future__ import annotations
 

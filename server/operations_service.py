@@ -56,7 +56,7 @@ class OperationsService:
         self, request: pb.WaitOperationRequest, context: CallContext
     ) -> pb.Operation:
         """An operation once it is done, or as it is when the time is over."""
-        with self._call("WaitOperation", request.name, context, "read") as call:
+        async with self._call("WaitOperation", request.name, context, "read") as call:
             wait_s = _LONGEST_WAIT_S
             if request.HasField("timeout"):
                 wait_s = min(wait_s, request.timeout.ToTimedelta().total_seconds())

@@ -20,8 +20,8 @@ class ServeOptions:
     Attributes:
         host: address to listen on. Where it lets other machines in, nobody is let in without a
             token.
-        port: of the gRPC door; 0 takes a free one.
-        http_port: of the HTTP door; 0 takes a free one; None: it stays shut.
+        port: for gRPC; 0 takes a free one.
+        http_port: for HTTP; 0 takes a free one; None: it does not listen.
         origins: whose pages may ask over HTTP.
         metrics_port: where Prometheus asks, without a token; None: nowhere.
         metrics_host: likewise.
@@ -44,8 +44,8 @@ class ServeOptions:
         uploads: how much is taken in.
         retention: how long what clients leave is kept.
         token: may do everything; where there is one nobody is let in without a token.
-        credentials: TLS of the gRPC door.
-        tls: the same of the HTTP door.
+        credentials: TLS of gRPC.
+        tls: the same of HTTP.
     """
 
     host: str = "127.0.0.1"

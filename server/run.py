@@ -6,8 +6,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from lanner.core.offers import ListDetectors
-from server.doors import Doors, open_doors
 from server.health import Health
+from server.listeners import Listeners, open_listeners
 from server.loop import LoopThread
 from server.options import ServeOptions
 from server.services import SERVICES, Services, open_services
@@ -22,24 +22,24 @@ class RunningServer:
     """A started server.
 
     Attributes:
-        address: where its gRPC door listens (host:port).
-        http_address: where the other one does; None: there is none.
+        address: where it listens for gRPC (host:port).
+        http_address: where it listens for HTTP; None: it does not.
         metrics_address: where Prometheus may ask; None: nowhere.
     """
 
     def __init__(
         self,
         services: Services,
-        doors: Doors,
+        listeners: Listeners,
         health: Health,
         loop: LoopThread,
         list_detectors: ListDetectors,
     ) -> None:
-        self.address = doors.address
-        self.http_address = doors.http_address
-        self.metrics_address = doors.metrics_address
+        self.address = listeners.address
+        self.http_address = listeners.http_address
+        self.metrics_address = listeners.metrics_address
         self._services = services
-        self._doors = doors
+        self._listeners = listeners
         self._health = health
         self._loop = loop
         self._list_detectors = list_detectors
@@ -63,7 +63,7 @@ class RunningServer:
         """
         services = self._services
         self._loop.run(self._health.stop())
-        stopping = self._loop.submit(self._doors.server.stop(grace_s + 2 * STOP_S))
+        stopping = self._loop.submit(self._listeners.server.stop(grace_s + 2 * STOP_S))
         with ThreadPoolExecutor(1) as aside:
             drained = aside.submit(services.detections.drain, grace_s)
             finished = services.detection.wait_idle(grace_s)
@@ -72,7 +72,7 @@ class RunningServer:
             services.detection.shut_down()
             services.detection.wait_idle(STOP_S)
         # What is left now is at most one who follows, or a detection deaf to its Cancel.
-        self._loop.run(self._doors.close())
+        self._loop.run(self._listeners.close())
         stopping.result()
         services.sweeper.stop()
         self._loop.close()
@@ -112,11 +112,11 @@ def start(
     )
     services, health, loop = open_services(work, chosen), Health(), LoopThread()
     try:
-        doors = loop.run(open_doors(services, health, chosen))
+        listeners = loop.run(open_listeners(services, health, chosen))
     except BaseException:
         loop.close()
         services.close()
         raise
-    running = RunningServer(services, doors, health, loop, work.list_detectors)
+    running = RunningServer(services, listeners, health, loop, work.list_detectors)
     running.begin(prepared)
     return running

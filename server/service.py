@@ -160,7 +160,7 @@ class DetectionService:
         self, request: pb.WatchRequest, context: CallContext
     ) -> AsyncIterator[pb.WatchEvent]:
         """See proto/lanner/v1/detection_service.proto."""
-        with self._calls.begin("Watch", context, "read") as call:
+        async with self._calls.begin("Watch", context, "read") as call:
             call.fields.update(job=request.name[:_LOGGED])
             events = self._follower.events(
                 id_of(request.name), call.client, request.cursor, request.previews, context

@@ -1,4 +1,4 @@
-"""Everything behind the doors: the services, and what they stand on."""
+"""Everything behind the listeners: the services, and what they stand on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SERVICES = (
     operations_pb2.DESCRIPTOR.services_by_name["Operations"],
     upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"],
 )
-"""What both doors answer for."""
+"""What gRPC and HTTP both answer for."""
 
 SERVICE = SERVICES[0].full_name
 

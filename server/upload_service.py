@@ -51,7 +51,7 @@ class UploadService:
         self, requests: AsyncIterator[pb.WriteUploadRequest], context: CallContext
     ) -> pb.Upload:
         """See proto/lanner/v1/upload_service.proto."""
-        with self._calls.begin("WriteUpload", context, "run") as call:
+        async with self._calls.begin("WriteUpload", context, "run") as call:
             first = await anext(requests, None)
             if first is None:
                 raise ConfigError(Argument("name"), "", "is missing", "send a message with it")
@@ -83,7 +83,7 @@ class UploadService:
     async def write(
         self, name: str, offset: int, parts: AsyncIterator[bytes], call: Call
     ) -> Upload:
-        """Take bytes in, whichever door they come by; those that came before an error stay.
+        """Take bytes in, by gRPC or HTTP; those that came before an error stay.
 
         Args:
             name: of the upload.
@@ -92,7 +92,7 @@ class UploadService:
             call: that brings them.
 
         Raises:
-            LannerError: as of `Uploads.writer`.
+            LannerError: as of `Uploads.writer` and `Uploads.finish`.
         """
         upload, loop = id_of(name), asyncio.get_running_loop()
         call.fields.update(upload=upload[:64])
@@ -100,10 +100,10 @@ class UploadService:
             async for data in parts:
                 await loop.run_in_executor(self._threads, writer.write, data)
         call.fields.update(bytes=writer.offset - offset)
-        return await loop.run_in_executor(self._threads, self._uploads.get, upload, call.client)
+        return await loop.run_in_executor(self._threads, self._uploads.finish, upload, call.client)
 
     def status(self, name: str, context: CallContext) -> Upload:
-        """An upload, for the HTTP door's HEAD."""
+        """An upload, for HEAD over HTTP."""
         with self._calls.begin("GetUpload", context, "run") as call:
             return self._uploads.get(id_of(name), call.client)
 

@@ -173,12 +173,8 @@ class Uploads:
             UnknownUploadError: there is none.
             UploadError: bytes are missing.
         """
-        found = self.get(upload, client)
-        if not found.complete and found.offset == found.size:
-            # A server ended between its last byte and its name.
-            with self.writer(upload, client, found.size):
-                pass
-            found = self.get(upload, client)
+        # A server may have ended between its last byte and its name.
+        found = self.finish(upload, client)
         if not found.complete:
             raise UploadError(
                 Argument("upload"),
@@ -192,19 +188,41 @@ class Uploads:
 
     @contextmanager
     def writer(self, upload: str, client: str, offset: int) -> Iterator[UploadWriter]:
-        """Takes bytes in from an offset on; the upload is complete when all are there.
+        """Takes bytes in from an offset on; `finish` is for the end.
 
         Raises:
             UnknownUploadError: there is none.
-            UploadError: the bytes there are others, someone else sends some, or all of them are
-                not those announced.
+            UploadError: the bytes there are others, or someone else sends some.
         """
         found = self.get(upload, client)
         if found.complete:
             _require(found, offset)
             yield UploadWriter(found, None)
             return
-        with _writing(), (self._folder / upload / _BYTES).open("r+b") as file:
+        with self._locked(found) as file:
+            _require(self.get(upload, client), offset)
+            file.seek(offset)
+            yield UploadWriter(found, file)
+
+    def finish(self, upload: str, client: str) -> Upload:
+        """An upload, complete if all of its bytes are there; reads all of them where a checksum
+        was announced.
+
+        Raises:
+            UnknownUploadError: there is none.
+            UploadError: someone else sends some, or they are not those announced.
+        """
+        found = self.get(upload, client)
+        if found.complete or found.offset < found.size:
+            return found
+        with self._locked(found):
+            self._complete(found)
+        return self.get(upload, client)
+
+    @contextmanager
+    def _locked(self, found: Upload) -> Iterator[BinaryIO]:
+        """The bytes so far, for one call at a time."""
+        with _writing(), (self._folder / found.id / _BYTES).open("r+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -214,12 +232,7 @@ class Uploads:
                     "is being written by another call",
                     "wait for it to end, then ask how many bytes are there",
                 ) from error
-            _require(self.get(upload, client), offset)
-            file.seek(offset)
-            writer = UploadWriter(found, file)
-            yield writer
-            if writer.offset == found.size:
-                self._complete(found)
+            yield file
 
     def expire(self, now: float) -> int:
         """Forget what nobody has used for as long as uploads are kept; how many those were."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from lanner.cli.reporting import AsJson, Debug, reporting
 from lanner.cli.state import state_folder
-from lanner.core.errors import LannerError
+from lanner.core.errors import AddressError, LannerError
 
 State = Literal["good", "note", "bad"]
 
@@ -174,20 +173,15 @@ def _disk(folder: Path | None) -> Iterator[Finding]:
 
 
 def _ports(ports: Sequence[int]) -> Iterator[Finding]:
+    from server.address import bound
+
     for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                yield Finding(
-                    f"port {port}",
-                    "note",
-                    f"cannot be listened on ({error.strerror})",
-                    "a server may run there already; otherwise give another port",
-                )
-            else:
-                yield Finding(f"port {port}", "good", "is free")
+        try:
+            bound("127.0.0.1", port, "port").close()
+        except AddressError as error:
+            yield Finding(f"port {port}", "note", error.problem, error.remedy)
+        else:
+            yield Finding(f"port {port}", "good", "is free")
 
 
 def _database(folder: Path | None, url: str | None) -> Iterator[Finding]:

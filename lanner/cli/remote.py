@@ -57,13 +57,13 @@ def detect_on_server(
         Client(server, token=token) as client,
     ):
 
-        def told(progress: Progress) -> None:
+        def report(progress: Progress) -> None:
             cancel.check()
             show(progress)
 
         scene: Any = request.scene
         if not is_remote(scene) and Path(scene).is_file():
-            scene = client.upload(scene, told)
+            scene = client.upload(scene, report)
         operation = client.submit(
             scene,
             request.detector,
@@ -74,7 +74,7 @@ def detect_on_server(
         )
         try:
             while not operation.refresh().done:
-                told(operation.progress)
+                report(operation.progress)
                 time.sleep(_ASK_S)
         except Cancelled:
             operation.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from server.http.rules import Rule
 from server.http.transcode import request_message, to_json
 from server.methods import Method, answer, answers
 
-log = logging.getLogger("lanner.server")
-
 EVENTS = "text/event-stream"
 
 LARGEST_BODY = 4 << 20
@@ -33,7 +30,7 @@ LARGEST_BODY = 4 << 20
 
 
 @dataclass(frozen=True)
-class Door:
+class Api:
     """What the application serves.
 
     Attributes:
@@ -49,23 +46,23 @@ class Door:
     pages: Sequence[Route] = ()
 
 
-def application(door: Door) -> Starlette:
-    """The application; `door.threads` stays the caller's to shut down."""
+def application(api: Api) -> Starlette:
+    """The application; `api.threads` stays the caller's to shut down."""
 
     async def call(request: Request) -> Response:
-        return await _answer(request, door)
+        return await _answer(request, api)
 
-    verbs = sorted({rule.verb for rule in door.rules})
+    verbs = sorted({rule.verb for rule in api.rules})
     return Starlette(
-        routes=[*door.pages, Route("/{path:path}", call, methods=verbs)],
+        routes=[*api.pages, Route("/{path:path}", call, methods=verbs)],
         exception_handlers={404: _not_found, 405: _not_found},
     )
 
 
-async def _answer(request: Request, door: Door) -> Response:
+async def _answer(request: Request, api: Api) -> Response:
     path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
     matching = [
-        (rule, fields) for rule in door.rules if (fields := rule.template.match(path)) is not None
+        (rule, fields) for rule in api.rules if (fields := rule.template.match(path)) is not None
     ]
     chosen = next(((r, f) for r, f in matching if r.verb == request.method), None)
     if chosen is None and request.method == "HEAD":
@@ -87,7 +84,7 @@ async def _answer(request: Request, door: Door) -> Response:
     except ClientDisconnect:
         return Response(status_code=499)
     _resume(message, request)
-    return await _called(door, rule, message, context_of(request), request)
+    return await _called(api, rule, message, context_of(request), request)
 
 
 def _resume(message: Message, request: Request) -> None:
@@ -98,15 +95,15 @@ def _resume(message: Message, request: Request) -> None:
 
 
 async def _called(
-    door: Door, rule: Rule, message: Message, context: CallContext, request: Request
+    api: Api, rule: Rule, message: Message, context: CallContext, request: Request
 ) -> Response:
-    method = door.methods[rule.method.full_name]
+    method = api.methods[rule.method.full_name]
     gone = asyncio.create_task(_gone(request, context))
     try:
         if not rule.method.server_streaming:
-            found = await answer(method, message, context, door.threads)
+            found = await answer(method, message, context, api.threads)
             return Response(to_json(found), media_type=JSON)
-        stream = answers(method, message, context, door.threads)
+        stream = answers(method, message, context, api.threads)
         # Errors that come before the first message are the status of the answer.
         first = await anext(stream, None)
     except AbortedCall as error:

@@ -1,4 +1,4 @@
-"""The HTTP door: uvicorn in the event loop that it shares with the other one."""
+"""The HTTP listener: uvicorn in the event loop that it shares with gRPC."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class HttpServer:
     async def start(self) -> None:
         """Listen; returns once it does."""
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._bound]))
-        while not self._server.started and not self._serving.done():
+        while not self._server.started:
+            if self._serving.done():
+                await self._serving  # raises what keeps it from listening
             await asyncio.sleep(0.005)
 
     @property

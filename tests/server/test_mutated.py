@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import random
-import threading
 
 import grpc
 import pytest
@@ -167,8 +166,3 @@ def test_scenes_that_are_nobodys_to_name(server, scenes, uri, tmp_path):
         list(channel.unary_stream(path)(request.SerializeToString(), timeout=20))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert str(tmp_path) not in caught.value.details()
-
-
-def test_no_thread_is_left(server):
-    before = threading.active_count()
-    assert before < 120

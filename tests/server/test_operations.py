@@ -31,7 +31,7 @@ from tests.fixtures_points import WORK, scenes, server_command
 __all__ = ["scenes"]
 
 
-class Door:
+class Stubs:
     """Stubs of one server."""
 
     def __init__(self, address):
@@ -68,7 +68,7 @@ def metadata(operation):
 @contextmanager
 def serving(scenes, **options):
     server = start(WORK, ServeOptions(port=0, roots=(scenes,), **options))
-    door = Door(server.address)
+    door = Stubs(server.address)
     try:
         yield door
     finally:
@@ -212,7 +212,7 @@ def test_a_place_in_line_has_an_end_while_another_computes(scenes):
 def test_detections_outlive_their_server(scenes, tmp_path, how):
     program = server_command(scenes, tmp_path / "data", port=0, grace_s=0.5, lease_s=1.0)
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
-        door = Door(server.stdout.readline().strip())
+        door = Stubs(server.stdout.readline().strip())
         done = door.submit("few.tif").name
         door.wait(done)
         slow = door.submit("slow.tif").name

@@ -36,6 +36,7 @@ def uploads(tmp_path):
 def put(uploads, upload, client, offset, data):
     with uploads.writer(upload, client, offset) as writer:
         writer.write(data)
+    return uploads.finish(upload, client)
 
 
 def test_an_upload_in_pieces_is_the_file(uploads):

@@ -1,10 +1,10 @@
-"""The gRPC door: methods of services as handlers of a grpc.aio server."""
+"""Methods of services as handlers of a grpc.aio server."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -39,32 +39,17 @@ def _handler(
     read = GetMessageClass(descriptor.input_type).FromString
 
     async def single(raw: Any, grpc_context: Any) -> Any:
-        context = _context(grpc_context)
-        try:
+        async with _called(grpc_context) as context:
             request = _each(raw, read) if descriptor.client_streaming else _read(raw, read)
             return await answer(method, request, context, threads)
-        except AbortedCall as error:
-            await _abort(grpc_context, error)
-        except ConfigError as error:  # of a request that no handler saw
-            failure = encode(error)
-            await _abort(grpc_context, AbortedCall(failure.code, failure.message, failure.details))
-        finally:
-            context.end()
 
     async def stream(raw: bytes, grpc_context: Any) -> AsyncIterator[Any]:
-        context = _context(grpc_context)
-        try:
-            request = _read(raw, read)
-            async with aclosing(answers(method, request, context, threads)) as found:
-                async for one in found:
-                    yield one
-        except AbortedCall as error:
-            await _abort(grpc_context, error)
-        except ConfigError as error:  # of a request that no handler saw
-            failure = encode(error)
-            await _abort(grpc_context, AbortedCall(failure.code, failure.message, failure.details))
-        finally:
-            context.end()
+        async with (
+            _called(grpc_context) as context,
+            aclosing(answers(method, _read(raw, read), context, threads)) as found,
+        ):
+            async for one in found:
+                yield one
 
     make: Any = {
         (False, False): (grpc.unary_unary_rpc_method_handler, single),
@@ -107,6 +92,21 @@ def _context(grpc_context: Any) -> CallContext:
         if isinstance(value, str)
     ]
     return CallContext(grpc_context.peer(), metadata, grpc_context.time_remaining())
+
+
+@asynccontextmanager
+async def _called(grpc_context: Any) -> AsyncIterator[CallContext]:
+    """The call as handlers know it; it ends with the status that they, or its bytes, bring."""
+    context = _context(grpc_context)
+    try:
+        yield context
+    except AbortedCall as error:
+        await _abort(grpc_context, error)
+    except ConfigError as error:  # of a request that no handler saw
+        failure = encode(error)
+        await _abort(grpc_context, AbortedCall(failure.code, failure.message, failure.details))
+    finally:
+        context.end()
 
 
 async def _abort(grpc_context: Any, error: AbortedCall) -> None:

@@ -1,4 +1,4 @@
-"""The doors of a server: gRPC, HTTP, and the one where Prometheus asks."""
+"""Where a server listens: for gRPC, for HTTP, and for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from grpc_reflection.v1alpha import reflection
 
 from lanner.core.version import __version__
 from server.address import bound, is_loopback, joined, refused
-from server.grpc_door import add_services
+from server.grpc_handlers import add_services
 from server.health import Health
-from server.http.app import Door, application
+from server.http.app import Api, application
 from server.http.guard import LOOPBACK, guarded
 from server.http.openapi import document
 from server.http.pages import pages
@@ -26,8 +26,8 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 @dataclass(frozen=True)
-class Doors:
-    """Open doors and their addresses (host:port); their methods are for the event loop's thread."""
+class Listeners:
+    """Open listeners and their addresses (host:port); for the event loop's thread."""
 
     server: grpc.aio.Server
     address: str
@@ -44,7 +44,7 @@ class Doors:
                 await one.stop()
 
 
-async def open_doors(services: Services, health: Health, options: ServeOptions) -> Doors:
+async def open_listeners(services: Services, health: Health, options: ServeOptions) -> Listeners:
     """Listen.
 
     Raises:
@@ -67,12 +67,12 @@ async def open_doors(services: Services, health: Health, options: ServeOptions) 
         await scraped.start()
         metrics_address = joined(options.metrics_host, scraped.port)
     await server.start()
-    return Doors(server, address, http, http_address, scraped, metrics_address)
+    return Listeners(server, address, http, http_address, scraped, metrics_address)
 
 
 def _http(services: Services, health: Health, options: ServeOptions) -> HttpServer:
     rules = rules_of(SERVICES)
-    door = Door(
+    api = Api(
         rules,
         services.methods,
         services.threads,
@@ -83,7 +83,7 @@ def _http(services: Services, health: Health, options: ServeOptions) -> HttpServ
     )
     assert options.http_port is not None
     hosts = LOOPBACK if is_loopback(options.host) else None
-    app = guarded(application(door), hosts, options.origins)
+    app = guarded(application(api), hosts, options.origins)
     return HttpServer(app, bound(options.host, options.http_port, "http_port"), options.tls)
 
 
