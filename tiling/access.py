@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import string
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -145,9 +147,92 @@ def _tuning() -> dict[str, Any]:
     return {key: value for key, value in _TUNING.items() if key not in os.environ}
 
 
+@dataclass(frozen=True, eq=False)
+class Handle:
+    """An open dataset, and the lock to hold while it is read: GDAL's datasets are for one
+    thread at a time.
+
+    Attributes:
+        dataset: the scene, or its overview.
+        turn: the lock.
+        kept: whether others read it, too: then `close` leaves it open.
+    """
+
+    dataset: DatasetReader
+    turn: threading.RLock = field(default_factory=threading.RLock)
+    kept: bool = False
+
+    def close(self) -> None:
+        """Close the dataset, unless `keep_open` will."""
+        if not self.kept:
+            self.dataset.close()
+
+
+class _KeptScenes:
+    """Handles of the scenes that are kept open in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: dict[str, int] = {}
+        self._handles: dict[str, Handle] = {}
+
+    def enter(self, uri: str) -> None:
+        with self._lock:
+            self._users[uri] = self._users.get(uri, 0) + 1
+
+    def leave(self, uri: str) -> None:
+        with self._lock:
+            self._users[uri] -= 1
+            if self._users[uri]:
+                return
+            del self._users[uri]
+            handle = self._handles.pop(uri, None)
+        if handle is not None:
+            handle.dataset.close()
+
+    def handle(self, uri: str) -> Handle | None:
+        """The one handle of a scene that is kept, opened by the first who asks; or None."""
+        with self._lock:
+            if uri not in self._users:
+                return None
+            if uri not in self._handles:
+                self._handles[uri] = Handle(open_dataset(uri), kept=True)
+            return self._handles[uri]
+
+
+_kept_scenes = _KeptScenes()
+
+
+@contextmanager
+def keep_open(uri: str) -> Iterator[None]:
+    """Within the block, a remote scene is opened once for all who read it in this process.
+
+    GDAL keeps decoded blocks with the dataset: what was fetched for the statistics of a scene
+    is not fetched again for its tiles. Local scenes are opened by each reader, as outside.
+    """
+    if not is_remote(uri):
+        yield
+        return
+    _kept_scenes.enter(uri)
+    try:
+        yield
+    finally:
+        _kept_scenes.leave(uri)
+
+
+def open_handle(uri: str, overview: int | None = None) -> Handle:
+    """A scene for reading; call inside `gdal_env(uri)` and close it yourself.
+
+    Raises:
+        SceneError: as `open_dataset`.
+    """
+    handle = None if overview is not None else _kept_scenes.handle(uri)
+    return Handle(open_dataset(uri, overview)) if handle is None else handle
+
+
 @contextmanager
 def opened(uri: str, overview: int | None = None, alone: bool = False) -> Iterator[DatasetReader]:
-    """A scene's dataset inside GDAL's settings, closed afterwards.
+    """A scene's dataset inside GDAL's settings, closed afterwards unless it is kept open.
 
     Args:
         uri: path or URL.
@@ -158,11 +243,12 @@ def opened(uri: str, overview: int | None = None, alone: bool = False) -> Iterat
         SceneError: missing, not a raster, or a format that is not let in.
     """
     with gdal_env(uri, alone=alone):
-        dataset = open_dataset(uri, overview)
+        handle = open_handle(uri, overview)
         try:
-            yield dataset
+            with handle.turn:
+                yield handle.dataset
         finally:
-            dataset.close()
+            handle.close()
 
 
 def open_dataset(uri: str, overview: int | None = None) -> DatasetReader:

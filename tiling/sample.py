@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import floor
-from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lanner.core.errors import SceneError
-from tiling.access import gdal_env, open_dataset
+from tiling.access import gdal_env, open_handle
 from tiling.grid import Box, Grid
 from tiling.names import display_name
 from tiling.overviews import DEEP, fitting, is_true
@@ -84,16 +83,16 @@ class GridSampler:
         fill: float | None = None,
     ) -> None:
         self._scene, self._grid, self._decoders = scene, grid, decoders
-        self._turn = Lock()
         self._level = Level.checked(scene, grid)
         self._bands = len(bands)
         indices = scene.band_indices(bands)
         with gdal_env(scene.uri, decoders):
-            self._dataset = open_dataset(scene.uri, self._level.overview)
+            self._handle = open_handle(scene.uri, self._level.overview)
+        self._dataset = self._handle.dataset
         self._source = Source(self._dataset, scene.uri, indices, scene.found.alpha, fill)
         width, height = self._dataset.width, self._dataset.height
         if self._level.overview is None and (width, height) != (scene.width, scene.height):
-            self._dataset.close()
+            self._handle.close()
             raise SceneError(
                 "scene", display_name(scene.uri), "changed while it was being read", "run it again"
             )
@@ -127,7 +126,7 @@ class GridSampler:
 
     def close(self) -> None:
         """Close the file handle."""
-        self._dataset.close()
+        self._handle.close()
 
     def __enter__(self) -> GridSampler:
         return self
@@ -161,7 +160,7 @@ class GridSampler:
 
     def _native(self, box: Box) -> tuple[NDArray[Any], Mask]:
         """Pixels of the file; a dataset is for one thread at a time."""
-        with self._turn:
+        with self._handle.turn:
             return self._source.read(box)
 
     def _means(self, box: Box) -> tuple[Floats, Floats]:

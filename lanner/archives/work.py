@@ -91,14 +91,17 @@ def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
         OutputError: a file cannot be written, or this machine computes in another number format
             than the batch does: no other scene would fare better.
     """
+    from tiling.access import keep_open
+
     done: list[DetectorDone] = []
     others = dict(job.others)
-    for detector in job.detectors:
-        cancel.check()
-        one = run_detector(job, detector, others, cancel)
-        if one.outcome is not None:
-            others[detector] = one.outcome.key
-        done.append(one)
+    with keep_open(job.ref.uri):
+        for detector in job.detectors:
+            cancel.check()
+            one = run_detector(job, detector, others, cancel)
+            if one.outcome is not None:
+                others[detector] = one.outcome.key
+            done.append(one)
     return done
 
 

@@ -93,7 +93,24 @@ def find_objects(  # noqa: PLR0913
     Raises:
         LannerError: any of them; the message says what to do.
     """
-    opened = open_run(config, open_predictor, request, cancel, stages, opened_as)
+    from tiling.access import keep_open
+
+    with keep_open(str(request.scene)):
+        opened = open_run(config, open_predictor, request, cancel, stages, opened_as)
+        return _run_to_end(opened, config, request, cancel, stages, finish, select, announce)
+
+
+def _run_to_end(
+    opened: OpenedRun,
+    config: DetectorConfig,
+    request: DetectRequest,
+    cancel: Cancel,
+    stages: Stages,
+    finish: Callable[[Found], T],
+    select: Callable[[Chain], Chain],
+    announce: Callable[[Sequence[LookTask]], None],
+) -> T:
+    """From the first tile to the answer; arguments and errors are those of `find_objects`."""
     scene, manifest, loaded, chain = opened.scene, opened.manifest, opened.loaded, opened.chain
     from postprocess.frame import MANY
     from tiling.ledger import Ledger

@@ -36,20 +36,7 @@ def block_bytes(path: Path) -> int:
         return sum(int(file.get_tag_item(name, "TIFF", bidx=1)) for name in names)
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        "uint8",
-        pytest.param(
-            "uint16",
-            marks=pytest.mark.xfail(
-                reason="the stretch of a small scene samples every block, which the tiles then "
-                "fetch again; issue 19, bar 5",
-                strict=False,
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("gsd", [1.0, 0.5])
 def test_batch_reads_the_blocks_that_its_tiles_need(tmp_path, dtype, gsd):
     (tmp_path / "files").mkdir()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +24,7 @@ from affine import Affine
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
 from tiling import relay
-from tiling.access import opened
+from tiling.access import keep_open, opened
 from tiling.grid import Box, TilePlan
 from tiling.normalise import scene_stretch
 from tiling.reader import TileReader
@@ -178,6 +179,43 @@ def test_remote_and_local_are_the_same_scene(server: Server, tmp_path: Path) -> 
             )
         )
     assert images[0] == images[1]
+
+
+def test_a_scene_that_is_kept_open_is_fetched_once(server: Server, tmp_path: Path) -> None:
+    path = cog(tmp_path / "f.tif", 1024)
+    uri = f"{server.url}/f.tif"
+    scene = open_scene(uri)
+    boxes = [Box(x, y, x + 300, y + 300) for y in (0, 200, 400) for x in (0, 200, 400)]
+    with rasterio.open(path) as file:
+        true = file.read()
+
+    def read(sampler: GridSampler) -> bool:
+        pixels = [sampler.read(box)[0] for box in boxes]
+        return all(
+            np.array_equal(one, true[:, box.y0 : box.y1, box.x0 : box.x1])
+            for one, box in zip(pixels, boxes, strict=True)
+        )
+
+    with ThreadPoolExecutor(8) as pool, keep_open(uri):
+        scene_stretch(scene, RGB, Normalise())
+        with opened(uri) as first:
+            blocks = path.stat().st_size
+            # Readers of one thread may nest; those of others wait for their turn.
+            with GridSampler(scene, scene.grid(0.5), RGB) as sampler:
+                assert read(sampler)
+            waiting = pool.submit(lambda: read(GridSampler(scene, scene.grid(0.5), RGB)))
+            assert first.read(1, window=((0, 9), (0, 9))).shape == (9, 9)
+        assert waiting.result()
+        samplers = [GridSampler(scene, scene.grid(0.5), RGB) for _ in range(8)]
+        assert all(pool.map(read, samplers))
+        assert not first.closed
+        with keep_open(uri):
+            pass
+        assert not first.closed
+        assert server.sent < blocks
+    assert first.closed
+    with opened(uri) as again:
+        assert again is not first
 
 
 def test_the_remote_checksum_follows_the_content(server: Server, tmp_path: Path) -> None:
