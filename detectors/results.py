@@ -32,7 +32,7 @@ class TileResult:
     n rings or None; `cuts` (n,) bits 1 left, 2 top, 4 right, 8 bottom; `probability` uint8
     (channels, tile, tile), 255 is 1, and `valid` (tile, tile), both None for an `objects`
     detector and where nothing is valid; `capped` is how many members hit their safety cap on
-    boxes.
+    boxes; `unread` blocks of the scene's file that could not be read, x0 y0 x1 y1 in its pixels.
     """
 
     boxes: Floats
@@ -44,6 +44,7 @@ class TileResult:
     probability: NDArray[np.uint8] | None = None
     valid: NDArray[np.bool_] | None = None
     capped: int = 0
+    unread: tuple[tuple[int, int, int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -110,6 +111,8 @@ def encode(result: TileResult) -> bytes:
         "capped": result.capped,
         "raster": None if result.probability is None else list(result.probability.shape),
     }
+    if result.unread:
+        head["unread"] = result.unread
     if result.probability is not None and result.valid is not None:
         parts += [result.probability.tobytes(), np.packbits(result.valid).tobytes()]
     text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
@@ -148,6 +151,7 @@ def decode(payload: bytes) -> TileResult:
         probability,
         valid,
         head["capped"],
+        tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in head.get("unread", ())),
     )
 
 

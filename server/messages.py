@@ -30,10 +30,18 @@ def progress_message(progress: Progress) -> pb.Progress:
     return pb.Progress(stage=progress.stage, done=progress.done, total=progress.total)
 
 
-def summary_event(count: int, summary: Mapping[str, Any]) -> service_pb.DetectResponse:
-    """The last event: the number of features sent and the summary as compact JSON."""
+def summary_message(count: int, summary: Mapping[str, Any]) -> pb.Summary:
+    """The end of a result: the number of features, and the summary as compact JSON."""
     text = json.dumps(dict(summary), ensure_ascii=False, separators=(",", ":"))
-    return service_pb.DetectResponse(summary=pb.Summary(feature_count=count, json=text))
+    unread = [
+        pb.PixelBox(x0=x0, y0=y0, x1=x1, y1=y1) for x0, y0, x1, y1 in summary.get("unread", ())
+    ]
+    return pb.Summary(feature_count=count, json=text, unread=unread)
+
+
+def summary_event(count: int, summary: Mapping[str, Any]) -> service_pb.DetectResponse:
+    """The last event of a stream."""
+    return service_pb.DetectResponse(summary=summary_message(count, summary))
 
 
 def feature_message(text: str) -> pb.Feature:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 from google.longrunning import operations_pb2
@@ -14,6 +13,7 @@ from lanner.core.errors import Argument, ConfigError, UnknownOperationError
 from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
 from server.jobs.model import Job
+from server.messages import summary_message
 from server.results import FORMATS
 
 PREFIX = "operations/"
@@ -38,9 +38,7 @@ def operation_of(job: Job) -> operations_pb2.Operation:
             status_pb2.Status(code=code_pb2.CANCELLED, message="cancelled by its client")
         )
     elif job.result is not None:
-        summary = pb.Summary(
-            feature_count=job.result["features"], json=json.dumps(job.result["summary"])
-        )
+        summary = summary_message(job.result["features"], job.result["summary"])
         operation.response.Pack(service_pb.DetectionResult(summary=summary, formats=list(FORMATS)))
     return operation
 

@@ -104,13 +104,13 @@ def gdal_env(uri: str, decoders: int = 1, alone: bool = False) -> rasterio.Env:
         decoders: threads that a file opened in it may be decoded with.
         alone: without what lies beside it.
     """
-    threads = {"GDAL_NUM_THREADS": decoders} if decoders > 1 else {}
     ways = relay.options(uri) if beginning(uri) in _RELAYED else {}
     return rasterio.Env(
         **_SAFETY,
         **_tuning(),
-        **threads,
         **ways,
+        # Said aloud: see `GridSampler` for what several threads make of a block that fails.
+        GDAL_NUM_THREADS=decoders,
         GDAL_DISABLE_READDIR_ON_OPEN=_SIDECARS[alone or is_remote(uri)],
     )
 

@@ -17,6 +17,7 @@ from tiling.names import display_name
 from tiling.raw import Source
 from tiling.scene import Scene
 from tiling.stored import holds_nothing
+from tiling.unread import MOST, area, common, read_through
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -125,7 +126,7 @@ def _dark(scene: Scene, indices: tuple[int, ...]) -> str | None:
     with opened(scene.uri) as dataset:
         source = Source(dataset, scene.uri, indices, scene.found.alpha)
         for box in _glances(scene):
-            pixels, valid = source.read(box)
+            pixels, valid, _ = read_through(source, box)
             if (pixels[:, valid] >= _DARK).sum() > _HOT:
                 return None
         values, _ = _spread_out(scene, source)
@@ -154,7 +155,7 @@ def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
     with opened(scene.uri) as dataset:
         source = Source(dataset, scene.uri, indices, scene.found.alpha)
         for box in (*_patches(scene), *_strips(scene, len(indices))):
-            if not holds_nothing(dataset, box.y0, box.y1) and source.read(box)[1].any():
+            if not holds_nothing(dataset, box.y0, box.y1) and read_through(source, box)[1].any():
                 return
     raise _empty(scene)
 
@@ -183,7 +184,7 @@ def _sample(scene: Scene, indices: tuple[int, ...]) -> tuple[NDArray[np.generic]
         for box in _strips(scene, len(indices)):
             if holds_nothing(dataset, box.y0, box.y1):
                 continue
-            pixels, valid = source.read(box)
+            pixels, valid, _ = read_through(source, box)
             thin = (slice(-box.y0 % stride, None, stride), slice(None, None, stride))
             # Where so little is valid that thinning may miss it, a few pixels come in row order.
             kept = pixels[:, *thin][:, valid[thin]]
@@ -197,7 +198,11 @@ def _sample(scene: Scene, indices: tuple[int, ...]) -> tuple[NDArray[np.generic]
 def _spread_out(scene: Scene, source: Source) -> tuple[NDArray[np.generic], Collar | None]:
     """Valid pixels of `_patches` without an undeclared border, and the border."""
     boxes = _patches(scene)
-    patches = [source.read(box) for box in boxes]
+    read = [read_through(source, box) for box in boxes]
+    lost = [sum(area(common(one, box)) for one in r[2]) for box, r in zip(boxes, read, strict=True)]
+    if sum(lost) > MOST * sum(map(area, boxes)):
+        source.read(boxes[int(np.argmax(lost))])
+    patches = [(pixels, valid) for pixels, valid, _ in read]
     collar = find_collar(patches, len({box.x0 for box in boxes}))
     known = [valid for _, valid in patches]
     if collar is not None:

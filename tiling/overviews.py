@@ -19,6 +19,7 @@ from tiling.grid import Box
 from tiling.names import is_remote
 from tiling.raw import Source
 from tiling.sidecars import Stamp
+from tiling.unread import read_through
 
 if TYPE_CHECKING:
     from tiling.scene import Scene
@@ -108,8 +109,10 @@ def _windows(
             if width < 2 or height < 2:
                 continue
             x1, y1 = int(left * fx), int(top * fy)
-            pixels = base.read(Box(x1, y1, x1 + width * across, y1 + height * down))
-            yield *pixels, *reduced.read(Box(left, top, left + width, top + height))
+            box = Box(x1, y1, x1 + width * across, y1 + height * down)
+            pixels, valid, _ = read_through(base, box)
+            box = Box(left, top, left + width, top + height)
+            yield pixels, valid, *read_through(reduced, box)[:2]
 
 
 def _start(middle: float, block: int, factor: int) -> float:

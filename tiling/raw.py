@@ -58,6 +58,13 @@ class Source:
     def _palette(self) -> Palette | None:
         return Palette.of(self.dataset)
 
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels that `read` gives."""
+        if self._palette is not None:
+            return np.dtype(np.uint8)
+        return np.result_type(*(self.dataset.dtypes[i - 1] for i in self.indices))
+
     @property
     def _stored_mask(self) -> bool:
         return stores_mask(self.dataset, self._stored(self.indices)[0])
@@ -79,10 +86,8 @@ class Source:
         try:
             valid = self._mask(window)
             if valid is not None and not valid.any():
-                dtype = np.dtype(np.uint8)
-                if self._palette is None:
-                    dtype = np.result_type(*(self.dataset.dtypes[i - 1] for i in distinct))
-                return np.zeros((len(self.indices), box.height, box.width), dtype), valid
+                shape = (len(self.indices), box.height, box.width)
+                return np.zeros(shape, self.dtype), valid
             if self._palette is not None:
                 pixels = self.dataset.read((1,), window=window)
             else:

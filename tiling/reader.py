@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from lanner.core.errors import SceneError
 from lanner.core.machine import workers
-from tiling.grid import Tile, TilePlan
+from tiling.grid import Box, Tile, TilePlan
 from tiling.names import is_remote
 from tiling.normalise import Stretch
 from tiling.sample import GridSampler
 from tiling.scene import Scene
+from tiling.unread import MOST, area
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class TileImage:
         tile: the tile.
         pixels: (bands, tile, tile) float32 in 0..1, 0 where invalid.
         valid: (tile, tile) bool.
+        unread: blocks of the file in scene pixels that could not be read; they are not valid.
     """
 
     tile: Tile
     pixels: NDArray[np.float32] = field(repr=False, compare=False)
     valid: NDArray[np.bool_] = field(repr=False, compare=False)
+    unread: tuple[Box, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -45,6 +48,9 @@ class TileImage:
 @dataclass(frozen=True)
 class TileReader:
     """Reads tiles of a scene by threads, each with its own file handle.
+
+    Blocks of a local file that cannot be read are no data, unless they are more than a tenth of the
+    scene (`tiling.unread.MOST`).
 
     Attributes:
         scene: scene to read.
@@ -153,16 +159,30 @@ class _Handles:
         self._lock = threading.Lock()
         self._all: list[GridSampler] = []
         self._shared = shared
+        self._unread: set[Box] = set()
 
     def read(self, tile: Tile) -> TileImage:
         """One tile."""
+        sampler, unread = self._sampler(), set[Box]()
         try:
-            raw, valid = self._sampler().read(tile.window)
+            raw, valid = sampler.read(tile.window, unread)
+            if unread and self._too_many(unread):
+                sampler.read(tile.window)
         except SceneError as error:
             raise SceneError(
                 error.argument, error.value, f"tile {tile.index}: {error.problem}", error.remedy
             ) from error
-        return TileImage(tile, self._reader.stretch.apply(raw, valid), valid)
+        pixels = self._reader.stretch.apply(raw, valid)
+        boxes = sorted(unread, key=lambda one: (one.y0, one.x0))
+        return TileImage(tile, pixels, valid, tuple(boxes))
+
+    def _too_many(self, unread: set[Box]) -> bool:
+        """Whether so much cannot be read, by these handles so far, that nothing should be."""
+        scene = self._reader.scene
+        with self._lock:
+            self._unread |= unread
+            lost = sum(map(area, self._unread))
+        return lost > MOST * scene.width * scene.height
 
     def close(self) -> None:
         """Close every sampler; call when no thread reads."""

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from lanner.core.errors import SceneError
 from tiling.access import gdal_env, open_handle
 from tiling.grid import Box, Grid
-from tiling.names import display_name
+from tiling.names import display_name, is_remote
 from tiling.overviews import DEEP, fitting, is_true
 from tiling.raw import Source
 from tiling.resample import decimate, resample, taps
 from tiling.scene import Scene
+from tiling.unread import in_scene, read_through
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -66,7 +67,7 @@ class GridSampler:
         scene: scene to read.
         grid: its grid.
         bands: band names, in the order wanted.
-        decoders: threads that GDAL may decode a box with.
+        decoders: threads that GDAL may decode a box of a local scene with.
         fill: value of an undeclared border, as the scene's stretch has it.
 
     Raises:
@@ -82,14 +83,14 @@ class GridSampler:
         decoders: int = 1,
         fill: float | None = None,
     ) -> None:
-        self._scene, self._grid, self._decoders = scene, grid, decoders
+        self._scene, self._grid = scene, grid
+        # By several threads GDAL misses that a server broke off (its issue 11552).
+        self._decoders = 1 if is_remote(scene.uri) else decoders
         self._level = Level.checked(scene, grid)
         self._bands = len(bands)
-        indices = scene.band_indices(bands)
-        with gdal_env(scene.uri, decoders):
-            self._handle = open_handle(scene.uri, self._level.overview)
-        self._dataset = self._handle.dataset
-        self._source = Source(self._dataset, scene.uri, indices, scene.found.alpha, fill)
+        self._indices, self._fill = scene.band_indices(bands), fill
+        self._open()
+        self._turn = self._handle.turn
         width, height = self._dataset.width, self._dataset.height
         if self._level.overview is None and (width, height) != (scene.width, scene.height):
             self._handle.close()
@@ -105,8 +106,13 @@ class GridSampler:
         )
         self._aligned = self._scale == (1.0, 1.0) and factor == 1
 
-    def read(self, box: Box) -> tuple[Floats, Mask]:
+    def read(self, box: Box, unread: set[Box] | None = None) -> tuple[Floats, Mask]:
         """Grid pixels of a box, which may hang over the grid.
+
+        Args:
+            box: in grid pixels.
+            unread: where it is given, blocks of a local file that cannot be read are no data, and
+                are added to it, in pixels of the scene.
 
         Returns:
             (bands, h, w) float32 in the file's units, 0 where invalid, and (h, w) validity.
@@ -121,7 +127,8 @@ class GridSampler:
         if x0 < x1 and y0 < y1:
             rows, cols = slice(y0 - box.y0, y1 - box.y0), slice(x0 - box.x0, x1 - box.x0)
             with gdal_env(self._scene.uri, self._decoders):
-                pixels[:, rows, cols], valid[rows, cols] = self._inside(Box(x0, y0, x1, y1))
+                inside = self._inside(Box(x0, y0, x1, y1), unread)
+                pixels[:, rows, cols], valid[rows, cols] = inside
         return pixels, valid
 
     def close(self) -> None:
@@ -139,18 +146,27 @@ class GridSampler:
     ) -> None:
         self.close()
 
-    def _inside(self, box: Box) -> tuple[Floats, Mask]:
+    def _open(self) -> None:
+        scene = self._scene
+        with gdal_env(scene.uri, self._decoders):
+            self._handle = open_handle(scene.uri, self._level.overview)
+        self._dataset = self._handle.dataset
+        self._source = Source(
+            self._dataset, scene.uri, self._indices, scene.found.alpha, self._fill
+        )
+
+    def _inside(self, box: Box, unread: set[Box] | None) -> tuple[Floats, Mask]:
         if self._aligned:
-            raw, valid = self._native(box)
+            raw, valid = self._native(box, unread)
             return raw.astype(np.float32), valid
         (sx, sy), (width, height) = self._scale, self._size
         x, y = taps(box.x0, box.width, sx, width), taps(box.y0, box.height, sy, height)
         need = Box(x.span[0], y.span[0], x.span[1], y.span[1])
         origin = (need.x0, need.y0)
         if self._level.factor > 1:
-            means, share = self._means(need)
+            means, share = self._means(need, unread)
             return resample(means, share, origin, x, y)
-        raw, valid = self._native(need)
+        raw, valid = self._native(need, unread)
         if not valid.any():
             return (
                 np.zeros((self._bands, box.height, box.width), np.float32),
@@ -158,12 +174,27 @@ class GridSampler:
             )
         return resample(raw, valid, origin, x, y)
 
-    def _native(self, box: Box) -> tuple[NDArray[Any], Mask]:
+    def _native(self, box: Box, unread: set[Box] | None) -> tuple[NDArray[Any], Mask]:
         """Pixels of the file; a dataset is for one thread at a time."""
-        with self._handle.turn:
-            return self._source.read(box)
+        with self._turn:
+            try:
+                return self._source.read(box)
+            except SceneError:
+                if self._decoders > 1:
+                    # By several threads GDAL keeps a block that failed, and gives zeros for it the
+                    # next time, as if all were well.
+                    self._handle.close()
+                    self._decoders = 1
+                    self._open()
+                if unread is None:
+                    raise
+            pixels, valid, bad = read_through(self._source, box)
+        across = self._scene.width / self._dataset.width
+        down = self._scene.height / self._dataset.height
+        unread.update(in_scene(one, across, down) for one in bad)
+        return pixels, valid
 
-    def _means(self, box: Box) -> tuple[Floats, Floats]:
+    def _means(self, box: Box, unread: set[Box] | None) -> tuple[Floats, Floats]:
         """Block means of a box in blocks, times their valid share, read a few rows at a time."""
         factor = self._level.factor
         means = np.zeros((self._bands, box.height, box.width), np.float32)
@@ -178,7 +209,8 @@ class GridSampler:
                     top * factor,
                     min(box.x1 * factor, self._dataset.width),
                     min(bottom * factor, self._dataset.height),
-                )
+                ),
+                unread,
             )
             rows = slice(top - box.y0, bottom - box.y0)
             means[:, rows], share[rows] = decimate(raw, valid, factor)

@@ -65,6 +65,7 @@ class Outcome:
         outputs: files below the batch's folder.
         scores: how many features have a confidence in each of `BINS` equal parts of 0 to 1.
         notes: sentences on how the scene was read.
+        unread: blocks of the scene that could not be read: nothing was looked for there.
     """
 
     key: str
@@ -78,6 +79,7 @@ class Outcome:
     outputs: tuple[str, ...]
     scores: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: int = 0
 
 
 @dataclass(frozen=True)

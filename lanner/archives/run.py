@@ -54,6 +54,11 @@ class BatchResult:
         """Scenes that could not be run."""
         return tuple(one for one in self.records if one.state == "failed")
 
+    @property
+    def partial(self) -> tuple[BatchRecord, ...]:
+        """Scenes of which some blocks could not be read."""
+        return tuple(one for one in self.records if one.outcome and one.outcome.unread)
+
 
 def run_batch(  # noqa: PLR0913
     plan: ArchivePlan,

@@ -427,6 +427,7 @@ def _outcome(key: str, result: DetectResult, outputs: tuple[str, ...]) -> Outcom
         outputs=outputs,
         scores=_scores(confidence),
         notes=tuple(summary["notes"]),
+        unread=len(summary["unread"]),
     )
 
 

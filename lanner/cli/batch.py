@@ -17,14 +17,11 @@ from typer.core import TyperGroup
 from lanner.cli import archive_options as asked
 from lanner.cli.plan import show_plan
 from lanner.cli.progress import cancel_on_signal, progress_on
-from lanner.cli.reporting import AsJson, Debug, reporting
+from lanner.cli.reporting import INCOMPLETE, AsJson, Debug, reporting
 from lanner.core.job import Cancel
 
 if TYPE_CHECKING:
     from lanner.archives.records import BatchRecord
-
-INCOMPLETE = 9
-"""Exit code of a batch that came to its end with scenes that failed."""
 
 SHOWN = 20
 """Failed scenes that a table shows."""
@@ -180,6 +177,10 @@ def run(
             count = len(result.failed)
             told = f"error: {count} of {len(result.records)} could not be run; "
             typer.echo(f"{told}lanner batch status {out} says why", err=True)
+            raise typer.Exit(INCOMPLETE)
+        if result.partial:
+            told = f"error: {len(result.partial)} of {len(result.records)} could be read in part; "
+            typer.echo(f"{told}the report in {out} says which", err=True)
             raise typer.Exit(INCOMPLETE)
 
 

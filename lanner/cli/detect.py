@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lanner.cli.outputs import check_candidates, check_layers, check_outputs, check_place
 from lanner.cli.progress import cancel_on_signal, progress_on
-from lanner.cli.reporting import AsJson, Debug, reporting
+from lanner.cli.reporting import INCOMPLETE, AsJson, Debug, reporting
 from lanner.cli.tables import summary_tables
 from lanner.cli.write import write_outputs
 from lanner.core.job import Cancel, DetectRequest, DetectResult
@@ -227,6 +227,12 @@ def detect(
                 console.print(table)
             for note in notes:
                 console.print(note, markup=False, highlight=False, soft_wrap=True)
+        if unread := summary.get("unread"):
+            from tiling.unread import blocks_text
+
+            told = f"error: the result is partial: {blocks_text(len(unread))} of the scene"
+            typer.echo(f"{told} cannot be read; fetch the file again", err=True)
+            raise typer.Exit(INCOMPLETE)
 
 
 def _names(members: str | None) -> tuple[str, ...] | None:

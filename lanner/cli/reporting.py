@@ -16,6 +16,9 @@ from lanner.core.renamed import RenamedKeyWarning
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
+INCOMPLETE = 9
+"""Exit code of what came to its end although some of it could not be run or read."""
+
 
 def _show_warning(usual: Callable[..., None]) -> Callable[..., None]:
     """Ours are one plain line; those of libraries stay as they are."""

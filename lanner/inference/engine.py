@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -284,7 +284,11 @@ def _answer_tiles(tasks: Sequence[TileTask], slots: int) -> None:
     predictor = read[0][0].predictor
     try:
         images, grids = [image for _, image in read], [one.grid for one, _ in read]
-        payloads = [encode(result) for result in predictor.run(images, grids, slots)]
+        results = predictor.run(images, grids, slots)
+        payloads = [
+            encode(replace(result, unread=tuple(astuple(one) for one in image.unread)))
+            for image, result in zip(images, results, strict=True)
+        ]
     except BaseException as error:
         for one, _ in read:
             one.answer.set_exception(error)

@@ -137,6 +137,7 @@ def _written(
 ) -> DetectResult:
     """Feature texts, frame and summary."""
     from postprocess.writers import features, scene_frame
+    from tiling.unread import unread_note
 
     context, schema, objects = found.context, found.chain.schema, found.done.objects
     context.cancel.check()
@@ -144,7 +145,8 @@ def _written(
     texts = features(objects, context, schema)
     frame = scene_frame(objects, context, schema)
     stages.tell("write", 1, 1)
-    summary = {**_summary(found, stages), "notes": list(notes)}
+    lost = unread_note(found.gathered.unread, found.manifest.plan.grid)
+    summary = {**_summary(found, stages), "notes": [*notes, *lost]}
     summary["features_sha256"] = features_sha256(texts)
     if estimate is not None:
         summary["gsd_estimate"] = asdict(estimate)
@@ -173,7 +175,8 @@ def _summary(found: Found, stages: Stages) -> dict[str, Any]:
         "objects": len(found.done.objects),
         "rejected": len(found.done.rejected),
         "counts": _counts(found.done.objects),
-        "cap_hits": found.capped,
+        "cap_hits": found.gathered.capped,
+        "unread": [list(box) for box in found.gathered.unread],
         "megapixels": round(grid.width * grid.height / 1e6, 6),
         "seconds": stages.seconds(),
     }

@@ -49,7 +49,8 @@ class _Shot:
 
     def read(self, stretch: Stretch) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Its pixels, 0..1, and which are valid."""
-        raw, valid = self.sampler.read(self.window)
+        # What cannot be read the tiles have noted.
+        raw, valid = self.sampler.read(self.window, set())
         return stretch.apply(raw, valid), valid
 
     def placed(self, ring: Outline, to: Grid) -> shapely.Polygon | None:

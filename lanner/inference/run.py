@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lanner.core.config import DetectorConfig, config_sha256
-from lanner.core.errors import Argument, ConfigError, GsdError
+from lanner.core.errors import Argument, ConfigError, GsdError, SceneError
 from lanner.core.job import Cancel, DetectRequest
 from lanner.inference.registry import LoadedDetector
 from lanner.inference.run_folder import LEDGER, LOOKS, check_run_dir, run_folder
 from lanner.inference.stages import Stages
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-
     from lanner.inference.looks import LookTask
     from lanner.inference.manifest import Manifest
     from lanner.inference.refine import SceneCloser
+    from lanner.inference.tiles import Gathered
     from postprocess.chain import Chain, ChainResult
     from postprocess.context import Context
     from tiling.grid import TilePlan
@@ -37,15 +36,15 @@ T = TypeVar("T")
 class Found:
     """What a run has before anything of it is written, while its folder is still there.
 
-    `chain` is the detector's, all of it; `done` what came out of the steps that ran; `capped`
-    how many tiles had more candidates than are kept; `notes` are on how the scene is read.
+    `chain` is the detector's, all of it; `done` what came out of the steps that ran;
+    `gathered` what went in; `notes` are on how the scene is read.
     """
 
     chain: Chain
     done: ChainResult
     context: Context
     manifest: Manifest
-    capped: int
+    gathered: Gathered
     notes: tuple[str, ...]
 
 
@@ -121,9 +120,10 @@ def _run_to_end(
         Ledger(folder / LEDGER, manifest.key) as ledger,
     ):
         manifest.write(folder)
-        objects, context, capped = _run_tiles(
+        gathered, context = _run_tiles(
             scene, config, loaded, manifest, folder, ledger, cancel, stages
         )
+        objects = gathered.objects
         with _scene_closer(scene, config, manifest, loaded, folder, cancel, announce) as closer:
             context = replace(context, closer=closer, files=opened.files)
             if request.run_dir is None and not context.rasters and len(objects) < MANY:
@@ -131,7 +131,7 @@ def _run_to_end(
                 done = select(chain).apply(objects, context, progress=stages.pass_on)
             else:
                 done = select(chain).run(objects, context, progress=stages.pass_on)
-        return finish(Found(chain, done, context, manifest, capped, opened.notes))
+        return finish(Found(chain, done, context, manifest, gathered, opened.notes))
 
 
 def open_run(
@@ -255,19 +255,32 @@ def _run_tiles(
     ledger: Ledger,
     cancel: Cancel,
     stages: Stages,
-) -> tuple[gpd.GeoDataFrame, Context, int]:
-    """The tile work: candidates or raster, and the context that the chain runs in."""
+) -> tuple[Gathered, Context]:
+    """The tile work: candidates or raster, and the context that the chain runs in.
+
+    Raises:
+        SceneError: too much of the scene cannot be read.
+    """
     from lanner.inference.previews import preview_texts
     from lanner.inference.tiles import blend, gather, predict_tiles
     from postprocess.context import Context, DetectorFacts
+    from tiling.names import display_name
     from tiling.reader import TileReader
+    from tiling.unread import is_broken
 
     plan, predictor = manifest.plan, loaded.predictor
     reader = TileReader(scene, plan, config.bands, manifest.stretch)
     rasters = {}
     preview = partial(preview_texts, plan=plan, place=scene.place, classes=config.classes)
     predict_tiles(predictor, reader, ledger, cancel, stages, preview)
-    objects, capped = gather(ledger, plan, config.classes, predictor.names, cancel)
+    gathered = gather(ledger, plan, config.classes, predictor.names, cancel)
+    if is_broken(gathered.unread, plan.grid):
+        raise SceneError(
+            "scene",
+            display_name(scene.uri),
+            f"{len(gathered.unread)} of its blocks cannot be read",
+            "the file is cut off or damaged: fetch it again",
+        )
     if predictor.channels:
         rasters = blend(folder, ledger, plan, predictor, scene.place, cancel, stages)
     facts = DetectorFacts(
@@ -286,7 +299,7 @@ def _run_tiles(
         calibrate=getattr(predictor, "calibrate", None),
         members=predictor.names,
     )
-    return objects, context, capped
+    return gathered, context
 
 
 @contextmanager

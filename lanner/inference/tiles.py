@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -164,13 +165,31 @@ def recall(ledger: Ledger, plan: TilePlan, cancel: Cancel) -> Iterator[tuple[int
         yield index, decode(ledger.get(index))
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """What all tiles come to.
+
+    Attributes:
+        objects: the candidates frame.
+        capped: how often a safety cap on boxes was hit.
+        unread: blocks of the scene's file that could not be read, x0 y0 x1 y1 in its pixels, from
+            top to bottom.
+    """
+
+    objects: gpd.GeoDataFrame
+    capped: int
+    unread: tuple[tuple[int, int, int, int], ...]
+
+
 def gather(
     ledger: Ledger, plan: TilePlan, classes: Sequence[str], names: Sequence[str], cancel: Cancel
-) -> tuple[gpd.GeoDataFrame, int]:
-    """The candidates frame of all tiles, and how often a safety cap on boxes was hit."""
+) -> Gathered:
+    """What the tiles of a ledger come to."""
     capped, some = 0, []
+    unread = set[tuple[int, int, int, int]]()
     for index, result in recall(ledger, plan, cancel):
         capped += result.capped
+        unread.update(result.unread)
         if len(result):
             some.append((index, result))
     tiles = np.repeat([index for index, _ in some], [len(result) for _, result in some])
@@ -185,7 +204,7 @@ def gather(
         labels=[classes[i] for _, result in some for i in result.labels.tolist()],
         outlines=valid_polygons(outlines),
     )
-    return frame, capped
+    return Gathered(frame, capped, tuple(sorted(unread, key=lambda one: (one[1], one[0]))))
 
 
 def blend(

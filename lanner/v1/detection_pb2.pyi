@@ -484,20 +484,58 @@ class Summary(_message.Message):
 
     FEATURE_COUNT_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
     feature_count: _builtins.int
     """Number of features sent."""
     json: _builtins.str
     """Counts, seconds by stage, scene, detector and checksums, as a JSON object."""
+    @_builtins.property
+    def unread(self) -> _containers.RepeatedCompositeFieldContainer[Global___PixelBox]:
+        """Blocks of the scene's file that could not be read: nothing was looked for there. Where there
+        are any, the result is partial.
+        """
+
     def __init__(
         self,
         *,
         feature_count: _builtins.int = ...,
         json: _builtins.str = ...,
+        unread: _abc.Iterable[Global___PixelBox] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_count", b"feature_count", "json", b"json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_count", b"feature_count", "json", b"json", "unread", b"unread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Summary: _TypeAlias = Summary  # noqa: Y015
+
+@_typing.final
+class PixelBox(_message.Message):
+    """A rectangle in scene pixels: x to the right, y down, the ends not included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X0_FIELD_NUMBER: _builtins.int
+    Y0_FIELD_NUMBER: _builtins.int
+    X1_FIELD_NUMBER: _builtins.int
+    Y1_FIELD_NUMBER: _builtins.int
+    x0: _builtins.int
+    y0: _builtins.int
+    x1: _builtins.int
+    y1: _builtins.int
+    def __init__(
+        self,
+        *,
+        x0: _builtins.int = ...,
+        y0: _builtins.int = ...,
+        x1: _builtins.int = ...,
+        y1: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["x0", b"x0", "x1", b"x1", "y0", b"y0", "y1", b"y1"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PixelBox: _TypeAlias = PixelBox  # noqa: Y015
