@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from lanner.core.grpc_errors import DETAILS_KEY, decode
 from lanner.core.job import Cancel, DetectFn, DetectRequest, Progress
 from lanner.v1 import detection_pb2 as pb
 from server.jobs.model import Job, Lease, NewJob
-from server.jobs.runner import JobRunner, RunnerOptions
+from server.jobs.runner import JobRunner, RunnerOptions, waited_too_long
 from server.jobs.store import JobStore
 from server.metrics import Metrics
 from server.operations import name_of, unknown
@@ -251,7 +252,10 @@ class Detections:
             self._version += 1
 
         with self._slots.enter(request.device, always=True) as ticket:
-            ticket.wait(cancel, lambda: None)
+            # Detections that stream to their callers may keep the device from jobs, too.
+            left = None if job.queue_until is None else job.queue_until - time.time()
+            if not ticket.wait(cancel, lambda: None, left):
+                raise waited_too_long()
             result = self._detect(request, cancel, report)
         self._metrics.detected(request.detector, result)
         # One who had the job before, and does not know yet, writes to a folder of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from lanner.core.errors import BusyError
@@ -47,19 +48,32 @@ class Slots:
             line.append(ticket)
             return ticket
 
-    def wait(self, ticket: Ticket, cancel: Cancel, queued: Callable[[], None]) -> None:
+    def wait(
+        self,
+        ticket: Ticket,
+        cancel: Cancel,
+        queued: Callable[[], None],
+        timeout_s: float | None = None,
+    ) -> bool:
         """Return when it is the ticket's turn; `queued` is called once where it is not at once.
+
+        Returns:
+            Whether its turn came within `timeout_s`.
 
         Raises:
             Cancelled: `cancel` was set while in line.
         """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             if not self._turn(ticket):
                 queued()
             while not self._turn(ticket):
                 cancel.check()
+                if end is not None and time.monotonic() >= end:
+                    return False
                 self._changed.wait(_POLL_S)
         cancel.check()
+        return True
 
     def leave(self, ticket: Ticket) -> None:
         """Give the place up."""
@@ -81,9 +95,11 @@ class Ticket:
         self.device = device
         self._slots = slots
 
-    def wait(self, cancel: Cancel, queued: Callable[[], None]) -> None:
+    def wait(
+        self, cancel: Cancel, queued: Callable[[], None], timeout_s: float | None = None
+    ) -> bool:
         """See `Slots.wait`."""
-        self._slots.wait(self, cancel, queued)
+        return self._slots.wait(self, cancel, queued, timeout_s)
 
     def __enter__(self) -> Ticket:
         return self

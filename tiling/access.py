@@ -168,36 +168,55 @@ class Handle:
             self.dataset.close()
 
 
-class _KeptScenes:
-    """Handles of the scenes that are kept open in this process."""
+class _KeptScene:
+    """A scene that is kept open: for how many, and its handle once one has asked for it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users: dict[str, int] = {}
-        self._handles: dict[str, Handle] = {}
+        self.users = 0
+        self.handle: Handle | None = None
+        self.opening = threading.Lock()
+
+
+class _KeptScenes:
+    """The scenes that are kept open in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal may interrupt a thread that holds it
+        self._scenes: dict[str, _KeptScene] = {}
 
     def enter(self, uri: str) -> None:
         with self._lock:
-            self._users[uri] = self._users.get(uri, 0) + 1
+            self._scenes.setdefault(uri, _KeptScene()).users += 1
+            relay.admit(uri)
 
     def leave(self, uri: str) -> None:
         with self._lock:
-            self._users[uri] -= 1
-            if self._users[uri]:
+            scene = self._scenes[uri]
+            scene.users -= 1
+            if scene.users:
                 return
-            del self._users[uri]
-            handle = self._handles.pop(uri, None)
-        if handle is not None:
-            handle.dataset.close()
+            del self._scenes[uri]
+            relay.admit(uri)
+        if scene.handle is not None:
+            scene.handle.dataset.close()
+
+    def interrupt(self, uri: str) -> None:
+        """End connections for a scene, unless others read it, too."""
+        with self._lock:
+            scene = self._scenes.get(uri)
+            if scene is not None and scene.users == 1:
+                relay.interrupt(uri)
 
     def handle(self, uri: str) -> Handle | None:
         """The one handle of a scene that is kept, opened by the first who asks; or None."""
         with self._lock:
-            if uri not in self._users:
-                return None
-            if uri not in self._handles:
-                self._handles[uri] = Handle(open_dataset(uri), kept=True)
-            return self._handles[uri]
+            scene = self._scenes.get(uri)
+        if scene is None:
+            return None
+        with scene.opening:
+            if scene.handle is None:
+                scene.handle = Handle(open_dataset(uri), kept=True)
+            return scene.handle
 
 
 _kept_scenes = _KeptScenes()
@@ -218,6 +237,14 @@ def keep_open(uri: str) -> Iterator[None]:
         yield
     finally:
         _kept_scenes.leave(uri)
+
+
+def interrupt(uri: str) -> None:
+    """Let whoever reads a scene that is kept open fail soon, however silent its server is. One of
+    s3 is read to the end of what was asked for.
+    """
+    if beginning(uri) in _RELAYED:
+        _kept_scenes.interrupt(uri)
 
 
 def open_handle(uri: str, overview: int | None = None) -> Handle:

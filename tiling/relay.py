@@ -9,13 +9,15 @@ looked at is what is connected to. TLS passes through it unopened.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
@@ -69,7 +71,7 @@ def options(uri: str) -> dict[str, str]:
         SceneError: an address without a host, or this machine lends no port for the relay.
     """
     named = Endpoint.of(uri)
-    user = "" if named is None else _user(named)
+    user = "" if named is None else _user(named, uri)
     if named is None or len(user) > _MOST_NAME:
         raise SceneError("scene", uri.partition("?")[0], "has no host", "correct the address")
     relay = _process.relay()
@@ -83,20 +85,37 @@ def options(uri: str) -> dict[str, str]:
 
 
 def refusal(uri: str) -> str | None:
-    """Why the last connection for scenes of that server was not made; told once."""
+    """Why the last connection for a scene was not made; told once."""
     named, relay = Endpoint.of(uri), _process.running
     if named is None or relay is None:
         return None
-    return relay.refusals.pop(_user(named), None)
+    return relay.refusals.pop(_user(named, uri), None)
 
 
-def _user(named: Endpoint) -> str:
-    """An endpoint as a user's name."""
-    return f"{int(named.tls)}/{named.port}/{named.host}"
+def interrupt(uri: str) -> None:
+    """End all connections for a scene, and make no other until `admit`: who reads it waits no
+    more, however long its server is silent.
+    """
+    named, relay = Endpoint.of(uri), _process.running
+    if named is not None and relay is not None:
+        relay.interrupt(_user(named, uri))
+
+
+def admit(uri: str) -> None:
+    """Make connections for a scene again."""
+    named, relay = Endpoint.of(uri), _process.running
+    if named is not None and relay is not None:
+        relay.admit(_user(named, uri))
+
+
+def _user(named: Endpoint, uri: str) -> str:
+    """An endpoint, and which of its scenes is read, as a user's name."""
+    which = hashlib.sha256(uri.encode()).hexdigest()[:12]
+    return f"{int(named.tls)}/{named.port}/{which}/{named.host}"
 
 
 def _endpoint(user: str) -> Endpoint:
-    tls, port, host = user.split("/", 2)
+    tls, port, _, host = user.split("/", 3)
     return Endpoint(host, int(port), tls == "1")
 
 
@@ -135,6 +154,9 @@ class _Relay:
         self.process = os.getpid()
         self.password = secrets.token_hex(16)
         self.refusals: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self._open: defaultdict[str, set[socket.socket]] = defaultdict(set)
+        self._interrupted: set[str] = set()
         self._upstream = Upstream.of_environment()
         # libcurl would go around any proxy for what these list; the relay heeds them instead.
         for name in ("no_proxy", "NO_PROXY"):
@@ -142,6 +164,38 @@ class _Relay:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self._thread(self._accept)
+
+    def interrupt(self, user: str) -> None:
+        """End a user's connections, and make none until `admit`."""
+        with self._lock:
+            self._interrupted.add(user)
+            for one in self._open.get(user, ()):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def admit(self, user: str) -> None:
+        """Make connections for a user again."""
+        with self._lock:
+            self._interrupted.discard(user)
+
+    @contextmanager
+    def _interruptible(self, user: str, *sockets: socket.socket) -> Iterator[None]:
+        """Within the block `interrupt` ends these.
+
+        Raises:
+            EOFError: the user is interrupted already.
+        """
+        with self._lock:
+            if user in self._interrupted:
+                raise EOFError
+            self._open[user].update(sockets)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[user].difference_update(sockets)
+                if not self._open[user]:
+                    del self._open[user]
 
     def _thread(self, work: Callable[..., None], *args: object) -> None:
         threading.Thread(target=work, args=args, name="lanner-relay", daemon=True).start()
@@ -162,12 +216,13 @@ class _Relay:
             host, port = _asked(client)
             named = _endpoint(user)
             try:
-                server = self._connect(named, host, port)
+                with self._interruptible(user, client):
+                    server = self._connect(named, host, port)
             except _RefusedError as error:
                 self.refusals[user] = str(error)
                 client.sendall(_reply(error.code))
                 return
-            with server:
+            with server, self._interruptible(user, client, server):
                 client.sendall(_reply(_DONE))
                 first = client.recv(_CHUNK)
                 if not first.startswith(_TLS) and (named.tls or not first.startswith(_HTTP)):

@@ -7,7 +7,8 @@ share it. A front end never imports the pipeline's insides; it is handed a `Dete
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,10 +114,34 @@ class Cancel:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._lock = threading.RLock()  # a signal may ask, in a thread that holds it
+        self._calls: list[Callable[[], None]] = []
 
     def set(self) -> None:
         """Ask the work to stop."""
-        self._event.set()
+        with self._lock:
+            self._event.set()
+            calls = list(self._calls)
+        for one in calls:
+            one()
+
+    @contextmanager
+    def calling(self, call: Callable[[], None]) -> Iterator[None]:
+        """Within the block, `call` is called once when the caller asks to stop, by its thread, or
+        at once where it has asked: for work that waits for something it cannot look up from.
+        """
+        with self._lock:
+            is_set = self._event.is_set()
+            if not is_set:
+                self._calls.append(call)
+        try:
+            if is_set:
+                call()
+            yield
+        finally:
+            with self._lock:
+                if call in self._calls:
+                    self._calls.remove(call)
 
     def is_set(self) -> bool:
         """Whether the caller asked to stop."""

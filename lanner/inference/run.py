@@ -92,11 +92,16 @@ def find_objects(  # noqa: PLR0913
     Raises:
         LannerError: any of them; the message says what to do.
     """
-    from tiling.access import keep_open
+    from tiling.access import interrupt, keep_open
 
-    with keep_open(str(request.scene)):
-        opened = open_run(config, open_predictor, request, cancel, stages, opened_as)
-        return _run_to_end(opened, config, request, cancel, stages, finish, select, announce)
+    uri = str(request.scene)
+    with keep_open(uri), cancel.calling(partial(interrupt, uri)):
+        try:
+            opened = open_run(config, open_predictor, request, cancel, stages, opened_as)
+            return _run_to_end(opened, config, request, cancel, stages, finish, select, announce)
+        except SceneError:
+            cancel.check()  # it may have failed of that
+            raise
 
 
 def _run_to_end(

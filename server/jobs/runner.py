@@ -265,14 +265,18 @@ class JobRunner:
                 return
 
 
-def _waited_too_long() -> bytes:
-    error = DeadlineError(
+def waited_too_long() -> DeadlineError:
+    """The error of a job that had no turn in the time that it was given."""
+    return DeadlineError(
         Argument("queue_timeout"),
         "job",
         "waited longer for its turn than it was allowed to",
         "send it again with more time, or when fewer jobs wait",
     )
-    return encode(error).details
+
+
+def _waited_too_long() -> bytes:
+    return encode(waited_too_long()).details
 
 
 def _lost_too_often() -> bytes:

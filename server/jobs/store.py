@@ -190,7 +190,6 @@ class JobStore:
                     lease_until=now + lease_s,
                     attempts=jobs.c.attempts + 1,
                     started=sa.func.coalesce(jobs.c.started, now),
-                    queue_until=None,
                 )
             )
             self._enter(db, row.id, "running", now)
@@ -199,10 +198,12 @@ class JobStore:
     def renew(self, lease: Lease, lease_s: float, progress: Progress | None = None) -> bool:
         """Keep a job for longer, and say how far it is; whether its end was asked for.
 
+        One that has come anywhere does not wait any more, whatever becomes of its owner.
+
         Raises:
             LeaseLostError: it is another's.
         """
-        values = {} if progress is None else _progress(progress)
+        values = {} if progress is None else {**_progress(progress), "queue_until": None}
         with self._database.writing() as db:
             self._write(db, lease, lease_until=self._database.now(db) + lease_s, **values)
             return bool(

@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -161,3 +163,67 @@ def until_begun(client, scene, log, where):
     threading.Thread(target=ask, daemon=True).start()
     until(lambda: log.exists() and where in log.read_text())
     return started
+
+
+@contextmanager
+def silent_from(path, after):
+    """A server of one file that answers a few requests, and then keeps its callers waiting."""
+    ended, asked = threading.Event(), []
+
+    class Handler(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_HEAD(self):
+            self.answer(b"", 200)
+
+        def do_GET(self):
+            asked.append(self.path)
+            if len(asked) > after:
+                ended.wait(60)
+                return
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            self.answer(path.read_bytes()[first : last + 1], 206, first)
+
+        def answer(self, body, status, first=0):
+            size = path.stat().st_size
+            self.send_response(status)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(len(body) if status == 206 else size))
+            if status == 206:
+                last = first + len(body) - 1
+                self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+            self.end_headers()
+            self.wfile.write(body)
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}"
+    finally:
+        ended.set()
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
+def test_reading_stops_soon_after_its_caller_is_gone(scenes, tmp_path):
+    """The server of the scene says nothing any more; the next in line has the device soon."""
+    with (
+        silent_from(scenes / "town.tif", after=3) as url,
+        bright_server(
+            scenes, tmp_path / "data", per_device=1, allow_remote=True, allow_private=True
+        ) as (_, address),
+        lanner.Client(address) as client,
+    ):
+        reading = client.submit(f"{url}/town.tif", "bright")
+        until(lambda: reading.refresh().state == "running")
+        time.sleep(1.5)
+        reading.cancel()
+        began = time.monotonic()
+        until(lambda: reading.refresh().state == "cancelled")
+        assert time.monotonic() - began < 2
+        assert client.submit("town.tif", "bright").result(30).features
