@@ -249,15 +249,15 @@ def test_the_first_tile_comes_soon_after_the_request(tmp_path):
         bright_server(folder, tmp_path / "data", {"WORK_LOG": str(log)}) as (_, address),
         lanner.Client(address) as client,
     ):
-        for _ in range(15):
+        for _ in range(15 if FULL else 5):
             log.write_text("")
             began = time.monotonic()
             client.submit("a.tif", "bright").wait(60)
             times.append(float(log.read_text().split()[1]) - began)
-    median = sorted(times[2:])[6]
+    median = sorted(times[2:])[len(times[2:]) // 2]
     print(f"median {median * 1e3:.0f} ms to the first tile")
-    # Of a quiet machine; others get ten times as long.
-    assert median < (0.05 if FULL else 0.5)
+    # Of a quiet machine; on others it is not the server that is measured.
+    assert median < (0.05 if FULL else 2.0)
 
 
 def test_a_large_result_through_the_usual_limits(tmp_path):
