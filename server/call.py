@@ -18,6 +18,7 @@ from server.accounts import Caller, Guard, Role
 from server.context import CallContext
 from server.metrics import Metrics
 from server.private import Private
+from server.streams import ClientStreams, Place
 
 log = logging.getLogger("lanner.server")
 
@@ -36,6 +37,7 @@ class Call:
             call runs.
         admit: says who calls, or refuses.
         metrics: told of the call when it is over.
+        streams: where it takes a place until it is over; None: it is no stream.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Call:
         hide: Callable[[str], str],
         admit: Callable[[CallContext], Caller],
         metrics: Metrics,
+        streams: ClientStreams | None = None,
     ) -> None:
         self.hide = hide
         self.fields: dict[str, Any] = {}
@@ -53,11 +56,14 @@ class Call:
         self._method = method
         self._admit = admit
         self._metrics = metrics
+        self._streams = streams
+        self._place: Place | None = None
         self._started = time.monotonic()
         self._code = ""
 
     def finish(self) -> None:
         """Write the access line; to be called when the call is over."""
+        self._leave()
         late = "DEADLINE_EXCEEDED" if self._context.is_late() else "CANCELLED"
         code = self._code or late
         seconds = time.monotonic() - self._started
@@ -76,9 +82,17 @@ class Call:
     def __enter__(self) -> Call:
         try:
             self.client = self._admit(self._context).client
+            if self._streams is not None:
+                self._place = self._streams.enter(self.client)
+                if not self._context.is_active():  # `finish` came before there was a place
+                    self._leave()
         except Exception as error:
             self._abort(error)
         return self
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self._place.leave()
 
     async def __aenter__(self) -> Call:
         # Who calls may have to be asked of the database, which may be slow.
@@ -127,12 +141,13 @@ class Call:
 @dataclass(frozen=True)
 class Calls:
     """Makes a server's calls: `private` is what callers are not told, `guard` lets them in,
-    `metrics` are told of all of them.
+    `metrics` are told of all of them, `streams` counts those that stream.
     """
 
     private: Private
     guard: Guard
     metrics: Metrics
+    streams: ClientStreams
 
     def begin(
         self,
@@ -142,6 +157,7 @@ class Calls:
         *,
         asked: str = "",
         over: Callable[[], None] = lambda: None,
+        is_stream: bool = False,
     ) -> Call:
         """A call that its log line is written of when it is over.
 
@@ -151,9 +167,12 @@ class Calls:
             role: what the caller needs.
             asked: what its request names, which is no secret to it.
             over: called before that line is written, too.
+            is_stream: whether it may stay open for long, and a client has only so many.
         """
         hide = partial(self.private.hide, asked=asked)
-        call = Call(method, context, hide, partial(self.guard.admit, role), self.metrics)
+        admit = partial(self.guard.admit, role)
+        streams = self.streams if is_stream else None
+        call = Call(method, context, hide, admit, self.metrics, streams)
 
         def ended() -> None:
             over()

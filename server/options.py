@@ -11,6 +11,7 @@ import grpc
 from server.http.run import TlsFiles
 from server.retention import Retention
 from server.uploads import UploadLimits
+from tiling.limits import SceneLimits
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class ServeOptions:
         roots: folders in which local scenes lie.
         allow_remote: whether http(s) and s3 addresses are read.
         remote_hosts: from which alone, where any are listed.
+        scenes: how large one may be; None: of any size. It holds for all of this process.
         allow_private: whether a host that is not listed may have an address that is not public.
         per_device: detections that compute on one device at once.
         max_waiting: detections that wait in line beside their callers.
         max_jobs: submitted ones that wait in theirs.
         lease_s: jobs of a server that is silent for so long are another's.
         max_streams: detections with their callers, open at all.
+        max_client_detections: those of one client, where clients are told apart by tokens.
+        max_client_streams: calls of one client that stream, detections included; likewise.
         auto_device: what a request for the device "auto" computes on, or what tells it.
         grace_s: what running detections get to finish after SIGTERM.
         keepalive_s: a silent peer is asked for a sign of life after this, and given up after as
@@ -59,12 +63,15 @@ class ServeOptions:
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
     allow_remote: bool = False
     remote_hosts: tuple[str, ...] = ()
+    scenes: SceneLimits | None = field(default_factory=SceneLimits)
     allow_private: bool = False
     per_device: int = 2
     max_waiting: int = 16
     max_jobs: int = 1000
     lease_s: float = 30.0
     max_streams: int = 64
+    max_client_detections: int = 32
+    max_client_streams: int = 256
     auto_device: str | Callable[[], str] = "auto"
     grace_s: float = 10.0
     keepalive_s: float = 10.0

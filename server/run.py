@@ -12,6 +12,8 @@ from server.loop import LoopThread
 from server.options import ServeOptions
 from server.services import SERVICES, Services, open_services
 from server.work import Work
+from tiling.limits import limit_scenes
+from tiling.names import keep_inside
 from tiling.relay import allow_hosts
 
 STOP_S = 2.0
@@ -77,7 +79,7 @@ class RunningServer:
         services.sweeper.stop()
         self._loop.close()
         services.close()
-        allow_hosts(())
+        _unlimited()
         return finished
 
     async def _set_health(self, is_ready: bool) -> None:
@@ -87,6 +89,13 @@ class RunningServer:
             ("", *(one.full_name for one in SERVICES)),
             [(one.name, not one.problem) for one in offers],
         )
+
+
+def _unlimited() -> None:
+    """Scenes of this process are its own again."""
+    allow_hosts(())
+    limit_scenes(None)
+    keep_inside(())
 
 
 def start(
@@ -111,11 +120,14 @@ def start(
         only_public=not chosen.allow_private,
     )
     services, health, loop = open_services(work, chosen), Health(), LoopThread()
+    limit_scenes(chosen.scenes)
+    keep_inside(services.folders)
     try:
         listeners = loop.run(open_listeners(services, health, chosen))
     except BaseException:
         loop.close()
         services.close()
+        _unlimited()
         raise
     running = RunningServer(services, listeners, health, loop, work.list_detectors)
     running.begin(prepared)

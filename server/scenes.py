@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lanner.core.errors import SceneError
 from tiling.addresses import Endpoint, HostRule
+from tiling.names import display_name
 
 _REMOTE = ("http", "https", "s3")
 
@@ -66,25 +67,26 @@ class ScenePolicy:
 
     def _remote(self, uri: str) -> str:
         """`uri` itself where it may be fetched."""
-        scheme = urlsplit(uri).scheme.lower() if "://" in uri else uri.split("/")[1]
+        # Not by urlsplit, which takes some of these for no URL at all.
+        scheme = uri.partition("://")[0].lower() if "://" in uri else uri.split("/")[1]
         if scheme not in _REMOTE:
             raise SceneError(
                 "scene",
-                uri,
+                display_name(uri),
                 f"{scheme} is not a kind of address this server opens",
                 "give a path, or an http://, https:// or s3:// address",
             )
         if not self.allow_remote:
             raise SceneError(
                 "scene",
-                uri,
+                display_name(uri),
                 "this server opens no remote scenes",
                 "give a path, or ask whoever runs the server to allow them",
             )
         if self.hosts and not self._listed(uri, scheme):
             raise SceneError(
                 "scene",
-                uri.partition("?")[0],
+                display_name(uri),
                 "is on no host that this server may read from",
                 "give an address on another host, or have the server started with that one too",
             )
@@ -93,7 +95,8 @@ class ScenePolicy:
     def _listed(self, uri: str, scheme: str) -> bool:
         """Whether an address is on one of `hosts`."""
         if scheme == "s3":
-            return f"s3://{urlsplit(uri).netloc}" in self.hosts
+            bucket = re.split(r"[/?#]", uri.partition("://")[2], maxsplit=1)[0]
+            return f"s3://{bucket}" in self.hosts
         end = Endpoint.of(uri)
         return end is not None and any(
             HostRule.of(host).admits(end.host, end.port)

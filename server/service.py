@@ -20,6 +20,7 @@ from lanner.core.job import Cancel, DetectionPlan, DetectRequest, Progress
 from lanner.core.offers import Offered, to_message
 from lanner.v1 import detection_pb2 as words
 from lanner.v1 import detection_service_pb2 as pb
+from server.accounts import ANYONE
 from server.call import Call, Calls
 from server.context import CallContext
 from server.detections import Checked, Detections
@@ -30,7 +31,9 @@ from server.operations import id_of, operation_of
 from server.request import named, offered
 from server.results import FORMATS
 from server.slots import Slots, Ticket
+from server.streams import too_many
 from server.work import Work
+from tiling.names import display_name
 
 _Outcome = tuple[Sequence[str], Mapping[str, Any], float]
 # Feature texts, summary, seconds of work.
@@ -48,6 +51,7 @@ class _Run:
     """One detection between its caller and the thread that works on it."""
 
     def __init__(self) -> None:
+        self.client = ANYONE
         self.cancel = Cancel()
         self.reports = Mailbox()
         self.shut_down = False
@@ -69,6 +73,7 @@ class DetectionService:
         jobs: detections that go on without their callers.
         follower: follows these.
         max_streams: detections open at once, be they waiting, computing or being read.
+        of_client: those of one client, where clients are told apart.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class DetectionService:
         jobs: Detections,
         follower: Follower,
         max_streams: int = 64,
+        of_client: int = 32,
     ) -> None:
         self._work = work
         self._checked = checked
@@ -89,6 +95,7 @@ class DetectionService:
         self._jobs = jobs
         self._follower = follower
         self._max_streams = max_streams
+        self._of_client = of_client
         self._workers = ThreadPoolExecutor(max_streams, thread_name_prefix="detect")
         self._open: set[_Run] = set()
         self._changed = threading.Condition()
@@ -118,9 +125,7 @@ class DetectionService:
         """See proto/lanner/v1/detection_service.proto."""
         asked = named(request.spec.scene)
         with self._calls.begin("PlanDetection", context, "run", asked=asked) as call:
-            job = self._checked(request.spec, call.client)
-            call.hide = partial(self._calls.private.hide, opened=job.scene, asked=asked)
-            return _plan_message(self._work.plan(job))
+            return _plan_message(self._work.plan(self._opened_as(request.spec, asked, call)))
 
     def Detect(  # noqa: N802  the generated code names it
         self, request: pb.DetectRequest, context: CallContext
@@ -135,7 +140,9 @@ class DetectionService:
                 self._changed.notify_all()
 
         asked = named(request.spec.scene)
-        with self._calls.begin("Detect", context, "run", asked=asked, over=over) as call:
+        begun = self._calls.begin("Detect", context, "run", asked=asked, over=over, is_stream=True)
+        with begun as call:
+            run.client = call.client
             self._admit(run)
             yield from self._events(request, run, call)
 
@@ -145,22 +152,24 @@ class DetectionService:
         """See proto/lanner/v1/detection_service.proto."""
         asked = named(request.spec.scene)
         with self._calls.begin("SubmitDetection", context, "run", asked=asked) as call:
+            job = self._opened_as(request.spec, asked, call)
+            self._work.admit(job)
             queue = request.queue_timeout if request.HasField("queue_timeout") else None
-            job = self._jobs.submit(
+            taken = self._jobs.submit(
                 request.spec,
                 call.client,
                 request_id=request.request_id,
                 priority=request.priority,
                 queue_s=None if queue is None else queue.ToTimedelta().total_seconds(),
             )
-            call.fields.update(job=job.id)
-            return operation_of(job)
+            call.fields.update(job=taken.id)
+            return operation_of(taken)
 
     async def Watch(  # noqa: N802  the generated code names it
         self, request: pb.WatchRequest, context: CallContext
     ) -> AsyncIterator[pb.WatchEvent]:
         """See proto/lanner/v1/detection_service.proto."""
-        async with self._calls.begin("Watch", context, "read") as call:
+        async with self._calls.begin("Watch", context, "read", is_stream=True) as call:
             call.fields.update(job=request.name[:_LOGGED])
             events = self._follower.events(
                 id_of(request.name), call.client, request.cursor, request.previews, context
@@ -172,7 +181,7 @@ class DetectionService:
         self, request: pb.GetResultRequest, context: CallContext
     ) -> Iterator[httpbody_pb2.HttpBody]:
         """See proto/lanner/v1/detection_service.proto."""
-        with self._calls.begin("GetResult", context, "read") as call:
+        with self._calls.begin("GetResult", context, "read", is_stream=True) as call:
             form = request.format or "geojson"
             path = self._jobs.result_file(id_of(request.name), call.client, form)
             call.fields.update(job=request.name, bytes=path.stat().st_size)
@@ -203,6 +212,16 @@ class DetectionService:
         """Let the worker threads go as they finish."""
         self._workers.shutdown(wait=False, cancel_futures=True)
 
+    def _opened_as(self, spec: words.DetectionSpec, asked: str, call: Call) -> DetectRequest:
+        """What a spec asks for; errors of the call name its scene as its caller does from now on.
+
+        Raises:
+            LannerError: it cannot be asked for here.
+        """
+        job = self._checked(spec, call.client)
+        call.hide = partial(self._calls.private.hide, opened=job.scene, asked=asked)
+        return job
+
     def _admit(self, run: _Run) -> None:
         with self._changed:
             if len(self._open) >= self._max_streams:
@@ -212,6 +231,9 @@ class DetectionService:
                     "as many detections are open as this server allows",
                     "try again later",
                 )
+            mine = sum(one.client == run.client for one in self._open)
+            if run.client != ANYONE and mine >= self._of_client:
+                raise too_many(mine)
             run.cancel.check()  # `over` came first and will not come again to take it out
             self._open.add(run)
 
@@ -220,11 +242,9 @@ class DetectionService:
     ) -> Iterator[pb.DetectResponse]:
         spec = request.spec
         uri = named(spec.scene)
-        # What a URL asks for may be a signature that opens it.
-        address = uri.partition("?")[0] if "://" in uri else uri
-        call.fields.update(scene=address[:_LOGGED], detector=spec.detector.name[:_LOGGED])
-        job = self._checked(spec, call.client)
-        call.hide = partial(self._calls.private.hide, opened=job.scene, asked=uri)
+        # An address may hold a password, or a signature that opens it.
+        call.fields.update(scene=display_name(uri)[:_LOGGED], detector=spec.detector.name[:_LOGGED])
+        job = self._opened_as(spec, uri, call)
         ticket = self._slots.enter(job.device)
         future = self._workers.submit(self._compute, ticket, job, run)
         future.add_done_callback(partial(_finished, run, call))

@@ -34,6 +34,7 @@ from server.retention import Sweeper
 from server.scenes import ScenePolicy
 from server.service import DetectionService
 from server.slots import Slots
+from server.streams import ClientStreams
 from server.tokens import FileToken, TokenStore
 from server.upload_service import UploadService
 from server.uploads import Uploads
@@ -66,6 +67,7 @@ class Services:
         threads: run handlers that block.
         sweeper: forgets what is over.
         database: where jobs and tokens are kept.
+        folders: where local scenes lie, sent ones included.
         temporary: a folder of theirs that ends with the server; None: theirs stays.
     """
 
@@ -78,6 +80,7 @@ class Services:
     threads: ThreadPoolExecutor
     sweeper: Sweeper
     database: Database
+    folders: tuple[Path, ...]
     temporary: tempfile.TemporaryDirectory[str] | None
 
     def close(self) -> None:
@@ -128,7 +131,9 @@ def open_services(work: Work, options: ServeOptions) -> Services:
         options=RunnerOptions(at_once=options.per_device, lease_s=options.lease_s),
     )
     threads = ThreadPoolExecutor(options.max_streams + _SPARE_THREADS, thread_name_prefix="rpc")
-    calls = Calls(hidden, _guard(options, database), metrics)
+    calls = Calls(
+        hidden, _guard(options, database), metrics, ClientStreams(options.max_client_streams)
+    )
     follower = Follower(detections, threads)
     detection = DetectionService(
         work,
@@ -138,6 +143,7 @@ def open_services(work: Work, options: ServeOptions) -> Services:
         jobs=detections,
         follower=follower,
         max_streams=options.max_streams,
+        of_client=options.max_client_detections,
     )
     operations = OperationsService(detections, follower, calls)
     upload = UploadService(uploads, calls, threads)
@@ -151,6 +157,7 @@ def open_services(work: Work, options: ServeOptions) -> Services:
         threads,
         Sweeper(options.retention, detections, uploads),
         database,
+        (*options.roots, folder / "uploads"),
         own,
     )
 

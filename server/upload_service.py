@@ -51,7 +51,7 @@ class UploadService:
         self, requests: AsyncIterator[pb.WriteUploadRequest], context: CallContext
     ) -> pb.Upload:
         """See proto/lanner/v1/upload_service.proto."""
-        async with self._calls.begin("WriteUpload", context, "run") as call:
+        async with self._calls.begin("WriteUpload", context, "run", is_stream=True) as call:
             first = await anext(requests, None)
             if first is None:
                 raise ConfigError(Argument("name"), "", "is missing", "send a message with it")

@@ -18,6 +18,15 @@ def _no_plan(_: DetectRequest) -> DetectionPlan:
     raise ServerError("server", "plans", "are not made here", "submit the detection")
 
 
+AdmitFn = Callable[[DetectRequest], None]
+"""Looks at what is submitted before a job is made of it; raises `LannerError` where it cannot be
+run. It answers at once: a scene that would have to be fetched is not looked at."""
+
+
+def _admit_all(_: DetectRequest) -> None:
+    """Whatever cannot be run is a job that fails."""
+
+
 def _no_properties(_: str) -> Mapping[str, Any]:
     return {}
 
@@ -31,9 +40,11 @@ class Work:
         list_detectors: what is on offer.
         plan: says what one detection would take.
         properties: describes features.
+        admit: refuses at once what could only fail later.
     """
 
     detect: DetectFn
     list_detectors: ListDetectors
     plan: PlanFn = _no_plan
     properties: PropertiesFn = _no_properties
+    admit: AdmitFn = _admit_all

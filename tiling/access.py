@@ -26,7 +26,7 @@ from rasterio.io import DatasetReader
 from lanner.core.errors import SceneError
 from tiling import relay
 from tiling.blocks import check_blocks
-from tiling.names import REMOTE, beginning, display_name, is_remote, local_file
+from tiling.names import REMOTE, beginning, display_name, is_remote, local_file, secrets_of
 from tiling.sidecars import LISTED, check_files, check_sidecars, overview_files
 
 # A raster without a place is reported by PlaceError, in words that say what to do; our own may
@@ -74,9 +74,9 @@ def error_text(error: Exception, uri: str) -> str:
     """The innermost message of an error: GDAL's own says most."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    query = uri.partition("?")[2] if is_remote(uri) else ""
     text = (relay.refusal(uri) if beginning(uri) in _RELAYED else None) or str(error)
-    for one in {query, _escaped(query)} - {""}:
+    hidden = secrets_of(uri) if is_remote(uri) else ()
+    for one in sorted({*hidden, *map(_escaped, hidden)}, key=len, reverse=True):
         text = text.replace(one, "...")
     return text
 

@@ -1,4 +1,4 @@
-"""How much memory one block of a raster takes once it is decoded."""
+"""Blocks of a raster: how much memory one takes once it is decoded, and how they are stored."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ of 4096 x 4096 px, which is decoded in 32 bits."""
 
 _MOST_DIRECTORIES = 64
 
+_SAMPLED = 4096
+"""Blocks whose stored sizes are asked for; those of more are estimated from as many."""
+
+_FEW_BANDS = 8
+
 
 def block_bytes(dataset: DatasetReader) -> int:
     """Bytes of the largest decoded block of an open raster or overview."""
@@ -23,7 +28,7 @@ def block_bytes(dataset: DatasetReader) -> int:
     if dataset.driver == "JP2OpenJPEG":
         # All components of a tile are decoded together, as 32-bit numbers.
         return pixels * 4 * int(dataset.count)
-    size = max(_itemsize(kind) for kind in dataset.dtypes)
+    size = max(itemsize(kind) for kind in dataset.dtypes)
     together = int(dataset.count) if dataset.interleaving == Interleaving.pixel else 1
     return pixels * size * together
 
@@ -81,6 +86,39 @@ def check_mask_blocks(dataset: DatasetReader, uri: str) -> None:
             check_blocks(directory, uri, f"image {number} of the file" if number > 1 else "")
 
 
-def _itemsize(kind: str) -> int:
+def itemsize(kind: str) -> int:
     """Bytes a sample; numpy has no type for GDAL's complex integers."""
     return 4 if kind == "complex_int16" else np.dtype(kind).itemsize
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers from 0 to `count` - 1, evenly spread, in order."""
+    if count <= most:
+        return list(range(count))
+    return sorted(set(np.linspace(0, count - 1, most).astype(int).tolist()))
+
+
+def block_sizes(dataset: DatasetReader, band: int = 1) -> list[int | None]:
+    """Stored bytes of blocks of a band, evenly spread over the raster; None of a block that is
+    not stored, and of every block of other formats than GeoTIFF.
+    """
+    rows, cols = dataset.block_shapes[0]
+    down, across = -(-dataset.height // rows), -(-dataset.width // cols)
+    found = []
+    for n in spread(down * across, _SAMPLED):
+        row, col = divmod(n, across)
+        size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
+        found.append(None if size is None else int(size))
+    return found
+
+
+def stored_share(dataset: DatasetReader) -> float:
+    """Share (0..1) of an open raster's blocks that are stored; 1 of formats that store them all.
+
+    Of bands with blocks of their own it is that of the fullest of the first few.
+    """
+    if dataset.driver != "GTiff":
+        return 1.0
+    planes = 1 if dataset.interleaving == Interleaving.pixel else min(dataset.count, _FEW_BANDS)
+    sizes = [block_sizes(dataset, band + 1) for band in range(planes)]
+    return max(sum(size is not None for size in one) / len(one) for one in sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lanner.core.errors import SceneError
@@ -41,18 +42,54 @@ def display_name(uri: str) -> str:
     return f"{scheme}://{host}{slash}{path}"
 
 
+def secrets_of(address: str) -> tuple[str, ...]:
+    """Parts of an address that `display_name` leaves out: user with password, query, fragment."""
+    rest = address.partition("://")[2]
+    place, *more = re.split(r"[?#]", rest, maxsplit=1)
+    host = place.partition("/")[0]
+    if not _HOST.fullmatch(host.rpartition("@")[2]):
+        host = place
+    return tuple(one for one in (host.rpartition("@")[0], *more) if one)
+
+
+class _Process:
+    """What is one for the process."""
+
+    folders: tuple[Path, ...] = ()
+
+
+def keep_inside(folders: Sequence[Path]) -> None:
+    """Never leave these folders by a link from one of them, in this whole process from now on.
+
+    A server looks at a name when it is asked for; this holds when the file is opened, which may
+    be hours later and by then a link.
+    """
+    _Process.folders = tuple(one.resolve() for one in folders)
+
+
+def _leads_out(path: Path, real: Path) -> bool:
+    def is_inside(one: Path) -> bool:
+        return any(one.is_relative_to(folder) for folder in _Process.folders)
+
+    return is_inside(path) and not is_inside(real)
+
+
 def local_file(uri: str) -> str:
     """The full path of a scene that is no URL, as GDAL takes it.
 
     Raises:
-        SceneError: there is no such file, or its name is no Unicode.
+        SceneError: there is no such file, it is a link out of a folder that is not to be left, or
+            its name is no Unicode.
     """
     path = Path(uri)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise SceneError("scene", uri, problem, "give a raster file or an http(s):// or s3:// URL")
     # Absolute, so that no file name can be taken for a connection string.
-    name = str(path.resolve())
+    real = path.resolve()
+    if _leads_out(path, real):
+        raise SceneError("scene", uri, "is a link that leads elsewhere", "put the file itself")
+    name = str(real)
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from lanner.core.errors import SceneError
 from tiling.addresses import Endpoint, HostRule, is_public, plain_host
+from tiling.names import display_name
 from tiling.upstream import Upstream
 
 CONNECT_S = 15.0
@@ -73,7 +74,7 @@ def options(uri: str) -> dict[str, str]:
     named = Endpoint.of(uri)
     user = "" if named is None else _user(named, uri)
     if named is None or len(user) > _MOST_NAME:
-        raise SceneError("scene", uri.partition("?")[0], "has no host", "correct the address")
+        raise SceneError("scene", display_name(uri), "has no host", "correct the address")
     relay = _process.relay()
     where = f"socks5h://127.0.0.1:{relay.port}"
     return {

@@ -20,15 +20,16 @@ from rasterio.windows import Window
 from lanner.core.errors import GsdError, SceneError
 from tiling.access import error_text, opened
 from tiling.bands import Bands, choose, name_bands
-from tiling.blocks import check_mask_blocks
+from tiling.blocks import block_sizes, check_mask_blocks, spread
 from tiling.georeference import place_of
 from tiling.grid import Grid
 from tiling.identity import facts, holds_pixels, is_overview
+from tiling.limits import scene_limits
 from tiling.names import display_name, is_remote
+from tiling.oversize import check_limits
 from tiling.overviews import fitting
 from tiling.place import Place
 from tiling.raw import stores_mask
-from tiling.stored import block_sizes, spread
 
 _DATE_TAGS = (
     "ACQUISITIONDATETIME",
@@ -162,8 +163,9 @@ def open_scene(uri: str | Path, *, gsd: float | None = None, crs: str | None = N
         crs: the CRS where the raster has an affine and says none.
 
     Raises:
-        SceneError: missing, not a raster, a format that is not let in, or pixels that are no
-            measurements (complex numbers, palette numbers beside bands).
+        SceneError: missing, not a raster, a format that is not let in, larger than this process
+            takes (`tiling.limits`), or pixels that are no measurements (complex numbers, palette
+            numbers beside bands).
         PlaceError: it cannot be placed on the Earth and no `gsd` was given, or `crs` is none, or
             another than the file's.
         GsdError: `gsd` is no positive number.
@@ -171,6 +173,7 @@ def open_scene(uri: str | Path, *, gsd: float | None = None, crs: str | None = N
     """
     uri = str(uri)
     with opened(uri) as dataset:
+        check_limits(dataset, display_name(uri), scene_limits())
         _check_pixels(dataset, display_name(uri))
         if stores_mask(dataset, 1):
             check_mask_blocks(dataset, display_name(uri))

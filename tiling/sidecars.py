@@ -23,6 +23,8 @@ from lanner.core.errors import SceneError
 from tiling.blocks import check_blocks
 from tiling.imagine import MAGIC as IMAGINE
 from tiling.imagine import named_files
+from tiling.limits import SceneLimits, scene_limits
+from tiling.oversize import check_limits
 
 LISTED = 1000
 """GDAL lists a folder of at most this many files; in a larger one it tries exact names."""
@@ -133,7 +135,7 @@ def _check(path: Path, uri: str, names: list[str] | None, visited: set[Path]) ->
             sidecar = path.with_name(name)
             _inside(sidecar, uri)
             _check(sidecar, uri, names, visited)
-            _check_raster(Stamp.of(sidecar), uri)
+            _check_raster(Stamp.of(sidecar), uri, scene_limits())
     except OSError as error:
         raise SceneError(
             "scene",
@@ -192,7 +194,7 @@ def _inside(path: Path, uri: str) -> None:
 
 
 @lru_cache(maxsize=512)
-def _check_raster(stamp: Stamp, uri: str) -> None:
+def _check_raster(stamp: Stamp, uri: str, limits: SceneLimits | None) -> None:
     """One sidecar that GDAL opens as a raster, by its content."""
     path = Path(stamp.path)
     ending = path.suffix.lower()
@@ -214,6 +216,7 @@ def _check_raster(stamp: Stamp, uri: str) -> None:
         if overview_files(dataset):
             raise _refused(uri, path, "names another file as its overviews", remedy)
         check_blocks(dataset, uri, f"its sidecar {path.name}")
+        check_limits(dataset, uri, limits, f"its sidecar {path.name}")
 
 
 @lru_cache(maxsize=128)

@@ -5,38 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rasterio.enums import Interleaving
 
 from tiling.access import opened
+from tiling.blocks import block_sizes
 from tiling.names import is_remote
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
-
-_SAMPLED = 4096
-"""Blocks whose stored sizes are asked for; those of more are estimated from as many."""
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers from 0 to `count` - 1, evenly spread, in order."""
-    if count <= most:
-        return list(range(count))
-    return sorted(set(np.linspace(0, count - 1, most).astype(int).tolist()))
-
-
-def block_sizes(dataset: DatasetReader) -> list[int | None]:
-    """Stored bytes of blocks of the first band, evenly spread over the raster; None of a block
-    that is not stored, and of every block of other formats than GeoTIFF.
-    """
-    rows, cols = dataset.block_shapes[0]
-    down, across = -(-dataset.height // rows), -(-dataset.width // cols)
-    found = []
-    for n in spread(down * across, _SAMPLED):
-        row, col = divmod(n, across)
-        size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1)
-        found.append(None if size is None else int(size))
-    return found
 
 
 def holds_nothing(dataset: DatasetReader, top: int, bottom: int) -> bool:

@@ -85,6 +85,37 @@ def serve(
     max_upload_gb: Annotated[
         float, typer.Option("--max-upload-gb", metavar="GB", min=0.0, help="Largest upload.")
     ] = 50.0,
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", min=1, help="Largest scene: its width times its height.")
+    ] = 20_000_000_000,
+    max_bands: Annotated[
+        int, typer.Option("--max-bands", min=1, help="Most bands of a scene.")
+    ] = 4096,
+    max_expansion: Annotated[
+        float,
+        typer.Option(
+            "--max-expansion",
+            metavar="RATIO",
+            min=1.0,
+            help="Most bytes that a byte of a scene's file may be decoded to.",
+        ),
+    ] = 2000.0,
+    max_client_detections: Annotated[
+        int,
+        typer.Option(
+            "--max-client-detections",
+            min=1,
+            help="Most detections that one token's client follows on an open connection.",
+        ),
+    ] = 32,
+    max_client_streams: Annotated[
+        int,
+        typer.Option(
+            "--max-client-streams",
+            min=1,
+            help="Most streams of one token's client in all: results, uploads, watches.",
+        ),
+    ] = 256,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -241,7 +272,7 @@ def serve(
     with _leaving(busy), reporting(debug, "detections that were running did not finish"):
         credentials = _credentials(tls_cert, tls_key, tls_clients)
         from lanner.archives.one_scene import plan_detection
-        from lanner.inference.pipeline import detect, list_detectors
+        from lanner.inference.pipeline import check_request, detect, list_detectors
         from lanner.inference.registry import find, properties_schema
         from server.options import ServeOptions
         from server.process import serve as run_server
@@ -251,6 +282,7 @@ def serve(
         from server.uploads import UploadLimits
         from server.work import Work
         from tiling.access import close_other_drivers
+        from tiling.limits import SceneLimits
 
         # Callers name scenes: no format but ours is opened in this process, whatever lies where.
         close_other_drivers()
@@ -305,12 +337,15 @@ def serve(
             allow_remote=allow_remote or bool(remote_host),
             remote_hosts=tuple(remote_host or ()),
             allow_private=allow_private,
+            scenes=SceneLimits(max_pixels, max_bands, max_expansion),
+            max_client_detections=max_client_detections,
+            max_client_streams=max_client_streams,
             auto_device=chosen,
             grace_s=grace,
             credentials=credentials,
         )
         finished = run_server(
-            Work(detect, list_detectors, plan_detection, properties_schema),
+            Work(detect, list_detectors, plan_detection, properties_schema, check_request),
             options,
             ready=ready,
             prepare=prepare,

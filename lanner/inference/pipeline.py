@@ -21,8 +21,9 @@ from lanner.inference.registry import (
     list_detectors,
     load,
 )
-from lanner.inference.run import find_objects
+from lanner.inference.run import admitted, find_objects
 from lanner.inference.stages import Stages
+from tiling.names import is_remote
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
     from lanner.inference.manifest import Manifest
     from lanner.inference.run import Found
 
-__all__ = ["DetectorInfo", "LoadedDetector", "detect", "detect_with", "list_detectors"]
+__all__ = [
+    "DetectorInfo",
+    "LoadedDetector",
+    "check_request",
+    "detect",
+    "detect_with",
+    "list_detectors",
+]
 
 
 def detect(
@@ -51,6 +59,21 @@ def detect(
     choose(entry.config, request.members)
     entry = detector_for_scene(entry, request)
     return detect_with(entry.config, lambda: load(entry, request), request, cancel, on_progress)
+
+
+def check_request(request: DetectRequest) -> None:
+    """Look at a request and, where it is a file, its scene, as `detect` does before it loads
+    networks. A remote scene would have to be fetched, and is not looked at.
+
+    Raises:
+        LannerError: it cannot be run.
+    """
+    entry = find(request.detector)
+    choose(entry.config, request.members)
+    if not is_remote(request.scene):
+        # What an estimated ground sampling is good for shows when it is known.
+        asked = replace(request, gsd=entry.config.gsd) if request.estimate_gsd else request
+        admitted(asked, detector_for_scene(entry, asked).config)
 
 
 def detector_for_scene(entry: Entry, request: DetectRequest) -> Entry:

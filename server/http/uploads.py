@@ -28,7 +28,7 @@ def upload_route(service: UploadService, calls: Calls, threads: ThreadPoolExecut
             if request.method == "HEAD":
                 loop = asyncio.get_running_loop()
                 return _found(await loop.run_in_executor(threads, service.status, name, context))
-            async with calls.begin("WriteUpload", context, "run") as call:
+            async with calls.begin("WriteUpload", context, "run", is_stream=True) as call:
                 offset = _offset(request)
                 return _found(await service.write(name, offset, _parts(request), call))
         except AbortedCall as error:

@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import rasterio.shutil
 from affine import Affine
 
 from lanner.core.errors import SceneError
+from tests.fixtures_bombs import image, one_tile, tiff, zeros
 from tiling.blocks import LARGEST_BLOCK
 from tiling.grid import Box
 from tiling.sample import GridSampler
@@ -24,57 +24,6 @@ from tiling.scene import open_scene
 
 RGB = ("red", "green", "blue")
 PLACE = {"crs": "EPSG:32633", "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
-
-Tags = dict[int, tuple[int, int]]
-"""Tag to its type (3 short, 4 long) and value."""
-
-
-@cache
-def zeros(size: int) -> bytes:
-    """Deflated zeros, without ever holding them."""
-    packer = zlib.compressobj(9)
-    chunk = bytes(1 << 20)
-    parts = [packer.compress(chunk) for _ in range(size >> 20)]
-    return b"".join([*parts, packer.compress(bytes(size % (1 << 20))), packer.flush()])
-
-
-def image(width: int, height: int, bits: int, tile: tuple[int, int], kind: int = 0) -> Tags:
-    """Tags of one gray, deflated image; `kind` 1 is an overview, 4 a mask."""
-    longs = {256: width, 257: height, 322: tile[0], 323: tile[1], 254: kind}
-    shorts = {258: bits, 259: 8, 262: 4 if kind & 4 else 1, 277: 1, 284: 1}
-    return {k: (4, v) for k, v in longs.items()} | {k: (3, v) for k, v in shorts.items()}
-
-
-def tiff(path: Path, images: list[tuple[Tags, list[bytes]]]) -> Path:
-    """A TIFF of tiled images, byte by byte: no library writes such tiles."""
-    out = bytearray(b"II*\0" + bytes(4))
-    link = 4
-    for tags, blocks in images:
-        places, sizes = [], []
-        for block in blocks:
-            places.append(len(out))
-            sizes.append(len(block))
-            out += block
-        rows: dict[int, tuple[int, int, int]] = {k: (t, 1, v) for k, (t, v) in tags.items()}
-        for tag, numbers in ((324, places), (325, sizes)):
-            value = numbers[0] if len(numbers) == 1 else len(out)
-            if len(numbers) > 1:
-                out += struct.pack(f"<{len(numbers)}I", *numbers)
-            rows[tag] = (4, len(numbers), value)
-        out += bytes(len(out) % 2)
-        out[link : link + 4] = struct.pack("<I", len(out))
-        out += struct.pack("<H", len(rows))
-        for tag, (kind, count, value) in sorted(rows.items()):
-            out += struct.pack("<HHII", tag, kind, count, value)
-        link = len(out)
-        out += bytes(4)
-    path.write_bytes(out)
-    return path
-
-
-def one_tile(path: Path) -> Path:
-    side = 1 << 15
-    return tiff(path, [(image(side, side, 8, (side, side)), [zeros(side * side)])])
 
 
 def few_strips(path: Path) -> Path:
@@ -157,6 +106,7 @@ from tiling.reader import TileReader
 from tiling.sample import GridSampler
 from tiling.grid import Box
 from tiling.scene import open_scene
+from tests.fixtures_bombs import image, one_tile, tiff, zeros
 rgb = ("red", "green", "blue")
 said = ""
 try:
