@@ -25,6 +25,11 @@ class Caller:
     client: str
     role: Role
 
+    @property
+    def owner(self) -> str | None:
+        """Whose jobs and uploads it sees and changes: its own; None: everybody's."""
+        return None if self.role == "admin" else self.client
+
 
 class Tokens(Protocol):
     """Knows tokens."""

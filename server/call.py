@@ -52,6 +52,7 @@ class Call:
         self.hide = hide
         self.fields: dict[str, Any] = {}
         self.client = ""
+        self.owner: str | None = ""
         self._context = context
         self._method = method
         self._admit = admit
@@ -81,7 +82,8 @@ class Call:
 
     def __enter__(self) -> Call:
         try:
-            self.client = self._admit(self._context).client
+            caller = self._admit(self._context)
+            self.client, self.owner = caller.client, caller.owner
             if self._streams is not None:
                 self._place = self._streams.enter(self.client)
                 if not self._context.is_active():  # `finish` came before there was a place

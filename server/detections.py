@@ -121,18 +121,18 @@ class Detections:
         self._runner.wake()
         return job
 
-    def get(self, job: str, client: str) -> Job:
-        """A job of a client.
+    def get(self, job: str, client: str | None) -> Job:
+        """A job of a client; with None, as wherever a client is named here, of anybody.
 
         Raises:
             UnknownOperationError: it has none of that id.
         """
         found = self._store.get(job)
-        if found is None or found.client != client:
+        if found is None or client not in (None, found.client):
             raise unknown(job)
         return found
 
-    def list(self, client: str, after: str | None, most: int) -> Sequence[Job]:
+    def list(self, client: str | None, after: str | None, most: int) -> Sequence[Job]:
         """Jobs of a client, the oldest first, those after one that is named."""
         return self._store.list(client, after=after, most=most)
 
@@ -157,7 +157,7 @@ class Detections:
         """
         return self._previews.after(job, after)
 
-    def features(self, job: str, client: str) -> Iterator[str]:
+    def features(self, job: str, client: str | None) -> Iterator[str]:
         """The features of a job's result as GeoJSON texts, in order.
 
         Raises:
@@ -167,7 +167,7 @@ class Detections:
         """
         return features_of(self._result_of(job, client))
 
-    def cancel(self, job: str, client: str) -> Job:
+    def cancel(self, job: str, client: str | None) -> Job:
         """Ask for a job's end.
 
         Raises:
@@ -181,7 +181,7 @@ class Detections:
         self._version += 1
         return found
 
-    def delete(self, job: str, client: str) -> None:
+    def delete(self, job: str, client: str | None) -> None:
         """Forget a job and its result; one that runs is stopped.
 
         Raises:
@@ -212,7 +212,7 @@ class Detections:
             shutil.rmtree(self._of(job), ignore_errors=True)
         return len(late)
 
-    def result_file(self, job: str, client: str, form: str) -> Path:
+    def result_file(self, job: str, client: str | None, form: str) -> Path:
         """The file of a job's result in a format.
 
         Raises:
@@ -222,7 +222,7 @@ class Detections:
         """
         return file_of(self._result_of(job, client), form or "geojson")
 
-    def _result_of(self, job: str, client: str) -> Path:
+    def _result_of(self, job: str, client: str | None) -> Path:
         found = self.get(job, client)
         if found.state != "succeeded":
             raise ConfigError(

@@ -47,7 +47,7 @@ class Follower:
         self._jobs = jobs
         self._threads = threads
 
-    async def ended(self, job: str, client: str, until: float, context: CallContext) -> Job:
+    async def ended(self, job: str, client: str | None, until: float, context: CallContext) -> Job:
         """A job when it has ended, or as it is at `until` (of `time.monotonic`).
 
         Raises:
@@ -62,7 +62,7 @@ class Follower:
             await self._changed(version, min(left, _ASK_S))
 
     async def events(
-        self, job: str, client: str, cursor: str, previews: bool, context: CallContext
+        self, job: str, client: str | None, cursor: str, previews: bool, context: CallContext
     ) -> AsyncIterator[pb.WatchEvent]:
         """All events of a job after a cursor, the operation last.
 

@@ -86,6 +86,7 @@ def _metadata(job: Job) -> service_pb.DetectionMetadata:
         end_time=_time(job.ended),
         attempts=job.attempts,
         cancel_requested=job.cancelling,
+        client=job.client,
     )
 
 

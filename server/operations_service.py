@@ -38,7 +38,7 @@ class OperationsService:
     ) -> pb.Operation:
         """An operation as it is now."""
         with self._call("GetOperation", request.name, context, "read") as call:
-            return operation_of(self._jobs.get(id_of(request.name), call.client))
+            return operation_of(self._jobs.get(id_of(request.name), call.owner))
 
     def ListOperations(  # noqa: N802  the generated code names it
         self, request: pb.ListOperationsRequest, context: CallContext
@@ -46,7 +46,7 @@ class OperationsService:
         """A page of operations, the oldest first."""
         with self._call("ListOperations", request.name, context, "read") as call:
             most = min(max(request.page_size, 0) or _PAGE, _LARGEST_PAGE)
-            found = self._jobs.list(call.client, request.page_token or None, most + 1)
+            found = self._jobs.list(call.owner, request.page_token or None, most + 1)
             return pb.ListOperationsResponse(
                 operations=[operation_of(one) for one in found[:most]],
                 next_page_token=found[most - 1].id if len(found) > most else "",
@@ -61,7 +61,7 @@ class OperationsService:
             if request.HasField("timeout"):
                 wait_s = min(wait_s, request.timeout.ToTimedelta().total_seconds())
             until = time.monotonic() + wait_s
-            job = await self._follower.ended(id_of(request.name), call.client, until, context)
+            job = await self._follower.ended(id_of(request.name), call.owner, until, context)
             return operation_of(job)
 
     def CancelOperation(  # noqa: N802  the generated code names it
@@ -69,7 +69,7 @@ class OperationsService:
     ) -> Empty:
         """Ask for an operation's end; one that is done stays as it is."""
         with self._call("CancelOperation", request.name, context, "run") as call:
-            self._jobs.cancel(id_of(request.name), call.client)
+            self._jobs.cancel(id_of(request.name), call.owner)
             return Empty()
 
     def DeleteOperation(  # noqa: N802  the generated code names it
@@ -77,7 +77,7 @@ class OperationsService:
     ) -> Empty:
         """Forget an operation and its result; work on it stops."""
         with self._call("DeleteOperation", request.name, context, "run") as call:
-            self._jobs.delete(id_of(request.name), call.client)
+            self._jobs.delete(id_of(request.name), call.owner)
             return Empty()
 
     def _call(self, method: str, name: str, context: CallContext, role: Role) -> Call:

@@ -172,7 +172,7 @@ class DetectionService:
         async with self._calls.begin("Watch", context, "read", is_stream=True) as call:
             call.fields.update(job=request.name[:_LOGGED])
             events = self._follower.events(
-                id_of(request.name), call.client, request.cursor, request.previews, context
+                id_of(request.name), call.owner, request.cursor, request.previews, context
             )
             async for event in events:
                 yield event
@@ -183,7 +183,7 @@ class DetectionService:
         """See proto/lanner/v1/detection_service.proto."""
         with self._calls.begin("GetResult", context, "read", is_stream=True) as call:
             form = request.format or "geojson"
-            path = self._jobs.result_file(id_of(request.name), call.client, form)
+            path = self._jobs.result_file(id_of(request.name), call.owner, form)
             call.fields.update(job=request.name, bytes=path.stat().st_size)
             kind = FORMATS[form]
             with path.open("rb") as file:

@@ -45,7 +45,7 @@ class UploadService:
     ) -> pb.Upload:
         """See proto/lanner/v1/upload_service.proto."""
         with self._calls.begin("GetUpload", context, "run") as call:
-            return self._message(self._uploads.get(id_of(request.name), call.client))
+            return self._message(self._uploads.get(id_of(request.name), call.owner))
 
     async def WriteUpload(  # noqa: N802  the generated code names it
         self, requests: AsyncIterator[pb.WriteUploadRequest], context: CallContext
@@ -77,7 +77,7 @@ class UploadService:
     ) -> Empty:
         """See proto/lanner/v1/upload_service.proto."""
         with self._calls.begin("DeleteUpload", context, "run") as call:
-            self._uploads.delete(id_of(request.name), call.client)
+            self._uploads.delete(id_of(request.name), call.owner)
             return Empty()
 
     async def write(
@@ -96,16 +96,16 @@ class UploadService:
         """
         upload, loop = id_of(name), asyncio.get_running_loop()
         call.fields.update(upload=upload[:64])
-        with self._uploads.writer(upload, call.client, offset) as writer:
+        with self._uploads.writer(upload, call.owner, offset) as writer:
             async for data in parts:
                 await loop.run_in_executor(self._threads, writer.write, data)
         call.fields.update(bytes=writer.offset - offset)
-        return await loop.run_in_executor(self._threads, self._uploads.finish, upload, call.client)
+        return await loop.run_in_executor(self._threads, self._uploads.finish, upload, call.owner)
 
     def status(self, name: str, context: CallContext) -> Upload:
         """An upload, for HEAD over HTTP."""
         with self._calls.begin("GetUpload", context, "run") as call:
-            return self._uploads.get(id_of(name), call.client)
+            return self._uploads.get(id_of(name), call.owner)
 
     def _message(self, upload: Upload) -> pb.Upload:
         found = pb.Upload(

@@ -140,14 +140,14 @@ class Uploads:
             beside.replace(self._folder / upload / _FACTS)
         return self.get(upload, client)
 
-    def get(self, upload: str, client: str) -> Upload:
-        """One of a client's.
+    def get(self, upload: str, client: str | None) -> Upload:
+        """One of a client's; with None of anybody's.
 
         Raises:
             UnknownUploadError: it has none of that id.
         """
         found = self._read(upload)
-        if found is None or found.client != client:
+        if found is None or client not in (None, found.client):
             raise _unknown(upload)
         return found
 
@@ -157,7 +157,7 @@ class Uploads:
             if (found := self._read(folder.name)) is not None:
                 yield found
 
-    def delete(self, upload: str, client: str) -> None:
+    def delete(self, upload: str, client: str | None) -> None:
         """Forget one.
 
         Raises:
@@ -166,7 +166,7 @@ class Uploads:
         self.get(upload, client)
         shutil.rmtree(self._folder / upload, ignore_errors=True)
 
-    def path(self, upload: str, client: str) -> Path:
+    def path(self, upload: str, client: str | None) -> Path:
         """The file of one that is complete; it counts as used.
 
         Raises:
@@ -187,7 +187,7 @@ class Uploads:
         return self._whole(found)
 
     @contextmanager
-    def writer(self, upload: str, client: str, offset: int) -> Iterator[UploadWriter]:
+    def writer(self, upload: str, client: str | None, offset: int) -> Iterator[UploadWriter]:
         """Takes bytes in from an offset on; `finish` is for the end.
 
         Raises:
@@ -204,7 +204,7 @@ class Uploads:
             file.seek(offset)
             yield UploadWriter(found, file)
 
-    def finish(self, upload: str, client: str) -> Upload:
+    def finish(self, upload: str, client: str | None) -> Upload:
         """An upload, complete if all of its bytes are there; reads all of them where a checksum
         was announced.
 

@@ -395,11 +395,14 @@ class DetectionMetadata(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
     state: Global___OperationState.ValueType
     attempts: _builtins.int
     """How often work on it began: more than once where servers were lost or restarted."""
     cancel_requested: _builtins.bool
     """Whether its end was asked for."""
+    client: _builtins.str
+    """Whose it is: the name of the token that asked for it; empty where nobody is asked for one."""
     @_builtins.property
     def spec(self) -> _detection_pb2.DetectionSpec: ...
     @_builtins.property
@@ -425,10 +428,11 @@ class DetectionMetadata(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         attempts: _builtins.int = ...,
         cancel_requested: _builtins.bool = ...,
+        client: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_requested", b"cancel_requested", "create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_requested", b"cancel_requested", "client", b"client", "create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

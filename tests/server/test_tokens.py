@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import time
+import urllib.request
 
 import grpc
 import pytest
@@ -13,7 +14,13 @@ from typer.testing import CliRunner
 
 import lanner
 from lanner.cli.app import app
-from lanner.core.errors import AccessError, AuthenticationError, ConfigError, UnknownOperationError
+from lanner.core.errors import (
+    AccessError,
+    AuthenticationError,
+    Cancelled,
+    ConfigError,
+    UnknownOperationError,
+)
 from server.database.engine import Database
 from server.options import ServeOptions
 from server.run import start
@@ -120,6 +127,32 @@ def test_clients_do_not_see_one_another(server, store):
         with pytest.raises(UnknownOperationError):
             other.operation(operation.name)
         assert len(operation.result(20).features) == 3
+
+
+def test_an_admin_sees_and_ends_everybodys(server, store):
+    _, ann = store.new("ann", "run", None)
+    _, root = store.new("root", "admin", None)
+    with lanner.Client(server.address, token=ann) as client:
+        name = client.submit("slow.tif", "points").name
+    with lanner.Client(server.address, token=root) as client:
+        assert name in [one.name for one in client.operations()]
+        operation = client.operation(name)
+        assert metadata_of(server, name, root)["client"] == "ann"
+        operation.cancel()
+        with pytest.raises(Cancelled):
+            operation.result(30)
+        operation.delete()
+        assert name not in [one.name for one in client.operations()]
+        assert len(client.submit("few.tif", "points").result(30).features) == 3
+
+
+def metadata_of(server, name, token):
+    with urllib.request.urlopen(
+        urllib.request.Request(
+            f"http://{server.http_address}/v1/{name}", headers={"Authorization": f"Bearer {token}"}
+        )
+    ) as answer:
+        return json.load(answer)["metadata"]
 
 
 def test_tokens_are_not_in_the_log(server, store, caplog):
