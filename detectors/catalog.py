@@ -7,25 +7,38 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detectors import calibration
 from detectors.card import Card, chain_files, check_files, load_card
+from detectors.releases import (
+    AT,
+    DEFAULT,
+    DETECTOR,
+    SUFFIXES,
+    default_of,
+    release_dir,
+    released_names,
+    releases,
+    split_name,
+)
 from lanner.core.config import DetectorConfig, Member, load_config
 from lanner.core.errors import Argument, ConfigError, UnknownDetectorError, WeightsError
 from tiling.pinned import PinnedFile
 
-SUFFIXES = (".yaml", ".yml")
-
 
 @dataclass(frozen=True)
 class Entry:
-    """A detector that can be named: its configuration and where its release should be."""
+    """A detector that can be named: its configuration and where its release should be.
+
+    `asked` is what names it: `NAME`, `NAME@RELEASE` or a path.
+    """
 
     config: DetectorConfig
     path: Path
     release_dir: Path
+    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,10 +66,13 @@ class Broken:
 
 
 def entries(home: Path) -> tuple[Entry, ...]:
-    """Every detector in `home`/configs, by name; YAML files without members are no detectors.
+    """Every detector of `home` at its default release, by name.
+
+    Detectors are what `configs/` holds (YAML files without members are none) and what has a
+    default among the releases.
 
     Raises:
-        ConfigError: a file there is malformed, or two carry one name.
+        ConfigError: a file there is malformed, two carry one name, or a default is not there.
     """
     sound, broken = listing(home)
     if broken:
@@ -66,6 +82,26 @@ def entries(home: Path) -> tuple[Entry, ...]:
 
 def listing(home: Path) -> tuple[tuple[Entry, ...], tuple[Broken, ...]]:
     """The same, and apart from them what is malformed: one draft must not stop the others."""
+    by_name, lost = _configured(home)
+    for name in released_names(home):
+        try:
+            default = default_of(home, name)
+            if default is None or (name in lost and name in by_name):
+                continue
+            entry = _release(home, name, default.release, by_name.get(name))
+        except ConfigError as error:
+            lost[name] = error
+            continue
+        by_name[name] = replace(entry, asked=name)
+        lost.pop(name, None)
+    sound = tuple(by_name[name] for name in sorted(by_name.keys() - lost.keys()))
+    return sound, tuple(Broken(name, lost[name]) for name in sorted(lost))
+
+
+def _configured(home: Path) -> tuple[dict[str, Entry], dict[str, ConfigError]]:
+    """The detectors of `home`/configs by name, and what is malformed there; a name that two files
+    carry is in both.
+    """
     paths = sorted(p for p in (home / "configs").glob("*") if p.suffix in SUFFIXES)
     by_name: dict[str, Entry] = {}
     malformed: dict[str, ConfigError] = {}
@@ -79,18 +115,40 @@ def listing(home: Path) -> tuple[tuple[Entry, ...], tuple[Broken, ...]]:
             malformed[path.stem] = error
             continue
         name = entry.config.name
-        other = by_name.setdefault(name, entry)
-        if other is not entry:
+        other = by_name.setdefault(name, replace(entry, asked=name))
+        if other.path != entry.path:
             files = f"is in both {other.path.name} and {entry.path.name}"
             twice[name] = ConfigError("name", name, files, "rename one")
     # A name of a file is asked for where no detector has it.
-    lost = {**{name: malformed[name] for name in malformed.keys() - by_name.keys()}, **twice}
-    sound = tuple(by_name[name] for name in sorted(by_name.keys() - lost.keys()))
-    return sound, tuple(Broken(name, lost[name]) for name in sorted(lost))
+    lost = {name: malformed[name] for name in malformed.keys() - by_name.keys()}
+    return by_name, {**lost, **twice}
+
+
+def resolve_release(detector: str, home: Path) -> Entry:
+    """The detector of `NAME@RELEASE`, as it was released.
+
+    Raises:
+        UnknownDetectorError: no such release, with those that are there.
+        ConfigError: its `detector.yaml` is missing, malformed or another's.
+    """
+    name, release = split_name(detector)
+    known = releases(home, name)
+    if release not in known:
+        if not known:
+            # As of an unknown name; there may be a near one.
+            name = resolve(name, home).config.name
+        near = difflib.get_close_matches(release or "", known, n=1)
+        raise UnknownDetectorError(
+            Argument("detector"),
+            detector,
+            f"{name} has no release of that number; there are: {', '.join(known) or 'none'}",
+            f"did you mean {name + AT + near[0]!r}?" if near else "choose one of these",
+        )
+    return replace(_release(home, name, release, _configured(home)[0].get(name)), asked=detector)
 
 
 def resolve(detector: str, home: Path | None) -> Entry:
-    """The detector of a released name, or of a path to a YAML file.
+    """The detector of a released name, of `NAME@RELEASE`, or of a path to a YAML file.
 
     A file of one's own finds its weights in `weights/<name>/<release>/` beside it or beside its
     `configs/` folder, and else in `home`.
@@ -100,7 +158,7 @@ def resolve(detector: str, home: Path | None) -> Entry:
         home: folder with `configs/` and `weights/`; None where there is none.
 
     Raises:
-        UnknownDetectorError: no such name, with the nearest.
+        UnknownDetectorError: no such name, with the nearest, or no such release.
         ConfigError: the file is missing or malformed, or two carry the name.
     """
     if detector.endswith(SUFFIXES):
@@ -112,6 +170,8 @@ def resolve(detector: str, home: Path | None) -> Entry:
         # Where there is none, errors name the place that a release of it would go to.
         own = candidates[1] if here.name == "configs" else candidates[0]
         return next((entry for entry in candidates if entry.release_dir.is_dir()), own)
+    if home is not None and split_name(detector)[1] is not None:
+        return resolve_release(detector, home)
     sound, broken = listing(home) if home else ((), ())
     known = {entry.config.name: entry for entry in sound}
     if detector not in known:
@@ -175,6 +235,9 @@ def check_release(entry: Entry, members: Sequence[str] | None = None) -> Release
         )
     chosen = [m for m in config.members if members is None or m.name in members]
     used = [m.weights for m in chosen]
+    if entry.path == folder / DETECTOR:
+        # A release that is asked for by its number is what its card says, its configuration, too.
+        check_files(folder, card, (DETECTOR,))
     if config.closer is not None and any(m.kind == "resunet" for m in chosen):
         used.append(config.closer.weights)
     files = check_files(folder, card, (*used, calibration.FILE))
@@ -196,4 +259,33 @@ def _is_detector(path: Path) -> bool:
 
 def _entry(path: Path, home: Path) -> Entry:
     config = load_config(path)
-    return Entry(config, path, home / "weights" / config.name / config.release)
+    return Entry(config, path, release_dir(home, config.name, config.release), str(path))
+
+
+def _release(home: Path, name: str, release: str, configured: Entry | None) -> Entry:
+    """One release. That of `configs/` may be without a `detector.yaml`.
+
+    Raises:
+        ConfigError: it is not there, or its `detector.yaml` is missing, malformed or another's.
+    """
+    folder = release_dir(home, name, release)
+    path = folder / DETECTOR
+    if not path.is_file():
+        if configured is not None and configured.config.release == release:
+            return configured
+        raise ConfigError(
+            "release",
+            f"{name}{AT}{release}",
+            f"has no {DETECTOR}" if folder.is_dir() else "is not there",
+            f"add it again (lanner models add), or choose another for {DEFAULT}: "
+            f"lanner models default {name}{AT}RELEASE",
+        )
+    config = load_config(path)
+    if (config.name, config.release) != (name, release):
+        raise ConfigError(
+            "release",
+            f"{name}{AT}{release}",
+            f"its {DETECTOR} is of {config.name} {config.release}",
+            "put that release into the folder of its own name and number",
+        )
+    return Entry(config, path, folder, f"{name}{AT}{release}")

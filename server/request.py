@@ -15,10 +15,11 @@ from lanner.core.errors import (
     UnknownDetectorError,
 )
 from lanner.core.job import DetectRequest
-from lanner.core.offers import Offered
+from lanner.core.offers import DescribeRelease, Offered
 from lanner.v1 import detection_pb2 as pb
 from server.scenes import ScenePolicy
 from server.uploads import Uploads, id_of
+from server.work import no_releases
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 _TILE_MIN, _TILE_MAX, _TILE_STEP = 64, 4096, 32
@@ -37,15 +38,25 @@ def one_device(asked: str, auto: str | Callable[[], str]) -> str:
     return "cuda:0" if named == "cuda" else named
 
 
-def offered(name: str, detectors: Sequence[Offered]) -> Offered:
-    """The detector of a name.
+def offered(
+    name: str, detectors: Sequence[Offered], release: DescribeRelease = no_releases
+) -> Offered:
+    """The detector of a name, or of `NAME@RELEASE`.
+
+    Args:
+        name: as a request has it.
+        detectors: on offer.
+        release: tells of one release of these.
 
     Raises:
-        UnknownDetectorError: none of that name is on offer.
+        UnknownDetectorError: none of that name, or no such release, is on offer.
     """
     known = {offer.name: offer for offer in detectors}
     if name in known:
         return known[name]
+    detector, at, _ = name.partition("@")
+    if at and detector in known:
+        return release(name)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
     raise UnknownDetectorError(Argument("detector"), name, "is not on offer here", hint)
@@ -62,6 +73,7 @@ def to_job(
     scenes: ScenePolicy,
     uploads: Uploads,
     detectors: Sequence[Offered],
+    release: DescribeRelease = no_releases,
 ) -> DetectRequest:
     """The job that `spec` of a client asks for.
 
@@ -71,7 +83,7 @@ def to_job(
     Raises:
         LannerError: of the class that fits the field at fault.
     """
-    offer = offered(spec.detector.name, detectors)
+    offer = offered(spec.detector.name, detectors, release)
     return DetectRequest(
         scene=_scene(spec.scene, client, scenes, uploads),
         detector=offer.name,

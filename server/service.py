@@ -113,7 +113,7 @@ class DetectionService:
     ) -> words.Detector:
         """See proto/lanner/v1/detection_service.proto."""
         with self._calls.begin("GetDetector", context, "read"):
-            offer = offered(request.name, self._work.list_detectors())
+            offer = offered(request.name, self._work.list_detectors(), self._work.release)
             found = self._described(offer)
             if found.problem == "":
                 found.properties_schema = json.dumps(self._work.properties(offer.name))

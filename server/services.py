@@ -110,7 +110,7 @@ def open_services(work: Work, options: ServeOptions) -> Services:
     )
 
     def checked(spec: words.DetectionSpec, client: str) -> DetectRequest:
-        job = to_job(spec, client, scenes, uploads, work.list_detectors())
+        job = to_job(spec, client, scenes, uploads, work.list_detectors(), work.release)
         return replace(job, device=one_device(job.device, options.auto_device))
 
     own = tempfile.TemporaryDirectory(prefix="lanner-jobs-") if options.data is None else None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lanner.core.errors import ServerError
+from lanner.core.errors import Argument, ServerError, UnknownDetectorError
 from lanner.core.job import DetectFn, DetectionPlan, DetectRequest, PlanFn
-from lanner.core.offers import ListDetectors
+from lanner.core.offers import DescribeRelease, ListDetectors, Offered
 
 PropertiesFn = Callable[[str], Mapping[str, Any]]
 """The JSON Schema of the properties of a detector's features, by its name."""
@@ -31,6 +31,17 @@ def _no_properties(_: str) -> Mapping[str, Any]:
     return {}
 
 
+def no_releases(detector: str) -> Offered:
+    """Where detectors have no releases to choose from.
+
+    Raises:
+        UnknownDetectorError: always.
+    """
+    raise UnknownDetectorError(
+        Argument("detector"), detector, "is not on offer here", "name a detector by its name alone"
+    )
+
+
 @dataclass(frozen=True)
 class Work:
     """What is done for clients.
@@ -41,6 +52,7 @@ class Work:
         plan: says what one detection would take.
         properties: describes features.
         admit: refuses at once what could only fail later.
+        release: what is on offer under `NAME@RELEASE`.
     """
 
     detect: DetectFn
@@ -48,3 +60,4 @@ class Work:
     plan: PlanFn = _no_plan
     properties: PropertiesFn = _no_properties
     admit: AdmitFn = _admit_all
+    release: DescribeRelease = no_releases

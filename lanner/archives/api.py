@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from detectors.catalog import Entry, check_release
@@ -18,7 +19,7 @@ from lanner.archives.scenes import SceneFilter
 from lanner.archives.sources import check_filter, find_scenes
 from lanner.core.errors import Argument, ConfigError, SceneError
 from lanner.core.job import Cancel, Progress
-from lanner.inference.registry import find
+from lanner.inference.registry import find, pinned
 
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -41,7 +42,8 @@ def plan(  # noqa: PLR0913
     Args:
         sources: folders, globs, lists, STAC items, catalogues and APIs, GeoParquet of items,
             `s3://` and `https://` prefixes, one or more.
-        detector: one or more released names or YAML files.
+        detector: one or more released names (each at its default release), `NAME@RELEASE` or YAML
+            files.
         formats: files of each scene: gpkg, geojson, fgb, parquet.
         chosen: which scenes are wanted; None takes all.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -115,6 +117,7 @@ def batch(  # noqa: PLR0913
     """
     options = BatchOptions(_names(detector), _formats(formats), device, tile, gsd, crs, candidates)
     cancel, tell = cancel or Cancel(), on_progress or _ignore
+    options = replace(options, pinned={name: pinned(name) for name in options.detectors})
     entries = _entries(options)
     planned = _planned(_sources(sources), entries, options, chosen or SceneFilter(), cancel, tell)
     planned = resumed(planned, entries, options, Path(out), retry_failed=retry_failed)
@@ -192,7 +195,7 @@ def _planned(
 
 def _entries(options: BatchOptions) -> tuple[Entry, ...]:
     """Detectors that can run, each once."""
-    entries = tuple(find(name) for name in options.detectors)
+    entries = tuple(find(options.found_as(name)) for name in options.detectors)
     names = [entry.config.name for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class BatchOptions:
         gsd: metres a pixel, in place of what scenes say.
         crs: CRS of scenes that say none.
         candidates: whether what is not worth a look is written, too.
+        pinned: what workers find detectors by, where that is not their name: a batch has one
+            release of each, whatever becomes the default while it runs.
     """
 
     detectors: tuple[str, ...]
@@ -35,6 +38,11 @@ class BatchOptions:
     gsd: float | None = None
     crs: str | None = None
     candidates: bool = False
+    pinned: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def found_as(self, detector: str) -> str:
+        """What one of `detectors` is found by."""
+        return self.pinned.get(detector, detector)
 
     def request(self, ref: SceneRef, detector: str, run_dir: Path | None = None) -> DetectRequest:
         """One detection."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detectors.catalog import Entry, check_release
+from detectors.releases import AT
 from lanner.archives import causes as names
 from lanner.archives.causes import Cause, RunFacts, brief, causes, facts_of, files_of
 from lanner.archives.differences import Compared, compare
@@ -30,6 +31,7 @@ from lanner.core.errors import (
     LannerError,
     OutputError,
     ReplayError,
+    UnknownDetectorError,
 )
 from lanner.core.job import Cancel, DetectRequest, DetectResult, Progress
 from lanner.inference import manifest
@@ -317,7 +319,8 @@ def _again(
 
     request = recorded.request
     _check_there(request.scene)
-    entry = detector_for_scene(find(request.detector), request)
+    detector = request.detector if anyway else _recorded_release(recorded)
+    entry = detector_for_scene(find(detector), request)
     if not anyway:
         _check(recorded, entry)
     result = detect_with(
@@ -343,6 +346,22 @@ def _again(
         causes(recorded.facts, facts),
         compared,
     )
+
+
+def _recorded_release(recorded: RecordedRun) -> str:
+    """The detector of a record as it is found: by its release, where that is no default any more.
+
+    Where it is not there, or was configured otherwise then, its name.
+    """
+    asked, values = recorded.request.detector, recorded.facts.values
+    if values[names.DETECTOR] != asked:  # a path, or another detector for scenes of a single band
+        return asked
+    release = f"{asked}{AT}{values[names.RELEASE]}"
+    try:
+        config = find(release).config
+    except (UnknownDetectorError, ConfigError):
+        return asked
+    return release if config_sha256(config) == values[names.CONFIG] else asked
 
 
 def _check_there(scene: str) -> None:

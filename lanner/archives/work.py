@@ -11,6 +11,7 @@ from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from detectors.releases import SUFFIXES
 from lanner.archives.opening import error_facts, facts_of
 from lanner.archives.options import GPKG, BatchOptions
 from lanner.archives.records import BINS, ErrorFacts, Outcome, SceneFacts
@@ -266,7 +267,7 @@ def _asked(
 
     keep = run_folder_of(job, detector) if job.tiles >= RESUMED else None
     request = job.options.request(job.ref, detector, keep)
-    entry = detector_for_scene(find(detector), request)
+    entry = detector_for_scene(find(job.options.found_as(detector)), request)
 
     def loaded() -> LoadedDetector:
         found = load(entry, request)
@@ -313,7 +314,7 @@ def _write(
     from lanner.inference.registry import find
     from postprocess.writers import write
 
-    part, layer = part_of(job.out, key), find(detector).config.name
+    part, layer = part_of(job.out, key), find(job.options.found_as(detector)).config.name
     beside = job.out / WORK / f"{job.ref.name}.files"
     shutil.rmtree(beside, ignore_errors=True)
     for folder in (beside, part.parent, job.out / SCENES):
@@ -344,7 +345,7 @@ def _write_layers(
     from postprocess.writers import write
 
     for name in job.options.detectors:
-        config = find(name).config
+        config = find(job.options.found_as(name)).config
         if name == detector:
             write(result.features, result.frame, path, config.name, result.schema)
             left = result.candidates
@@ -439,4 +440,5 @@ def _scores(confidence: NDArray[np.float64]) -> tuple[int, ...]:
 
 
 def _stem(detector: str) -> str:
-    return Path(detector).stem
+    path = Path(detector)
+    return path.stem if path.suffix in SUFFIXES else path.name

@@ -16,6 +16,7 @@ from lanner.cli.diff import diff
 from lanner.cli.doctor import doctor
 from lanner.cli.errors import errors
 from lanner.cli.factory import factory
+from lanner.cli.models import models
 from lanner.cli.plan import plan
 from lanner.cli.render import render, sample
 from lanner.cli.replay import replay
@@ -58,4 +59,5 @@ def program(
 for command in (detectors, demo, serve, doctor, bench, render, sample, errors, version):
     app.command()(command)
 app.add_typer(factory, name="factory")
+app.add_typer(models, name="models")
 app.add_typer(token, name="token")

@@ -30,7 +30,8 @@ Detectors = Annotated[
         "-d",
         metavar="NAME|FILE.yaml",
         show_default=False,
-        help="A released detector or a YAML file of your own. Give it again for more.",
+        help="A released detector, NAME@RELEASE or a YAML file of your own. Give it again for "
+        "more.",
     ),
 ]
 Formats = Annotated[

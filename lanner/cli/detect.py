@@ -52,7 +52,8 @@ def detect(
             "-d",
             metavar="NAME|FILE.yaml",
             show_default=False,
-            help="A released detector (see `lanner detectors`) or a YAML file of your own.",
+            help="A released detector (see `lanner detectors`), one of its releases as "
+            "NAME@RELEASE, or a YAML file of your own.",
         ),
     ],
     out: Annotated[

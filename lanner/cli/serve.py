@@ -273,7 +273,7 @@ def serve(
         credentials = _credentials(tls_cert, tls_key, tls_clients)
         from lanner.archives.one_scene import plan_detection
         from lanner.inference.pipeline import check_request, detect, list_detectors
-        from lanner.inference.registry import find, properties_schema
+        from lanner.inference.registry import describe_release, find, properties_schema
         from server.options import ServeOptions
         from server.process import serve as run_server
         from server.request import device_name
@@ -345,7 +345,14 @@ def serve(
             credentials=credentials,
         )
         finished = run_server(
-            Work(detect, list_detectors, plan_detection, properties_schema, check_request),
+            Work(
+                detect,
+                list_detectors,
+                plan_detection,
+                properties_schema,
+                check_request,
+                describe_release,
+            ),
             options,
             ready=ready,
             prepare=prepare,

@@ -13,6 +13,7 @@ from rich.text import Text
 from lanner.core.errors import TABLE, ErrorStatus, LannerError
 
 if TYPE_CHECKING:
+    from detectors.install import ReleaseInfo
     from lanner.inference.registry import DetectorInfo
 
 
@@ -93,11 +94,28 @@ def detectors_table(detectors: Sequence[DetectorInfo]) -> Table:
                 f"{net.name} {net.weights_sha256[:12]}".strip() for net in one.networks
             ),
             "chain": " > ".join(one.steps),
+            "releases": ", ".join(one.releases) if len(one.releases) > 1 else "",
             "cannot run": one.problem,
         }.items():
             if value:  # little is known of a file that cannot be read
                 facts.add_row(Text(name), Text(value))
         table.add_row(Text(f"{one.name}\n{one.release}"), facts)
+    return table
+
+
+def releases_table(releases: Sequence[ReleaseInfo]) -> Table:
+    """A row a release; a star marks the default."""
+    table = Table("detector", "release", "", "added", "size", "problem")
+    table.columns[4].justify = "right"
+    for one in releases:
+        table.add_row(
+            Text(one.name),
+            Text(one.release),
+            "*" if one.default else "",
+            one.added[:10],
+            _size(one.bytes),
+            Text(one.problem or ""),
+        )
     return table
 
 

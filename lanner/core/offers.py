@@ -47,10 +47,15 @@ class Offered(Protocol):
     def networks(self) -> Sequence[Network]: ...  # noqa: D102
     @property
     def problem(self) -> str | None: ...  # noqa: D102
+    @property
+    def releases(self) -> Sequence[str]: ...  # noqa: D102
 
 
 ListDetectors = Callable[[], Sequence[Offered]]
-"""What a server is given: the detectors on offer now."""
+"""What a server is given: the detectors on offer now, each at its default release."""
+
+DescribeRelease = Callable[[str], Offered]
+"""And what tells of one release, by `NAME@RELEASE`; it raises UnknownDetectorError for others."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class DetectorOffer:
     `gsd` is the working ground sampling in metres a pixel, `gsd_range` the inclusive range of
     scenes it accepts; `output` is "objects", "raster" or, from a later release, ""; `steps`
     are the names of its post-processing steps in order; `problem` says why it cannot run on
-    its server, where it cannot.
+    its server, where it cannot; `releases` are those that are there, the newest first, of which
+    `release` is the default one, or the one asked for.
     """
 
     name: str
@@ -83,6 +89,7 @@ class DetectorOffer:
     steps: tuple[str, ...]
     networks: tuple[NetworkOffer, ...]
     problem: str | None = None
+    releases: tuple[str, ...] = ()
 
 
 def to_message(offer: Offered) -> pb.Detector:
@@ -103,6 +110,7 @@ def to_message(offer: Offered) -> pb.Detector:
         bands=offer.bands,
         output=_OUTPUTS.get(offer.output, pb.DETECTOR_OUTPUT_UNSPECIFIED),
         problem=offer.problem or "",
+        releases=offer.releases,
     )
 
 
@@ -120,4 +128,5 @@ def from_message(message: pb.Detector) -> DetectorOffer:
         steps=tuple(message.steps),
         networks=tuple(NetworkOffer(m.name, m.kind, m.weights_sha256) for m in message.members),
         problem=message.problem or None,
+        releases=tuple(message.releases),
     )

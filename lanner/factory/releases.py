@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from detectors.card import FILE as CARD
+from detectors.releases import version_key
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import LannerError
 from lanner.factory.project import Project
@@ -87,20 +87,12 @@ def weights_of(
     return path
 
 
-def version_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts 1.10.0 above 1.9.0, and 1.9.0 above 1.9.0-rc1, which comes before it."""
-    parts = re.findall(r"\d+|[^\d.]+", text)
-    end = (0, 1, "")
-    return (*((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts), end)
-
-
 __all__ = [
     "IMAGENET",
     "RELEASE",
     "homes",
     "last_release",
     "released",
-    "version_key",
     "weights_home",
     "weights_of",
 ]

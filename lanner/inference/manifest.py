@@ -187,7 +187,7 @@ def portable_request(request: DetectRequest) -> dict[str, Any]:
 
     An address is kept without what may be a password or a signature.
     """
-    from detectors.catalog import SUFFIXES
+    from detectors.releases import SUFFIXES
     from tiling.names import display_name, is_remote
 
     facts = {**asdict(request), "members": request.members and list(request.members)}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detectors.catalog import SUFFIXES, Broken, Entry, check_release, listing, resolve
+from detectors.catalog import (
+    Broken,
+    Entry,
+    check_release,
+    listing,
+    resolve,
+    resolve_release,
+)
+from detectors.releases import SUFFIXES, releases
 from lanner.core.config import config_sha256
 from lanner.core.errors import ConfigError, WeightsError
 from lanner.core.home import home
 from lanner.core.job import DetectRequest
+from lanner.inference.loaded import Asked, LoadedEnsembles, Wanted
 from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
-    from detectors.ensemble import Ensemble
     from lanner.inference.engine import Predictor
 
 
@@ -45,7 +51,10 @@ class NetworkInfo:
 
 @dataclass(frozen=True)
 class DetectorInfo:
-    """What a user may know of a detector; `problem` says why it cannot run, where it cannot."""
+    """What a user may know of a detector; `problem` says why it cannot run, where it cannot.
+
+    `releases` are those that are there, the newest first; `release` is the one described.
+    """
 
     name: str
     release: str
@@ -59,10 +68,12 @@ class DetectorInfo:
     steps: tuple[str, ...]
     networks: tuple[NetworkInfo, ...]
     problem: str | None = None
+    releases: tuple[str, ...] = ()
 
 
 def list_detectors() -> tuple[DetectorInfo, ...]:
-    """Every released detector, by name; a malformed file is one that cannot run.
+    """Every released detector at its default release, by name; a malformed file is one that cannot
+    run.
 
     Raises:
         ConfigError: no configurations are installed.
@@ -73,10 +84,12 @@ def list_detectors() -> tuple[DetectorInfo, ...]:
 
 
 def find(detector: str) -> Entry:
-    """The detector of a released name or of a path to a YAML file.
+    """The detector of a released name, of `NAME@RELEASE` or of a path to a YAML file.
+
+    A name means the release that is its default now.
 
     Raises:
-        UnknownDetectorError: no such name.
+        UnknownDetectorError: no such name or release.
         ConfigError: the file is missing or malformed.
     """
     if not detector.endswith(SUFFIXES):
@@ -87,6 +100,35 @@ def find(detector: str) -> Entry:
         # A file of one's own may bring its own weights.
         place = None
     return resolve(detector, place)
+
+
+def describe_release(detector: str) -> DetectorInfo:
+    """One release, under the name that asks for it: `NAME@RELEASE`, never a path.
+
+    Raises:
+        UnknownDetectorError: no such release.
+        ConfigError: it is malformed.
+    """
+    return replace(_info(resolve_release(detector, home())), name=detector)
+
+
+def pinned(detector: str) -> str:
+    """The name that means the present default of a detector also after a change of the default.
+
+    What names a release or a path stays as it is, and so does what `configs/` configures otherwise
+    than it was released.
+
+    Raises:
+        LannerError: as of `find`.
+    """
+    entry = find(detector)
+    name = f"{entry.config.name}@{entry.config.release}"
+    if entry.asked != entry.config.name or entry.config.release not in releases(
+        home(), entry.config.name
+    ):
+        return detector
+    same = config_sha256(find(name).config) == config_sha256(entry.config)
+    return name if same else detector
 
 
 def find_beside(folder: Path, detector: str) -> Entry:
@@ -120,30 +162,14 @@ def load(entry: Entry, request: DetectRequest) -> LoadedDetector:
     """
     release = check_release(entry, request.members)
     members = None if request.members is None else tuple(request.members)
-    wanted = _Wanted(config_sha256(entry.config), release.sha256, request.device, members, entry)
-    with _LOADING:
-        ensemble = _ensemble(wanted)
+    wanted = Wanted(config_sha256(entry.config), release.sha256, request.device, members, entry)
+    asked = Asked(entry.asked or str(entry.path), request.device, members)
+    ensemble = LOADED.get(asked, wanted)
     return LoadedDetector(ensemble, release.sha256, release.files, release.chain_files)
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    config: str
-    weights: str
-    device: str
-    members: tuple[str, ...] | None
-    entry: Entry = field(compare=False)
-
-
-_LOADING = threading.Lock()
-
-
-@lru_cache(maxsize=4)
-def _ensemble(wanted: _Wanted) -> Ensemble:
-    from detectors.ensemble import Ensemble
-
-    entry = wanted.entry
-    return Ensemble(entry.config, entry.release_dir, wanted.device, wanted.members)
+LOADED = LoadedEnsembles()
+"""Those of this process."""
 
 
 def _unreadable(broken: Broken) -> DetectorInfo:
@@ -184,6 +210,7 @@ def _info(entry: Entry) -> DetectorInfo:
             NetworkInfo(m.name, m.kind, files.get(m.weights, "")) for m in config.members
         ),
         problem=problem,
+        releases=releases(entry.release_dir.parents[2], config.name),
     )
 
 

@@ -169,7 +169,10 @@ class DetectorChoice(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of a detector in ListDetectorsResponse."""
+    """Name of a detector in ListDetectorsResponse, which means its default release when the
+    detection begins; or, for one of Detector.releases, NAME@RELEASE, such as
+    "aircraft@1.9.0".
+    """
     def __init__(
         self,
         *,
@@ -227,10 +230,11 @@ class Detector(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     PROPERTIES_SCHEMA_FIELD_NUMBER: _builtins.int
+    RELEASES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name that DetectorChoice takes."""
     version: _builtins.str
-    """Release of the detector, such as "1.2.0"."""
+    """Release of the detector, such as "1.2.0": its default one, or the one asked for."""
     description: _builtins.str
     """One sentence for people."""
     gsd_m: _builtins.float
@@ -261,6 +265,10 @@ class Detector(_message.Message):
     def bands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the bands it needs."""
 
+    @_builtins.property
+    def releases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Releases that are there, the newest first; NAME@RELEASE asks for one."""
+
     def __init__(
         self,
         *,
@@ -276,10 +284,11 @@ class Detector(_message.Message):
         output: Global___DetectorOutput.ValueType = ...,
         problem: _builtins.str = ...,
         properties_schema: _builtins.str = ...,
+        releases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gsd_range", b"gsd_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "classes", b"classes", "description", b"description", "gsd_m", b"gsd_m", "gsd_range", b"gsd_range", "members", b"members", "name", b"name", "output", b"output", "problem", b"problem", "properties_schema", b"properties_schema", "steps", b"steps", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bands", b"bands", "classes", b"classes", "description", b"description", "gsd_m", b"gsd_m", "gsd_range", b"gsd_range", "members", b"members", "name", b"name", "output", b"output", "problem", b"problem", "properties_schema", b"properties_schema", "releases", b"releases", "steps", b"steps", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

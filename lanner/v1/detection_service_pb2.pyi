@@ -96,7 +96,7 @@ class GetDetectorRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of it in ListDetectorsResponse."""
+    """Name of it in ListDetectorsResponse, or NAME@RELEASE for one of its releases."""
     def __init__(
         self,
         *,

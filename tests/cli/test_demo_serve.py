@@ -77,7 +77,7 @@ def test_what_cannot_be_warmed_is_told_at_once():
 
 def test_the_first_request_for_auto_finds_what_was_warmed(at_home, tmp_path, pictures):
     pictures.write_tif(tmp_path / "town.tif", pictures.texture(60, 60))
-    released._ensemble.cache_clear()
+    released.LOADED.clear()
     warm("tiny", "cpu")
     options = ServeOptions(port=0, roots=(tmp_path,), auto_device="cpu")
     server = start(Work(detect, list_detectors), options)
@@ -85,7 +85,7 @@ def test_the_first_request_for_auto_finds_what_was_warmed(at_home, tmp_path, pic
         for device in ("auto", "cpu"):
             client.detect("town.tif", "tiny", device=device)
     server.stop(0)
-    assert released._ensemble.cache_info().currsize == 1
+    assert len(released.LOADED) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from detectors.calibration import Calibration
 from detectors.card import load_card, seal
+from detectors.releases import version_key
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import ConfigError, DatasetError, GateError, OutputError
 from lanner.factory.config import FactoryConfig
 from lanner.factory.evaluated import open_evaluated, verdict
 from lanner.factory.project import Project
-from lanner.factory.releases import released, version_key, weights_home
+from lanner.factory.releases import released, weights_home
 from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.steps import release
 from lanner.factory.steps.release import credits

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detectors.card import FILE as CARD
 from detectors.card import Data, load_card, seal
 from detectors.catalog import Entry, check_release
+from detectors.releases import DETECTOR
 from lanner.core.config import DetectorConfig, config_sha256, load_config
 from lanner.core.errors import ConfigError, GateError
 from lanner.core.job import Progress
@@ -34,7 +35,7 @@ from lanner.factory.steps.release.accept import (
 from lanner.factory.steps.release.folder import Target, recover, stage, swap
 from lanner.factory.steps.release.golden import FILE as GOLDEN
 from lanner.factory.steps.release.golden import golden_outputs
-from lanner.factory.steps.release.versions import DETECTOR, released_evaluation, weights_files
+from lanner.factory.steps.release.versions import released_evaluation, weights_files
 from lanner.factory.steps.search.edit import edited
 from lanner.factory.steps.search.space import at_point
 from tiling.pinned import PinnedFile

@@ -14,7 +14,6 @@ from detectors.card import FILE as CARD
 from detectors.card import sha256_file
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import ConfigError, OutputError
-from lanner.factory.steps.release.versions import DETECTOR
 from tiling.pinned import PinnedFile
 
 LARGEST = 30_000_000
@@ -178,4 +177,4 @@ def recover(target: Target) -> None:
         shutil.rmtree(target.old)
 
 
-__all__ = ["DETECTOR", "LARGEST", "Target", "recover", "stage", "swap"]
+__all__ = ["LARGEST", "Target", "recover", "stage", "swap"]

@@ -8,14 +8,12 @@ from pathlib import Path
 
 from detectors.calibration import FILE, load_calibration
 from detectors.card import chain_files, check_files, load_card, sha256_file
+from detectors.releases import DETECTOR
 from lanner.core.config import DetectorConfig, load_config
 from lanner.core.errors import WeightsError
 from lanner.factory.evaluated import EvaluatedDetector, split_folder
 from lanner.factory.project import Project
 from lanner.factory.releases import homes
-
-DETECTOR = "detector.yaml"
-"""The detector as it was released, in its release folder."""
 
 
 def weights_files(project: Project, wanted: Mapping[str, str]) -> dict[str, Path]:
@@ -120,7 +118,6 @@ def _same_networks(
 
 
 __all__ = [
-    "DETECTOR",
     "released_evaluation",
     "weights_files",
 ]
