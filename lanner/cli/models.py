@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lanner.cli.progress import cancel_on_signal
 from lanner.cli.reporting import AsJson, Debug, reporting
-from lanner.core.errors import ConfigError, LannerError, WeightsError
+from lanner.core.errors import ConfigError, LannerError, ServerError, WeightsError
 
 if TYPE_CHECKING:
     from detectors.install import Added
@@ -205,8 +205,9 @@ def _fetched(address: str, sha256: str | None, cancel: Cancel) -> bytes:
     try:
         body = fetch(address, cancel, most=MOST_BYTES).body
     except UnreadError as error:
-        told = error.as_error(address)
-        raise type(told)("release", told.value, told.problem, told.remedy) from error
+        kind = ServerError if error.later else ConfigError
+        where = display_name(error.address)
+        raise kind("release", where, error.problem, error.remedy) from error
     if sha256 is not None:
         _check_sum(display_name(address), hashlib.sha256(body).hexdigest(), sha256)
     return body
