@@ -127,7 +127,7 @@ class Client:
 
         Args:
             scene: path on the server, an address it may open, or what `upload` gave.
-            detector: name out of `detectors()`.
+            detector: name out of `detectors()`, or `NAME@RELEASE` out of its `releases`.
             gsd: ground sampling in metres, in place of what the scene says; all lengths follow
                 it, coordinates stay the file's.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -167,7 +167,7 @@ class Client:
 
         Args:
             scene: as of `detect`, and so `detector` to `members`.
-            detector: name out of `detectors()`.
+            detector: name out of `detectors()`, or `NAME@RELEASE` out of its `releases`.
             gsd: see `detect`.
             device: see `detect`.
             tile: see `detect`.

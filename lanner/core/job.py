@@ -21,10 +21,10 @@ from lanner.core.schema import Schema
 class DetectRequest:
     """One scene, one detector.
 
-    `scene` is a path or a GDAL URL (http(s)://, s3://); `detector` a released name or a path to
-    a YAML file; `gsd` overrides the scene's ground sampling in metres (needed without a CRS):
-    all lengths follow it, coordinates stay the file's; `estimate_gsd` has it estimated from what
-    is found instead; `crs` is that of a scene which says none;
+    `scene` is a path or a GDAL URL (http(s)://, s3://); `detector` a released name,
+    `NAME@RELEASE` or a path to a YAML file; `gsd` overrides the scene's ground sampling in metres
+    (needed without a CRS): all lengths follow it, coordinates stay the file's; `estimate_gsd` has
+    it estimated from what is found instead; `crs` is that of a scene which says none;
     `tile` overrides the read tile in detector pixels; `members` leaves ensemble members out;
     `run_dir` keeps snapshots there and resumes from them; `candidates` asks for what was left
     out, too.

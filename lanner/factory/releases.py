@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from detectors.card import FILE as CARD
-from detectors.releases import version_key
+from detectors.releases import default_of, version_key
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import LannerError
 from lanner.factory.project import Project
@@ -87,11 +87,26 @@ def weights_of(
     return path
 
 
+def other_default(home: Path, detector: DetectorConfig) -> str | None:
+    """The release that the detector's name goes on to mean after this one was written.
+
+    Args:
+        home: the `weights/` folder that it was written to.
+        detector: as it was released.
+
+    Returns:
+        None where its name means this one.
+    """
+    kept = default_of(home.parent, detector.name)
+    return None if kept is None or kept.release == detector.release else kept.release
+
+
 __all__ = [
     "IMAGENET",
     "RELEASE",
     "homes",
     "last_release",
+    "other_default",
     "released",
     "weights_home",
     "weights_of",

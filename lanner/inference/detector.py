@@ -26,12 +26,13 @@ def load_detector(
     """Load a detector with its networks, to be asked for many scenes.
 
     Args:
-        name: a released detector (`lanner detectors` lists them) or the path of a YAML file.
+        name: a released detector (`lanner detectors` lists them), which means its default release
+            now, `NAME@RELEASE`, or the path of a YAML file.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         members: only these networks of the ensemble; None for all.
 
     Raises:
-        UnknownDetectorError: no such name.
+        UnknownDetectorError: no such name or release.
         ConfigError: a YAML file that is missing or malformed, or an unknown member.
         WeightsError: weights missing, damaged, or of another architecture.
         DeviceError: no such device.
@@ -57,7 +58,7 @@ def detect(
     Args:
         scene: a path or address, an open rasterio dataset, a DataArray of xarray or rioxarray, or
             an array (bands, height, width) with `gsd=`, or with `transform=` and `crs=`.
-        detector: a released detector or the path of a YAML file.
+        detector: a released detector, `NAME@RELEASE` or the path of a YAML file.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         members: only these networks of the ensemble; None for all.
         options: as `Detector.detect` takes them: `gsd`, `transform`, `crs`, `bands`, `nodata`,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from detectors.calibration import Calibration
 from detectors.card import load_card, seal
-from detectors.releases import version_key
+from detectors.releases import DefaultChange, releases, version_key, write_default
 from lanner.core.config import DetectorConfig
 from lanner.core.errors import ConfigError, DatasetError, GateError, OutputError
 from lanner.factory.config import FactoryConfig
 from lanner.factory.evaluated import open_evaluated, verdict
 from lanner.factory.project import Project
-from lanner.factory.releases import released, weights_home
+from lanner.factory.releases import other_default, released, weights_home
 from lanner.factory.reproduce import Reproduced, reproduce_run, unlike
 from lanner.factory.steps import release
 from lanner.factory.steps.release import credits
@@ -144,6 +144,21 @@ def make_release(folder, text):
     (folder / "b.safetensors").write_text(text)
     seal(folder, {**CARD, "release": folder.name})
     return folder
+
+
+def test_a_new_release_lies_beside_others_and_changes_no_default_that_was_set(tmp_path):
+    weights = tmp_path / "weights"
+    other = make_release(weights / "tanks" / "1.0.0", "old")
+    target, path = Target(weights / "tanks" / "1.1.0"), tmp_path / "tanks.yaml"
+    make_release(target.part, "new")
+    swap(target, path, "", "name: tanks\n")
+    assert releases(tmp_path, "tanks") == ("1.1.0", "1.0.0")
+    assert (other / "b.safetensors").read_text() == "old"
+    assert other_default(weights, config()) is None
+    write_default(tmp_path, DefaultChange("tanks", None, "1.0.0"), (), "default")
+    assert other_default(weights, config()) == "1.0.0"
+    write_default(tmp_path, DefaultChange("tanks", "1.0.0", "1.1.0"), ("1.0.0",), "default")
+    assert other_default(weights, config()) is None
 
 
 def test_what_a_new_release_is_measured_against(tmp_path):

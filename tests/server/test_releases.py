@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def scenes(tmp_path_factory, pictures):
     folder = tmp_path_factory.mktemp("scenes")
     pictures.write_tif(folder / "town.tif", pictures.texture(60, 60))
-    pictures.write_tif(folder / "county.tif", pictures.texture(6000, 6000))
+    pictures.write_tif(folder / "county.tif", pictures.texture(2400, 2400))
     return folder
 
 

@@ -20,7 +20,14 @@ from lanner.factory.compare import draw_differences
 from lanner.factory.evaluated import EvaluatedDetector, differences, split_folder
 from lanner.factory.files import write_text
 from lanner.factory.project import SAMPLES, Outcome, Project
-from lanner.factory.releases import IMAGENET, RELEASE, last_release, released, weights_home
+from lanner.factory.releases import (
+    IMAGENET,
+    RELEASE,
+    last_release,
+    other_default,
+    released,
+    weights_home,
+)
 from lanner.factory.samples import Sample, read_samples
 from lanner.factory.steps.release.accept import (
     FLOOR,
@@ -122,6 +129,7 @@ def run(project: Project) -> Outcome:
     return Outcome(
         {
             "release": str(target.folder),
+            **_default_note(home, detector),
             "measured against": before.name if before else "nothing: it is the first",
             "accept": triage.threshold.facts() if triage else NO_TRIAGE,
             "review": triage.floor.facts() if triage else NO_TRIAGE,
@@ -131,6 +139,13 @@ def run(project: Project) -> Outcome:
         },
         (*show, target.folder / "card.yaml"),
     )
+
+
+def _default_note(home: Path, detector: DetectorConfig) -> dict[str, str]:
+    """What is left to do where the detector's name means another release than the new one."""
+    other = other_default(home, detector)
+    name = f"{detector.name}@{detector.release}"
+    return {} if other is None else {"default": f"{other} still: lanner models default {name}"}
 
 
 @dataclass(frozen=True)
