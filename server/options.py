@@ -10,13 +10,14 @@ import grpc
 
 from server.http.run import TlsFiles
 from server.retention import Retention
+from server.settings import Settings
 from server.uploads import UploadLimits
 from tiling.limits import SceneLimits
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How to serve.
+    """How to serve; what operators set has the defaults of `Settings`.
 
     Attributes:
         host: address to listen on. Where it lets other machines in, nobody is let in without a
@@ -52,29 +53,29 @@ class ServeOptions:
         tls: the same of HTTP.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 50051
-    http_port: int | None = None
+    host: str = Settings.host
+    port: int = Settings.port
+    http_port: int | None = Settings.http_port
     origins: tuple[str, ...] = ()
-    metrics_port: int | None = None
-    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Settings.metrics_port
+    metrics_host: str = Settings.metrics_host
     data: Path | None = None
     database: str | None = None
     roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
-    allow_remote: bool = False
+    allow_remote: bool = Settings.allow_remote
     remote_hosts: tuple[str, ...] = ()
     scenes: SceneLimits | None = field(default_factory=SceneLimits)
-    allow_private: bool = False
-    per_device: int = 2
-    max_waiting: int = 16
-    max_jobs: int = 1000
-    lease_s: float = 30.0
-    max_streams: int = 64
-    max_client_detections: int = 32
-    max_client_streams: int = 256
-    auto_device: str | Callable[[], str] = "auto"
-    grace_s: float = 10.0
-    keepalive_s: float = 10.0
+    allow_private: bool = Settings.allow_private
+    per_device: int = Settings.per_device
+    max_waiting: int = Settings.max_waiting
+    max_jobs: int = Settings.max_jobs
+    lease_s: float = Settings.lease
+    max_streams: int = Settings.max_streams
+    max_client_detections: int = Settings.max_client_detections
+    max_client_streams: int = Settings.max_client_streams
+    auto_device: str | Callable[[], str] = Settings.device
+    grace_s: float = Settings.grace
+    keepalive_s: float = Settings.keepalive
     uploads: UploadLimits | None = None
     retention: Retention = field(default_factory=Retention)
     token: str | None = field(default=None, repr=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lanner.core.errors import ServerError
 from server.detections import Detections
+from server.settings import Settings
 from server.uploads import Uploads
 
 log = logging.getLogger("lanner.server")
@@ -24,7 +25,7 @@ class Retention:
         every_s: seconds from one look to the next.
     """
 
-    results_s: float = 30 * 86400.0
+    results_s: float = Settings.keep_results * 86400
     results_bytes: int | None = None
     every_s: float = 60.0
 

@@ -29,6 +29,7 @@ from lanner.core.errors import (
     UnknownUploadError,
     UploadError,
 )
+from server.settings import Settings
 
 PREFIX = "uploads/"
 """Before an id, in names."""
@@ -53,9 +54,9 @@ class UploadLimits:
         kept_s: seconds that an upload is kept after its last use.
     """
 
-    size: int = 50 << 30
+    size: int = int(Settings.max_upload_gb * 1e9)
     of_client: int = 200 << 30
-    kept_s: float = 24 * 3600.0
+    kept_s: float = Settings.keep_uploads * 3600
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lanner.cli.reporting import Debug, reporting
+from lanner.cli.settings import Config, merged, with_settings
 from lanner.cli.state import state_folder
 from lanner.core.errors import Cancelled, ConfigError
 
@@ -23,230 +24,28 @@ if TYPE_CHECKING:
 
     from lanner.core.job import Cancel
     from server.http.run import TlsFiles
+    from server.options import ServeOptions
     from server.run import RunningServer
+    from server.settings import Settings
 
 
+@with_settings()
 def serve(
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes a free one.")
-    ] = 50051,
-    http_port: Annotated[
-        int | None,
-        typer.Option(
-            "--http-port",
-            metavar="PORT",
-            min=0,
-            max=65535,
-            show_default="none: gRPC alone",
-            help="Also answer HTTP and JSON there; 0 takes a free one. / describes the calls.",
-        ),
-    ] = None,
-    origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--origin",
-            metavar="URL",
-            show_default="none",
-            help="Pages of this origin, such as https://maps.example.org, may call over HTTP. "
-            "Give it again for more.",
-        ),
-    ] = None,
-    keep_results: Annotated[
-        float,
-        typer.Option(
-            "--keep-results",
-            metavar="DAYS",
-            min=0.0,
-            help="How long submitted detections and their results are kept after their end.",
-        ),
-    ] = 30.0,
-    keep_results_gb: Annotated[
-        float | None,
-        typer.Option(
-            "--keep-results-gb",
-            metavar="GB",
-            min=0.0,
-            show_default="any",
-            help="Most that results take: beyond, the oldest are forgotten.",
-        ),
-    ] = None,
-    keep_uploads: Annotated[
-        float,
-        typer.Option(
-            "--keep-uploads",
-            metavar="HOURS",
-            min=0.0,
-            help="How long uploads are kept after their last use.",
-        ),
-    ] = 24.0,
-    max_upload_gb: Annotated[
-        float, typer.Option("--max-upload-gb", metavar="GB", min=0.0, help="Largest upload.")
-    ] = 50.0,
-    max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, help="Largest scene: its width times its height.")
-    ] = 20_000_000_000,
-    max_bands: Annotated[
-        int, typer.Option("--max-bands", min=1, help="Most bands of a scene.")
-    ] = 4096,
-    max_expansion: Annotated[
-        float,
-        typer.Option(
-            "--max-expansion",
-            metavar="RATIO",
-            min=1.0,
-            help="Most bytes that a byte of a scene's file may be decoded to.",
-        ),
-    ] = 2000.0,
-    max_client_detections: Annotated[
-        int,
-        typer.Option(
-            "--max-client-detections",
-            min=1,
-            help="Most detections that one token's client follows on an open connection.",
-        ),
-    ] = 32,
-    max_client_streams: Annotated[
-        int,
-        typer.Option(
-            "--max-client-streams",
-            min=1,
-            help="Most streams of one token's client in all: results, uploads, watches.",
-        ),
-    ] = 256,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--token-file",
-            metavar="FILE",
-            show_default=False,
-            help="Ask every caller for a token, on this machine, too; the one in this file may do "
-            "everything. It is made, readable by you alone, where there is none.",
-        ),
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            "--metrics-port",
-            metavar="PORT",
-            min=0,
-            max=65535,
-            show_default="none",
-            help="Tell Prometheus there, at /metrics.",
-        ),
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option("--metrics-host", help="Address for --metrics-port.")
-    ] = "127.0.0.1",
-    ready_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--ready-file",
-            metavar="FILE",
-            show_default=False,
-            help="Write the addresses there as JSON once the server listens; removed at its end.",
-        ),
-    ] = None,
-    root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--root",
-            metavar="DIR",
-            show_default="the current folder",
-            help="Folder whose scenes may be read. Give it again for more folders.",
-        ),
-    ] = None,
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Also read http(s):// and s3:// scenes.")
-    ] = False,
-    remote_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--remote-host",
-            metavar="HOST",
-            show_default="any",
-            help="Read remote scenes from this host (or s3://BUCKET) alone, redirects "
-            "included. Give it again for more.",
-        ),
-    ] = None,
-    allow_private: Annotated[
+    given: dict[str, Any],
+    config: Config = None,
+    print_config: Annotated[
         bool,
         typer.Option(
-            "--allow-private",
-            help="Also read remote scenes from private addresses, such as those of this network, "
-            "of hosts that are not listed.",
+            "--print-config",
+            help="Print what holds as YAML, with where each value comes from, and exit.",
         ),
     ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="DIR",
-            show_default="~/.local/state/lanner/server-PORT; with --port 0 none that stays",
-            help="Folder of submitted detections and their results; they go on after a restart.",
-        ),
-    ] = None,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            "--database",
-            metavar="URL",
-            show_default="an SQLite file in --data",
-            help="Where jobs are kept: sqlite:///FILE, or postgresql+psycopg://USER@HOST/NAME "
-            "(extra `postgres`) for several servers that share --data.",
-        ),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option("--device", help="What a request for `auto` gets: auto, cpu, cuda or cuda:N."),
-    ] = "auto",
-    ready_for: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--warm",
-            metavar="DETECTOR",
-            show_default=False,
-            help="Load it and try it at once, so that its first request is as quick as the next; "
-            "health says NOT_SERVING until then. Give it again for more.",
-        ),
-    ] = None,
-    grace: Annotated[
-        float,
-        typer.Option(
-            "--grace",
-            metavar="SECONDS",
-            min=0.0,
-            help="What running detections get to finish after a stop signal.",
-        ),
-    ] = 10.0,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(
-            "--tls-cert",
-            metavar="FILE",
-            show_default=False,
-            help="PEM certificate chain; with --tls-key it turns on TLS.",
-        ),
-    ] = None,
-    tls_key: Annotated[
-        Path | None,
-        typer.Option("--tls-key", metavar="FILE", show_default=False, help="PEM private key."),
-    ] = None,
-    tls_clients: Annotated[
-        Path | None,
-        typer.Option(
-            "--tls-clients",
-            metavar="FILE",
-            show_default=False,
-            help="PEM certificates of authorities: callers without a certificate of one of these "
-            "are refused (mutual TLS).",
-        ),
-    ] = None,
     debug: Debug = False,
 ) -> None:
     """Serve detection over gRPC, and over HTTP where asked, until Ctrl-C or SIGTERM.
+
+    An option may be an environment variable, such as LANNER_SERVE_HTTP_PORT=8080, or a key of the
+    file that --config names, such as http_port: 8080.
 
     **Examples**
 
@@ -270,97 +69,133 @@ def serve(
     """
     busy = threading.Event()
     with _leaving(busy), reporting(debug, "detections that were running did not finish"):
-        credentials = _credentials(tls_cert, tls_key, tls_clients)
-        from lanner.archives.one_scene import plan_detection
-        from lanner.inference.pipeline import check_request, detect, list_detectors
-        from lanner.inference.registry import describe_release, find, properties_schema
-        from server.options import ServeOptions
-        from server.process import serve as run_server
-        from server.request import device_name
-        from server.retention import Retention
-        from server.tokens import token_of
-        from server.uploads import UploadLimits
-        from server.work import Work
-        from tiling.access import close_other_drivers
-        from tiling.limits import SceneLimits
+        found = merged(given, config)
+        if print_config:
+            from server.settings_sources import as_yaml
 
-        # Callers name scenes: no format but ours is opened in this process, whatever lies where.
-        close_other_drivers()
-        # What can be told without torch is told before anybody connects.
-        device_name(device)
-        for name in ready_for or ():
-            find(name)
-        chosen = cache(partial(_by_name, device))
+            typer.echo(as_yaml(found), nl=False)
+            return
+        _run(found.settings, busy)
 
-        def prepare(cancel: Cancel) -> None:
-            """Name the device, which takes torch, and warm the detectors on it."""
-            busy.set()
-            try:
-                chosen()
-                for name in ready_for or ():
-                    from lanner.inference.warm import warm
 
-                    cancel.check()
-                    seconds = warm(name, chosen(), cancel=cancel)
-                    typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
-            finally:
-                busy.clear()
+def _run(settings: Settings, busy: threading.Event) -> None:
+    """Serve until a signal comes.
 
-        def ready(running: RunningServer) -> None:
-            typer.echo(f"serving on {running.address}", err=True)
-            if running.http_address is not None:
-                scheme = "http" if tls is None else "https"
-                typer.echo(f"and on {scheme}://{running.http_address}/", err=True)
-            if running.metrics_address is not None:
-                typer.echo(f"metrics at http://{running.metrics_address}/metrics", err=True)
-            if ready_file is not None:
-                _write_ready(ready_file, running, tls is not None)
+    Raises:
+        LannerError: as of `server.process.serve`; `Cancelled`: detections were cut short.
+    """
+    credentials = _credentials(settings.tls_cert, settings.tls_key, settings.tls_clients)
+    from lanner.archives.one_scene import plan_detection
+    from lanner.inference.pipeline import check_request, detect, list_detectors
+    from lanner.inference.registry import describe_release, find, properties_schema
+    from server.process import serve as run_server
+    from server.request import device_name
+    from server.work import Work
+    from tiling.access import close_other_drivers
 
-        tls = _tls_files(tls_cert, tls_key, tls_clients)
-        options = ServeOptions(
-            host=host,
-            port=port,
-            http_port=http_port,
-            origins=tuple(origin or ()),
-            metrics_port=metrics_port,
-            metrics_host=metrics_host,
-            tls=tls,
-            uploads=UploadLimits(size=int(max_upload_gb * 1e9), kept_s=keep_uploads * 3600),
-            retention=Retention(
-                keep_results * 86400,
-                None if keep_results_gb is None else int(keep_results_gb * 1e9),
-            ),
-            token=None if token_file is None else token_of(token_file),
-            data=data or state_folder(port),
-            database=database,
-            roots=tuple(root or [Path.cwd()]),
-            allow_remote=allow_remote or bool(remote_host),
-            remote_hosts=tuple(remote_host or ()),
-            allow_private=allow_private,
-            scenes=SceneLimits(max_pixels, max_bands, max_expansion),
-            max_client_detections=max_client_detections,
-            max_client_streams=max_client_streams,
-            auto_device=chosen,
-            grace_s=grace,
-            credentials=credentials,
-        )
-        finished = run_server(
-            Work(
-                detect,
-                list_detectors,
-                plan_detection,
-                properties_schema,
-                check_request,
-                describe_release,
-            ),
-            options,
-            ready=ready,
-            prepare=prepare,
-        )
+    # Callers name scenes: no format but ours is opened in this process, whatever lies where.
+    close_other_drivers()
+    # What can be told without torch is told before anybody connects.
+    device_name(settings.device)
+    for name in settings.warm:
+        find(name)
+    chosen = cache(partial(_by_name, settings.device))
+
+    def prepare(cancel: Cancel) -> None:
+        """Name the device, which takes torch, and warm the detectors on it."""
+        busy.set()
+        try:
+            chosen()
+            for name in settings.warm:
+                from lanner.inference.warm import warm
+
+                cancel.check()
+                seconds = warm(name, chosen(), cancel=cancel)
+                typer.echo(f"{name} is warm ({seconds:.1f} s)", err=True)
+        finally:
+            busy.clear()
+
+    options = _serve_options(settings, chosen, credentials)
+    ready_file = settings.ready_file
+
+    def ready(running: RunningServer) -> None:
+        typer.echo(f"serving on {running.address}", err=True)
+        if running.http_address is not None:
+            scheme = "http" if options.tls is None else "https"
+            typer.echo(f"and on {scheme}://{running.http_address}/", err=True)
+        if running.metrics_address is not None:
+            typer.echo(f"metrics at http://{running.metrics_address}/metrics", err=True)
         if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
-        if not finished:
-            raise Cancelled
+            _write_ready(ready_file, running, options.tls is not None)
+
+    finished = run_server(
+        Work(
+            detect,
+            list_detectors,
+            plan_detection,
+            properties_schema,
+            check_request,
+            describe_release,
+        ),
+        options,
+        ready=ready,
+        prepare=prepare,
+    )
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
+    if not finished:
+        raise Cancelled
+
+
+def _serve_options(
+    settings: Settings, chosen: Callable[[], str], credentials: grpc.ServerCredentials | None
+) -> ServeOptions:
+    """How to serve by `settings`: `chosen` tells the device of requests for `auto`.
+
+    Raises:
+        ConfigError: the token's file cannot be used.
+    """
+    from server.options import ServeOptions
+    from server.retention import Retention
+    from server.tokens import token_of
+    from server.uploads import UploadLimits
+    from tiling.limits import SceneLimits
+
+    return ServeOptions(
+        host=settings.host,
+        port=settings.port,
+        http_port=settings.http_port,
+        origins=settings.origin,
+        metrics_port=settings.metrics_port,
+        metrics_host=settings.metrics_host,
+        data=settings.data or state_folder(settings.port),
+        database=settings.database,
+        roots=settings.root or (Path.cwd(),),
+        allow_remote=settings.allow_remote or bool(settings.remote_host),
+        remote_hosts=settings.remote_host,
+        allow_private=settings.allow_private,
+        scenes=SceneLimits(settings.max_pixels, settings.max_bands, settings.max_expansion),
+        per_device=settings.per_device,
+        max_waiting=settings.max_waiting,
+        max_jobs=settings.max_jobs,
+        lease_s=settings.lease,
+        max_streams=settings.max_streams,
+        max_client_detections=settings.max_client_detections,
+        max_client_streams=settings.max_client_streams,
+        auto_device=chosen,
+        grace_s=settings.grace,
+        keepalive_s=settings.keepalive,
+        uploads=UploadLimits(
+            size=int(settings.max_upload_gb * 1e9), kept_s=settings.keep_uploads * 3600
+        ),
+        retention=Retention(
+            settings.keep_results * 86400,
+            None if settings.keep_results_gb is None else int(settings.keep_results_gb * 1e9),
+        ),
+        token=None if settings.token_file is None else token_of(settings.token_file),
+        credentials=credentials,
+        tls=_tls_files(settings.tls_cert, settings.tls_key, settings.tls_clients),
+    )
 
 
 def _write_ready(path: Path, running: RunningServer, has_tls: bool) -> None:
