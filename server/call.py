@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-from lanner.core.errors import LannerError
+from lanner.core.errors import LannerError, ServerError
 from lanner.core.grpc_errors import Failure, encode, internal
 from server.accounts import Caller, Guard, Role
 from server.context import CallContext
@@ -71,6 +72,7 @@ class Call:
         self._metrics.call(self._method, code, seconds)
         line = {
             "event": "rpc",
+            "request_id": self._context.request_id,
             "method": self._method,
             "peer": self._context.peer,
             "client": self.client,
@@ -129,7 +131,14 @@ class Call:
     def log_failure(self, error: BaseException) -> str:
         """Log an error with its traceback; returns the id that the line carries."""
         number = uuid.uuid4().hex[:12]
-        fields = {"event": "error", "id": number, "method": self._method, **self.fields}
+        fields = {
+            "event": "error",
+            "id": number,
+            "request_id": self._context.request_id,
+            "method": self._method,
+            "client": self.client,
+            **self.fields,
+        }
         log.error("error %s", number, exc_info=error, extra={"fields": fields})
         return number
 
@@ -143,13 +152,15 @@ class Call:
 @dataclass(frozen=True)
 class Calls:
     """Makes a server's calls: `private` is what callers are not told, `guard` lets them in,
-    `metrics` are told of all of them, `streams` counts those that stream.
+    `metrics` are told of all of them, `streams` counts those that stream; once `draining` is set,
+    new ones are refused.
     """
 
     private: Private
     guard: Guard
     metrics: Metrics
     streams: ClientStreams
+    draining: threading.Event = field(default_factory=threading.Event)
 
     def begin(
         self,
@@ -172,7 +183,7 @@ class Calls:
             is_stream: whether it may stay open for long, and a client has only so many.
         """
         hide = partial(self.private.hide, asked=asked)
-        admit = partial(self.guard.admit, role)
+        admit = partial(self._admit, role)
         streams = self.streams if is_stream else None
         call = Call(method, context, hide, admit, self.metrics, streams)
 
@@ -183,3 +194,19 @@ class Calls:
         if not context.add_callback(ended):  # gone before it began
             ended()
         return call
+
+    def _admit(self, role: Role, context: CallContext) -> Caller:
+        """Who calls.
+
+        Raises:
+            ServerError: the server takes no new calls.
+            AuthenticationError, AccessError: as of `Guard.admit`.
+        """
+        if self.draining.is_set():
+            raise ServerError(
+                "server",
+                "shutdown",
+                "takes no new calls: it shuts down",
+                "send the request again when `lanner serve` is back, or to another server",
+            )
+        return self.guard.admit(role, context)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 import grpc
+
+REQUEST_ID = "x-request-id"
+"""Header, or metadata, that names a call; the log and the answer repeat it."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+
+
+def request_id_of(metadata: Iterable[tuple[str, str]]) -> str:
+    """The id that a caller gave its call, or a new one where there is none that fits a log."""
+    for name, value in metadata:
+        if name == REQUEST_ID and _REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex
 
 
 class AbortedCall(Exception):
@@ -27,6 +42,9 @@ class CallContext:
         peer: who calls, for the log.
         metadata: of gRPC, or headers of HTTP; names in lower case.
         deadline_s: seconds that the caller waits; None: for ever.
+
+    Attributes:
+        request_id: names the call in the log and in its answer.
     """
 
     def __init__(
@@ -34,6 +52,7 @@ class CallContext:
     ) -> None:
         self.peer = peer
         self.metadata = metadata
+        self.request_id = request_id_of(metadata)
         self._until = None if deadline_s is None else time.monotonic() + deadline_s
         self._callbacks: list[Callable[[], None]] = []
         self._ended = False

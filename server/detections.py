@@ -93,8 +93,17 @@ class Detections:
         request_id: str = "",
         priority: int = 0,
         queue_s: float | None = None,
+        call_id: str | None = None,
     ) -> Job:
         """Take a detection in.
+
+        Args:
+            spec: what is to be detected.
+            client: who asks.
+            request_id: chosen by the client; a second request of the same id is the same job.
+            priority: -100 to 100; jobs of a higher one have their turn earlier.
+            queue_s: seconds that it may wait for its turn; None: for ever.
+            call_id: of the call that brings it, for the log.
 
         Raises:
             LannerError: it cannot be asked for here, or too much waits.
@@ -116,6 +125,7 @@ class Detections:
                 request_id=request_id or None,
                 priority=priority,
                 queue_s=queue_s,
+                call_id=call_id,
             )
         )
         self._runner.wake()

@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from lanner.core.errors import Argument, ConfigError
 from lanner.core.grpc_errors import DETAILS_KEY, encode
-from server.context import AbortedCall, CallContext
+from server.context import REQUEST_ID, AbortedCall, CallContext
 from server.methods import Method, answer, answers
 
 
@@ -98,17 +98,21 @@ def _context(grpc_context: Any) -> CallContext:
 async def _called(grpc_context: Any) -> AsyncIterator[CallContext]:
     """The call as handlers know it; it ends with the status that they, or its bytes, bring."""
     context = _context(grpc_context)
+    grpc_context.set_trailing_metadata(((REQUEST_ID, context.request_id),))
     try:
         yield context
     except AbortedCall as error:
-        await _abort(grpc_context, error)
+        await _abort(grpc_context, context, error)
     except ConfigError as error:  # of a request that no handler saw
         failure = encode(error)
-        await _abort(grpc_context, AbortedCall(failure.code, failure.message, failure.details))
+        aborted = AbortedCall(failure.code, failure.message, failure.details)
+        await _abort(grpc_context, context, aborted)
     finally:
         context.end()
 
 
-async def _abort(grpc_context: Any, error: AbortedCall) -> None:
-    grpc_context.set_trailing_metadata(((DETAILS_KEY, error.details),))
+async def _abort(grpc_context: Any, context: CallContext, error: AbortedCall) -> None:
+    grpc_context.set_trailing_metadata(
+        ((REQUEST_ID, context.request_id), (DETAILS_KEY, error.details))
+    )
     await grpc_context.abort(error.code, error.message)

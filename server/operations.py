@@ -18,6 +18,9 @@ from server.results import FORMATS
 
 PREFIX = "operations/"
 
+_LOGGED = 200
+"""Characters of a name that a caller sent; a request may hold 4 MB."""
+
 _STATES = {
     "queued": service_pb.OPERATION_STATE_QUEUED,
     "running": service_pb.OPERATION_STATE_RUNNING,
@@ -41,6 +44,11 @@ def operation_of(job: Job) -> operations_pb2.Operation:
         summary = summary_message(job.result["features"], job.result["summary"])
         operation.response.Pack(service_pb.DetectionResult(summary=summary, formats=list(FORMATS)))
     return operation
+
+
+def logged_id(name: str) -> str:
+    """The job as the log names it, be its name right or wrong."""
+    return name.removeprefix(PREFIX)[:_LOGGED]
 
 
 def id_of(name: str) -> str:

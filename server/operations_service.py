@@ -12,7 +12,7 @@ from server.call import Call, Calls
 from server.context import CallContext
 from server.detections import Detections
 from server.following import Follower
-from server.operations import id_of, operation_of
+from server.operations import id_of, logged_id, operation_of
 
 _PAGE, _LARGEST_PAGE = 100, 1000
 _LONGEST_WAIT_S = 300.0
@@ -82,5 +82,6 @@ class OperationsService:
 
     def _call(self, method: str, name: str, context: CallContext, role: Role) -> Call:
         call = self._calls.begin(method, context, role)
-        call.fields.update(job=name[:200])
+        if method != "ListOperations":
+            call.fields.update(job=logged_id(name))
         return call

@@ -65,7 +65,9 @@ class RunningServer:
         """
         services = self._services
         self._loop.run(self._health.stop())
+        # gRPC refuses new calls by itself; its connections and those of HTTP may be open still.
         stopping = self._loop.submit(self._listeners.server.stop(grace_s + 2 * STOP_S))
+        services.calls.draining.set()
         with ThreadPoolExecutor(1) as aside:
             drained = aside.submit(services.detections.drain, grace_s)
             finished = services.detection.wait_idle(grace_s)

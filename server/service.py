@@ -27,7 +27,7 @@ from server.detections import Checked, Detections
 from server.following import Follower
 from server.mailbox import Mailbox
 from server.messages import feature_events, progress_message, summary_event
-from server.operations import id_of, operation_of
+from server.operations import id_of, logged_id, operation_of
 from server.request import named, offered
 from server.results import FORMATS
 from server.slots import Slots, Ticket
@@ -152,6 +152,7 @@ class DetectionService:
         """See proto/lanner/v1/detection_service.proto."""
         asked = named(request.spec.scene)
         with self._calls.begin("SubmitDetection", context, "run", asked=asked) as call:
+            call.fields.update(_logged(request.spec))
             job = self._opened_as(request.spec, asked, call)
             self._work.admit(job)
             queue = request.queue_timeout if request.HasField("queue_timeout") else None
@@ -161,6 +162,7 @@ class DetectionService:
                 request_id=request.request_id,
                 priority=request.priority,
                 queue_s=None if queue is None else queue.ToTimedelta().total_seconds(),
+                call_id=context.request_id,
             )
             call.fields.update(job=taken.id)
             return operation_of(taken)
@@ -170,7 +172,7 @@ class DetectionService:
     ) -> AsyncIterator[pb.WatchEvent]:
         """See proto/lanner/v1/detection_service.proto."""
         async with self._calls.begin("Watch", context, "read", is_stream=True) as call:
-            call.fields.update(job=request.name[:_LOGGED])
+            call.fields.update(job=logged_id(request.name))
             events = self._follower.events(
                 id_of(request.name), call.owner, request.cursor, request.previews, context
             )
@@ -184,7 +186,7 @@ class DetectionService:
         with self._calls.begin("GetResult", context, "read", is_stream=True) as call:
             form = request.format or "geojson"
             path = self._jobs.result_file(id_of(request.name), call.owner, form)
-            call.fields.update(job=request.name, bytes=path.stat().st_size)
+            call.fields.update(job=logged_id(request.name), bytes=path.stat().st_size)
             kind = FORMATS[form]
             with path.open("rb") as file:
                 while (part := file.read(_PART_BYTES)) or kind:
@@ -242,8 +244,7 @@ class DetectionService:
     ) -> Iterator[pb.DetectResponse]:
         spec = request.spec
         uri = named(spec.scene)
-        # An address may hold a password, or a signature that opens it.
-        call.fields.update(scene=display_name(uri)[:_LOGGED], detector=spec.detector.name[:_LOGGED])
+        call.fields.update(_logged(spec))
         job = self._opened_as(spec, uri, call)
         ticket = self._slots.enter(job.device)
         future = self._workers.submit(self._compute, ticket, job, run)
@@ -276,6 +277,13 @@ class DetectionService:
             result = self._work.detect(job, run.cancel, run.reports.put)
             self._calls.metrics.detected(job.detector, result)
             return result.features, result.summary, round(time.monotonic() - started, 3)
+
+
+def _logged(spec: words.DetectionSpec) -> dict[str, str]:
+    """What the log says of a spec."""
+    uri = named(spec.scene)
+    # An address may hold a password, or a signature that opens it.
+    return {"scene": display_name(uri)[:_LOGGED], "detector": spec.detector.name[:_LOGGED]}
 
 
 def _plan_message(plan: DetectionPlan) -> pb.DetectionPlan:

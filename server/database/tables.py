@@ -21,6 +21,7 @@ jobs = sa.Table(
     sa.Column("client", sa.String(200), nullable=False),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("request_id", sa.String(200)),
+    sa.Column("call_id", sa.String(128)),
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("created", sa.Double, nullable=False),

@@ -9,6 +9,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.http.request_ids import RequestIds
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names of this machine. A page whose own name leads here, by a name server that changes its
 answer, sends that name as its Host."""
@@ -56,16 +58,24 @@ class NameGuard:
 
 
 def guarded(app: ASGIApp, hosts: Collection[str] | None, origins: Collection[str]) -> ASGIApp:
-    """The application behind a guard, with the headers that let listed pages read its answers."""
+    """The application behind a guard, with the headers that let listed pages read its answers,
+    and with ids of requests.
+    """
     if origins:
         app = CORSMiddleware(
             app,
             allow_origins=sorted(origins),
             allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Upload-Offset"],
-            expose_headers=["Upload-Offset", "Upload-Length", "Retry-After"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Last-Event-ID",
+                "Upload-Offset",
+                "X-Request-Id",
+            ],
+            expose_headers=["Upload-Offset", "Upload-Length", "Retry-After", "X-Request-Id"],
         )
-    return NameGuard(app, hosts, origins)
+    return RequestIds(NameGuard(app, hosts, origins))
 
 
 def _name(host: str) -> str:

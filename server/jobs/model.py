@@ -29,6 +29,7 @@ class NewJob:
         request_id: chosen by the client; a second request of the same id is the same job.
         priority: jobs of a higher one are run first.
         queue_s: seconds that it may wait for its first turn; None: for ever.
+        call_id: of the call that brings it, for the log.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class NewJob:
     request_id: str | None = None
     priority: int = 0
     queue_s: float | None = None
+    call_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Job:
 
     Attributes:
         id: made by the store; nobody can guess it.
+        call_id: of the call that brought it; None: unknown.
         cancelling: whether a client asked to cancel it.
         attempts: how often work on it began.
         progress: of the attempt that runs.
@@ -70,6 +73,7 @@ class Job:
     result: Mapping[str, Any] | None = None
     error: bytes | None = None
     last_event: int = 0
+    call_id: str | None = None
 
     @property
     def is_ended(self) -> bool:

@@ -19,7 +19,7 @@ from lanner.core.errors import (
 )
 from lanner.core.grpc_errors import encode, internal
 from lanner.core.job import Cancel, Progress
-from server.jobs.model import JobState, Lease
+from server.jobs.model import Job, JobState, Lease
 from server.jobs.store import JobStore, LeaseLostError
 
 log = logging.getLogger("lanner.server")
@@ -152,7 +152,7 @@ class JobRunner:
                 while not self._stopping.is_set() and self._claim_one():
                     pass
             except ServerError as error:
-                log.warning("jobs: %s", error)
+                _warn(error)
             self._wake.wait(self._options.poll_s)
 
     def _claim_one(self) -> bool:
@@ -199,14 +199,14 @@ class JobRunner:
             running.cancel.set()
         except ServerError as error:
             # The lease may run out; then the next renewal says so.
-            log.warning("jobs: %s", error)
+            _warn(error, running.lease.job)
 
     def _reap(self) -> None:
         try:
             if self._store.reap(_waited_too_long(), _lost_too_often()):
                 self._wake.set()
         except ServerError as error:
-            log.warning("jobs: %s", error)
+            _warn(error)
 
     def _run(self, running: _Running) -> None:
         job = running.lease.job
@@ -214,6 +214,8 @@ class JobRunner:
         def tell(progress: Progress) -> None:
             running.reached = running.unsaved = progress
 
+        _log_state(job, "running")
+        began, reason = time.monotonic(), ""
         state: JobState = "succeeded"
         result: Mapping[str, Any] | None = None
         error: bytes | None = None
@@ -223,16 +225,22 @@ class JobRunner:
             state = "cancelled"
         except LannerError as failed:
             state, error = "failed", encode(failed, hide=self._hide).details
+            reason = type(failed).__name__
         except Exception as failed:
             number = secrets.token_hex(6)
-            fields = {"event": "error", "id": number, "job": job.id}
+            fields = {**_names(job), "event": "error", "id": number}
             log.error("error %s", number, exc_info=failed, extra={"fields": fields})
             state, error = "failed", internal(number).details
+            reason = type(failed).__name__
         try:
-            self._end(running, state, result, error)
+            became = self._end(running, state, result, error)
+            seconds = round(time.monotonic() - began, 3)
+            more = {"error": reason} if reason and became == state else {}
+            _log_state(job, became, seconds=seconds, **more)
             self._after(job.id)
         except Exception as failed:
-            log.error("jobs: %s", job.id, exc_info=failed)
+            fields = {**_names(job), "event": "error"}
+            log.error("jobs: %s", job.id, exc_info=failed, extra={"fields": fields})
         finally:
             with self._changed:
                 del self._running[job.id]
@@ -245,24 +253,48 @@ class JobRunner:
         state: JobState,
         result: Mapping[str, Any] | None,
         error: bytes | None,
-    ) -> None:
-        """Say what came of a job, again and again while the database is away."""
+    ) -> str:
+        """Say what came of a job, again and again while the database is away.
+
+        Returns:
+            Its state, or `lost` where another server goes on with it.
+        """
+        job = running.lease.job
         until = time.monotonic() + self._options.lease_s
         while not running.is_lost:
             try:
                 if state == "cancelled" and running.is_drained:
                     self._store.release(running.lease)
-                else:
-                    self._store.finish(running.lease, state, result=result, error=error)
+                    return "queued"
+                self._store.finish(running.lease, state, result=result, error=error)
             except LeaseLostError:
-                return
+                break
             except ServerError as away:
-                log.warning("jobs: %s", away)
+                _warn(away, job)
                 if time.monotonic() > until:
-                    return  # the lease has run out: another server goes on with the job
+                    break  # the lease has run out: another server goes on with the job
                 time.sleep(self._options.poll_s)
             else:
-                return
+                return state
+        return "lost"
+
+
+def _names(job: Job) -> dict[str, Any]:
+    """What each line of the log says of its job."""
+    called = {} if job.call_id is None else {"request_id": job.call_id}
+    return {"event": "job", **called, "job": job.id, "client": job.client, "kind": job.kind}
+
+
+def _log_state(job: Job, state: str, **more: Any) -> None:
+    """One line for the begin of work on a job, one for its end; a caller may be gone by then."""
+    fields = {**_names(job), "state": state, "attempt": job.attempts, **more}
+    log.info("job %s %s", job.id, state, extra={"fields": fields})
+
+
+def _warn(error: ServerError, job: Job | None = None) -> None:
+    fields = {} if job is None else _names(job)
+    fields |= {"event": "database", "problem": str(error)}
+    log.warning("jobs: %s", error, extra={"fields": fields})
 
 
 def waited_too_long() -> DeadlineError:

@@ -64,6 +64,7 @@ class JobStore:
                     client=new.client,
                     spec=dict(new.spec),
                     request_id=new.request_id,
+                    call_id=new.call_id,
                     priority=new.priority,
                     state="queued",
                     created=now,
@@ -449,4 +450,5 @@ def _job(row: Any) -> Job:
         result=row.result,
         error=row.error,
         last_event=row.last_event,
+        call_id=row.call_id,
     )
