@@ -537,7 +537,7 @@ def test_one_client_does_not_take_all_streams(guarded):
 
 
 class Held:
-    """The real pipeline, which waits before it opens a scene, and calls the next of `swaps`."""
+    """The real pipeline, which waits before it opens a scene; then calls the next of `swaps`."""
 
     def __init__(self):
         self.began, self.go = threading.Event(), threading.Event()
