@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from lanner.cli.reporting import AsJson, Debug, reporting
+from lanner.cli.settings import Config, merged, with_settings
 from lanner.cli.state import state_folder
 from lanner.core.errors import AddressError, LannerError
 
@@ -38,28 +39,18 @@ class Finding:
 Check = Callable[[], Iterator[Finding]]
 
 
+@with_settings(("data", "database"))
 def doctor(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            metavar="DIR",
-            show_default="~/.local/state/lanner/server-PORT",
-            help="The server's --data.",
-        ),
-    ] = None,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            "--database",
-            metavar="URL",
-            show_default="an SQLite file in --data",
-            help="The server's --database.",
-        ),
-    ] = None,
+    given: dict[str, Any],
+    config: Config = None,
     port: Annotated[
         list[int] | None,
-        typer.Option("--port", "-p", show_default="50051", help="Ports that it is to listen on."),
+        typer.Option(
+            "--port",
+            "-p",
+            show_default="those of the settings",
+            help="Ports that it is to listen on.",
+        ),
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -70,17 +61,19 @@ def doctor(
 
         lanner doctor --database postgresql+psycopg://lanner@db/lanner
     """
-    ports = port or [50051]
-    folder = data or state_folder(ports[0])
-    checks: Sequence[Check] = (
-        _libraries,
-        _devices,
-        _detectors,
-        lambda: _disk(folder),
-        lambda: _ports(ports),
-        lambda: _database(folder, database),
-    )
     with reporting(debug):
+        settings = merged(given, config).settings
+        named = (settings.port, settings.http_port, settings.metrics_port)
+        ports = port or [one for one in named if one is not None]
+        folder = settings.data or state_folder(ports[0])
+        checks: Sequence[Check] = (
+            _libraries,
+            _devices,
+            _detectors,
+            lambda: _disk(folder),
+            lambda: _ports(ports),
+            lambda: _database(folder, settings.database),
+        )
         found = [one for check in checks for one in _safely(check)]
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=2))

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lanner.cli.reporting import AsJson, Debug, reporting
+from lanner.cli.settings import Config, merged, with_settings
 from lanner.cli.state import state_folder
 from lanner.core.errors import ConfigError
 
@@ -24,25 +25,8 @@ token = typer.Typer(
     help="Make, list and revoke the tokens that a server asks its callers for.",
 )
 
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        show_default="~/.local/state/lanner/server-PORT",
-        help="The server's --data.",
-    ),
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database",
-        metavar="URL",
-        show_default="an SQLite file in --data",
-        help="The server's --database.",
-    ),
-]
-Port = Annotated[int, typer.Option("--port", "-p", help="The server's --port, which names --data.")]
+_PLACE = ("data", "database", "port")
+"""Settings that say where a server keeps its tokens; from where its own come, so do these."""
 
 
 class RoleName(StrEnum):
@@ -55,7 +39,9 @@ class RoleName(StrEnum):
 
 
 @token.command()
+@with_settings(_PLACE)
 def new(
+    given: dict[str, Any],
     client: Annotated[
         str, typer.Argument(help="Whose it is; tokens of one client see the same jobs.")
     ],
@@ -73,16 +59,14 @@ def new(
             "--days", min=0.0, show_default="it does not expire", help="How long it lasts."
         ),
     ] = None,
-    data: Data = None,
-    database: DatabaseUrl = None,
-    port: Port = 50051,
+    config: Config = None,
     debug: Debug = False,
 ) -> None:
     """Make a token and print it: it is kept nowhere, so keep it now.
 
     lanner token new qgis-anna --role run --days 90
     """
-    with reporting(debug), _store(data, database, port) as store:
+    with reporting(debug), _store(given, config) as store:
         made, text = store.new(client, role.value, None if days is None else days * 86400)
         typer.echo(text)
         until = "until it is revoked" if made.expires is None else f"until {_day(made.expires)}"
@@ -90,18 +74,18 @@ def new(
 
 
 @token.command("list")
+@with_settings(_PLACE)
 def listing(
+    given: dict[str, Any],
     as_json: AsJson = False,
-    data: Data = None,
-    database: DatabaseUrl = None,
-    port: Port = 50051,
+    config: Config = None,
     debug: Debug = False,
 ) -> None:
     """List tokens: their ids, whose they are, and until when."""
     import json
     from dataclasses import asdict
 
-    with reporting(debug), _store(data, database, port) as store:
+    with reporting(debug), _store(given, config) as store:
         found = store.list()
         if as_json:
             typer.echo(json.dumps([asdict(one) for one in found]))
@@ -115,15 +99,15 @@ def listing(
 
 
 @token.command()
+@with_settings(_PLACE)
 def revoke(
+    given: dict[str, Any],
     identity: Annotated[str, typer.Argument(metavar="ID", help="Of the token, as `list` has it.")],
-    data: Data = None,
-    database: DatabaseUrl = None,
-    port: Port = 50051,
+    config: Config = None,
     debug: Debug = False,
 ) -> None:
     """Refuse a token from now on; running servers notice within five seconds."""
-    with reporting(debug), _store(data, database, port) as store:
+    with reporting(debug), _store(given, config) as store:
         if not store.revoke(identity):
             raise ConfigError(
                 "token", identity, "is no token that is valid", "see `lanner token list`"
@@ -132,14 +116,15 @@ def revoke(
 
 
 @contextmanager
-def _store(data: Path | None, database: str | None, port: int) -> Iterator[TokenStore]:
+def _store(given: dict[str, Any], config: Path | None) -> Iterator[TokenStore]:
+    settings = merged(given, config).settings
     from server.database.engine import Database, default_url
     from server.tokens import TokenStore
 
-    folder = data or state_folder(port)
-    if database is None and folder is None:
-        raise ConfigError("--port", port, "names no folder", "give --data or --database")
-    url = database or default_url(folder or Path())
+    folder = settings.data or state_folder(settings.port)
+    if settings.database is None and folder is None:
+        raise ConfigError("--port", settings.port, "names no folder", "give --data or --database")
+    url = settings.database or default_url(folder or Path())
     opened = Database(url)
     try:
         yield TokenStore(opened)

@@ -44,12 +44,14 @@ class Database:
             self._lite = parsed.get_backend_name() == "sqlite"
             self._engine = self._open(parsed)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            # A URL that cannot be read may be quoted in the error, and its password with it.
+            is_url = not isinstance(error, ArgumentError) or isinstance(error, NoSuchModuleError)
             raise ConfigError(
                 _DATABASE,
-                url.partition("://")[0],
-                f"is no database that can be used here ({error})",
+                url.partition("://")[0] if is_url else "(hidden)",
+                f"is no database that can be used here ({error if is_url else 'it is no URL'})",
                 "give sqlite:///FILE, or postgresql+psycopg://... with the extra `postgres`",
-            ) from error
+            ) from (error if is_url else None)
         with self.writing() as db:
             migrate(db)
 
