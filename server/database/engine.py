@@ -43,9 +43,9 @@ class Database:
             self._name = parsed.render_as_string(hide_password=True)
             self._lite = parsed.get_backend_name() == "sqlite"
             self._engine = self._open(parsed)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        except (ArgumentError, ValueError, NoSuchModuleError, ModuleNotFoundError) as error:
             # A URL that cannot be read may be quoted in the error, and its password with it.
-            is_url = not isinstance(error, ArgumentError) or isinstance(error, NoSuchModuleError)
+            is_url = isinstance(error, NoSuchModuleError | ModuleNotFoundError)
             raise ConfigError(
                 _DATABASE,
                 url.partition("://")[0] if is_url else "(hidden)",
