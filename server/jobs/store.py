@@ -199,12 +199,10 @@ class JobStore:
     def renew(self, lease: Lease, lease_s: float, progress: Progress | None = None) -> bool:
         """Keep a job for longer, and say how far it is; whether its end was asked for.
 
-        One that has come anywhere does not wait any more, whatever becomes of its owner.
-
         Raises:
             LeaseLostError: it is another's.
         """
-        values = {} if progress is None else {**_progress(progress), "queue_until": None}
+        values = {} if progress is None else _progress(progress)
         with self._database.writing() as db:
             self._write(db, lease, lease_until=self._database.now(db) + lease_s, **values)
             return bool(
@@ -412,7 +410,8 @@ class JobStore:
 _ADMISSION = 0x6C616E6F
 """Of PostgreSQL's advisory locks: requests are counted in turns."""
 
-_WAITING = {"stage": "queued", "done": 0, "total": 0}
+_WAITING = {"stage": "queued", "done": 0, "total": 0, "queue_until": None}
+"""Of a job that goes back into the line: it had its turn, and waits for another without a limit."""
 
 
 def _late(now: float) -> sa.ColumnElement[bool]:
