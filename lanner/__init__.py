@@ -6,7 +6,8 @@
     found.gdf, found.to_file("aircraft.gpkg"), found.overlay("aircraft.png")
 
 `lanner.load_detector(name).detect(scene)` keeps the networks for many scenes, and
-`lanner.Client(address).detect(...)` asks a server; all give `lanner.Detections`.
+`lanner.Client(address).detect(...)` asks a server, and `lanner.AsyncClient` where calls are
+awaited; all give `lanner.Detections`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lanner.archives.differences import diff
     from lanner.archives.replay import replay
     from lanner.archives.scenes import SceneFilter
-    from lanner.client import Client
+    from lanner.client import AsyncClient, Client
     from lanner.core import errors
     from lanner.core.errors import LannerError
     from lanner.core.job import Cancel, Progress
@@ -38,6 +39,7 @@ _rooms.find_beside_this_package()
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _FROM = {
+    "AsyncClient": "lanner.client",
     "Cancel": "lanner.core.job",
     "Client": "lanner.client",
     "Detections": "lanner.inference.detections",
@@ -55,6 +57,7 @@ _FROM = {
 # Loaded when first asked for: importing Lanner must load neither gRPC nor torch.
 
 __all__ = [
+    "AsyncClient",
     "Cancel",
     "Client",
     "Detections",

@@ -1,53 +1,57 @@
-"""Calls about submitted detections, each repeated while the server is away."""
+"""Calls to a server that block, each repeated while it is away."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
 from google.longrunning import operations_pb2 as operations
 from google.longrunning import operations_pb2_grpc
-from google.protobuf.duration_pb2 import Duration
 
-from lanner.core.errors import ServerError
+from lanner.client.connection import Connection
+from lanner.client.messages import duration
+from lanner.client.resuming import ResultPlace, WatchPlace
+from lanner.client.retry import Retries
+from lanner.client.uploads import Sending, Upload
+from lanner.core.errors import LannerError
 from lanner.v1 import detection_service_pb2 as service_pb
 from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 from lanner.v1 import upload_service_pb2 as upload_pb
 from lanner.v1 import upload_service_pb2_grpc as upload_pb_grpc
 
 T = TypeVar("T")
-Errors = Callable[[], AbstractContextManager[None]]
-"""Raises Lanner's errors for gRPC's."""
-
-_FIRST_S, _LAST_S = 0.1, 5.0
-"""Pauses between repetitions, which double from one to the other."""
 
 
 class Calls:
-    """What a client asks of its server about submitted detections.
+    """What a client asks of its server about submitted detections and uploads.
 
     All of them may be repeated without harm: a submission has a `request_id`.
 
     Args:
         channel: to the server.
-        errors: raises Lanner's errors for gRPC's.
-        timeout: seconds that one answer may take.
-        patience_s: seconds for which a server that is away is asked again.
+        connection: what all calls have in common.
     """
 
-    def __init__(
-        self, channel: grpc.Channel, errors: Errors, timeout: float, patience_s: float
-    ) -> None:
+    def __init__(self, channel: grpc.Channel, connection: Connection) -> None:
         self._detections = pb_grpc.DetectionServiceStub(channel)
         self._operations = operations_pb2_grpc.OperationsStub(channel)
         self._uploads = upload_pb_grpc.UploadServiceStub(channel)
-        self._errors = errors
-        self._timeout = timeout
-        self._patience_s = patience_s
+        self._connection = connection
+        self._metadata = connection.metadata
+
+    def list_detectors(self) -> service_pb.ListDetectorsResponse:
+        """What is on offer; asked once, so that a wrong address is told at once."""
+        timeout = self._connection.timeout
+        with self._connection.errors(timeout):
+            return self._detections.ListDetectors(
+                service_pb.ListDetectorsRequest(), timeout=timeout, metadata=self._metadata
+            )
+
+    def detect(self, request: service_pb.DetectRequest, timeout: float | None) -> Any:
+        """The events of a detection that ends with its call, a `grpc.Call`; never repeated."""
+        return self._detections.Detect(request, timeout=timeout, metadata=self._metadata)
 
     def submit(self, request: service_pb.SubmitDetectionRequest) -> operations.Operation:
         """The operation of a request."""
@@ -58,10 +62,10 @@ class Calls:
         request = operations.GetOperationRequest(name=name)
         return self._asked(self._operations.GetOperation, request)
 
-    def wait_operation(self, name: str, wait: Duration) -> operations.Operation:
+    def wait_operation(self, name: str, seconds: float) -> operations.Operation:
         """The same once it is done, or the time is over."""
-        request = operations.WaitOperationRequest(name=name, timeout=wait)
-        return self._asked(self._operations.WaitOperation, request, wait.ToTimedelta().seconds + 1)
+        request = operations.WaitOperationRequest(name=name, timeout=duration(seconds))
+        return self._asked(self._operations.WaitOperation, request, seconds)
 
     def operations(self) -> Iterator[operations.Operation]:
         """All, the oldest first."""
@@ -88,88 +92,67 @@ class Calls:
         """What a detection would take."""
         return self._asked(self._detections.PlanDetection, request)
 
-    def create_upload(self, request: upload_pb.CreateUploadRequest) -> upload_pb.Upload:
-        """An upload to write to. One that nobody writes to is forgotten."""
-        return self._asked(self._uploads.CreateUpload, request)
+    def upload(self, sending: Sending) -> Upload:
+        """Send a file; what breaks off goes on where it was."""
+        announced = sending.announced()
+        sending.name = self._asked(self._uploads.CreateUpload, announced).name
+        retries = Retries(self._connection.patience)
+        with sending.errors():
+            while True:
+                try:
+                    with self._connection.errors(None):
+                        found = self._uploads.WriteUpload(sending.parts(), metadata=self._metadata)
+                    sending.raise_failure()
+                    return sending.sent(found)
+                except LannerError as error:
+                    sending.raise_failure()
+                    time.sleep(retries.pause(error))
+                there = self.get_upload(sending.name).offset
+                if there > sending.offset:
+                    retries.moved()
+                sending.offset = there
 
-    def write_upload(
-        self, name: str, parts: Callable[[int], Iterator[upload_pb.WriteUploadRequest]]
-    ) -> upload_pb.Upload:
-        """Write an upload to its end; `parts` gives what is to be sent from an offset on."""
-        patience = _Patience(self._patience_s)
-        offset = 0
-        while True:
-            try:
-                with self._errors():
-                    return self._uploads.WriteUpload(parts(offset))
-            except ServerError as error:
-                patience.failed(error)
-            # The call that broke off may still hold the upload for a moment.
-            found = self._asked(self._uploads.GetUpload, upload_pb.GetUploadRequest(name=name))
-            offset = found.offset
+    def get_upload(self, name: str) -> upload_pb.Upload:
+        """How much of an upload is there."""
+        return self._asked(self._uploads.GetUpload, upload_pb.GetUploadRequest(name=name))
 
-    def watch(self, name: str, previews: bool, cursor: str) -> Iterator[service_pb.WatchEvent]:
+    def delete_upload(self, name: str) -> None:
+        """Have an upload forgotten."""
+        self._asked(self._uploads.DeleteUpload, upload_pb.DeleteUploadRequest(name=name))
+
+    def watch(self, place: WatchPlace) -> Iterator[service_pb.WatchEvent]:
         """The events of an operation; a call that breaks off goes on where it was."""
-        patience = _Patience(self._patience_s)
+        retries = Retries(self._connection.patience)
         while True:
-            request = service_pb.WatchRequest(name=name, cursor=cursor, previews=previews)
             try:
-                with self._errors():
-                    for event in self._detections.Watch(request):
-                        cursor = event.cursor or cursor
-                        patience = _Patience(self._patience_s)
-                        yield event
+                with self._connection.errors(None):
+                    for event in self._detections.Watch(place.request(), metadata=self._metadata):
+                        retries.moved()
+                        yield place.take(event)
                 return
-            except ServerError as error:
-                patience.failed(error)
+            except LannerError as error:
+                time.sleep(retries.pause(error))
 
-    def result(self, name: str, form: str) -> Iterator[bytes]:
+    def result(self, place: ResultPlace) -> Iterator[bytes]:
         """The bytes of a result, in pieces; one that breaks off is taken up where it was."""
-        taken = 0
-        request = service_pb.GetResultRequest(name=name, format=form)
-        patience = _Patience(self._patience_s)
+        retries = Retries(self._connection.patience)
         while True:
-            passed = 0
             try:
-                with self._errors():
-                    for one in self._detections.GetResult(request):
-                        # Results do not change: what was taken before is the same now.
-                        part = one.data[max(0, taken - passed) :]
-                        passed += len(one.data)
-                        if part:
-                            taken += len(part)
+                with self._connection.errors(None):
+                    request = place.request()
+                    for one in self._detections.GetResult(request, metadata=self._metadata):
+                        if part := place.take(one.data):
+                            retries.moved()
                             yield part
                 return
-            except ServerError as error:
-                patience.failed(error)
+            except LannerError as error:
+                time.sleep(retries.pause(error))
 
     def _asked(self, call: Callable[..., T], request: Any, extra_s: float = 0.0) -> T:
-        patience = _Patience(self._patience_s)
+        retries, timeout = Retries(self._connection.patience), self._connection.timeout + extra_s
         while True:
             try:
-                with self._errors():
-                    return call(request, timeout=self._timeout + extra_s)
-            except ServerError as error:
-                patience.failed(error)
-
-
-class _Patience:
-    """Pauses between repetitions, until a server was away for too long."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._pause = _FIRST_S
-
-    def failed(self, error: ServerError) -> None:
-        """Pause before the next try.
-
-        Raises:
-            ServerError: `error`, where its server is not away or was so for too long.
-        """
-        code = getattr(error.__cause__, "code", None)  # of the RpcError that it was made of
-        away = code is not None and code() is grpc.StatusCode.UNAVAILABLE
-        if not away or time.monotonic() + self._pause > self._end:
-            raise error
-        # Clients that lost one server at once do not come back at once.
-        time.sleep(self._pause * random.uniform(0.5, 1.0))
-        self._pause = min(2 * self._pause, _LAST_S)
+                with self._connection.errors(timeout):
+                    return call(request, timeout=timeout, metadata=self._metadata)
+            except LannerError as error:
+                time.sleep(retries.pause(error))

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import grpc
 
 from lanner.client.calls import Calls
+from lanner.client.collecting import Collector
+from lanner.client.connection import Connection
+from lanner.client.messages import Scene, plan_of, spec_of, submission_of
 from lanner.client.operation import Operation
-from lanner.client.proxy import Proxy, is_loopback, proxy_of
-from lanner.client.token import with_token
-from lanner.client.uploads import Upload, send
-from lanner.core.errors import (
-    BusyError,
-    Cancelled,
-    ConfigError,
-    LannerError,
-    SceneError,
-    ServerError,
-)
-from lanner.core.grpc_errors import decode
+from lanner.client.uploads import Sending, Upload
+from lanner.core.errors import Cancelled, LannerError
 from lanner.core.job import Cancel, DetectionPlan, Progress
 from lanner.core.offers import DetectorOffer, from_message
 from lanner.inference.detections import Detections
-from lanner.v1 import detection_pb2 as pb
 from lanner.v1 import detection_service_pb2 as service_pb
-from lanner.v1 import detection_service_pb2_grpc as pb_grpc
 
 _WATCH_S = 0.05
 # How soon a raised `Cancel` reaches the server.
-_MOST = (4 << 20) - 1024
-# Bytes of a request: what gRPC servers accept, with room for what is around it.
 _ANEW = "send the request again; it begins anew"
-
-
-Scene = str | os.PathLike[str] | Upload
-"""What a client may name."""
 
 
 class Client:
@@ -74,29 +56,19 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         token: str | None = None,
     ) -> None:
-        period = int(keepalive_s * 1000)
-        options = [
-            ("grpc.keepalive_time_ms", period),
-            ("grpc.keepalive_timeout_ms", period),
-            ("grpc.http2.ping_timeout_ms", period),
-            ("grpc.http2.max_pings_without_data", 0),
-            ("grpc.enable_http_proxy", int(not is_loopback(address))),
-        ]
         self.address = address
-        self._proxy = proxy_of(address, os.environ)
-        self._timeout = timeout
+        self._connection = Connection(
+            address, timeout=timeout, keepalive_s=keepalive_s, patience=patience, token=token
+        )
+        options = self._connection.options
         self._channel = (
             grpc.insecure_channel(address, options)
             if credentials is None
             else grpc.secure_channel(address, credentials, options)
         )
-        if token is not None:
-            self._channel = with_token(self._channel, token)
-        self._stub = pb_grpc.DetectionServiceStub(self._channel)
-        self._calls = Calls(self._channel, lambda: self._errors(timeout), timeout, patience)
+        self._calls = Calls(self._channel, self._connection)
         self._lock = threading.Lock()
         self._flights: set[_Flight] = set()
-        self._closed = False
 
     def detectors(self) -> tuple[DetectorOffer, ...]:
         """The detectors on offer, by name.
@@ -104,10 +76,7 @@ class Client:
         Raises:
             LannerError: as the server raised it, or `ServerError` where it cannot be reached.
         """
-        with self._errors(self._timeout):
-            answer = self._stub.ListDetectors(
-                service_pb.ListDetectorsRequest(), timeout=self._timeout
-            )
+        answer = self._calls.list_detectors()
         return tuple(from_message(one) for one in answer.detectors)
 
     def detect(
@@ -143,12 +112,12 @@ class Client:
                 `BusyError` where too many wait; `ServerError` where the server cannot be
                 reached, goes away, or does not finish within `timeout`.
         """
-        spec = _spec(scene, detector, device, gsd=gsd, tile=tile, members=members)
+        spec = spec_of(scene, detector, device, gsd=gsd, tile=tile, members=members)
         flight = _Flight()
         with self._errors(timeout, flight), self._cancellable(flight, cancel):
-            call = self._stub.Detect(service_pb.DetectRequest(spec=spec), timeout=timeout)
+            call = self._calls.detect(service_pb.DetectRequest(spec=spec), timeout)
             flight.begin(call)
-            return _collect(call, on_progress or _ignore, self.address)
+            return _collected(call, on_progress or _ignore, self.address)
 
     def submit(
         self,
@@ -181,12 +150,8 @@ class Client:
         Raises:
             LannerError: as of `detect`, what can be told before the work begins.
         """
-        spec = _spec(scene, detector, device, gsd=gsd, tile=tile, members=members)
-        request = service_pb.SubmitDetectionRequest(
-            spec=spec, request_id=request_id or secrets.token_hex(16), priority=priority
-        )
-        if queue_timeout is not None:
-            request.queue_timeout.FromNanoseconds(int(queue_timeout * 1e9))
+        spec = spec_of(scene, detector, device, gsd=gsd, tile=tile, members=members)
+        request = submission_of(spec, request_id, priority, queue_timeout)
         return Operation(self._calls, self._calls.submit(request))
 
     def plan(
@@ -203,18 +168,8 @@ class Client:
 
         Arguments and errors are those of `detect`.
         """
-        spec = _spec(scene, detector, device, gsd=gsd, tile=tile, members=members)
-        found = self._calls.plan(service_pb.PlanDetectionRequest(spec=spec))
-        known = found.HasField("work_time")
-        return DetectionPlan(
-            found.tiles,
-            found.megapixels,
-            found.read_bytes,
-            found.work_time.ToTimedelta().total_seconds() if known else None,
-            found.memory_bytes,
-            found.result_bytes if found.HasField("result_bytes") else None,
-            tuple(found.notes),
-        )
+        spec = spec_of(scene, detector, device, gsd=gsd, tile=tile, members=members)
+        return plan_of(self._calls.plan(service_pb.PlanDetectionRequest(spec=spec)))
 
     def upload(
         self,
@@ -231,7 +186,16 @@ class Client:
             SceneError: the file cannot be read, or was not sent whole.
             LannerError: as the server raised it.
         """
-        return send(self._calls, Path(path), on_progress or _ignore)
+        return self._calls.upload(Sending(Path(path), on_progress or _ignore))
+
+    def delete_upload(self, upload: Upload) -> None:
+        """Have the server forget a scene that was sent, and its bytes.
+
+        Raises:
+            UnknownUploadError: it is forgotten already.
+            ServerError: the server cannot be reached.
+        """
+        self._calls.delete_upload(upload.name)
 
     def operation(self, name: str) -> Operation:
         """A submitted detection by its name.
@@ -260,7 +224,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; what still runs is cancelled."""
-        self._closed = True
+        self._connection.closed = True
         self.cancel()
         self._channel.close()
 
@@ -271,16 +235,16 @@ class Client:
         self.close()
 
     @contextmanager
-    def _errors(self, timeout: float | None, flight: _Flight | None = None) -> Iterator[None]:
-        """Raise Lanner's errors for gRPC's."""
-        if self._closed:
-            raise ServerError("client", self.address, "is closed", "make another lanner.Client")
+    def _errors(self, timeout: float | None, flight: _Flight) -> Iterator[None]:
+        """Raise Lanner's errors for gRPC's, and `Cancelled` for a flight that we ended."""
         try:
-            yield
-        except grpc.RpcError as error:
-            if flight is not None and (flight.stopped or self._closed):
+            with self._connection.errors(timeout):
+                yield
+        except LannerError as error:
+            ours = flight.stopped or self._connection.closed
+            if ours and isinstance(error.__cause__, grpc.RpcError):
                 raise Cancelled(_ANEW) from error
-            raise _translate(error, self.address, timeout, self._proxy) from error
+            raise
 
     @contextmanager
     def _cancellable(self, flight: _Flight, cancel: Cancel | None) -> Iterator[None]:
@@ -333,130 +297,22 @@ class _Flight:
             self.call.cancel()
 
 
-def _spec(
-    scene: Scene,
-    detector: str,
-    device: str,
-    *,
-    gsd: float | None,
-    tile: int | None,
-    members: str | Sequence[str] | None,
-) -> pb.DetectionSpec:
-    """The request as it travels."""
-    source = _source(scene)
-    # A single name is one member, not as many as it has letters.
-    names = [members] if isinstance(members, str) else members
-    try:
-        spec = pb.DetectionSpec(
-            scene=source,
-            detector=pb.DetectorChoice(name=detector),
-            device=device,
-            gsd_m=gsd,
-            tile=tile,
-            members=None if members is None else pb.MemberSelection(names=names),
-        )
-    except ValueError as error:
-        raise ConfigError(
-            "request",
-            ascii((detector, device, gsd, tile, names)),
-            f"cannot be sent ({error})",
-            "give names in Unicode and numbers of a usual size",
-        ) from error
-    if (size := spec.ByteSize()) > _MOST:
-        raise ConfigError(
-            "request",
-            f"{size} bytes",
-            f"is larger than the {_MOST} that a server takes",
-            "name the scene by its path or address, and members by their names",
-        )
-    return spec
-
-
-def _source(scene: Scene) -> pb.SceneSource:
-    if isinstance(scene, Upload):
-        return pb.SceneSource(upload=scene.name)
-    uri = os.fspath(scene)
-    try:
-        uri.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise SceneError("scene", ascii(uri), "is no valid Unicode", "rename the file") from error
-    return pb.SceneSource(uri=uri)
-
-
 def _ignore(progress: Progress) -> None:
     """For callers who do not follow the progress."""
 
 
-def _collect(
+def _collected(
     events: Iterable[service_pb.DetectResponse],
     on_progress: Callable[[Progress], None],
     address: str,
 ) -> Detections:
-    """Put the stream together.
+    """Put the stream of a server together.
 
     Raises:
         ServerError: it ended before its summary, or features are missing.
     """
-    features: list[str] = []
-    parts: list[bytes] = []
-    summary: pb.Summary | None = None
-    for event in events:  # to the very end: only then is the status of the call known
-        kind = event.WhichOneof("event")
-        if kind == "progress":
-            progress = event.progress
-            on_progress(Progress(progress.stage, progress.done, progress.total))
-        elif kind == "features":
-            features.extend(one.geojson for one in event.features.features)
-        elif kind == "chunk":
-            parts.append(event.chunk.part)
-            if not event.chunk.more:
-                features.append(b"".join(parts).decode("utf-8"))
-                parts = []
-        elif kind == "summary":
-            summary = event.summary
-    if summary is not None and summary.feature_count == len(features):
-        return Detections(tuple(features), json.loads(summary.json))
-    raise ServerError(
-        "server",
-        address,
-        f"sent an incomplete result ({len(features)} features)",
-        "send the request again; if it stays so, bring client and server to one release",
-    )
-
-
-def _translate(
-    error: grpc.RpcError, address: str, timeout: float | None, proxy: Proxy | None
-) -> LannerError:
-    """The error that the server raised, or what happened on the way to it."""
-    call = cast("grpc.Call", error)  # every RpcError that a stub raises is one
-    lanner_error = decode(call.trailing_metadata() or ())
-    if lanner_error is not None:
-        return lanner_error
-    code, details = call.code(), call.details()
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ServerError("timeout", timeout, "passed before the answer came", "allow more time")
-    # A server that shuts down answers a call that comes in between with CANCELLED.
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        if proxy is not None:
-            return ServerError(
-                "server",
-                address,
-                f"cannot be reached or went away, by way of the proxy {proxy.address} that "
-                f"{proxy.variable} names ({details})",
-                "check the proxy and the address, or name the server's host in no_proxy",
-            )
-        return ServerError(
-            "server",
-            address,
-            f"cannot be reached or went away ({details})",
-            "start it with `lanner serve`, check the address, and send the request again",
-        )
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return ServerError(
-            "server", address, "does not speak lanner.v1", "check the address, or upgrade it"
-        )
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return BusyError("server", address, f"is out of resources ({details})", "try again later")
-    return ServerError(
-        "server", address, f"failed with {code.name} ({details})", "look into the server's log"
-    )
+    collector = Collector()
+    for event in events:
+        if (progress := collector.take(event)) is not None:
+            on_progress(progress)
+    return collector.result(address)

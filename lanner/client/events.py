@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from lanner.client.collecting import progress_of
 from lanner.core.job import Progress
 from lanner.v1 import detection_service_pb2 as pb
 
@@ -30,24 +30,31 @@ class WatchEvent:
     cursor: str = ""
 
 
-def read_events(messages: Iterable[pb.WatchEvent]) -> Iterator[WatchEvent]:
+class EventReader:
     """Events of messages: pieces of large features put together, heartbeats left out."""
-    parts: list[bytes] = []
-    for one in messages:
-        kind = one.WhichOneof("event")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def take(self, message: pb.WatchEvent) -> WatchEvent | None:
+        """The event that a message completes, if it does."""
+        kind = message.WhichOneof("event")
         if kind == "progress":
-            found = one.progress
-            yield WatchEvent("progress", Progress(found.stage, found.done, found.total))
-        elif kind == "preview":
-            texts = tuple(feature.geojson for feature in one.preview.features)
-            yield WatchEvent("preview", features=texts, replaces=one.preview.replaces)
-        elif kind == "features":
-            texts = tuple(feature.geojson for feature in one.features.features)
-            yield WatchEvent("features", features=texts, cursor=one.cursor)
-        elif kind == "chunk":
-            parts = [*([] if one.chunk.HasField("header") else parts), one.chunk.part]
-            if not one.chunk.more:
-                text = b"".join(parts).decode("utf-8")
-                yield WatchEvent("features", features=(text,), cursor=one.cursor)
-        elif kind == "operation":
-            yield WatchEvent("done")
+            return WatchEvent("progress", progress_of(message.progress))
+        if kind == "preview":
+            texts = tuple(feature.geojson for feature in message.preview.features)
+            return WatchEvent("preview", features=texts, replaces=message.preview.replaces)
+        if kind == "features":
+            texts = tuple(feature.geojson for feature in message.features.features)
+            return WatchEvent("features", features=texts, cursor=message.cursor)
+        if kind == "chunk":
+            return self._piece(message)
+        return WatchEvent("done") if kind == "operation" else None
+
+    def _piece(self, message: pb.WatchEvent) -> WatchEvent | None:
+        chunk = message.chunk
+        self._parts = [*([] if chunk.HasField("header") else self._parts), chunk.part]
+        if chunk.more:
+            return None
+        text = b"".join(self._parts).decode("utf-8")
+        return WatchEvent("features", features=(text,), cursor=message.cursor)

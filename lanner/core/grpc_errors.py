@@ -7,10 +7,11 @@ in the trailing metadata (https://grpc.io/docs/guides/error/, https://google.aip
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
@@ -130,14 +131,7 @@ def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:
     A class that this release does not know comes back as its nearest known one. None where
     the metadata tells of no error of Lanner's (the status came from gRPC or a proxy).
     """
-    details = next((value for key, value in metadata if key == DETAILS_KEY), b"")
-    if not isinstance(details, bytes):
-        return None
-    try:
-        status = status_pb2.Status.FromString(details)
-    except DecodeError:
-        return None
-    for detail in status.details:
+    for detail in _details(metadata):
         info = error_details_pb2.ErrorInfo()
         if not detail.Unpack(info) or info.domain != DOMAIN:
             continue
@@ -149,6 +143,26 @@ def decode(metadata: Iterable[tuple[str, str | bytes]]) -> LannerError | None:
         error = kind(argument, fields["value"], fields["problem"], fields["remedy"])
         return error.spelled({field: keyword for keyword, field in FIELDS.items()})
     return None
+
+
+def retry_delay(metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
+    """Seconds after which a server says that the same request may succeed; None: it says none."""
+    for detail in _details(metadata):
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToTimedelta().total_seconds())
+    return None
+
+
+def _details(metadata: Iterable[tuple[str, str | bytes]]) -> Sequence[AnyMessage]:
+    """The parts of the `google.rpc.Status` in trailing metadata; none where there is none."""
+    details = next((value for key, value in metadata if key == DETAILS_KEY), b"")
+    if not isinstance(details, bytes):
+        return ()
+    try:
+        return tuple(status_pb2.Status.FromString(details).details)
+    except DecodeError:
+        return ()
 
 
 def _clip(text: str, limit: int) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanner.client.client import _collect
+from lanner.client.client import _collected
 from lanner.core.errors import LannerError, ServerError
 from lanner.core.job import Progress
 from lanner.v1 import detection_pb2 as pb
@@ -37,7 +37,7 @@ def text_of(number: int, size: int, letter: str = "x") -> str:
 def rebuilt(texts: list[str]) -> tuple[str, ...]:
     events = [*feature_events(texts), summary_event(len(texts), {"n": len(texts)})]
     assert max(event.ByteSize() for event in events) < LIMIT
-    found = _collect(events, lambda _: None, "here:1")
+    found = _collected(events, lambda _: None, "here:1")
     assert found.summary == {"n": len(texts)}
     return found.features
 
@@ -123,18 +123,18 @@ def test_an_incomplete_result_is_refused():
     events = list(feature_events(texts))
     for stream in (events, [*events, summary_event(4, {})], []):
         with pytest.raises(ServerError, match="incomplete result"):
-            _collect(stream, lambda _: None, "here:1")
+            _collected(stream, lambda _: None, "here:1")
     assert issubclass(ServerError, LannerError)
 
 
 def test_an_event_of_a_later_release_is_skipped():
     stream = [service_pb.DetectResponse(), summary_event(0, {"ok": 1})]
-    assert _collect(stream, lambda _: None, "here:1").summary == {"ok": 1}
+    assert _collected(stream, lambda _: None, "here:1").summary == {"ok": 1}
 
 
 def test_progress_crosses_unchanged():
     events: list[Progress] = []
     progress = Progress("tiles", 3, 2**40)
     sent = [service_pb.DetectResponse(progress=progress_message(progress)), summary_event(0, {})]
-    _collect(sent, events.append, "here:1")
+    _collected(sent, events.append, "here:1")
     assert events == [progress]

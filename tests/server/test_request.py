@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.client.client import _spec
+from lanner.client.messages import spec_of
 from lanner.core.errors import (
     ConfigError,
     DeviceNameError,
@@ -44,7 +44,7 @@ def scenes(tmp_path: Path) -> ScenePolicy:
 
 def spec(**changes: object) -> pb.DetectionSpec:
     given = {"device": "auto", "gsd": None, "tile": None, "members": None, **changes}
-    return _spec("a.tif", "aircraft", given.pop("device"), **given)
+    return spec_of("a.tif", "aircraft", given.pop("device"), **given)
 
 
 def test_the_least_request(scenes):
@@ -113,7 +113,7 @@ def test_nothing_said_is_refused(scenes):
 
 def test_a_scene_that_is_no_unicode_is_refused_by_the_client():
     with pytest.raises(SceneError, match="Unicode"):
-        _spec("a\udcff.tif", "aircraft", "auto", gsd=None, tile=None, members=None)
+        spec_of("a\udcff.tif", "aircraft", "auto", gsd=None, tile=None, members=None)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_cannot_travel_is_refused_by_the_client(changes):
     asked = {"scene": "a.tif", "detector": "a", "device": "auto", **changes}
     rest = {name: changes.get(name) for name in ("gsd", "tile", "members")}
     with pytest.raises(ConfigError, match=r"^request") as caught:
-        _spec(asked["scene"], asked["detector"], asked["device"], **rest)
+        spec_of(asked["scene"], asked["detector"], asked["device"], **rest)
     assert len(str(caught.value)) < 1000
 
 
