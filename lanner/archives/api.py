@@ -17,6 +17,7 @@ from lanner.archives.resume import resumed
 from lanner.archives.run import BatchResult, run_batch
 from lanner.archives.scenes import SceneFilter
 from lanner.archives.sources import check_filter, find_scenes
+from lanner.archives.work import RunScene, run_job
 from lanner.core.errors import Argument, ConfigError, SceneError
 from lanner.core.job import Cancel, Progress
 from lanner.inference.registry import find, pinned
@@ -86,6 +87,7 @@ def batch(  # noqa: PLR0913
     on_plan: Callable[[ArchivePlan], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_record: Callable[[BatchRecord], None] | None = None,
+    run_scene: RunScene = run_job,
     cancel: Cancel | None = None,
 ) -> BatchResult:
     """Run detectors over an archive; the same call goes on where an earlier one stopped.
@@ -110,6 +112,7 @@ def batch(  # noqa: PLR0913
         on_plan: given the plan before anything is run; it tells what earlier runs have done.
         on_progress: told of every stage.
         on_record: given each scene's record when it is done or failed.
+        run_scene: runs one scene; here, unless another machine does it.
         cancel: set it from another thread to stop.
 
     Raises:
@@ -135,6 +138,7 @@ def batch(  # noqa: PLR0913
             if value
         },
         retry_failed=retry_failed,
+        run_scene=run_scene,
         cancel=cancel,
         tell=tell,
         follow=on_record or _ignore_record,

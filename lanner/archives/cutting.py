@@ -19,6 +19,7 @@ from lanner.archives.records import ErrorFacts
 from lanner.archives.work import (
     DetectorDone,
     LooksLeft,
+    RunScene,
     SceneJob,
     look_run,
     open_detector,
@@ -72,18 +73,19 @@ _LOST = ErrorFacts(
 )
 
 
-def scene_steps(job: SceneJob, cut: bool) -> Steps:
+def scene_steps(job: SceneJob, cut: bool, run: RunScene = run_job) -> Steps:
     """Everything that is to be done for one scene.
 
     Args:
         job: the scene and its detectors.
         cut: whether several workers share it.
+        run: does all of it where they do not.
 
     Raises:
         OutputError: the ledger of a run cannot be written.
     """
     if not cut:
-        answered = yield [Piece(partial(run_job, job))]
+        answered = yield [Piece(partial(run, job))]
         if isinstance(answered, Lost):
             return [_lost(detector) for detector in job.detectors]
         return list(answered)

@@ -23,7 +23,7 @@ from lanner.archives.records import BatchRecord
 from lanner.archives.resume import row_status
 from lanner.archives.scenes import SceneRef
 from lanner.archives.schedule import Begun, Ended, run_jobs
-from lanner.archives.work import WORK, SceneJob, files_of
+from lanner.archives.work import WORK, RunScene, SceneJob, files_of, run_job
 from lanner.core.config import config_sha256
 from lanner.core.errors import Cancelled
 from lanner.core.job import Cancel, Progress
@@ -69,6 +69,7 @@ def run_batch(  # noqa: PLR0913
     on: str = "local",
     executor: Mapping[str, int] | None = None,
     retry_failed: bool = False,
+    run_scene: RunScene = run_job,
     cancel: Cancel | None = None,
     tell: Tell = lambda _: None,
     follow: Follow = lambda _: None,
@@ -83,6 +84,7 @@ def run_batch(  # noqa: PLR0913
         on: name of an executor, or the address of a cluster.
         executor: its parameters, such as `workers`.
         retry_failed: whether scenes that failed are tried again.
+        run_scene: runs one scene; here, unless another machine does it.
         cancel: asks for an end; what is in hand is kept.
         tell: told of progress.
         follow: given each record as it is done or failed.
@@ -112,10 +114,10 @@ def run_batch(  # noqa: PLR0913
         elsewhere = False
         try:
             with workers(_needs(jobs, options)) as pool:
-                elsewhere = pool.cuts
+                elsewhere = pool.cuts or run_scene is not run_job
                 if elsewhere:
                     threading.Thread(target=load_libraries, args=[detectors], daemon=True).start()
-                for event in run_jobs(jobs, pool, cancel):
+                for event in run_jobs(jobs, pool, cancel, run_scene):
                     if isinstance(event, Begun):
                         for detector in event.job.detectors:
                             ledger.put(event.job.ref.name, detector, "running")
@@ -139,7 +141,7 @@ def run_batch(  # noqa: PLR0913
         ran = {(job.ref.name, detector) for job in jobs for detector in job.detectors}
         slow = keep_rates(
             records,
-            # Speed of several machines is none of this one.
+            # Speed of other machines is none of this one.
             set() if elsewhere else ran,
             detectors,
             options,

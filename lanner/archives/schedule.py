@@ -9,7 +9,7 @@ from itertools import count
 
 from lanner.archives.cutting import RUN, Lost, Piece, Steps, scene_steps
 from lanner.archives.executors import Pool
-from lanner.archives.work import DetectorDone, SceneJob
+from lanner.archives.work import DetectorDone, RunScene, SceneJob, run_job
 from lanner.core.job import Cancel
 
 SHARES = 4
@@ -58,7 +58,7 @@ class _Task:
 
 
 def run_jobs(
-    jobs: Sequence[SceneJob], pool: Pool, cancel: Cancel
+    jobs: Sequence[SceneJob], pool: Pool, cancel: Cancel, run: RunScene = run_job
 ) -> Iterator[Begun | Advanced | Ended]:
     """Run jobs by a pool's workers, begun in order and ended as they come.
 
@@ -66,6 +66,7 @@ def run_jobs(
         jobs: the scenes.
         pool: the workers.
         cancel: asks for an end; what is in hand is left where it is.
+        run: does one job; where it is another than `run_job`, no scene is cut.
 
     Raises:
         Cancelled: the caller asked to stop.
@@ -81,7 +82,8 @@ def run_jobs(
             cancel.check()
             if not ready:
                 job = waiting.popleft()
-                scene = _Scene(job, scene_steps(job, _is_cut(job, pool, room, total)))
+                cut = run is run_job and _is_cut(job, pool, room, total)
+                scene = _Scene(job, scene_steps(job, cut, run))
                 yield Begun(job)
                 ready += [_Task(scene, piece) for piece in next(scene.steps)]
             task, number = ready.popleft(), next(numbers)

@@ -106,6 +106,10 @@ def run_job(job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
     return done
 
 
+RunScene = Callable[[SceneJob, Cancel], list[DetectorDone]]
+"""Runs every detector of a job, as `run_job` does on this machine."""
+
+
 def run_detector(
     job: SceneJob,
     detector: str,
@@ -178,15 +182,38 @@ def _run_detector(
         except _Shared as left:
             assert opened_as is not None
             return LooksLeft(looks_key(opened_as, entry.config), left.tasks)
-        key = content_key(job.ref.name, result.summary)
-        outputs = _write(job, detector, key, result, others)
+        done = keep_result(job, detector, result, facts, others)
         if request.run_dir is not None:
             shutil.rmtree(request.run_dir, ignore_errors=True)
-        outcome = _outcome(key, result, outputs)
-        work = _work(facts, outcome, result.summary)
-        return DetectorDone(detector, outcome, None, work, facts, result.summary)
+        return done
 
     return _or_failure(detector, run)
+
+
+def keep_result(
+    job: SceneJob,
+    detector: str,
+    result: DetectResult,
+    facts: SceneFacts,
+    others: Mapping[str, str],
+) -> DetectorDone:
+    """Write the files of a result to their place; wherever it was made.
+
+    Args:
+        job: the scene.
+        detector: as it was asked for.
+        result: what came of it.
+        facts: of the scene.
+        others: keys of the scene's detectors that are done.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    key = content_key(job.ref.name, result.summary)
+    outputs = _write(job, detector, key, result, others)
+    outcome = _outcome(key, result, outputs)
+    work = _work(facts, outcome, result.summary)
+    return DetectorDone(detector, outcome, None, work, facts, result.summary)
 
 
 def open_detector(job: SceneJob, detector: str, cancel: Cancel) -> Manifest | DetectorDone:

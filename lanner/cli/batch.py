@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +18,13 @@ from typer.core import TyperGroup
 from lanner.cli import archive_options as asked
 from lanner.cli.plan import show_plan
 from lanner.cli.progress import cancel_on_signal, progress_on
+from lanner.cli.remote import SCENES_AT_ONCE, Server, Token, scenes_on_server
 from lanner.cli.reporting import INCOMPLETE, AsJson, Debug, reporting
 from lanner.core.job import Cancel
 
 if TYPE_CHECKING:
     from lanner.archives.records import BatchRecord
+    from lanner.archives.work import RunScene
 
 SHOWN = 20
 """Failed scenes that a table shows."""
@@ -92,7 +95,7 @@ def run(
             metavar="N",
             min=0,
             show_default="as suits",
-            help="Scenes at once (local), or processes (ray).",
+            help="Scenes at once (local, --server), or processes (ray).",
         ),
     ] = 0,
     worker_cores: Annotated[
@@ -115,6 +118,8 @@ def run(
     tile: asked.Tile = None,
     gsd: asked.Gsd = None,
     crs: asked.Crs = None,
+    server: Server = None,
+    token: Token = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No plan, progress and tables.")
     ] = False,
@@ -134,15 +139,31 @@ def run(
 
         lanner batch 'archive/*.tif' -d aircraft -d roads -o found --format gpkg --format parquet
 
+        lanner batch archive/ -d aircraft -o found --server gpu.example.org:50051
+
         lanner batch status found
     """
-    with reporting(debug, f"run the same command again to go on with {out}"):
+    again = f"run the same command again to go on with {out}"
+    if server is not None:
+        again += f"; {server} goes on with the scenes it has"
+    with reporting(debug, again):
         from lanner.archives import api
 
         console, cancel = Console(stderr=True), Cancel()
         silent = quiet or as_json
         chosen = asked.scene_filter(bbox, area, since, until, cloud, asset, band)
-        with cancel_on_signal(cancel, console), progress_on(console, quiet=silent) as show:
+        with (
+            cancel_on_signal(cancel, console),
+            progress_on(console, quiet=silent) as show,
+            _runner(
+                server,
+                token,
+                detector,
+                candidates=candidates,
+                crs=crs,
+                on=on != "local" and on,
+            ) as run_scene,
+        ):
             result = api.batch(
                 sources,
                 detector,
@@ -150,7 +171,7 @@ def run(
                 formats=form or ("gpkg",),
                 chosen=chosen,
                 on=on,
-                workers=workers,
+                workers=workers or (0 if server is None else SCENES_AT_ONCE),
                 worker_cores=worker_cores,
                 retry_failed=retry_failed,
                 device=device,
@@ -161,6 +182,7 @@ def run(
                 on_plan=None if silent else lambda plan: show_plan(console, plan),
                 on_progress=show,
                 on_record=_print_record if as_json else None,
+                run_scene=run_scene,
                 cancel=cancel,
             )
         if as_json:
@@ -182,6 +204,20 @@ def run(
             told = f"error: {len(result.partial)} of {len(result.records)} could be read in part; "
             typer.echo(f"{told}the report in {out} says which", err=True)
             raise typer.Exit(INCOMPLETE)
+
+
+@contextmanager
+def _runner(
+    server: str | None, token: str | None, detectors: list[str], **local: object
+) -> Iterator[RunScene]:
+    """What runs a scene: this machine, or a server that does nothing of what is `local`."""
+    if server is None:
+        from lanner.archives.work import run_job
+
+        yield run_job
+        return
+    with scenes_on_server(server, token, detectors, **local) as run_scene:
+        yield run_scene
 
 
 @batch.command("status")

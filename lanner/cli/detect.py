@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lanner.cli.outputs import check_candidates, check_layers, check_outputs, check_place
 from lanner.cli.progress import cancel_on_signal, progress_on
+from lanner.cli.remote import Server, Token, detect_on_server
 from lanner.cli.reporting import INCOMPLETE, AsJson, Debug, reporting
 from lanner.cli.tables import summary_tables
 from lanner.cli.write import write_outputs
@@ -127,27 +128,8 @@ def detect(
             help="Only these networks of the ensemble.",
         ),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            "--server",
-            metavar="HOST:PORT",
-            envvar="LANNER_SERVER",
-            show_default=False,
-            help="Have a server do it (lanner serve). A scene that lies here is sent there; "
-            "another path is the server's.",
-        ),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            "--token",
-            envvar="LANNER_TOKEN",
-            show_default=False,
-            help="For a --server that asks for one; better in the environment, where no list of "
-            "programs shows it.",
-        ),
-    ] = None,
+    server: Server = None,
+    token: Token = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no tables.")
     ] = False,
@@ -211,8 +193,6 @@ def detect(
         )
         summary: Mapping[str, Any]
         if server is not None:
-            from lanner.cli.remote import detect_on_server
-
             summary, notes = detect_on_server(server, token, request, out, quiet=quiet)
         else:
             check_layers(out, candidates, request)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lanner.cli import archive_options as asked
 from lanner.cli.progress import cancel_on_signal, progress_on
+from lanner.cli.remote import Server, Token, refuse
 from lanner.cli.reporting import AsJson, Debug, reporting
 from lanner.core.job import Cancel
 
@@ -38,13 +39,16 @@ def plan(
     tile: asked.Tile = None,
     gsd: asked.Gsd = None,
     crs: asked.Crs = None,
+    server: Server = None,
+    token: Token = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Say what a batch would be: scenes, tiles, bytes, time, output, and what is left out and why.
 
-    Nothing is run. The time follows from how fast earlier batches were on this machine.
+    Nothing is run. The time follows from how fast earlier batches were on this machine, or on the
+    server that is asked; scenes that lie here are sent to that.
 
     **Examples**
 
@@ -59,6 +63,32 @@ def plan(
 
         console, cancel = Console(stderr=True), Cancel()
         chosen = asked.scene_filter(bbox, area, since, until, cloud, asset, band)
+        if server is not None:
+            from lanner.cli.remote_plan import plan_on_server, show_server_plan
+            from lanner.client.client import Client
+
+            refuse(server, crs=crs, workers=workers > 1)
+            with (
+                cancel_on_signal(cancel, console),
+                progress_on(console, quiet=quiet) as show,
+                Client(server, token=token) as client,
+            ):
+                theirs = plan_on_server(
+                    client,
+                    sources,
+                    detector,
+                    chosen,
+                    cancel,
+                    show,
+                    gsd=gsd,
+                    device=device,
+                    tile=tile,
+                )
+            if as_json:
+                typer.echo(json.dumps(theirs.facts(), indent=2))
+            else:
+                show_server_plan(Console(), theirs)
+            return
         with cancel_on_signal(cancel, console), progress_on(console, quiet=quiet) as show:
             found = api.plan(
                 sources,

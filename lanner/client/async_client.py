@@ -133,6 +133,10 @@ class AsyncClient:
         """Send a scene to a server that cannot reach it; `detect`, `submit` and `plan` take it."""
         return await self._calls.upload(Sending(Path(path), on_progress or (lambda _: None)))
 
+    async def has_upload(self, upload: Upload) -> bool:
+        """Whether all bytes of a scene that was sent are still there."""
+        return (await self._calls.get_upload(upload.name)).complete
+
     async def delete_upload(self, upload: Upload) -> None:
         """Have the server forget a scene that was sent, and its bytes."""
         await self._calls.delete_upload(upload.name)

@@ -48,6 +48,10 @@ class AsyncOperation(Standing):
                 if (event := reader.take(message)) is not None:
                     yield event
 
+    async def poll(self, seconds: float) -> AsyncOperation:
+        """Wait for its end for so many seconds at most, and say how it stands then."""
+        return self._take(await self._server.wait_operation(self.name, seconds))
+
     async def wait(
         self,
         timeout: float | None = None,

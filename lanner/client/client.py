@@ -188,6 +188,15 @@ class Client:
         """
         return self._calls.upload(Sending(Path(path), on_progress or _ignore))
 
+    def has_upload(self, upload: Upload) -> bool:
+        """Whether all bytes of a scene that was sent are still there.
+
+        Raises:
+            UnknownUploadError: the server has forgotten it.
+            ServerError: the server cannot be reached.
+        """
+        return self._calls.get_upload(upload.name).complete
+
     def delete_upload(self, upload: Upload) -> None:
         """Have the server forget a scene that was sent, and its bytes.
 

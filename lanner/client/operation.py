@@ -58,6 +58,15 @@ class Operation(Standing):
             if (event := reader.take(message)) is not None:
                 yield event
 
+    def poll(self, seconds: float) -> Operation:
+        """Wait for its end for so many seconds at most, and say how it stands then.
+
+        Raises:
+            UnknownOperationError: it was deleted.
+            ServerError: the server stays away.
+        """
+        return self._take(self._server.wait_operation(self.name, seconds))
+
     def wait(
         self,
         timeout: float | None = None,
