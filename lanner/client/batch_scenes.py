@@ -137,7 +137,9 @@ class ServerScenes:
         if sent.upload is not None:
             with suppress(UnknownUploadError):
                 self._client.delete_upload(Upload(sent.upload, sent.size))
-        _record(job).unlink(missing_ok=True)
+            sent.upload = None
+            # The names of operations stay: the batch may be stopped before it knows of these.
+            _write(job, sent)
         return done
 
     def _known(self, job: SceneJob, content: str) -> _Sent:
@@ -155,7 +157,7 @@ class ServerScenes:
         if detector in sent.operations:
             with suppress(UnknownOperationError):
                 known = self._client.operation(sent.operations[detector])
-                if known.state != "cancelled":
+                if not known.done or known.state == "succeeded":
                     return known
         try:
             operation = self._submit(job, detector, sent, cancel)

@@ -1,15 +1,20 @@
 """`lanner detect --server` does what the command does alone."""
 
 import json
+import socket
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
+import lanner
 from lanner.cli.app import app
 from lanner.inference.pipeline import detect, list_detectors
 from server.options import ServeOptions
 from server.run import start
 from server.work import Work
+from tests.server.test_client_operations import server_process
 
 pytestmark = pytest.mark.usefixtures("at_home")
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -62,3 +67,32 @@ def test_what_a_server_does_not_do_is_told(server, tmp_path, pictures, words, co
     done = run(scene, *given, "-o", tmp_path / "a.geojson", "--server", server.address, *words)
     assert done.exit_code == code, done.output
     assert not (tmp_path / "a.geojson").exists()
+
+
+def test_a_server_that_is_started_again_is_waited_for_and_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "there").mkdir()
+    scene, out, data = tmp_path / "mine.tif", tmp_path / "a.geojson", tmp_path / "data"
+    scene.write_text('{"count": 40, "each_s": 0.1}')
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    words = [sys.executable, "-m", "lanner", "detect", scene, "-d", "points", "-o", out]
+    words += ["--json", "--server", f"127.0.0.1:{port}"]
+    with server_process(tmp_path / "there", data, port) as process:
+        command = subprocess.Popen(
+            [str(word) for word in words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        line = ""
+        while "detect" not in line:  # the work has begun
+            line = command.stderr.readline()
+            assert line
+        process.kill()
+        process.wait()
+    with server_process(tmp_path / "there", data, port):
+        shown, errors = command.communicate(timeout=120)
+        assert command.returncode == 0, shown + errors
+        with lanner.Client(f"127.0.0.1:{port}") as client:
+            assert [one.attempts for one in client.operations()] == [2]
+    assert len(json.loads(out.read_text())["features"]) == 40
+    assert list((data / "uploads").iterdir()) == []
