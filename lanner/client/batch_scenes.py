@@ -230,6 +230,7 @@ class ServerScenes:
         from lanner.inference.pipeline import detector_for_scene
         from lanner.inference.registry import find
         from postprocess.chain import Chain
+        from postprocess.writers import empty_frame
 
         entry, found = find(detector), operation.result()
         made = {"lanner": found.summary["lanner"], **found.summary["detector"]}
@@ -248,7 +249,11 @@ class ServerScenes:
         frame = read_part(table)
         table.unlink()
         config = detector_for_scene(entry, job.options.request(job.ref, detector)).config
-        schema = as_texts(Chain.from_specs(config.chain).schema)
+        schema = Chain.from_specs(config.chain).schema
+        if len(frame):
+            schema = as_texts(schema)
+        else:  # a table without rows does not tell the types of its texts
+            frame = empty_frame(schema, frame.crs)
         return DetectResult(found.features, found.summary, frame, schema, config.name)
 
     def _another(self, detector: str, theirs: str, ours: str) -> ConfigError:
