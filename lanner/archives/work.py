@@ -455,7 +455,7 @@ def _outcome(key: str, result: DetectResult, outputs: tuple[str, ...]) -> Outcom
         outputs=outputs,
         scores=_scores(confidence),
         notes=tuple(summary["notes"]),
-        unread=len(summary["unread"]),
+        unread=len(summary.get("unread", ())),
     )
 
 
