@@ -14,7 +14,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lanner.core.config import read_yaml
-from lanner.core.errors import ConfigError
+from lanner.core.errors import Argument, ConfigError
 from server.settings import VARIABLE, Key, Settings, keys
 
 CONFIG_VARIABLE = f"{VARIABLE}CONFIG"
@@ -23,7 +23,7 @@ CONFIG_VARIABLE = f"{VARIABLE}CONFIG"
 HIDDEN = "(hidden)"
 """Shown for a secret."""
 
-_FILE = "--config"
+_FILE = Argument("config")
 _DEFAULT = "default"
 
 _Form = Literal["file", "text", "value"]
@@ -114,9 +114,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         key = known.get(name) if isinstance(name, str) else None
         if key is None:
             near = _near(str(name), known)
-            raise ConfigError(
-                str(name), path, "is not a known key", near or "see `lanner serve --help`"
-            )
+            raise ConfigError(str(name), path, "is not a known key", near or "remove it")
         items = [value] if key.is_list and isinstance(value, str) else value
         checked = _checked(key, name, items, "file", f"in {path}: ")
         found[name] = _beside(path, checked) if key.kind is Path else checked

@@ -25,6 +25,7 @@ FLAGS = {
     "area": "--area",
     "bounds": "--bbox",
     "cloud": "--cloud",
+    "config": "--config",
     "crs": "--crs",
     "detector": "--detector",
     "device": "--device",

@@ -15,6 +15,7 @@ from lanner.core.errors import Argument, ConfigError, ServerError
 from server.database.migrate import migrate
 
 _DATABASE = Argument("database")
+_URLS = "give sqlite:///FILE, or postgresql+psycopg://... with the extra `postgres`"
 _WRITES = "lanner_writes"
 _WAIT_S = 60.0
 """How long one writer of an SQLite file waits for another, and a caller for a free connection."""
@@ -40,18 +41,20 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             parsed = sa.make_url(url)
-            self._name = parsed.render_as_string(hide_password=True)
+        except (ArgumentError, ValueError):
+            # What is no URL may be quoted in the error, and a password with it.
+            raise ConfigError(_DATABASE, "(hidden)", "is no URL", _URLS) from None
+        self._name = parsed.render_as_string(hide_password=True)
+        try:
             self._lite = parsed.get_backend_name() == "sqlite"
             self._engine = self._open(parsed)
-        except (ArgumentError, ValueError, NoSuchModuleError, ModuleNotFoundError) as error:
-            # A URL that cannot be read may be quoted in the error, and its password with it.
-            is_url = isinstance(error, NoSuchModuleError | ModuleNotFoundError)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise ConfigError(
                 _DATABASE,
-                url.partition("://")[0] if is_url else "(hidden)",
-                f"is no database that can be used here ({error if is_url else 'it is no URL'})",
-                "give sqlite:///FILE, or postgresql+psycopg://... with the extra `postgres`",
-            ) from (error if is_url else None)
+                parsed.drivername,
+                f"is no database that can be used here ({error})",
+                _URLS,
+            ) from error
         with self.writing() as db:
             migrate(db)
 

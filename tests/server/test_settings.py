@@ -141,13 +141,13 @@ def test_unknown_keys_and_variables_are_refused_with_the_nearest(file):
 def test_what_is_no_file_of_settings_is_refused(file, text):
     path = file(text)
     error = refused({}, {}, path)
-    assert (error.argument, error.value) == ("--config", path)
+    assert (error.argument, error.value) == ("config", path)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
-    assert refused({}, {}, tmp_path / "none.yaml").argument == "--config"
+    assert refused({}, {}, tmp_path / "none.yaml").argument == "config"
     (tmp_path / "latin.yaml").write_bytes(b"host: \xe4\n")
-    assert refused({}, {}, tmp_path / "latin.yaml").argument == "--config"
+    assert refused({}, {}, tmp_path / "latin.yaml").argument == "config"
 
 
 @pytest.mark.parametrize(
