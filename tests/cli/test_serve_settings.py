@@ -1,10 +1,15 @@
 """`lanner serve`: its options are the keys of the settings, and what holds can be printed."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 
+import pytest
 import typer
 import yaml
 
@@ -78,3 +83,35 @@ def test_tokens_are_kept_where_the_settings_of_the_server_say(tmp_path):
     assert (tmp_path / "own.sqlite").exists()
     elsewhere = run("token", "list", LANNER_SERVE_DATA=str(tmp_path / "other"))
     assert (elsewhere.returncode, elsewhere.stdout) == (0, "")
+
+
+def test_a_server_serves_by_its_file_and_variables(tmp_path, at_home):
+    file = tmp_path / "server.yaml"
+    file.write_text("port: 0\nhttp_port: 70\ndevice: cpu\nready_file: ready.json\nroot: .\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lanner", "serve", "--config", str(file), "--http-port", "0"],
+        env={**os.environ, "LANNER_SERVE_TOKEN_FILE": str(tmp_path / "token")},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ready = tmp_path / "ready.json"
+        end = time.monotonic() + 100
+        while not ready.exists():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        address = json.loads(ready.read_text())["http"]
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{address}/v1/detectors", timeout=30)
+        assert caught.value.code == 401
+        token = (tmp_path / "token").read_text().strip()
+        request = urllib.request.Request(
+            f"{address}/v1/detectors", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer)["detectors"]
+        process.terminate()
+        assert process.wait(60) == 0
+        assert not ready.exists()
+    finally:
+        process.kill()
+        process.wait()
