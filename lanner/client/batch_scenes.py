@@ -63,6 +63,14 @@ class _Sent:
     operations: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A scene as it is here: what is kept of it, and the checksum of its content."""
+
+    facts: SceneFacts
+    content: str
+
+
 class ServerScenes:
     """Runs scenes of a batch by a server; threads share it. A `lanner.archives.work.RunScene`.
 
@@ -109,12 +117,12 @@ class ServerScenes:
             LannerError: it lets nobody in, or its detectors are others than here.
         """
         try:
-            facts, content = _opened(job)
+            opened = _opened(job)
         except _ENDING:
             raise
         except LannerError as error:
             return [_failed(detector, error) for detector in job.detectors]
-        sent = self._known(job, content)
+        sent = self._known(job, opened.content)
         submitted: dict[str, Operation] = {}
         failed: dict[str, DetectorDone] = {}
         for detector in job.detectors:
@@ -130,7 +138,7 @@ class ServerScenes:
             if detector in failed:
                 done.append(failed[detector])
                 continue
-            one = self._ended(job, detector, submitted[detector], facts, others, cancel)
+            one = self._ended(job, detector, submitted[detector], opened, others, cancel)
             if one.outcome is not None:
                 others[detector] = one.outcome.key
             done.append(one)
@@ -201,7 +209,7 @@ class ServerScenes:
         job: SceneJob,
         detector: str,
         operation: Operation,
-        facts: SceneFacts,
+        opened: _Opened,
         others: Mapping[str, str],
         cancel: Cancel,
     ) -> DetectorDone:
@@ -223,7 +231,7 @@ class ServerScenes:
             except LannerError as error:
                 return _failed(detector, error)
         result = self._fetched(job, detector, operation)
-        return keep_result(job, detector, result, facts, others)
+        return keep_result(job, detector, result, opened.facts, others)
 
     def _fetched(self, job: SceneJob, detector: str, operation: Operation) -> DetectResult:
         """The result of an operation, as if it had been made here."""
@@ -248,6 +256,8 @@ class ServerScenes:
         operation.save(table)
         frame = read_part(table)
         table.unlink()
+        for name in frame.columns[frame.dtypes == "str"]:  # as a run has them
+            frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
         config = detector_for_scene(entry, job.options.request(job.ref, detector)).config
         schema = Chain.from_specs(config.chain).schema
         if len(frame):
@@ -265,8 +275,8 @@ class ServerScenes:
         )
 
 
-def _opened(job: SceneJob) -> tuple[SceneFacts, str]:
-    """What is kept of a scene, and the checksum of its content.
+def _opened(job: SceneJob) -> _Opened:
+    """A scene, opened here.
 
     Raises:
         SceneError: it cannot be read, or is more than one file.
@@ -276,9 +286,8 @@ def _opened(job: SceneJob) -> tuple[SceneFacts, str]:
 
     scene = open_scene(job.ref.uri, gsd=job.options.gsd, crs=job.options.crs)
     facts = facts_of(scene, job.ref)
-    if is_remote(job.ref.uri):
-        return facts, facts.stamp
-    return facts, _content_of_one_file(scene)
+    content = facts.stamp if is_remote(job.ref.uri) else _content_of_one_file(scene)
+    return _Opened(facts, content)
 
 
 def _content_of_one_file(scene: Scene) -> str:

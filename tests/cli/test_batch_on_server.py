@@ -93,10 +93,10 @@ def test_a_batch_that_is_stopped_goes_on_with_what_was_submitted(server, archive
         assert submitted
         result = api.batch(archive, "tiny", out, **options)
         assert {one.scene.name for one in result.failed} == {*BROKEN}
-        every = [one.name for one in client.operations()]
+        every = {one.name: one.state for one in client.operations()}
         assert submitted <= set(every)
-        # Each good scene was submitted once; of the broken ones some can be told here.
-        assert 3 <= len(every) <= 5
+        # Each good scene was submitted once; what failed may have been tried again.
+        assert list(every.values()).count("succeeded") == 3
     assert uploads(tmp_path) == []
     assert not (out / "work").exists()
 
