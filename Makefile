@@ -53,7 +53,7 @@ unit: check ## The tests alone, after the checks; ARGS="-k name" chooses
 	@OMP_NUM_THREADS=$$(( $(CORES) > $(JOBS) ? $(CORES) / $(JOBS) : 1 )) \
 		$(BIN)/pytest -n $(JOBS) --dist loadfile --ignore tests/system $(ARGS)
 
-test-system: setup ## Tests that need QGIS, Chromium, PostgreSQL, curl and jq (Debian: qgis python3-qgis qgis-providers chromium postgresql curl jq)
+test-system: setup ## Tests that need QGIS, Chromium, PostgreSQL, Node, curl and jq (Debian: qgis python3-qgis qgis-providers chromium postgresql nodejs npm curl jq)
 	@$(BIN)/pytest tests/system $(ARGS)
 
 accept: setup ## What a user sees, end to end: demo, stop and resume, server and client
