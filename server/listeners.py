@@ -18,7 +18,7 @@ from server.http.openapi import document
 from server.http.pages import pages
 from server.http.rules import rules_of
 from server.http.run import HttpServer
-from server.http.uploads import upload_route
+from server.http.uploads import OPERATIONS, upload_route
 from server.options import ServeOptions
 from server.services import SERVICES, Services
 
@@ -78,7 +78,7 @@ def _http(services: Services, health: Health, options: ServeOptions) -> HttpServ
         services.threads,
         (
             upload_route(services.upload, services.calls, services.threads),
-            *pages(document(rules, __version__), lambda: health.is_ready),
+            *pages(document(rules, __version__, OPERATIONS), lambda: health.is_ready),
         ),
     )
     assert options.http_port is not None

@@ -72,11 +72,14 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})
 from server.options import ServeOptions
 from server.process import serve
+from server.uploads import UploadLimits
 from tests.fixtures_points import WORK
 options = dict(eval(sys.argv[3]), roots=(Path(sys.argv[1]),), data=Path(sys.argv[2]))
-serve(WORK, ServeOptions(**options), ready=lambda one: print(one.address, flush=True))
+def ready(one):
+    print(*filter(None, (one.address, one.http_address)), sep="\\n", flush=True)
+serve(WORK, ServeOptions(**options), ready=ready)
 """
-"""A server in a process of its own that prints its address."""
+"""A server in a process of its own that prints its addresses, a line each."""
 
 
 def server_command(folder, data, **options):

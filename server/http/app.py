@@ -52,28 +52,23 @@ def application(api: Api) -> Starlette:
     async def call(request: Request) -> Response:
         return await _answer(request, api)
 
+    def nothing(request: Request, _: Exception) -> Response:
+        return _nothing(request, api)
+
     verbs = sorted({rule.verb for rule in api.rules})
     return Starlette(
         routes=[*api.pages, Route("/{path:path}", call, methods=verbs)],
-        exception_handlers={404: _not_found, 405: _not_found},
+        exception_handlers={404: nothing, 405: nothing},
     )
 
 
 async def _answer(request: Request, api: Api) -> Response:
-    path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
-    matching = [
-        (rule, fields) for rule in api.rules if (fields := rule.template.match(path)) is not None
-    ]
+    matching = _matching(_path(request), api)
     chosen = next(((r, f) for r, f in matching if r.verb == request.method), None)
     if chosen is None and request.method == "HEAD":
         chosen = next(((r, f) for r, f in matching if r.verb == "GET"), None)
     if chosen is None:
-        allowed = ", ".join(sorted({rule.verb for rule, _ in matching}))
-        if not allowed:
-            return _not_found(request, None)
-        response = error_answer(grpc.StatusCode.UNIMPLEMENTED, f"{path} takes {allowed}", b"")
-        response.status_code, response.headers["Allow"] = 405, allowed
-        return response
+        return _nothing(request, api)
     rule, fields = chosen
     try:
         message = request_message(
@@ -172,7 +167,34 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _not_found(request: Request, _: Exception | None) -> Response:
+def _path(request: Request) -> str:
+    """The path as it was sent, percent-encoded."""
+    raw: bytes = request.scope["raw_path"]
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _matching(path: str, api: Api) -> Sequence[tuple[Rule, Mapping[str, str]]]:
+    """Rules for a path, whatever their verb, and the fields in it: only the most particular, for
+    `operations/a:wait` is no operation of the name `a:wait`.
+    """
+    found = [
+        (rule, fields) for rule in api.rules if (fields := rule.template.match(path)) is not None
+    ]
+    return [one for one in found if one[0].template.rank == found[0][0].template.rank]
+
+
+def _nothing(request: Request, api: Api) -> Response:
+    """The answer where the path is none, or takes other verbs."""
+    path = _path(request)
+    verbs = {rule.verb for rule, _ in _matching(path, api)}
+    for page in api.pages:
+        if page.path_regex.match(request.url.path):
+            verbs |= page.methods or set()
+    if verbs:
+        allowed = ", ".join(sorted(verbs))
+        response = error_answer(grpc.StatusCode.UNIMPLEMENTED, f"{path} takes {allowed}", b"")
+        response.status_code, response.headers["Allow"] = 405, allowed
+        return response
     return JSONResponse(
         {
             "code": grpc.StatusCode.NOT_FOUND.value[0],

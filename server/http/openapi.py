@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from server.http.rules import Rule
+from server.results import FORMATS
 
 Json = dict[str, Any]
 
@@ -39,11 +40,24 @@ _WELL_KNOWN: dict[str, Json] = {
 }
 _BODY = "google.api.HttpBody"
 
+ERROR = {"$ref": "#/components/responses/error"}
+"""The answer of any call that failed."""
 
-def document(rules: Sequence[Rule], version: str) -> Json:
-    """The document; `version` is that of the server."""
+
+def document(rules: Sequence[Rule], version: str, others: Mapping[str, Json]) -> Json:
+    """The document.
+
+    Args:
+        rules: the methods that are called.
+        version: of the server.
+        others: operations that are no methods, by path and verb.
+    """
     schemas: Json = {}
-    paths: Json = {}
+    paths: Json = {path: dict(verbs) for path, verbs in others.items()}
+    error = {
+        "description": "It is not done: google.rpc.Status says why.",
+        "content": {"application/json": {"schema": _status(schemas)}},
+    }
     for rule in rules:
         path, parameters = _path(rule)
         paths.setdefault(path, {})[rule.verb.lower()] = _operation(rule, parameters, schemas)
@@ -53,6 +67,7 @@ def document(rules: Sequence[Rule], version: str) -> Json:
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(schemas.items())),
+            "responses": {"error": error},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}, {}],
@@ -62,13 +77,10 @@ def document(rules: Sequence[Rule], version: str) -> Json:
 def _path(rule: Rule) -> tuple[str, Sequence[str]]:
     """A path as OpenAPI writes it, each `*` a parameter named after what comes before it."""
     text = re.sub(r"\{[\w.]+=([^{}]+)\}", r"\1", rule.template.text)
-    names: list[str] = []
-
-    def named(found: re.Match[str]) -> str:
-        names.append(found[1].rstrip("s"))
-        return f"{found[1]}/{{{names[-1]}}}"
-
-    return re.sub(r"([^/]+)/\*+", named, text), names
+    path = re.sub(
+        r"([^/]+)/\*+", lambda found: f"{found[1]}/{{{found[1].removesuffix('s')}}}", text
+    )
+    return path, re.findall(r"\{([\w.]+)\}", path)
 
 
 def _operation(rule: Rule, parameters: Sequence[str], schemas: Json) -> Json:
@@ -82,10 +94,7 @@ def _operation(rule: Rule, parameters: Sequence[str], schemas: Json) -> Json:
         ],
         "responses": {
             "200": {"description": "It is done.", "content": _answer(rule, schemas)},
-            "default": {
-                "description": "It is not: google.rpc.Status says why.",
-                "content": {"application/json": {"schema": _status(schemas)}},
-            },
+            "default": ERROR,
         },
     }
     if rule.body:
@@ -122,11 +131,22 @@ def _query_fields(
 def _answer(rule: Rule, schemas: Json) -> Json:
     kind = rule.method.output_type
     if kind.full_name == _BODY:
-        return {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+        # Results are all that is sent so. Of bytes OpenAPI 3.1 gives the media type alone.
+        return {media_type: {} for media_type in FORMATS.values()}
     schema = _reference(kind, schemas)
     if rule.method.server_streaming:
-        return {"text/event-stream": {"schema": schema}}
+        return {"text/event-stream": {"schema": _event(schema)}}
     return {"application/json": {"schema": schema}}
+
+
+def _event(message: Json) -> Json:
+    """One server-sent event, as OpenAPI 3.2 writes them; 3.1 says nothing of such streams."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": message}
+    return {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": data},
+        "required": ["data"],
+    }
 
 
 def _status(schemas: Json) -> Json:

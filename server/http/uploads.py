@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -14,8 +15,47 @@ from lanner.core.errors import Argument, ConfigError
 from server.call import Calls
 from server.context import AbortedCall
 from server.http.answers import context_of, failed
+from server.http.openapi import ERROR
 from server.upload_service import UploadService
 from server.uploads import PREFIX, Upload
+
+_OFFSET = {"type": "integer", "minimum": 0}
+_OPERATION: dict[str, Any] = {
+    "tags": ["UploadService"],
+    "parameters": [
+        {"name": "upload", "in": "path", "required": True, "schema": {"type": "string"}}
+    ],
+    "responses": {
+        "204": {
+            "description": "How many bytes are there, and of how many.",
+            "headers": {
+                "Upload-Offset": {"required": True, "schema": _OFFSET},
+                "Upload-Length": {"required": True, "schema": _OFFSET},
+                "Upload-Complete": {
+                    "required": True,
+                    "schema": {"type": "string", "enum": ["?0", "?1"]},
+                },
+            },
+        },
+        "default": ERROR,
+    },
+}
+
+OPERATIONS = {
+    "/v1/uploads/{upload}": {
+        "head": {**_OPERATION, "operationId": "UploadOffset"},
+        "patch": {
+            **_OPERATION,
+            "operationId": "WriteUpload",
+            "parameters": [
+                *_OPERATION["parameters"],
+                {"name": "Upload-Offset", "in": "header", "required": True, "schema": _OFFSET},
+            ],
+            "requestBody": {"content": {"application/octet-stream": {}}},
+        },
+    }
+}
+"""The route as OpenAPI describes it."""
 
 
 def upload_route(service: UploadService, calls: Calls, threads: ThreadPoolExecutor) -> Route:
