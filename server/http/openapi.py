@@ -30,7 +30,8 @@ _KINDS: dict[int, Json] = {
 }
 _WELL_KNOWN: dict[str, Json] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
-    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
+    # Up to 315,576,000,000 seconds are one, to the nanosecond.
+    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]{1,11}(\.[0-9]{1,9})?s$"},
     "google.protobuf.Empty": {"type": "object"},
     "google.protobuf.Any": {
         "type": "object",
@@ -210,7 +211,8 @@ def _one(field: FieldDescriptor, schemas: Json) -> Json:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return {"type": "string", "format": "byte"}
     if field.type in _INTEGERS_64:
-        return {"type": "string", "pattern": "^-?[0-9]+$"}
+        # Every number of so many digits fits; not every one of 19 does.
+        return {"type": "string", "pattern": "^-?[0-9]{1,18}$"}
     return _KINDS[field.cpp_type]
 
 
