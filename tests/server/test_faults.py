@@ -9,11 +9,13 @@ import time
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 import lanner
 from lanner.core.errors import LannerError, OutputError
 from tests.fixtures_bright import bright_server, write_squares
+from tests.fixtures_damage import write_damaged
 
 FULL = bool(os.environ.get("LANNER_FULL"))
 
@@ -167,8 +169,10 @@ def until_begun(client, scene, log, where):
 
 @contextmanager
 def silent_from(path, after):
-    """A server of one file that answers a few requests, and then keeps its callers waiting."""
-    ended, asked = threading.Event(), []
+    """A server of one file that answers a few requests, and then keeps its callers waiting: its
+    address, and an event that one waits.
+    """
+    ended, waiting, asked = threading.Event(), threading.Event(), []
 
     class Handler(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -182,6 +186,7 @@ def silent_from(path, after):
         def do_GET(self):
             asked.append(self.path)
             if len(asked) > after:
+                waiting.set()
                 ended.wait(60)
                 return
             first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
@@ -202,7 +207,7 @@ def silent_from(path, after):
     thread = threading.Thread(target=httpd.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{httpd.server_port}"
+        yield f"http://127.0.0.1:{httpd.server_port}", waiting
     finally:
         ended.set()
         httpd.shutdown()
@@ -212,16 +217,19 @@ def silent_from(path, after):
 
 def test_reading_stops_soon_after_its_caller_is_gone(scenes, tmp_path):
     """The server of the scene says nothing any more; the next in line has the device soon."""
+    noise = np.random.default_rng(1).integers(1, 255, (3, 1600, 1600), np.uint8)
+    write_damaged(scenes / "noise.tif", noise, [])
     with (
-        silent_from(scenes / "town.tif", after=3) as url,
+        silent_from(scenes / "noise.tif", after=4) as (url, waiting),
         bright_server(
             scenes, tmp_path / "data", per_device=1, allow_remote=True, allow_private=True
         ) as (_, address),
         lanner.Client(address) as client,
     ):
-        reading = client.submit(f"{url}/town.tif", "bright")
-        until(lambda: reading.refresh().state == "running")
-        time.sleep(1.5)
+        reading = client.submit(f"{url}/noise.tif", "bright")
+        assert waiting.wait(30)
+        time.sleep(0.5)
+        assert reading.refresh().state == "running"
         reading.cancel()
         began = time.monotonic()
         until(lambda: reading.refresh().state == "cancelled")

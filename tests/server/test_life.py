@@ -161,7 +161,7 @@ def test_what_outlasts_the_grace_is_stopped_and_told_why(begin, pool):
             future.result(5)
         out, _ = process.communicate(timeout=10)
     assert out == "cut short\n"
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 6
 
 
 def test_what_is_deaf_to_its_cancel_does_not_hold_its_caller(begin, pool):
