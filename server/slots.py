@@ -71,7 +71,8 @@ class Slots:
                 cancel.check()
                 if end is not None and time.monotonic() >= end:
                     return False
-                self._changed.wait(_POLL_S)
+                left = _POLL_S if end is None else end - time.monotonic()
+                self._changed.wait(max(0.0, min(_POLL_S, left)))
         cancel.check()
         return True
 

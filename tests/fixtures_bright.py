@@ -115,8 +115,8 @@ from tests.fixtures_bright import WORK
 if "KILLED_IN_REAPER" in os.environ:
     from server.jobs.store import JobStore
     whole = JobStore._requeue
-    def half(self, db, job, now):
-        whole(self, db, job, now)
+    def half(self, db, job, now, **values):
+        whole(self, db, job, now, **values)
         os.kill(os.getpid(), 9)
     JobStore._requeue = half
 if "LARGEST_FILE" in os.environ:

@@ -23,7 +23,7 @@ LATE, LOST = b"late", b"lost"
 @pytest.fixture
 def store(url):
     database = Database(url)
-    yield JobStore(database, Limits(queued=20, of_client=10, attempts=3))
+    yield JobStore(database, Limits(queued=20, of_client=10, losses=3))
     database.close()
 
 
@@ -213,6 +213,19 @@ class JobsBehave:
         store.finish(lease, "cancelled")
         assert store.cancel(running.id).state == "cancelled"
         assert states(store, running.id) == ["queued", "running", "cancelled"]
+
+    def test_a_job_that_gets_further_each_time_is_begun_again_however_often(self, store):
+        job = store.submit(new())
+        for done in (*range(1, 10), 9):
+            lease = store.claim("one", 0.0)
+            store.renew(lease, 0.0, Progress("detect", done, 20))
+            assert store.reap(LATE, LOST) == 1
+            assert store.get(job.id).state == "queued"
+        lease = store.claim("one", 0.0)
+        store.renew(lease, 0.0, Progress("detect", 9, 20))
+        store.reap(LATE, LOST)
+        ended = store.get(job.id)
+        assert (ended.state, ended.error, ended.attempts) == ("failed", LOST, 11)
 
     def test_a_cancelled_job_of_a_lost_server_is_not_begun_again(self, store):
         job = store.submit(new())

@@ -30,6 +30,8 @@ jobs = sa.Table(
     sa.Column("ended", sa.Double),
     sa.Column("cancelling", sa.Boolean, nullable=False, default=False),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("losses", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("furthest", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("stage", sa.String(200), nullable=False, default="queued"),
     sa.Column("done", sa.BigInteger, nullable=False, default=0),
     sa.Column("total", sa.BigInteger, nullable=False, default=0),

@@ -110,9 +110,10 @@ class Limits:
     Attributes:
         queued: jobs that wait, of all clients.
         of_client: jobs of one client that wait or run.
-        attempts: how often work on a job may begin; one that servers die of must end.
+        losses: how many servers in a row may be lost with a job before it gets any further; one
+            that servers die of must end.
     """
 
     queued: int = 1000
     of_client: int = 100
-    attempts: int = 5
+    losses: int = 5

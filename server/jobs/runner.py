@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 from lanner.core.errors import (
@@ -94,14 +95,20 @@ class JobRunner:
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._claimed: SimpleQueue[_Running | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._claims, name="jobs-claim", daemon=True),
             threading.Thread(target=self._keeps, name="jobs-lease", daemon=True),
         ]
+        # They stay from job to job: libraries keep much with a thread (PROJ its database).
+        self._workers = [
+            threading.Thread(target=self._works, name=f"job-{number}", daemon=True)
+            for number in range(self._options.at_once)
+        ]
 
     def start(self) -> None:
         """Begin to claim jobs."""
-        for one in self._threads:
+        for one in (*self._threads, *self._workers):
             one.start()
 
     def wake(self) -> None:
@@ -135,6 +142,8 @@ class JobRunner:
                 one.is_drained = True
                 one.cancel.set()
         self._idle(self._options.lease_s)
+        for _ in self._workers:
+            self._claimed.put(None)
         for thread in self._threads:
             thread.join(self._options.lease_s)
         return finished
@@ -167,9 +176,13 @@ class JobRunner:
         running = _Running(lease)
         with self._changed:
             self._running[lease.job.id] = running
-        name = f"job-{lease.job.id[:8]}"
-        threading.Thread(target=self._run, args=(running,), name=name, daemon=True).start()
+        self._claimed.put(running)
         return True
+
+    def _works(self) -> None:
+        """Work on one claimed job after the other."""
+        while (running := self._claimed.get()) is not None:
+            self._run(running)
 
     def _keeps(self) -> None:
         """Renew leases, a few times in each; give back what other servers lost."""

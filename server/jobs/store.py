@@ -202,7 +202,7 @@ class JobStore:
         Raises:
             LeaseLostError: it is another's.
         """
-        values = {} if progress is None else _progress(progress)
+        values = {} if progress is None else {**_progress(progress), **_got_to(progress.done)}
         with self._database.writing() as db:
             self._write(db, lease, lease_until=self._database.now(db) + lease_s, **values)
             return bool(
@@ -268,7 +268,7 @@ class JobStore:
         with self._database.writing() as db:
             now = self._database.now(db)
             late = db.execute(
-                sa.select(jobs.c.id, jobs.c.state, jobs.c.attempts, jobs.c.cancelling)
+                sa.select(jobs.c.id, jobs.c.state, jobs.c.losses, jobs.c.cancelling)
                 .where(_late(now))
                 .order_by(jobs.c.id)
                 .with_for_update(skip_locked=True, of=jobs)
@@ -278,10 +278,10 @@ class JobStore:
                     self._end(db, row.id, "failed", now, error=timeout_error)
                 elif row.cancelling:
                     self._end(db, row.id, "cancelled", now)
-                elif row.attempts >= self._limits.attempts:
+                elif row.losses + 1 >= self._limits.losses:
                     self._end(db, row.id, "failed", now, error=lost_error)
                 else:
-                    self._requeue(db, row.id, now)
+                    self._requeue(db, row.id, now, losses=row.losses + 1)
             return len(late)
 
     def counts(self) -> dict[JobState, int]:
@@ -356,11 +356,11 @@ class JobStore:
         if changed.rowcount != 1:
             raise LeaseLostError(lease.job.id)
 
-    def _requeue(self, db: sa.Connection, job: str, now: float) -> None:
+    def _requeue(self, db: sa.Connection, job: str, now: float, **values: Any) -> None:
         db.execute(
             sa.update(jobs)
             .where(jobs.c.id == job)
-            .values(state="queued", owner=None, lease_until=None, **_WAITING)
+            .values(state="queued", owner=None, lease_until=None, **_WAITING, **values)
         )
         self._enter(db, job, "queued", now)
 
@@ -424,6 +424,15 @@ def _late(now: float) -> sa.ColumnElement[bool]:
 
 def _progress(progress: Progress) -> dict[str, Any]:
     return {"stage": progress.stage[:200], "done": progress.done, "total": progress.total}
+
+
+def _got_to(done: int) -> dict[str, Any]:
+    """What changes where more pieces of a stage are done than ever before."""
+    is_further = jobs.c.furthest < done
+    return {
+        "losses": sa.case((is_further, 0), else_=jobs.c.losses),
+        "furthest": sa.case((is_further, done), else_=jobs.c.furthest),
+    }
 
 
 def _found(db: sa.Connection, job: str) -> Job:
