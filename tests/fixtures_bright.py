@@ -129,8 +129,8 @@ serve(WORK, ServeOptions(**options), ready=lambda one: print(one.address, flush=
 
 
 def write_squares(path: Path, side: int, damaged=(), step: int = STEP) -> int:
-    """A dark scene of `side` x `side` px with a bright square of 8 px every `step` px; how many."""
-    pixels = np.full((3, side, side), 40, np.uint8)
+    """A gray scene of `side` x `side` px with a bright square of 8 px every `step` px; how many."""
+    pixels = np.full((3, side, side), 100, np.uint8)
     starts = range(4, side - SIDE, step)
     for y in starts:
         for x in starts:

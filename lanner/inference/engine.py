@@ -32,6 +32,9 @@ R = TypeVar("R")
 WORKER_PX = 768
 """Side of a tile that one worker is for; larger ones take several, for their memory."""
 
+LINGER_S = 10.0
+"""How long threads stay that nobody uses."""
+
 PATIENCE_S = 0.02
 """How long a batch that is not full waits for one more tile."""
 
@@ -147,11 +150,14 @@ class Engine:
         self._waiting: list[Task] = []
         self._threads: list[threading.Thread] = []
         self._users = 0
+        self._unused_since = 0.0
         self._changed = threading.Condition()
 
     @contextmanager
     def opened(self) -> Iterator[Engine]:
-        """Threads run until the last block ends."""
+        """Threads run until the last block ends, and for a while after that: the next scene need
+        not start others, in which GDAL and PROJ would begin anew.
+        """
         with self._changed:
             self._users += 1
             while len(self._threads) < self.workers * self._share:
@@ -162,14 +168,10 @@ class Engine:
         try:
             yield self
         finally:
-            ended: list[threading.Thread] = []
             with self._changed:
                 self._users -= 1
-                if self._users == 0:
-                    ended, self._threads = self._threads, []
-                    self._changed.notify_all()
-            for thread in ended:
-                thread.join()
+                self._unused_since = time.monotonic()
+                self._changed.notify_all()
 
     def submit(
         self,
@@ -234,10 +236,12 @@ class Engine:
         """
         with self._changed:
             while True:
-                if self._ended():
-                    return None
                 if not self._waiting:
-                    self._changed.wait()
+                    left = self._unused_since + LINGER_S - time.monotonic()
+                    if self._users == 0 and left <= 0:
+                        self._threads.remove(threading.current_thread())
+                        return None
+                    self._changed.wait(None if self._users else left)
                     continue
                 first = self._waiting[0]
                 spreads = first.spreads and len(self._waiting) == 1
@@ -255,9 +259,6 @@ class Engine:
                 taken = set(map(id, chosen))
                 self._waiting = [one for one in self._waiting if id(one) not in taken]
                 return chosen, slots, cores
-
-    def _ended(self) -> bool:
-        return threading.current_thread() not in self._threads
 
 
 def _answer(tasks: Sequence[Task], slots: int) -> None:

@@ -169,7 +169,8 @@ def test_what_is_no_longer_wanted_is_not_read():
     assert not read
 
 
-def test_lanes_end_with_the_last_who_has_the_engine_open():
+def test_workers_end_soon_after_the_last_who_has_the_engine_open(monkeypatch):
+    monkeypatch.setattr("lanner.inference.engine.LINGER_S", 0.5)
     engine, predictor = Engine(3), Watcher()
     predictor.go.set()
 
@@ -182,7 +183,14 @@ def test_lanes_end_with_the_last_who_has_the_engine_open():
             assert len(workers() - before) == 3
         assert ask(engine, predictor).result(20) == PAYLOAD
         assert len(workers() - before) == 3
-    assert workers() <= before
+    stayed = workers() - before
+    with engine.opened():
+        assert ask(engine, predictor).result(20) == PAYLOAD
+        assert workers() - before == stayed
+    end = time.monotonic() + 10
+    while workers() - before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
     with engine.opened():
         assert ask(engine, predictor).result(20) == PAYLOAD
 

@@ -182,9 +182,9 @@ def test_many_clients_with_small_scenes_are_all_answered_rightly(tmp_path):
                     side = sides[(number + done) % len(sides)]
                     try:
                         if number % 2:
-                            found = client.submit(f"{side}.tif", "bright").result(120)
+                            found = client.submit(f"{side}.tif", "bright").result(900)
                         else:
-                            found = client.detect(f"{side}.tif", "bright", timeout=120)
+                            found = client.detect(f"{side}.tif", "bright", timeout=900)
                     except BusyError:
                         time.sleep(0.2)
                         continue
