@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -56,7 +57,11 @@ class Source:
 
     @cached_property
     def _palette(self) -> Palette | None:
-        return Palette.of(self.dataset)
+        try:
+            return Palette.of(self.dataset)
+        except CPLE_BaseError:
+            # Left in this thread by a block that failed before; telling it took it away.
+            return Palette.of(self.dataset)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
