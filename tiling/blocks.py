@@ -102,13 +102,26 @@ def block_sizes(dataset: DatasetReader, band: int = 1) -> list[int | None]:
     """Stored bytes of blocks of a band, evenly spread over the raster; None of a block that is
     not stored, and of every block of other formats than GeoTIFF.
     """
+    return [None if size is None else int(size) for size in _told(dataset, "SIZE", band)]
+
+
+def share_beyond(dataset: DatasetReader, end: int) -> float:
+    """Share (0..1) of an open GeoTIFF's stored blocks that lie beyond byte `end` of its file, as
+    the end of those of the first band tells; 0 of other formats.
+    """
+    places = zip(_told(dataset, "OFFSET", 1), _told(dataset, "SIZE", 1), strict=True)
+    ends = [int(offset) + int(size) for offset, size in places if offset and size]
+    return sum(one > end for one in ends) / len(ends) if ends else 0.0
+
+
+def _told(dataset: DatasetReader, what: str, band: int) -> list[str | None]:
+    """What a GeoTIFF says of blocks of a band, evenly spread over the raster."""
     rows, cols = dataset.block_shapes[0]
     down, across = -(-dataset.height // rows), -(-dataset.width // cols)
     found = []
     for n in spread(down * across, _SAMPLED):
         row, col = divmod(n, across)
-        size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
-        found.append(None if size is None else int(size))
+        found.append(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band))
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +13,17 @@ from numpy.typing import NDArray
 from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
 from tiling.access import opened
+from tiling.blocks import share_beyond
 from tiling.collar import Collar, find_collar
 from tiling.grid import Box
-from tiling.names import display_name
+from tiling.names import display_name, is_remote
 from tiling.raw import Source
 from tiling.scene import Scene
 from tiling.stored import holds_nothing
 from tiling.unread import MOST, area, common, read_through
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -149,15 +155,34 @@ def require_valid(scene: Scene, bands: tuple[str, ...]) -> None:
 
     Raises:
         BandError: a band is missing.
-        SceneError: the scene holds no valid pixel, or cannot be read.
+        SceneError: the scene holds no valid pixel, or cannot be read, or its file was cut off.
     """
     indices = scene.band_indices(bands)
     with opened(scene.uri) as dataset:
+        _require_whole(scene, dataset)
         source = Source(dataset, scene.uri, indices, scene.found.alpha)
         for box in (*_patches(scene), *_strips(scene, len(indices))):
             if not holds_nothing(dataset, box.y0, box.y1) and read_through(source, box)[1].any():
                 return
     raise _empty(scene)
+
+
+def _require_whole(scene: Scene, dataset: DatasetReader) -> None:
+    """Refuse a local file that was cut off, before any work is spent on the rest of it.
+
+    Raises:
+        SceneError: it ends before more of its blocks than may be unreadable.
+    """
+    if is_remote(scene.uri):
+        return
+    share = share_beyond(dataset, Path(scene.uri).stat().st_size)
+    if share > MOST:
+        raise SceneError(
+            "scene",
+            display_name(scene.uri),
+            f"was cut off: {share:.0%} of its blocks lie beyond its end",
+            "fetch it again",
+        )
 
 
 def _empty(scene: Scene) -> SceneError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,11 +58,7 @@ class Source:
 
     @cached_property
     def _palette(self) -> Palette | None:
-        try:
-            return Palette.of(self.dataset)
-        except CPLE_BaseError:
-            # Left in this thread by a block that failed before; telling it took it away.
-            return Palette.of(self.dataset)
+        return Palette.of(self.dataset)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -98,6 +95,9 @@ class Source:
             else:
                 pixels = self.dataset.read(distinct, window=window)
         except RasterioError as error:
+            # GDAL remembers it in this thread, and whatever asks for errors next would raise it.
+            with suppress(CPLE_BaseError):
+                _ = self.dataset.colorinterp
             raise SceneError(
                 "scene",
                 display_name(self.uri),

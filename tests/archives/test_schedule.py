@@ -140,6 +140,7 @@ def test_a_cut_scene_goes_on_from_the_tiles_that_are_there(archive, calm, restle
     restless(3, stop)
     with pytest.raises(Cancelled):
         lanner.batch(archive, ["tiny", "tinyroads"], out, on="restless", cancel=cancel)
+    assert list((out / "work").glob("large.*"))
     lanner.batch(archive, ["tiny", "tinyroads"], out, on="serial")
     assert contents(out) == calm
 

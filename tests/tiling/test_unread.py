@@ -1,5 +1,8 @@
 """Files with damaged blocks: what can be read is read, what cannot is no data and named."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from lanner.core.config import Normalise
 from lanner.core.errors import SceneError
 from tests.fixtures_damage import BLOCK, write_damaged
 from tiling.grid import Box, TilePlan
-from tiling.normalise import scene_stretch
+from tiling.normalise import require_valid, scene_stretch
 from tiling.reader import TileReader
 from tiling.sample import GridSampler
 from tiling.scene import open_scene
@@ -67,6 +70,23 @@ def test_it_stays_unreadable_by_every_handle_and_thread(tmp_path, pixels):
                     sampler.read(box)
 
 
+def test_what_a_thread_reads_next_does_not_fail_of_it(tmp_path, pixels):
+    for name, blocks in (("bad", BAD), ("good", [])):
+        write_damaged(tmp_path / f"{name}.tif", pixels, blocks)
+    good = open_scene(tmp_path / "good.tif")
+    with (
+        GridSampler(good, good.grid(1.0), RGB) as after,  # opened before, and by another thread
+        ThreadPoolExecutor(1) as thread,
+    ):
+        bad = open_scene(tmp_path / "bad.tif")
+        with GridSampler(bad, bad.grid(1.0), RGB) as sampler:
+            with pytest.raises(SceneError):
+                thread.submit(sampler.read, Box(180, 110, 260, 200)).result()
+            raw, valid = thread.submit(after.read, Box(0, 0, SIDE, SIDE)).result()
+    assert valid.all()
+    np.testing.assert_array_equal(raw, pixels)
+
+
 def test_a_reader_that_was_not_told_so_stops(tmp_path, pixels):
     path = tmp_path / "a.tif"
     write_damaged(path, pixels, BAD)
@@ -85,6 +105,19 @@ def test_a_reduced_grid_names_blocks_of_the_scene(tmp_path, pixels):
     with GridSampler(scene, scene.grid(5.0), RGB) as sampler:
         sampler.read(Box(0, 0, 128, 128), unread)
     assert unread == {block(*one) for one in BAD}
+
+
+def test_a_file_that_was_cut_off_is_refused_before_it_is_read(tmp_path, pixels):
+    path = tmp_path / "a.tif"
+    write_damaged(path, pixels, [])
+    require_valid(open_scene(path), RGB)
+    size = path.stat().st_size
+    # A few blocks less make a partial result, more make none.
+    os.truncate(path, size - size // 20)
+    require_valid(open_scene(path), RGB)
+    os.truncate(path, size // 2)
+    with pytest.raises(SceneError):
+        require_valid(open_scene(path), RGB)
 
 
 def test_too_much_damage_is_an_error(tmp_path, pixels):
