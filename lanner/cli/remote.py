@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from lanner.cli.progress import OnProgress, cancel_on_signal, progress_on
-from lanner.core.errors import Argument, Cancelled, ConfigError, LannerError, UnknownDetectorError
+from lanner.core.errors import Cancelled, ConfigError, LannerError, ServerError
 from lanner.core.job import Cancel, DetectRequest, Progress
 from tiling.names import is_remote
 
@@ -44,13 +44,6 @@ Token = Annotated[
 SCENES_AT_ONCE = 8
 """Of a batch, where nothing else is said: some are sent or fetched while a server runs others."""
 
-_LOCAL = {
-    "run_dir": "--run",
-    "candidates": "--candidates",
-    "crs": "--crs",
-    "estimate_gsd": "--gsd auto",
-}
-"""What a server is not asked for, by the command's own words."""
 _POLL_S = 0.5
 
 
@@ -77,10 +70,10 @@ def detect_on_server(
         LannerError: as the server raised it; `Cancelled` after a Ctrl-C.
     """
     from lanner.client.client import Client
+    from lanner.client.offers import require_offer
 
-    for name, option in _LOCAL.items():
-        if getattr(request, name):
-            raise _not_done(server, option)
+    local = {"gsd auto": request.estimate_gsd, "crs": request.crs}
+    refuse(server, run=request.run_dir, candidates=request.candidates, **local)
     console, cancel = Console(stderr=True), Cancel()
     with (
         cancel_on_signal(cancel, console),
@@ -133,26 +126,7 @@ def scenes_on_server(
 
     refuse(server, **local)
     with Client(server, token=token) as client:
-        scenes = ServerScenes(client)
-        scenes.check(detectors)
-        yield scenes
-
-
-def require_offer(client: Client, detector: str) -> None:
-    """Make sure that a server is there and has a detector, before anything is sent to it.
-
-    Raises:
-        UnknownDetectorError: it has none of that name.
-        LannerError: it cannot be reached, or lets nobody in.
-    """
-    names = sorted(offer.name for offer in client.detectors())
-    if detector not in names:
-        raise UnknownDetectorError(
-            Argument("detector"),
-            detector,
-            f"is not on offer by {client.address}",
-            f"choose from {', '.join(names)}",
-        )
+        yield ServerScenes(client, detectors)
 
 
 @contextmanager
@@ -161,7 +135,6 @@ def _sent(client: Client, scene: str, report: OnProgress) -> Iterator[Any]:
     server is lost: its work may go on.
     """
     from lanner.cli.kept_uploads import take_or_send
-    from lanner.core.errors import ServerError
 
     if is_remote(scene) or not Path(scene).is_file():
         yield scene
@@ -197,10 +170,6 @@ def refuse(server: str, **local: object) -> None:
     """
     for name, value in local.items():
         if value:
-            raise _not_done(server, f"--{name}")
-
-
-def _not_done(server: str, option: str) -> ConfigError:
-    return ConfigError(
-        "--server", server, f"does nothing of {option}", f"leave {option} or --server out"
-    )
+            raise ConfigError(
+                "--server", server, f"does nothing of --{name}", f"leave --{name} or --server out"
+            )

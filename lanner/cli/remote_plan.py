@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from lanner.cli.kept_uploads import keep, take_or_send
-from lanner.cli.remote import require_offer
+from lanner.client.offers import require_offer
 from lanner.core.errors import AccessError, AuthenticationError, Cancelled, LannerError, ServerError
 from lanner.core.job import Cancel, DetectionPlan, Progress
 from tiling.names import is_remote

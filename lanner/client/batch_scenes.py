@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detectors.releases import split_name
 from lanner.archives.basis import Basis
 from lanner.archives.opening import error_facts, facts_of
 from lanner.archives.records import SceneFacts
 from lanner.archives.work import WORK, DetectorDone, SceneJob, as_texts, keep_result, read_part
 from lanner.client.client import Client
+from lanner.client.offers import require_offer
 from lanner.client.operation import Operation
 from lanner.client.uploads import Upload
 from lanner.core.errors import (
@@ -31,7 +33,6 @@ from lanner.core.errors import (
     OutputError,
     SceneError,
     ServerError,
-    UnknownDetectorError,
     UnknownOperationError,
     UnknownUploadError,
 )
@@ -79,33 +80,33 @@ class ServerScenes:
 
     Args:
         client: of the server.
+        detectors: as the batch names them; the server must have them in the releases of this
+            machine.
+
+    Raises:
+        UnknownDetectorError: one is not on offer, or not installed here.
+        ConfigError: the server has another release of one.
+        LannerError: the server cannot be reached, or lets nobody in.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, detectors: Sequence[str]) -> None:
         self._client = client
+        self._names = {name: self._name_there(name) for name in detectors}
 
-    def check(self, detectors: Sequence[str]) -> None:
-        """Make sure that the server has the same detectors as this machine.
-
-        Raises:
-            UnknownDetectorError: one is not on offer, or not installed here.
-            ConfigError: it is another release, or a file of one's own.
-            LannerError: the server cannot be reached, or lets nobody in.
+    def _name_there(self, detector: str) -> str:
+        """What the server knows a detector by: a batch has one release of it, whatever is the
+        default there.
         """
-        from lanner.inference.registry import find
+        from lanner.inference.registry import find, pinned
 
-        offers = {offer.name: offer for offer in self._client.detectors()}
-        for name in detectors:
-            config = find(name).config
-            if name not in offers:
-                raise UnknownDetectorError(
-                    Argument("detector"),
-                    name,
-                    f"is not on offer by {self._client.address}",
-                    f"choose from {', '.join(sorted(offers))}",
-                )
-            if offers[name].release != config.release:
-                raise self._another(name, f"release {offers[name].release}", config.release)
+        release = pinned(detector)
+        offer = require_offer(self._client, release)
+        if release != detector and offer.releases:
+            return release
+        ours = find(detector).config.release
+        if split_name(detector)[1] is None and offer.release != ours:
+            raise self._another(detector, f"release {offer.release}", ours)
+        return detector
 
     def __call__(self, job: SceneJob, cancel: Cancel) -> list[DetectorDone]:
         """Run every detector of a job; an error of one keeps none of the others from it.
@@ -192,12 +193,11 @@ class ServerScenes:
             scene = Upload(sent.upload, sent.size)
         options = job.options
         source = scene.name if isinstance(scene, Upload) else scene
-        release = find(detector).config.release
-        asked = (options.tile, options.gsd, options.device)
-        facts = (sent.content, source, detector, release, *asked)
+        name, release = self._names[detector], find(options.found_as(detector)).config.release
+        facts = (sent.content, source, name, release, options.tile, options.gsd, options.device)
         return self._client.submit(
             scene,
-            detector,
+            name,
             gsd=options.gsd,
             device=options.device,
             tile=options.tile,
@@ -240,7 +240,7 @@ class ServerScenes:
         from postprocess.chain import Chain
         from postprocess.writers import empty_frame
 
-        entry, found = find(detector), operation.result()
+        entry, found = find(job.options.found_as(detector)), operation.result()
         made = {"lanner": found.summary["lanner"], **found.summary["detector"]}
         if not Basis.of(entry).made(made):
             raise self._another(detector, "another configuration or release of Lanner", "this one")

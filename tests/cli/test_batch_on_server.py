@@ -15,12 +15,14 @@ from lanner.client.batch_scenes import ServerScenes
 from lanner.core.errors import Cancelled
 from lanner.core.job import Cancel
 from lanner.inference.pipeline import detect, list_detectors
+from lanner.inference.registry import describe_release
 from server.options import ServeOptions
 from server.run import start
 from server.work import Work
 from tests.archives.fixtures_archive import BROKEN, contents, make_archive, own_cache
+from tests.fixtures_releases import two_releases
 
-__all__ = ["own_cache"]
+__all__ = ["own_cache", "two_releases"]
 
 pytestmark = pytest.mark.usefixtures("at_home", "own_cache")
 
@@ -40,7 +42,8 @@ def own_state(tmp_path, monkeypatch):
 def server(tmp_path, at_home):
     (tmp_path / "there").mkdir()
     options = ServeOptions(port=0, roots=(tmp_path / "there",), data=tmp_path / "data")
-    server = start(Work(detect, list_detectors, plan_detection), options)
+    work = Work(detect, list_detectors, plan_detection, release=describe_release)
+    server = start(work, options)
     yield server
     server.stop(0)
 
@@ -83,7 +86,7 @@ def test_a_batch_of_a_server_has_the_bytes_of_one_that_was_run_here(server, arch
 def test_a_batch_that_is_stopped_goes_on_with_what_was_submitted(server, archive, tmp_path):
     out, cancel = tmp_path / "out", Cancel()
     with lanner.Client(server.address) as client:
-        scenes = ServerScenes(client)
+        scenes = ServerScenes(client, ["tiny"])
         options = {"formats": ["geojson"], "workers": 4, "run_scene": scenes}
         with pytest.raises(Cancelled):
             api.batch(
@@ -148,16 +151,31 @@ def test_what_a_server_does_not_do_is_told(server, archive, tmp_path, words, cod
 
 def test_another_release_is_refused(archive, tmp_path, at_home):
     def offers():
-        return [replace(one, release="9.9.9") for one in list_detectors()]
+        return [replace(one, release="9.9.9", releases=("9.9.9",)) for one in list_detectors()]
 
     server = start(Work(detect, offers), ServeOptions(port=0, roots=(tmp_path,)))
     try:
         words = ["-d", "tiny", "-o", tmp_path / "out", "--server", server.address]
         done = run("batch", archive, *words)
-        assert done.exit_code == 14, done.output
+        assert done.exit_code == 15, done.output
         assert "9.9.9" in done.output
     finally:
         server.stop(0)
+
+
+def test_a_batch_has_one_release_whatever_is_the_default_there(
+    server, archive, tmp_path, two_releases
+):
+    far = ["--server", server.address]
+    words = ["batch", archive / "scene0.tif", "-q"]
+    here, there = tmp_path / "here", tmp_path / "out"
+    assert run(*words, "-d", "tiny@1.1.0", "-o", here).exit_code == 0
+    assert run(*words, "-d", "tiny@1.1.0", "-o", there, *far).exit_code == 0
+    assert contents(here) == contents(there)
+    other = tmp_path / "other"
+    assert run(*words, "-d", "tiny", "-o", other, *far).exit_code == 0
+    assert contents(other) != contents(there)
+    assert run(*words, "-d", "tiny@3.0.0", "-o", tmp_path / "none", *far).exit_code == 15
 
 
 def test_a_plan_keeps_what_it_sent_for_the_detection(server, archive, pictures, tmp_path):

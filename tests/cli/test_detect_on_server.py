@@ -11,10 +11,14 @@ from typer.testing import CliRunner
 import lanner
 from lanner.cli.app import app
 from lanner.inference.pipeline import detect, list_detectors
+from lanner.inference.registry import describe_release
 from server.options import ServeOptions
 from server.run import start
 from server.work import Work
+from tests.fixtures_releases import two_releases
 from tests.server.test_client_operations import server_process
+
+__all__ = ["two_releases"]
 
 pytestmark = pytest.mark.usefixtures("at_home")
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -24,13 +28,24 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 def server(tmp_path, at_home):
     (tmp_path / "there").mkdir()
     options = ServeOptions(port=0, roots=(tmp_path / "there",), token=TOKEN)
-    server = start(Work(detect, list_detectors), options)
+    server = start(Work(detect, list_detectors, release=describe_release), options)
     yield server
     server.stop(0)
 
 
 def run(*words):
     return CliRunner().invoke(app, ["detect", *map(str, words)], env={"LANNER_TOKEN": TOKEN})
+
+
+def test_a_release_is_asked_for_by_its_number(server, tmp_path, pictures, two_releases):
+    scene = pictures.write_tif(tmp_path / "scene.tif", pictures.texture(150, 170, seed=3))
+    far = ["--json", "-q", "--server", server.address]
+    for name, release in (("tiny", "1.0.0"), ("tiny@1.1.0", "1.1.0"), ("tiny@1.0.0", "1.0.0")):
+        found = run(scene, "-d", name, "-o", tmp_path / "a.geojson", *far)
+        assert found.exit_code == 0, found.output
+        assert json.loads(found.stdout)["detector"]["release"] == release
+    none = run(scene, "-d", "tiny@7.0.0", "-o", tmp_path / "a.geojson", *far)
+    assert none.exit_code == 15 and "1.1.0" in none.output
 
 
 def test_the_same_file_and_the_same_words(server, tmp_path, pictures):
