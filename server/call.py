@@ -19,7 +19,7 @@ from server.accounts import Caller, Guard, Role
 from server.context import CallContext
 from server.metrics import Metrics
 from server.private import Private
-from server.streams import ClientStreams, Place
+from server.streams import ClientStreams, OpenStream
 
 log = logging.getLogger("lanner.server")
 
@@ -59,7 +59,7 @@ class Call:
         self._admit = admit
         self._metrics = metrics
         self._streams = streams
-        self._place: Place | None = None
+        self._stream: OpenStream | None = None
         self._started = time.monotonic()
         self._code = ""
 
@@ -87,7 +87,7 @@ class Call:
             caller = self._admit(self._context)
             self.client, self.owner = caller.client, caller.owner
             if self._streams is not None:
-                self._place = self._streams.enter(self.client)
+                self._stream = self._streams.enter(self.client)
                 if not self._context.is_active():  # `finish` came before there was a place
                     self._leave()
         except Exception as error:
@@ -95,8 +95,8 @@ class Call:
         return self
 
     def _leave(self) -> None:
-        if self._place is not None:
-            self._place.leave()
+        if self._stream is not None:
+            self._stream.leave()
 
     async def __aenter__(self) -> Call:
         # Who calls may have to be asked of the database, which may be slow.

@@ -9,7 +9,7 @@ from lanner.core.errors import BusyError
 from server.accounts import ANYONE
 
 
-class Place:
+class OpenStream:
     """One open stream of a client; threads may give it up several times."""
 
     def __init__(self, streams: ClientStreams, client: str) -> None:
@@ -33,7 +33,7 @@ class ClientStreams:
         self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def enter(self, client: str) -> Place:
+    def enter(self, client: str) -> OpenStream:
         """Open one.
 
         Raises:
@@ -43,11 +43,11 @@ class ClientStreams:
             if client != ANYONE and self._open[client] >= self._most:
                 raise too_many(self._open[client])
             self._open[client] += 1
-        return Place(self, client)
+        return OpenStream(self, client)
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, stream: OpenStream) -> None:
         with self._lock:
-            client, place._client = place._client, None
+            client, stream._client = stream._client, None
             if client is None:
                 return
             self._open[client] -= 1

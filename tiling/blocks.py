@@ -102,19 +102,19 @@ def block_sizes(dataset: DatasetReader, band: int = 1) -> list[int | None]:
     """Stored bytes of blocks of a band, evenly spread over the raster; None of a block that is
     not stored, and of every block of other formats than GeoTIFF.
     """
-    return [None if size is None else int(size) for size in _told(dataset, "SIZE", band)]
+    return [None if size is None else int(size) for size in _block_tags(dataset, "SIZE", band)]
 
 
 def share_beyond(dataset: DatasetReader, end: int) -> float:
     """Share (0..1) of an open GeoTIFF's stored blocks that lie beyond byte `end` of its file, as
     the end of those of the first band tells; 0 of other formats.
     """
-    places = zip(_told(dataset, "OFFSET", 1), _told(dataset, "SIZE", 1), strict=True)
+    places = zip(_block_tags(dataset, "OFFSET", 1), _block_tags(dataset, "SIZE", 1), strict=True)
     ends = [int(offset) + int(size) for offset, size in places if offset and size]
     return sum(one > end for one in ends) / len(ends) if ends else 0.0
 
 
-def _told(dataset: DatasetReader, what: str, band: int) -> list[str | None]:
+def _block_tags(dataset: DatasetReader, what: str, band: int) -> list[str | None]:
     """What a GeoTIFF says of blocks of a band, evenly spread over the raster."""
     rows, cols = dataset.block_shapes[0]
     down, across = -(-dataset.height // rows), -(-dataset.width // cols)

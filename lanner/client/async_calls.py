@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2_grpc
 
 from lanner.client.connection import Connection
 from lanner.client.messages import duration
-from lanner.client.resuming import ResultPlace, WatchPlace
+from lanner.client.resuming import ResultPosition, WatchCursor
 from lanner.client.retry import Retries
 from lanner.client.uploads import Sending, Upload
 from lanner.core.errors import LannerError
@@ -136,7 +136,7 @@ class AsyncCalls:
         """Have an upload forgotten."""
         await self._asked(self._uploads.DeleteUpload, upload_pb.DeleteUploadRequest(name=name))
 
-    async def watch(self, place: WatchPlace) -> AsyncGenerator[service_pb.WatchEvent, None]:
+    async def watch(self, place: WatchCursor) -> AsyncGenerator[service_pb.WatchEvent, None]:
         """The events of an operation; a call that breaks off goes on where it was."""
         retries = Retries(self._connection.patience)
         while True:
@@ -153,7 +153,7 @@ class AsyncCalls:
             except LannerError as error:
                 await asyncio.sleep(retries.pause(error))
 
-    async def result(self, place: ResultPlace) -> AsyncGenerator[bytes, None]:
+    async def result(self, place: ResultPosition) -> AsyncGenerator[bytes, None]:
         """The bytes of a result, in pieces; one that breaks off is taken up where it was."""
         retries = Retries(self._connection.patience)
         while True:

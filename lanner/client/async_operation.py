@@ -12,15 +12,15 @@ from google.longrunning import operations_pb2
 
 from lanner.client.async_calls import AsyncCalls
 from lanner.client.events import EventReader, WatchEvent
-from lanner.client.resuming import ResultPlace, WatchPlace
-from lanner.client.standing import Standing, Waiting, form_of
+from lanner.client.operation_status import OperationStatus, Waiting, form_of
+from lanner.client.resuming import ResultPosition, WatchCursor
 from lanner.core.errors import Argument
 from lanner.core.files import replacing
 from lanner.core.job import Progress
 from lanner.inference.detections import Detections
 
 
-class AsyncOperation(Standing):
+class AsyncOperation(OperationStatus):
     """A submitted detection. What it says is as of the last answer: `refresh` and `wait` ask anew.
 
     Methods, arguments and errors are those of `lanner.client.operation.Operation`.
@@ -43,7 +43,7 @@ class AsyncOperation(Standing):
     ) -> AsyncGenerator[WatchEvent, None]:
         """Follow it: progress, what is found so far, and at its end the features."""
         reader = EventReader()
-        async with aclosing(self._server.watch(WatchPlace(self.name, previews, cursor))) as events:
+        async with aclosing(self._server.watch(WatchCursor(self.name, previews, cursor))) as events:
             async for message in events:
                 if (event := reader.take(message)) is not None:
                     yield event
@@ -73,7 +73,7 @@ class AsyncOperation(Standing):
         """What was found; waits for it."""
         await self.wait(timeout, on_progress)
         self._result()
-        place = ResultPlace(self.name, "geojson")
+        place = ResultPosition(self.name, "geojson")
         parts = [part async for part in self._server.result(place)]
         return await asyncio.to_thread(self._detections, b"".join(parts))
 
@@ -82,7 +82,7 @@ class AsyncOperation(Standing):
         target = Path(path)
         await self.wait()
         self._result()
-        place = ResultPlace(self.name, form_of(target))
+        place = ResultPosition(self.name, form_of(target))
         with replacing(target, Argument("path")) as beside, beside.open("wb") as file:
             async with aclosing(self._server.result(place)) as parts:
                 async for part in parts:

@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2_grpc
 
 from lanner.client.connection import Connection
 from lanner.client.messages import duration
-from lanner.client.resuming import ResultPlace, WatchPlace
+from lanner.client.resuming import ResultPosition, WatchCursor
 from lanner.client.retry import Retries
 from lanner.client.uploads import Sending, Upload
 from lanner.core.errors import LannerError
@@ -120,7 +120,7 @@ class Calls:
         """Have an upload forgotten."""
         self._asked(self._uploads.DeleteUpload, upload_pb.DeleteUploadRequest(name=name))
 
-    def watch(self, place: WatchPlace) -> Iterator[service_pb.WatchEvent]:
+    def watch(self, place: WatchCursor) -> Iterator[service_pb.WatchEvent]:
         """The events of an operation; a call that breaks off goes on where it was."""
         retries = Retries(self._connection.patience)
         while True:
@@ -133,7 +133,7 @@ class Calls:
             except LannerError as error:
                 time.sleep(retries.pause(error))
 
-    def result(self, place: ResultPlace) -> Iterator[bytes]:
+    def result(self, place: ResultPosition) -> Iterator[bytes]:
         """The bytes of a result, in pieces; one that breaks off is taken up where it was."""
         retries = Retries(self._connection.patience)
         while True:

@@ -10,15 +10,15 @@ from google.longrunning import operations_pb2
 
 from lanner.client.calls import Calls
 from lanner.client.events import EventReader, WatchEvent
-from lanner.client.resuming import ResultPlace, WatchPlace
-from lanner.client.standing import Standing, Waiting, form_of
+from lanner.client.operation_status import OperationStatus, Waiting, form_of
+from lanner.client.resuming import ResultPosition, WatchCursor
 from lanner.core.errors import Argument
 from lanner.core.files import replacing
 from lanner.core.job import Progress
 from lanner.inference.detections import Detections
 
 
-class Operation(Standing):
+class Operation(OperationStatus):
     """A submitted detection. What it says is as of the last answer: `refresh` and `wait` ask anew.
 
     Args:
@@ -54,7 +54,7 @@ class Operation(Standing):
             ServerError: the server stays away.
         """
         reader = EventReader()
-        for message in self._server.watch(WatchPlace(self.name, previews, cursor)):
+        for message in self._server.watch(WatchCursor(self.name, previews, cursor)):
             if (event := reader.take(message)) is not None:
                 yield event
 
@@ -104,7 +104,7 @@ class Operation(Standing):
         """
         self.wait(timeout, on_progress)
         self._result()
-        return self._detections(b"".join(self._server.result(ResultPlace(self.name, "geojson"))))
+        return self._detections(b"".join(self._server.result(ResultPosition(self.name, "geojson"))))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the result to a file by its ending, as the server made it: `.geojson`, `.gpkg`,
@@ -119,7 +119,7 @@ class Operation(Standing):
         self.wait()
         self._result()
         with replacing(target, Argument("path")) as beside, beside.open("wb") as file:
-            for part in self._server.result(ResultPlace(self.name, form_of(target))):
+            for part in self._server.result(ResultPosition(self.name, form_of(target))):
                 file.write(part)
         return target
 

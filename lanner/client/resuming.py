@@ -5,7 +5,7 @@ from __future__ import annotations
 from lanner.v1 import detection_service_pb2 as pb
 
 
-class WatchPlace:
+class WatchCursor:
     """How far the events of an operation are read: each call asks for what follows.
 
     Args:
@@ -27,7 +27,7 @@ class WatchPlace:
         return event
 
 
-class ResultPlace:
+class ResultPosition:
     """How far a result is read: each call sends all of it, and what is known is passed over.
 
     Results do not change, so what was taken before is the same now.

@@ -18,7 +18,7 @@ MOST = 4
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestKey:
     """What a request names: `NAME`, `NAME@RELEASE` or a path; its device and members."""
 
     detector: str
@@ -27,7 +27,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EnsembleKey:
     """What that means now: equal ones are one ensemble. `config` and `weights` are checksums."""
 
     config: str
@@ -47,14 +47,14 @@ class LoadedEnsembles:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._asked: OrderedDict[Asked, Wanted] = OrderedDict()
-        self._ensembles: dict[Wanted, Ensemble] = {}
+        self._asked: OrderedDict[RequestKey, EnsembleKey] = OrderedDict()
+        self._ensembles: dict[EnsembleKey, Ensemble] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._ensembles)
 
-    def get(self, asked: Asked, wanted: Wanted) -> Ensemble:
+    def get(self, asked: RequestKey, wanted: EnsembleKey) -> Ensemble:
         """The ensemble for a request; loaded where it is not yet.
 
         Raises:
@@ -78,7 +78,7 @@ class LoadedEnsembles:
             self._asked.clear()
             self._let_go()
 
-    def _load(self, asked: Asked, wanted: Wanted) -> Ensemble:
+    def _load(self, asked: RequestKey, wanted: EnsembleKey) -> Ensemble:
         from detectors.ensemble import Ensemble
 
         entry = wanted.entry
@@ -104,7 +104,7 @@ class LoadedEnsembles:
             _free()
 
 
-def _is_of(one: Wanted, other: Wanted) -> bool:
+def _is_of(one: EnsembleKey, other: EnsembleKey) -> bool:
     """Whether both are of one detector and release, whatever their devices and members."""
     return (one.config, one.entry.release_dir) == (other.config, other.entry.release_dir)
 

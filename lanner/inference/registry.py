@@ -20,7 +20,7 @@ from lanner.core.config import config_sha256
 from lanner.core.errors import ConfigError, WeightsError
 from lanner.core.home import home
 from lanner.core.job import DetectRequest
-from lanner.inference.loaded import Asked, LoadedEnsembles, Wanted
+from lanner.inference.loaded import EnsembleKey, LoadedEnsembles, RequestKey
 from tiling.pinned import PinnedFile
 
 if TYPE_CHECKING:
@@ -162,8 +162,10 @@ def load(entry: Entry, request: DetectRequest) -> LoadedDetector:
     """
     release = check_release(entry, request.members)
     members = None if request.members is None else tuple(request.members)
-    wanted = Wanted(config_sha256(entry.config), release.sha256, request.device, members, entry)
-    asked = Asked(entry.asked or str(entry.path), request.device, members)
+    wanted = EnsembleKey(
+        config_sha256(entry.config), release.sha256, request.device, members, entry
+    )
+    asked = RequestKey(entry.asked or str(entry.path), request.device, members)
     ensemble = LOADED.get(asked, wanted)
     return LoadedDetector(ensemble, release.sha256, release.files, release.chain_files)
 

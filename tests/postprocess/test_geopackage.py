@@ -121,7 +121,7 @@ def holder():
             db.create_function("ST_IsEmpty", 1, lambda shape: 0)
             for name in ("ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
                 db.create_function(name, 1, lambda shape: 0)
-            def said(sql):
+            def print_rows(sql):
                 print(db.execute(sql).fetchall(), flush=True)
             def wait():
                 print("ready", flush=True)
@@ -153,8 +153,8 @@ IN_WAL = """
     wait()
     print(db.execute("SELECT count(*) FROM {layer}").fetchall() == said_before, flush=True)
     db.execute("COMMIT")
-    said("PRAGMA integrity_check")
-    said("SELECT count(*), min(label) FROM {layer}")
+    print_rows("PRAGMA integrity_check")
+    print_rows("SELECT count(*), min(label) FROM {layer}")
     db.close()
 """
 
@@ -240,7 +240,7 @@ def test_who_reads_the_old_file_goes_on_reading_it(tmp_path, holder, others):
         first = rows.fetchone()
         wait()
         print(1 + len(rows.fetchall()), flush=True)
-        said("PRAGMA integrity_check")
+        print_rows("PRAGMA integrity_check")
         """,
     )
     write((), found(5), path)

@@ -80,7 +80,7 @@ def test_no_more_run_than_the_device_takes():
 def test_devices_do_not_wait_for_each_other():
     slots = Slots()
     with slots.enter("cuda:0"), slots.enter("cpu") as ticket:
-        ticket.wait(Cancel(), never)  # `never` fails the test when it is asked to wait
+        assert ticket.wait(Cancel(), never)  # `never` fails the test when it is asked to wait
 
 
 def test_the_line_is_bounded_over_all_devices_and_opens_again():

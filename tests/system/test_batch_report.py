@@ -64,7 +64,7 @@ def console(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def look(page: Path, size: tuple[int, int], *words: str) -> np.ndarray:
+def screenshot(page: Path, size: tuple[int, int], *words: str) -> np.ndarray:
     """A picture of the page, (h, w, 3)."""
     picture = page.with_suffix(".png")
     window = f"--window-size={size[0]},{size[1]}"
@@ -92,7 +92,7 @@ def page(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])
 def test_it_is_drawn_in_both_schemes_and_sizes(page, size, scheme):
-    seen = look(page, size, f"--blink-settings=preferredColorScheme={scheme}")
+    seen = screenshot(page, size, f"--blink-settings=preferredColorScheme={scheme}")
     assert seen.shape[:2] == (size[1], size[0])
     paper = tuple(int(value) for value in seen[2, 2])
     assert paper == ((18, 23, 26) if scheme == 0 else (252, 252, 251))

@@ -26,11 +26,11 @@ _STATES: dict[int, State] = {
     service_pb.OPERATION_STATE_CANCELLED: "cancelled",
 }
 
-_TOLD_S, _LONG_S = 0.5, 30.0
-"""How long one question waits for the answer: where progress is told, and where it is not."""
+_PROGRESS_S, _LONG_S = 0.5, 30.0
+"""How long one question waits for the answer: where progress is shown, and where it is not."""
 
 
-class Standing:
+class OperationStatus:
     """A submitted detection as of the last answer about it."""
 
     def __init__(self, message: operations_pb2.Operation) -> None:
@@ -113,13 +113,13 @@ class Waiting:
 
     Args:
         timeout: seconds in all; None: for ever.
-        told: whether its progress is.
+        with_progress: whether its progress is asked for.
     """
 
-    def __init__(self, timeout: float | None, told: bool) -> None:
+    def __init__(self, timeout: float | None, with_progress: bool) -> None:
         self._timeout = timeout
         self._end = None if timeout is None else time.monotonic() + timeout
-        self._most = _TOLD_S if told else _LONG_S
+        self._most = _PROGRESS_S if with_progress else _LONG_S
         self._last: Progress | None = None
 
     def seconds(self) -> float:
